@@ -1,0 +1,33 @@
+"""Structs that keep secrets out of their repr.
+
+Requests and results pass through logs, tracebacks, debuggers and signal receivers; what a platform's
+user may keep for himself is not told there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import msgspec
+
+MASK = "***"
+"""What stands where a secret was."""
+
+
+class Masked(msgspec.Struct, frozen=True, kw_only=True):
+    """A frozen struct whose ``repr`` shows :data:`MASK` for the fields named in ``_secret``."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset()
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:  # type: ignore[override]
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            yield name, MASK if value and name in self._secret else value
+
+    def __repr__(self) -> str:
+        fields = (
+            f"{name}={value}" if value is MASK else f"{name}={value!r}"
+            for name, value in self.__rich_repr__()
+        )
+        return f"{type(self).__name__}({', '.join(fields)})"

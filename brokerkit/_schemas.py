@@ -1,0 +1,100 @@
+"""JSON Schemas: compiled once, offline, and told apart from what they are given.
+
+The validator is jsonschema-rs (drafts 4 to 2020-12). It is handed a retriever that refuses, so that no
+schema can make the broker fetch anything, and a mask, so that no message repeats a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Protocol
+
+import jsonschema_rs
+import msgspec
+
+MAX_BYTES = 64 * 1024
+"""How large a schema may be, as JSON (R-CAT-4)."""
+
+_VALUE = "the value"
+_MOST = 10
+
+
+class Validator(Protocol):
+    """A compiled schema."""
+
+    def is_valid(self, instance: Any) -> bool: ...
+
+    def iter_errors(self, instance: Any) -> Iterable[jsonschema_rs.ValidationError]: ...
+
+
+class SchemaError(ValueError):
+    """A schema that a catalog must not carry; the message says why."""
+
+
+def compile_schema(schema: dict[str, Any]) -> Validator:
+    """Compile a schema of a catalog.
+
+    Raises:
+        SchemaError: It has no ``$schema``, is larger than :data:`MAX_BYTES`, refers to another
+            document, or is no valid schema of its draft (R-CAT-4).
+    """
+    if not isinstance(schema.get("$schema"), str):
+        raise SchemaError(
+            "has no '$schema'; name the draft, such as \"http://json-schema.org/draft-07/schema#\""
+        )
+    size = len(msgspec.json.encode(schema))
+    if size > MAX_BYTES:
+        raise SchemaError(f"is {size:,} bytes long as JSON; at most {MAX_BYTES:,} are allowed")
+    refused: list[str] = []
+
+    def refuse(uri: str) -> Any:
+        refused.append(uri)
+        raise LookupError("external references are not followed")
+
+    try:
+        return jsonschema_rs.validator_for(schema, retriever=refuse, mask=_VALUE)
+    except jsonschema_rs.ValidationError as error:
+        if refused:
+            raise SchemaError(f"refers to {refused[0]!r}; write what it refers to into the schema") from None
+        where = path(error.instance_path)
+        place = f" (at {where})" if where else ""
+        raise SchemaError(f"is not a valid JSON Schema{place}: {error.message}") from None
+    except (ValueError, TypeError, RecursionError) as error:  # too deep, or no JSON
+        raise SchemaError(f"is not a valid JSON Schema: {error}") from None
+
+
+def problems(validator: Validator, instance: object, *, root: str) -> list[str]:
+    """What is wrong with `instance`, a line a fault, each with its place below `root`.
+
+    Property names are told, values never. What the validator cannot take is a fault too.
+    """
+    try:
+        if validator.is_valid(instance):
+            return []
+        errors = iter(validator.iter_errors(instance))
+        found = [_line(error, root) for error in islice(errors, _MOST)]
+        if next(errors, None) is not None:
+            found.append("and more")
+    except ValueError:
+        found = []
+    return found or [f"{root}: cannot be checked against the plan's schema"]
+
+
+def path(steps: Iterable[str | int]) -> str:
+    """A place in a JSON document, written ``plans[0].id``."""
+    return "".join(_written(steps)).removeprefix(".")
+
+
+def _written(steps: Iterable[str | int]) -> Iterator[str]:
+    for step in steps:
+        yield f"[{step}]" if isinstance(step, int) else f".{step}"
+
+
+def _line(error: jsonschema_rs.ValidationError, root: str) -> str:
+    place = path([root, *error.instance_path])
+    if isinstance(
+        error.kind, jsonschema_rs.ValidationErrorKind.PropertyNames
+    ):  # repeats what it is about, unmasked
+        return f"{place}: has a property whose name is not allowed"
+    return f"{place}: {error.message.removeprefix(_VALUE + ' ')}"

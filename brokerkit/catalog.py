@@ -1,0 +1,363 @@
+"""What a broker offers: service offerings, their plans, and the checks that both must pass.
+
+A :class:`Catalog` is made once, in Python or from a file, and is right from then on: its constructor
+applies every rule of the API to it and names all faults at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ._catalog_rules import SchemaKey, judge, unknown_fields
+from ._masking import Masked
+from ._schemas import Validator
+
+_Text = Annotated[str, Meta(min_length=1)]
+_Seconds = Annotated[int, Meta(ge=1)]
+
+Requirement = Literal["syslog_drain", "route_forwarding", "volume_mount"]
+"""A permission that an offering needs of the platform (R-CAT-2)."""
+
+
+class CatalogError(ValueError):
+    """A catalog that no platform should see; :attr:`faults` has each fault, with its place."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__("\n  ".join([f"the catalog has {count}:", *faults]))
+
+
+class CatalogWarning(UserWarning):
+    """Something in a catalog that one platform refuses (R-CAT-6), or that the API recommends against."""
+
+
+class MaintenanceInfo(Struct, frozen=True, omit_defaults=True):
+    """The version of what a plan runs, so that platforms can offer upgrades.
+
+    Args:
+        version: A semantic version, such as ``"1.2.0"``.
+        description: What an upgrade to this version does.
+    """
+
+    version: _Text
+    description: str | None = None
+
+
+class DashboardClient(Masked, frozen=True, omit_defaults=True):
+    """An OAuth client for the offering's dashboard, which Cloud Foundry makes at registration."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"secret"})
+
+    id: _Text
+    secret: _Text
+    redirect_uri: str | None = None
+
+
+class Schema(Struct, frozen=True, omit_defaults=True):
+    """The JSON Schema of one action's parameters (R-CAT-4)."""
+
+    parameters: dict[str, Any] | None = None
+
+
+class InstanceSchemas(Struct, frozen=True, omit_defaults=True):
+    """The schemas for creating and updating a service instance."""
+
+    create: Schema | None = None
+    update: Schema | None = None
+
+
+class BindingSchemas(Struct, frozen=True, omit_defaults=True):
+    """The schema for creating a service binding."""
+
+    create: Schema | None = None
+
+
+class Schemas(Struct, frozen=True, omit_defaults=True):
+    """What parameters a plan takes. The broker refuses all others with a 400 (R-PROV-6)."""
+
+    service_instance: InstanceSchemas | None = None
+    service_binding: BindingSchemas | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        create: dict[str, Any] | None = None,
+        update: dict[str, Any] | None = None,
+        bind: dict[str, Any] | None = None,
+    ) -> Schemas:
+        """Make the nested structure from up to three JSON Schemas.
+
+        Args:
+            create: For the parameters of a provision.
+            update: For the parameters of an update.
+            bind: For the parameters of a bind.
+        """
+        return cls(
+            service_instance=InstanceSchemas(create=_schema(create), update=_schema(update)),
+            service_binding=BindingSchemas(create=_schema(bind)),
+        )
+
+
+def _schema(parameters: dict[str, Any] | None) -> Schema | None:
+    return None if parameters is None else Schema(parameters)
+
+
+class ServicePlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One way to have a service offering (R-CAT-3).
+
+    In a catalog, `bindable`, `plan_updateable` and `free` are never None: they hold what is in effect
+    for this plan, whether the plan, the offering or the API's default says so (R-CAT-7).
+
+    Args:
+        id: Unique in the whole catalog, and never changed.
+        name: What users type; unique in its offering.
+        description: A sentence for users.
+        metadata: Free, for user interfaces; by convention `bullets`, `costs`, `displayName`.
+        free: Does it cost nothing? True unless told.
+        bindable: Can it be bound? The offering's unless told.
+        binding_rotatable: Can a binding have a successor (R-BIND-6)?
+        plan_updateable: Can an instance move from this plan to another? The offering's unless told.
+        schemas: What parameters it takes.
+        maximum_polling_duration: After how many seconds a platform gives an operation up.
+        maintenance_info: The version of what it runs.
+    """
+
+    id: _Text
+    name: _Text
+    description: _Text
+    metadata: dict[str, Any] | None = None
+    free: bool | None = None
+    bindable: bool | None = None
+    binding_rotatable: bool = False
+    plan_updateable: bool | None = None
+    schemas: Schemas | None = None
+    maximum_polling_duration: _Seconds | None = None
+    maintenance_info: MaintenanceInfo | None = None
+
+
+class ServiceOffering(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A service that users can order, in one of its plans (R-CAT-2).
+
+    Args:
+        id: Unique in the catalog, and never changed.
+        name: What users type; unique in the catalog.
+        description: A sentence for users.
+        bindable: Can its instances be bound?
+        plans: At least one.
+        tags: What it is, for programs that look for a kind of service in their bindings.
+        requires: What it needs of the platform.
+        instances_retrievable: Can instances be fetched?
+        bindings_retrievable: Can bindings be fetched? Needed for asynchronous binds.
+        allow_context_updates: Does it want to know when an instance's context changes, such as its name?
+        plan_updateable: Can instances move between plans?
+        metadata: Free, for user interfaces; by convention `displayName`, `imageUrl`,
+            `longDescription`, `providerDisplayName`, `documentationUrl`, `supportUrl`, `shareable`.
+        dashboard_client: For single sign-on to its dashboard.
+    """
+
+    id: _Text
+    name: _Text
+    description: _Text
+    bindable: bool
+    plans: Annotated[Sequence[ServicePlan], Meta(min_length=1)]
+    tags: Sequence[str] = ()
+    requires: Sequence[Requirement] = ()
+    instances_retrievable: bool = False
+    bindings_retrievable: bool = False
+    allow_context_updates: bool = False
+    plan_updateable: bool = False
+    metadata: dict[str, Any] | None = None
+    dashboard_client: DashboardClient | None = None
+
+    def plan(self, plan_id: str) -> ServicePlan | None:
+        """The plan of this offering with this id."""
+        return next((plan for plan in self.plans if plan.id == plan_id), None)
+
+
+class _Document(Struct, frozen=True):
+    services: Sequence[ServiceOffering]
+
+
+class Catalog(Struct, frozen=True, dict=True):
+    """All that a broker offers, checked.
+
+    Args:
+        services: The service offerings; there may be none.
+
+    Raises:
+        CatalogError: With every fault, each with its place (R-CAT-2 to R-CAT-5).
+
+    Warns:
+        CatalogWarning: For each thing that only Cloud Foundry refuses (R-CAT-6), or that is not
+            recommended; :attr:`warnings` has them too.
+    """
+
+    services: Sequence[ServiceOffering]
+
+    def __post_init__(self) -> None:
+        document = _plain({"services": self.services})
+        verdict = judge(document, _Document)
+        if verdict.faults:
+            raise CatalogError(verdict.faults)
+        services = tuple(_with_effective_values(offering) for offering in self.services)
+        msgspec.structs.force_setattr(self, "services", services)
+        self.__dict__["_validators"] = verdict.validators
+        self._warn(verdict.warnings)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Catalog:
+        """Make a catalog from what ``GET /v2/catalog`` would answer, as plain dicts and lists.
+
+        Raises:
+            CatalogError: As the constructor.
+
+        Warns:
+            CatalogWarning: As the constructor; also for fields that the API does not have.
+        """
+        plain = _plain(document)
+        try:
+            services = msgspec.convert(plain, _Document).services
+        except msgspec.ValidationError as error:
+            raise CatalogError(judge(plain, _Document).faults or [f"catalog: {error}"]) from None
+        catalog = cls(services)
+        catalog._warn(unknown_fields(plain, ServiceOffering, ServicePlan))
+        return catalog
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> Catalog:
+        """Read a catalog from a YAML, JSON or TOML file, by its suffix.
+
+        Raises:
+            CatalogError: As the constructor; also for a file that is not what its suffix says.
+            ModuleNotFoundError: For a YAML file, where PyYAML is not installed.
+            OSError: The file cannot be read.
+
+        Warns:
+            CatalogWarning: As :meth:`from_dict`.
+        """
+        file = Path(path)
+        read = _READERS.get(file.suffix.lower())
+        if read is None:
+            raise CatalogError([f"{file.name}: its format is unknown; use one of {', '.join(_READERS)}"])
+        try:
+            document = read(file.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise CatalogError([f"{file.name}: cannot be read: {error}"]) from None
+        if not isinstance(document, dict):
+            raise CatalogError([f"{file.name}: must hold an object with the list 'services'"])
+        return cls.from_dict(document)
+
+    def service(self, service_id: str) -> ServiceOffering | None:
+        """The offering with this id."""
+        return self._services_by_id.get(service_id)
+
+    def plan(self, plan_id: str) -> ServicePlan | None:
+        """The plan with this id, of whichever offering."""
+        return self._plans_by_id.get(plan_id)
+
+    def validator(self, plan: ServicePlan, resource: str, action: str) -> Validator | None:
+        """The compiled schema of a plan's parameters, or None if it takes any (R-CAT-4).
+
+        Args:
+            plan: A plan of this catalog.
+            resource: ``"service_instance"`` or ``"service_binding"``.
+            action: ``"create"`` or ``"update"``.
+        """
+        validators: dict[SchemaKey, Validator] = self.__dict__["_validators"]
+        return validators.get((plan.id, resource, action))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the checks warned of, a line each, with its place."""
+        lines: tuple[str, ...] = self.__dict__.get("_warnings", ())
+        return lines
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The answer to ``GET /v2/catalog``."""
+        return msgspec.json.encode(_Document(self.services))
+
+    @cached_property
+    def etag(self) -> str:
+        """A strong entity tag of :attr:`encoded` (R-CAT-8)."""
+        return f'"{hashlib.sha256(self.encoded).hexdigest()}"'
+
+    @cached_property
+    def _services_by_id(self) -> dict[str, ServiceOffering]:
+        return {offering.id: offering for offering in self.services}
+
+    @cached_property
+    def _plans_by_id(self) -> dict[str, ServicePlan]:
+        return {plan.id: plan for offering in self.services for plan in offering.plans}
+
+    def _warn(self, lines: Sequence[str]) -> None:
+        self.__dict__["_warnings"] = (*self.warnings, *lines)
+        for line in lines:
+            warnings.warn(f"catalog: {line}", CatalogWarning, stacklevel=3)
+
+
+def _plain(document: object) -> object:
+    try:
+        return msgspec.to_builtins(document, str_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CatalogError([f"catalog: holds what JSON cannot: {error}"]) from None
+
+
+def _with_effective_values(offering: ServiceOffering) -> ServiceOffering:
+    """Korifi reads an absent field as false where others take the default, so none stays absent (R-CAT-7)."""
+    plans = tuple(
+        msgspec.structs.replace(
+            plan,
+            free=_first(plan.free, True),
+            bindable=_first(plan.bindable, offering.bindable),
+            plan_updateable=_first(plan.plan_updateable, offering.plan_updateable),
+        )
+        for plan in offering.plans
+    )
+    return msgspec.structs.replace(offering, plans=plans)
+
+
+def _first(told: bool | None, otherwise: bool) -> bool:
+    return otherwise if told is None else told
+
+
+def _read_json(content: bytes) -> object:
+    return msgspec.json.decode(content)
+
+
+def _read_toml(content: bytes) -> object:
+    import tomllib
+
+    return tomllib.loads(content.decode())
+
+
+def _read_yaml(content: bytes) -> object:
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "a catalog in YAML needs PyYAML: pip install 'brokerkit[yaml]'", name="yaml"
+        ) from None
+    try:
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+_READERS: dict[str, Callable[[bytes], object]] = {
+    ".yml": _read_yaml,
+    ".yaml": _read_yaml,
+    ".json": _read_json,
+    ".toml": _read_toml,
+}
