@@ -1,0 +1,525 @@
+"""From what came over HTTP to a request that a handler can trust, or to a refusal with 400 or 422.
+
+One function an operation, each made of the same steps: decode, find offering and plan, check.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Struct
+
+from ._schemas import problems
+from .catalog import Catalog, MaintenanceInfo, ServiceOffering, ServicePlan
+from .errors import (
+    BrokerError,
+    InvalidParameters,
+    MaintenanceInfoConflict,
+    PlanChangeNotSupported,
+)
+from .requests import (
+    BindRequest,
+    BindResource,
+    CatalogRequest,
+    DeprovisionRequest,
+    GetBindingRequest,
+    GetInstanceRequest,
+    LastBindingOperationRequest,
+    LastOperationRequest,
+    OriginatingIdentity,
+    PreviousValues,
+    ProvisionRequest,
+    RequestHeaders,
+    UnbindRequest,
+    UpdateRequest,
+)
+
+MAX_DEPTH = 100
+"""How deep a body may be nested; more serves no platform and endangers what recurses over it."""
+
+_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
+_MAJOR = 2
+_HEADER_TEXT = re.compile(r"[\x20-\x7e\x80-\xff]+")
+_BodyT = TypeVar("_BodyT")
+
+
+class BadRequest(BrokerError):
+    """The request is not one of this API: 400."""
+
+    status = 400
+    error = "BadRequest"
+
+
+class Call(NamedTuple):
+    """A request as it came: who and what for, the query string and body still unread."""
+
+    catalog: Catalog
+    headers: RequestHeaders
+    instance_id: str
+    binding_id: str
+    query_string: str
+    body: bytes
+    require_organization: bool
+
+
+# Headers
+
+
+def read_headers(
+    environ: Mapping[str, Any], username: str | None, minimum_version: tuple[int, int]
+) -> RequestHeaders:
+    """Read the headers of an authenticated request (R-REQ-1, 3, 4, 5).
+
+    Raises:
+        BrokerError: 400 for a header that is missing or malformed, 412 for another version of the API.
+    """
+    get = environ.get
+    version = get("HTTP_X_BROKER_API_VERSION")
+    parsed = _parse_version(version) if version else None
+    if version is None or parsed is None:
+        raise BadRequest("The header X-Broker-API-Version is required, with a version such as 2.17.")
+    if parsed[0] != _MAJOR or parsed < minimum_version:
+        raise BrokerError(
+            f"This service broker speaks version {_MAJOR}.{minimum_version[1]} or later of the"
+            f" Open Service Broker API {_MAJOR}, not {version}.",
+            status=412,
+            error="UnsupportedVersion",
+        )
+    identity = get("HTTP_X_BROKER_API_ORIGINATING_IDENTITY")
+    request_identity = get("HTTP_X_BROKER_API_REQUEST_IDENTITY")
+    if request_identity and echo_of(environ) is None:
+        raise BadRequest("The header X-Broker-API-Request-Identity must be printable text.")
+    return RequestHeaders(
+        api_version=version,
+        originating_identity=None if identity is None else _identity(identity),
+        request_identity=request_identity or None,
+        correlation_id=get("HTTP_X_VCAP_REQUEST_ID")
+        or get("HTTP_X_CORRELATION_ID")
+        or get("HTTP_X_REQUEST_ID")
+        or None,
+        info_location=get("HTTP_X_API_INFO_LOCATION") or None,
+        username=username,
+    )
+
+
+def echo_of(environ: Mapping[str, Any]) -> str | None:
+    """The request's identity for the answer to carry back, if it can be written into a header."""
+    value = environ.get("HTTP_X_BROKER_API_REQUEST_IDENTITY")
+    return value if value and _HEADER_TEXT.fullmatch(value) else None
+
+
+@lru_cache(maxsize=64)
+def _parse_version(text: str) -> tuple[int, int] | None:
+    match = _VERSION.fullmatch(text.strip())
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def parse_minimum_version(text: str) -> tuple[int, int]:
+    """Read what a broker's author gave as the least version.
+
+    Raises:
+        ValueError: It is not a version of this API.
+    """
+    parsed = _parse_version(text)
+    if parsed is None or parsed[0] != _MAJOR:
+        raise ValueError(f"minimum_api_version={text!r} is not a version of this API, such as '2.13'")
+    return parsed
+
+
+_identity_value = msgspec.json.Decoder(dict[str, Any])
+
+
+def _identity(header: str) -> OriginatingIdentity:
+    platform, _, encoded = header.strip().partition(" ")
+    try:
+        if not platform:
+            raise ValueError
+        return OriginatingIdentity(
+            platform, _identity_value.decode(b64decode(encoded.strip(), validate=True))
+        )
+    except (ValueError, RecursionError):  # not base64, not UTF-8, not JSON, not an object
+        raise BadRequest(
+            "The header X-Broker-API-Originating-Identity must be a platform's name, a space, and a"
+            " JSON object in base64."
+        ) from None
+
+
+# Query strings
+
+
+class Query(NamedTuple):
+    """The query parameters that the API knows."""
+
+    service_id: str | None = None
+    plan_id: str | None = None
+    operation: str | None = None
+    accepts_incomplete: bool = False
+
+
+def _query(query_string: str) -> Query:
+    known: dict[str, str] = {}
+    for name, value in parse_qsl(query_string, keep_blank_values=True):
+        if name in Query._fields:
+            if name in known and known[name] != value:
+                raise BadRequest(f"The query parameter {name} is given twice, with different values.")
+            known[name] = value
+    return Query(
+        known.get("service_id") or None,
+        known.get("plan_id") or None,
+        known.get("operation") or None,
+        known.get("accepts_incomplete") == "true",  # R-REQ-9
+    )
+
+
+# Bodies
+
+
+class _ProvisionBody(Struct, frozen=True):
+    service_id: str
+    plan_id: str
+    organization_guid: str | None = None
+    space_guid: str | None = None
+    context: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = None
+    maintenance_info: MaintenanceInfo | None = None
+
+
+class _UpdateBody(Struct, frozen=True):
+    service_id: str
+    plan_id: str | None = None
+    context: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = None
+    previous_values: PreviousValues | None = None
+    maintenance_info: MaintenanceInfo | None = None
+
+
+class _BindBody(Struct, frozen=True):
+    service_id: str
+    plan_id: str
+    context: dict[str, Any] | None = None
+    app_guid: str | None = None
+    bind_resource: BindResource | None = None
+    parameters: dict[str, Any] | None = None
+    predecessor_binding_id: str | None = None
+
+
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
+    """The body as an object (for fields that we do not know) and as a struct (for those that we do)."""
+    raw = call.body
+    try:
+        document = _object.decode(raw)
+        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
+            raise RecursionError
+        return document, msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise BadRequest(_in_words(str(error))) from None
+    except (ValueError, RecursionError) as error:
+        what = (
+            f"is nested deeper than {MAX_DEPTH} levels"
+            if isinstance(error, RecursionError)
+            else "is not JSON"
+        )
+        raise BadRequest(f"The body {what}; send one JSON object.") from None
+
+
+def _deeper_than(document: object, limit: int) -> bool:
+    level = [document]
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)  # type: ignore[attr-defined]
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+_FAULT = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
+_WORDS = {
+    "str": "a string",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
+
+
+def _in_words(message: str) -> str:
+    """What msgspec says, in a platform author's words: ``parameters: expected an object, got an array``."""
+    if match := _MISSING.fullmatch(message):
+        return f"{'.'.join(filter(None, (match['path'], match['name'])))}: is required"
+    if match := _FAULT.fullmatch(message):
+        wanted = " or ".join(
+            _WORDS.get(kind, kind) for kind in match["wanted"].split(" | ") if kind != "null"
+        )
+        got = _WORDS.get(match["got"], match["got"])
+        return f"{match['path'] or 'the body'}: expected {wanted}, got {got}"
+    return f"The body cannot be read: {message}."
+
+
+# What the platform may ask for
+
+
+def _find(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
+    service = _find_service(catalog, service_id)
+    plan = service.plan(plan_id)
+    if plan is None:
+        if catalog.plan(plan_id):
+            raise BadRequest(
+                f"plan_id: the plan {_short(plan_id)} is not one of the offering {service.name!r}"
+            )
+        raise BadRequest(f"plan_id: there is no service plan {_short(plan_id)} in the catalog")
+    return service, plan
+
+
+def _find_service(catalog: Catalog, service_id: str) -> ServiceOffering:
+    service = catalog.service(service_id)
+    if service is None:
+        raise BadRequest(f"service_id: there is no service offering {_short(service_id)} in the catalog")
+    return service
+
+
+def _find_for_delete(call: Call, query: Query) -> tuple[ServiceOffering, ServicePlan]:
+    missing = [name for name in ("service_id", "plan_id") if getattr(query, name) is None]
+    if missing:
+        raise BadRequest(f"{' and '.join(missing)}: required in the query string")
+    return _find(call.catalog, query.service_id or "", query.plan_id or "")
+
+
+def _hints(call: Call, query: Query) -> tuple[ServiceOffering | None, ServicePlan | None]:
+    """What a fetch or poll says of the instance helps to find the handler, and refuses nothing.
+
+    A platform may still poll for a plan that has left the catalog, and Cloud Controller takes a 400
+    to a poll for a failed operation (R-ERR-4).
+    """
+    plan = call.catalog.plan(query.plan_id) if query.plan_id else None
+    service = call.catalog.service(query.service_id) if query.service_id else None
+    if plan is not None and service is None:
+        service = next(each for each in call.catalog.services if plan in each.plans)
+    if plan is not None and service is not None and plan not in service.plans:
+        plan = None
+    return service, plan
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 80 else f"{value[:80]}…")
+
+
+def _check_platform(call: Call, context: Mapping[str, Any]) -> None:
+    """The header and the context name the same platform."""
+    identity = call.headers.originating_identity
+    if identity is not None and context.get("platform", identity.platform) != identity.platform:
+        raise BadRequest(
+            "context.platform: is not the platform that the header X-Broker-API-Originating-Identity names"
+        )
+
+
+def _check_parameters(
+    call: Call, plan: ServicePlan, resource: str, action: str, parameters: dict[str, Any]
+) -> None:
+    validator = call.catalog.validator(plan, resource, action)
+    if validator is not None and (found := problems(validator, parameters, root="parameters")):
+        raise InvalidParameters("; ".join(found))
+
+
+def _check_context_update(service: ServiceOffering) -> None:
+    if not service.allow_context_updates:  # R-UPD-4
+        raise BrokerError(
+            f"The offering {service.name!r} takes no updates of the context alone.",
+            status=422,
+            error="ContextUpdateNotSupported",
+        )
+
+
+def _check_maintenance_info(plan: ServicePlan | None, info: MaintenanceInfo | None) -> None:
+    if info is None or plan is None:
+        return
+    if plan.maintenance_info is None or info.version != plan.maintenance_info.version:
+        raise MaintenanceInfoConflict
+
+
+def _guid(call: Call, name: str, told: str | None, context: Mapping[str, Any]) -> str | None:
+    """An organization or space: the body's own field is deprecated for the context (R-PROV)."""
+    value = told or context.get(name) or None
+    if value is not None and not isinstance(value, str):
+        raise BadRequest(f"context.{name}: expected a string")
+    if value is None and call.require_organization:
+        raise BadRequest(f"{name}: is required, in the body or in its context")
+    return value
+
+
+# The operations
+
+
+def catalog(call: Call) -> CatalogRequest:
+    return CatalogRequest(headers=call.headers)
+
+
+def provision(call: Call) -> ProvisionRequest:
+    query = _query(call.query_string)
+    document, body = _read_body(call, _ProvisionBody)
+    service, plan = _find(call.catalog, body.service_id, body.plan_id)
+    context = body.context or {}
+    parameters = body.parameters or {}
+    _check_platform(call, context)
+    organization_guid = _guid(call, "organization_guid", body.organization_guid, context)
+    space_guid = _guid(call, "space_guid", body.space_guid, context)
+    _check_parameters(call, plan, "service_instance", "create", parameters)
+    _check_maintenance_info(plan, body.maintenance_info)
+    return ProvisionRequest(
+        headers=call.headers,
+        instance_id=call.instance_id,
+        service=service,
+        plan=plan,
+        parameters=parameters,
+        context=context,
+        organization_guid=organization_guid,
+        space_guid=space_guid,
+        maintenance_info=body.maintenance_info,
+        accepts_incomplete=query.accepts_incomplete,
+        body=document,
+    )
+
+
+def update(call: Call) -> UpdateRequest:
+    query = _query(call.query_string)
+    document, body = _read_body(call, _UpdateBody)
+    if body.plan_id is None:
+        service, wanted = _find_service(call.catalog, body.service_id), None
+    else:
+        service, wanted = _find(call.catalog, body.service_id, body.plan_id)
+    context = body.context or {}
+    previous_values = body.previous_values or PreviousValues()
+    current = service.plan(previous_values.plan_id or "")
+    plan = wanted or current
+    _check_platform(call, context)
+    changes_plan = wanted is not None and previous_values.plan_id not in (None, wanted.id)
+    if changes_plan:  # R-UPD-3; a plan that has left the catalog is as updateable as its offering says
+        if not (current or service).plan_updateable:
+            raise PlanChangeNotSupported
+    elif body.parameters is None and body.maintenance_info is None and body.context is not None:
+        _check_context_update(service)
+    if plan is not None and body.parameters is not None:
+        _check_parameters(call, plan, "service_instance", "update", body.parameters)
+    _check_maintenance_info(plan, body.maintenance_info)
+    return UpdateRequest(
+        headers=call.headers,
+        instance_id=call.instance_id,
+        service=service,
+        plan=plan,
+        parameters=body.parameters or {},
+        context=context,
+        previous_values=previous_values,
+        maintenance_info=body.maintenance_info,
+        accepts_incomplete=query.accepts_incomplete,
+        body=document,
+    )
+
+
+def deprovision(call: Call) -> DeprovisionRequest:
+    query = _query(call.query_string)
+    service, plan = _find_for_delete(call, query)
+    return DeprovisionRequest(
+        headers=call.headers,
+        instance_id=call.instance_id,
+        service=service,
+        plan=plan,
+        accepts_incomplete=query.accepts_incomplete,
+    )
+
+
+def bind(call: Call) -> BindRequest:
+    query = _query(call.query_string)
+    document, body = _read_body(call, _BindBody)
+    service, plan = _find(call.catalog, body.service_id, body.plan_id)
+    context = body.context or {}
+    parameters = body.parameters or {}
+    bind_resource = body.bind_resource or BindResource()
+    _check_platform(call, context)
+    if not plan.bindable:
+        raise BadRequest(f"plan_id: the plan {plan.name!r} is not bindable")
+    if body.predecessor_binding_id is not None and not plan.binding_rotatable:
+        raise BadRequest(f"predecessor_binding_id: bindings of the plan {plan.name!r} have no successors")
+    _check_parameters(call, plan, "service_binding", "create", parameters)
+    return BindRequest(
+        headers=call.headers,
+        instance_id=call.instance_id,
+        binding_id=call.binding_id,
+        service=service,
+        plan=plan,
+        parameters=parameters,
+        context=context,
+        bind_resource=bind_resource,
+        app_guid=bind_resource.app_guid or body.app_guid,
+        predecessor=body.predecessor_binding_id,
+        accepts_incomplete=query.accepts_incomplete,
+        body=document,
+    )
+
+
+def unbind(call: Call) -> UnbindRequest:
+    query = _query(call.query_string)
+    service, plan = _find_for_delete(call, query)
+    return UnbindRequest(
+        headers=call.headers,
+        instance_id=call.instance_id,
+        binding_id=call.binding_id,
+        service=service,
+        plan=plan,
+        accepts_incomplete=query.accepts_incomplete,
+    )
+
+
+def get_instance(call: Call) -> GetInstanceRequest:
+    service, plan = _hints(call, _query(call.query_string))
+    return GetInstanceRequest(headers=call.headers, instance_id=call.instance_id, service=service, plan=plan)
+
+
+def get_binding(call: Call) -> GetBindingRequest:
+    service, plan = _hints(call, _query(call.query_string))
+    return GetBindingRequest(
+        headers=call.headers,
+        instance_id=call.instance_id,
+        binding_id=call.binding_id,
+        service=service,
+        plan=plan,
+    )
+
+
+def last_operation(call: Call) -> LastOperationRequest:
+    query = _query(call.query_string)
+    service, plan = _hints(call, query)
+    return LastOperationRequest(
+        headers=call.headers,
+        instance_id=call.instance_id,
+        service=service,
+        plan=plan,
+        operation=query.operation,
+    )
+
+
+def last_binding_operation(call: Call) -> LastBindingOperationRequest:
+    query = _query(call.query_string)
+    service, plan = _hints(call, query)
+    return LastBindingOperationRequest(
+        headers=call.headers,
+        instance_id=call.instance_id,
+        binding_id=call.binding_id,
+        service=service,
+        plan=plan,
+        operation=query.operation,
+    )

@@ -1,0 +1,334 @@
+"""How a request becomes an answer: the one way that all endpoints go.
+
+Authenticate, read the headers, decode, ask the handler, encode, tell the signals; and whatever goes
+wrong on the way becomes an answer too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from blinker import NamedSignal
+from flask import Request as HTTPRequest
+from flask import current_app
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from . import signals
+from ._decoding import BadRequest, Call, read_headers
+from ._encoding import (
+    PLAIN_SUCCESS,
+    Answer,
+    HandlerMistake,
+    encode_catalog,
+    encode_error,
+    encode_result,
+)
+from .auth import DEFAULT_CHALLENGE, Authenticator
+from .catalog import Catalog
+from .errors import BrokerError
+from .handlers import Handler, HandlerTable
+from .requests import Operation, Request
+from .results import Accepted, LastOperation
+
+_logger = logging.getLogger("brokerkit")
+
+
+class Endpoint(NamedTuple):
+    """A row of the API's table: what is asked, how, and how it is read."""
+
+    operation: Operation
+    method: str
+    path: str
+    decode: Callable[[Call], Request]
+    has_body: bool = False
+
+
+class Settings(NamedTuple):
+    """What a broker's author decides about requests.
+
+    Args:
+        auth: Who may call.
+        require_organization: Must a provision name an organization and a space?
+        minimum_version: The least version of the API, as major and minor.
+        max_body: How many bytes a body may have.
+    """
+
+    auth: Authenticator
+    require_organization: bool
+    minimum_version: tuple[int, int]
+    max_body: int
+
+
+_UNSERVED: dict[Operation, tuple[int, str, str]] = {
+    Operation.UPDATE: (
+        422,
+        "UpdateNotSupported",
+        "Instances of this service plan cannot be updated.",
+    ),
+    Operation.BIND: (400, "BindNotSupported", "Instances of this service plan cannot be bound."),
+    Operation.UNBIND: (400, "BindNotSupported", "Instances of this service plan have no bindings."),
+    Operation.GET_INSTANCE: (
+        404,
+        "FetchNotSupported",
+        "Instances of this offering cannot be fetched.",
+    ),
+    Operation.GET_BINDING: (
+        404,
+        "FetchNotSupported",
+        "Bindings of this offering cannot be fetched.",
+    ),
+    Operation.LAST_OPERATION: (400, "UnknownOperation", "There is no such operation."),
+    Operation.LAST_BINDING_OPERATION: (400, "UnknownOperation", "There is no such operation."),
+}
+"""The refusal where the catalog promises nothing and no handler is there to be asked."""
+
+_POLLED: dict[Operation, Operation] = {
+    Operation.PROVISION: Operation.LAST_OPERATION,
+    Operation.UPDATE: Operation.LAST_OPERATION,
+    Operation.DEPROVISION: Operation.LAST_OPERATION,
+    Operation.BIND: Operation.LAST_BINDING_OPERATION,
+    Operation.UNBIND: Operation.LAST_BINDING_OPERATION,
+}
+"""How a platform asks on after a 202."""
+
+_DONE: dict[Operation, NamedSignal] = {
+    Operation.PROVISION: signals.provisioned,
+    Operation.UPDATE: signals.updated,
+    Operation.DEPROVISION: signals.deprovisioned,
+    Operation.BIND: signals.bound,
+    Operation.UNBIND: signals.unbound,
+}
+"""What tells that an operation is done."""
+
+_FAILURE = Answer(
+    500, b'{"error":"InternalError","description":"The service broker failed. Its log says why."}'
+)
+
+
+class Unauthenticated(BrokerError):
+    """The caller did not say who it is, or not in a way that convinces: 401 (R-REQ-2)."""
+
+    status = 401
+    error = "Unauthenticated"
+    description = "Authentication is required; check the username and password that the platform uses."
+
+    def __init__(self, challenge: str) -> None:
+        super().__init__()
+        self.headers = (("WWW-Authenticate", challenge),)
+
+
+class Pipeline:
+    """Turns requests into answers, for one broker.
+
+    Args:
+        sender: The broker, for the signals.
+        catalog: The catalog, or a function that returns it.
+        settings: What the broker's author decided.
+    """
+
+    def __init__(self, sender: object, catalog: Catalog | Callable[[], Catalog], settings: Settings) -> None:
+        self._sender = sender
+        self._catalog = catalog
+        self._settings = settings
+        self._handlers: Sequence[Handler] = ()
+        self._table: HandlerTable | None = None
+
+    def start(self, handlers: Sequence[Handler]) -> list[str]:
+        """Take the handlers, all that there will be.
+
+        Returns:
+            What does not fit the catalog, a line each. A catalog that a function returns is checked
+            when it is first returned, and its faults are logged.
+        """
+        self._handlers = handlers
+        if isinstance(self._catalog, Catalog):
+            self._table = HandlerTable(handlers, self._catalog)
+            return self._table.faults
+        return []
+
+    def answer(
+        self,
+        http: HTTPRequest,
+        asked: Endpoint | BrokerError,
+        instance_id: str = "",
+        binding_id: str = "",
+    ) -> Answer:
+        """Answer a request, whatever it is.
+
+        Args:
+            http: The request as it came.
+            asked: The endpoint; or, where the path or method is none of the API's, what to tell those
+                who may call.
+            instance_id: From the path.
+            binding_id: From the path.
+        """
+        started = perf_counter() if signals.request_finished.receivers else 0.0
+        request: Request | None = None
+        result: object = None
+        error: Exception | None = None
+        operation = None if isinstance(asked, BrokerError) else asked.operation
+        environ = http.environ
+        try:
+            username = self._authenticate(http)
+            if isinstance(asked, BrokerError):
+                raise asked
+            headers = read_headers(environ, username, self._settings.minimum_version)
+            body = self._read_body(http) if asked.has_body else b""
+            table = self._current_table()
+            request = asked.decode(
+                Call(
+                    table.catalog,
+                    headers,
+                    _checked(instance_id, environ),
+                    _checked(binding_id, environ),
+                    environ.get("QUERY_STRING", ""),
+                    body,
+                    self._settings.require_organization,
+                )
+            )
+            if asked.operation is Operation.CATALOG:
+                result = table.catalog
+                answer = encode_catalog(table.catalog)
+            else:
+                result, answer = _serve(table, asked.operation, request)
+                self._tell(asked.operation, request, result)
+        except BrokerError as refused:
+            error = refused
+            answer = encode_error(refused, environ["REQUEST_METHOD"], operation)
+            if answer.status >= 500:
+                _logger.error("%s was answered with %d", operation, answer.status, exc_info=True)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the platform gets an answer
+            error = failure
+            answer = log_failure(failure, operation)
+        if started:
+            signals.send(
+                signals.request_finished,
+                self._sender,
+                operation=operation,
+                status=answer.status,
+                seconds=perf_counter() - started,
+                request=request,
+                result=result,
+                error=error,
+            )
+        return answer
+
+    def _authenticate(self, http: HTTPRequest) -> str | None:
+        caller = self._settings.auth(http)
+        if not caller:
+            signals.send(
+                signals.authentication_failed,
+                self._sender,
+                method=http.method,
+                path=http.path,
+                remote_addr=http.remote_addr,
+            )
+            raise Unauthenticated(getattr(self._settings.auth, "challenge", DEFAULT_CHALLENGE))
+        return None if caller is True else caller
+
+    def _read_body(self, http: HTTPRequest) -> bytes:
+        mimetype = http.environ.get("CONTENT_TYPE", "")
+        if mimetype and mimetype != "application/json" and not http.is_json:
+            raise BadRequest("The header Content-Type must be application/json.")
+        http.max_content_length = self._settings.max_body
+        try:
+            return http.get_data()
+        except RequestEntityTooLarge:
+            raise BrokerError(
+                f"The body is larger than {self._settings.max_body:,} bytes.",
+                status=413,
+                error="BodyTooLarge",
+            ) from None
+        except HTTPException:  # the platform hung up, or its Content-Length is no number
+            raise BadRequest("The body did not arrive whole.") from None
+
+    def _current_table(self) -> HandlerTable:
+        if isinstance(self._catalog, Catalog):
+            assert self._table is not None, "the blueprint starts the pipeline when it is attached"
+            return self._table
+        catalog = self._catalog()
+        table = self._table
+        if table is None or table.catalog is not catalog:
+            if not isinstance(catalog, Catalog):
+                raise HandlerMistake(
+                    f"the catalog function returned a {type(catalog).__name__}; return a Catalog"
+                )
+            table = HandlerTable(self._handlers, catalog)
+            for fault in table.faults:
+                _logger.error("the broker cannot serve all of its new catalog: %s", fault)
+            self._table = table
+        return table
+
+    def _tell(self, operation: Operation, request: Request, result: object) -> None:
+        """Send the signal that belongs to a result."""
+        signal: NamedSignal
+        if type(result) is Accepted:
+            signal = signals.operation_started
+        elif isinstance(result, LastOperation):
+            if result.state == "succeeded":
+                return  # of what, only a broker that remembers can tell
+            in_progress = result.state == "in progress"
+            signal = signals.operation_progressed if in_progress else signals.operation_failed
+        elif (told := _DONE.get(operation)) and not getattr(result, "exists", False):
+            signal = told
+        else:
+            return
+        signals.send(signal, self._sender, request=request, result=result)
+
+
+def log_failure(failure: Exception, operation: Operation | None) -> Answer:
+    """Log what went wrong on our side, for the broker's author; the platform learns nothing of the inside."""
+    if isinstance(failure, HandlerMistake):
+        _logger.error("%s", failure)
+    else:
+        _logger.error("%s failed", operation or "a request", exc_info=failure)
+    return _FAILURE
+
+
+def _serve(table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
+    handler = table.find(operation, request.service, request.plan)
+    if handler is None:
+        raise _unserved(operation)
+    result = _call(handler, request)
+    if result is None:
+        result = PLAIN_SUCCESS.get(operation)
+    try:
+        if type(result) is Accepted and table.find(_POLLED[operation], request.service, request.plan) is None:
+            raise HandlerMistake(
+                f"returned Accepted, but no @{_POLLED[operation]} handler is there to be polled"
+            )
+        answer = encode_result(
+            operation,
+            result,
+            service=request.service,
+            accepts_incomplete=getattr(request, "accepts_incomplete", False),
+        )
+    except HandlerMistake as mistake:
+        raise HandlerMistake(f"{handler} {mistake}") from None
+    return result, answer
+
+
+def _call(handler: Handler, request: Request) -> object:
+    if handler.is_async:
+        return current_app.ensure_sync(handler.function)(request)
+    return handler.function(request)
+
+
+def _unserved(operation: Operation) -> Exception:
+    if operation not in _UNSERVED:
+        return HandlerMistake(f"no @{operation} handler serves a plan of the new catalog; register one")
+    status, error, description = _UNSERVED[operation]
+    return BrokerError(description, status=status, error=error)
+
+
+def _checked(resource_id: str, environ: Mapping[str, Any]) -> str:
+    """Refuse an id that is no UTF-8: what stands for its bytes would stand for other ids too."""
+    if "\ufffd" in resource_id:
+        try:
+            environ["PATH_INFO"].encode("latin-1").decode()
+        except UnicodeError:
+            raise BadRequest("The path is not UTF-8; percent-encode its ids.") from None
+    return resource_id

@@ -1,0 +1,264 @@
+"""The endpoints: a request in, a response out.
+
+Every endpoint is a row of :data:`ENDPOINTS`. The blueprint routes each to the pipeline, and answers in
+JSON whatever else comes in under its prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from flask import Blueprint, Flask, Response, current_app
+from flask import Request as HTTPRequest
+from flask.globals import request as current_request
+from flask.sansio.blueprints import BlueprintSetupState
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_etags
+from werkzeug.routing import BaseConverter, MapAdapter
+
+from . import _decoding as decode
+from ._decoding import echo_of
+from ._encoding import Answer, encode_error
+from ._pipeline import Endpoint, Pipeline, log_failure
+from .errors import BrokerError
+from .requests import Operation
+
+_INSTANCE = "/v2/service_instances/<instance_id>"
+_BINDING = f"{_INSTANCE}/service_bindings/<binding_id>"
+
+ENDPOINTS = (
+    Endpoint(Operation.CATALOG, "GET", "/v2/catalog", decode.catalog),
+    Endpoint(Operation.PROVISION, "PUT", _INSTANCE, decode.provision, has_body=True),
+    Endpoint(Operation.GET_INSTANCE, "GET", _INSTANCE, decode.get_instance),
+    Endpoint(Operation.UPDATE, "PATCH", _INSTANCE, decode.update, has_body=True),
+    Endpoint(Operation.DEPROVISION, "DELETE", _INSTANCE, decode.deprovision),
+    Endpoint(Operation.LAST_OPERATION, "GET", f"{_INSTANCE}/last_operation", decode.last_operation),
+    Endpoint(Operation.BIND, "PUT", _BINDING, decode.bind, has_body=True),
+    Endpoint(Operation.GET_BINDING, "GET", _BINDING, decode.get_binding),
+    Endpoint(Operation.UNBIND, "DELETE", _BINDING, decode.unbind),
+    Endpoint(
+        Operation.LAST_BINDING_OPERATION,
+        "GET",
+        f"{_BINDING}/last_operation",
+        decode.last_binding_operation,
+    ),
+)
+"""The API: ten rows, one pipeline."""
+
+_ENCODED_SLASH = "\udc2f"  # stands for a "/" inside an id; no decoded path can hold it
+
+_BY_NAME = {endpoint.operation.value: endpoint for endpoint in ENDPOINTS}
+_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+
+class BrokerBlueprint(Blueprint):
+    """The blueprint of a broker; `app.register_blueprint` takes it, under any prefix, also more than once.
+
+    Args:
+        pipeline: What answers.
+        before_start: Called at each registration; raises if the broker cannot serve.
+    """
+
+    def __init__(self, pipeline: Pipeline, before_start: Callable[[], None]) -> None:
+        super().__init__("brokerkit", __name__)
+        self._pipeline = pipeline
+        self._before_start = before_start
+        for endpoint in ENDPOINTS:
+            self.add_url_rule(
+                endpoint.path,
+                endpoint.operation.value,
+                self._view(endpoint),
+                methods=[endpoint.method],
+                provide_automatic_options=False,
+                merge_slashes=False,
+            )
+        self.record(self._add_unknown)
+        self.register_error_handler(Exception, self._failed)
+
+    def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]
+        """Take part in an app, after the broker checked itself.
+
+        A second registration, or that of another broker, gets a name of its own where none is given.
+        """
+        self._before_start()
+        prefix = f"{options['name_prefix']}." if options.get("name_prefix") else ""
+        if "name" not in options:
+            number = 1
+            while (
+                name := self.name if number == 1 else f"{self.name}-{number}"
+            ) and prefix + name in app.blueprints:
+                number += 1
+            options["name"] = name
+        super().register(app, options)
+
+    def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
+        def view(instance_id: str = "", binding_id: str = "", **_: str) -> Response:
+            http = current_request._get_current_object()  # type: ignore[attr-defined]
+            path = _path_with_encoded_slashes(http.environ)
+            if path is not None:
+                return self._reroute(http, path)
+            return _respond(http, self._pipeline.answer(http, endpoint, instance_id, binding_id))
+
+        return view
+
+    def _reroute(self, http: HTTPRequest, path: str) -> Response:
+        """Route by the path as it was sent: WSGI decodes the slash in an id before anyone can see it."""
+        adapter = _adapter(http)
+        name, ids = _match(adapter, path, http.method)
+        endpoint = _BY_NAME.get(name.rpartition(".")[2])
+        if endpoint is None:
+            return self._refuse(http, adapter, path)
+        instance_id, binding_id = (
+            ids.get(id_, "").replace(_ENCODED_SLASH, "/") for id_ in ("instance_id", "binding_id")
+        )
+        return _respond(http, self._pipeline.answer(http, endpoint, instance_id, binding_id))
+
+    def _add_unknown(self, state: BlueprintSetupState) -> None:
+        """Route every other path under the prefix here, so that its answer is JSON too.
+
+        Without a prefix, that is all under ``/v2``; the rest is the app's own, if the app has any.
+        """
+        app = state.app
+        if not (state.url_prefix or "").strip("/") and not app.error_handler_spec[None]:
+            app.register_error_handler(404, self._not_found)
+        app.url_map.converters.setdefault("brokerkit_rest", _Rest)
+        base = (state.url_prefix or "").rstrip("/") or "/v2"
+        name = ".".join(filter(None, (state.name_prefix, state.name, "unknown")))
+        app.view_functions[name] = self._unknown
+        for path in (base, f"{base}/<brokerkit_rest:rest>"):
+            app.url_map.add(
+                app.url_rule_class(path, endpoint=name, subdomain=state.subdomain, merge_slashes=False)
+            )
+
+    def _unknown(self, **_: str) -> Response:
+        http = current_request._get_current_object()  # type: ignore[attr-defined]
+        path = _path_with_encoded_slashes(http.environ)
+        if path is not None:
+            return self._reroute(http, path)
+        return self._refuse(http, _adapter(http), None)
+
+    def _refuse(self, http: HTTPRequest, adapter: MapAdapter, path: str | None) -> Response:
+        allowed = [method for method in _METHODS if not _is_unknown(_match(adapter, path, method)[0])]
+        if allowed:
+            refusal = BrokerError(
+                f"The method {http.method} is not one of this path's: {', '.join(allowed)}.",
+                status=405,
+                error="MethodNotAllowed",
+            )
+            refusal.headers = (("Allow", ", ".join(allowed)),)
+        else:
+            refusal = BrokerError("There is nothing at this path.", status=404, error="NotFound")
+        return _respond(http, self._pipeline.answer(http, refusal))
+
+    def _not_found(self, error: HTTPException) -> Response | HTTPException:
+        """Answer outside of ``/v2`` too, where brokers are all that an app has."""
+        others = (
+            rule
+            for rule in current_app.url_map.iter_rules()
+            if rule.endpoint != "static" and not isinstance(_blueprint_of(rule.endpoint), BrokerBlueprint)
+        )
+        return error if any(others) else self._failed(error)
+
+    def _failed(self, error: Exception) -> Response:
+        """Answer for what failed outside the pipeline, such as in a hook of the app."""
+        http = current_request._get_current_object()  # type: ignore[attr-defined]
+        if isinstance(error, HTTPException) and error.code is not None and error.code >= 400:
+            refusal = BrokerError(error.description or error.name, status=error.code)
+            refusal.headers = [
+                (name, value) for name, value in error.get_headers() if name.lower() not in _ENTITY_HEADERS
+            ]
+            return _respond(http, encode_error(refusal, http.method, None))
+        return _respond(http, log_failure(error, None))
+
+
+_ENTITY_HEADERS = {"content-type", "content-length"}
+
+
+class _Rest(BaseConverter):
+    """All that is left of a path, slashes and nothing included."""
+
+    regex = ".*"
+    part_isolating = False
+    weight = 10_000
+
+
+def _blueprint_of(endpoint: str) -> object:
+    return current_app.blueprints.get(endpoint.rpartition(".")[0])
+
+
+def _adapter(http: HTTPRequest) -> MapAdapter:
+    adapter = current_app.create_url_adapter(http)
+    assert adapter is not None, "there is one for every request"
+    return adapter
+
+
+def _match(adapter: MapAdapter, path: str | None, method: str) -> tuple[str, dict[str, str]]:
+    """The name of the view for a path and method, with the parts of the path; or ``unknown``."""
+    try:
+        name, parts = adapter.match(path, method)
+    except HTTPException:  # not found, not allowed, or a redirect
+        return "unknown", {}
+    return name, dict(parts)
+
+
+def _is_unknown(name: str) -> bool:
+    return name.rpartition(".")[2] == "unknown"
+
+
+def _path_with_encoded_slashes(environ: dict[str, Any]) -> str | None:
+    """The path below the app's root with every ``%2F`` kept apart, or None if it has none.
+
+    Servers hand the path over decoded; most also hand it over as it was sent (``REQUEST_URI`` or
+    ``RAW_URI``). That is used only if it is the same path, as a proxy in front may have changed it.
+    """
+    raw: str = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
+    if "%2" not in raw:
+        return None
+    path = raw.partition("?")[0]
+    if not path.startswith("/"):
+        path = urlsplit(path).path
+    if "%2f" not in path.lower():
+        return None
+    root, below = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+    decoded = unquote(path, "latin-1")
+    kept = "/".join(unquote(part).replace("/", _ENCODED_SLASH) for part in path.split("/"))
+    if decoded == below:
+        return kept
+    if decoded == root + below:
+        return kept[len(unquote(root.encode("latin-1").decode("utf-8", "replace"))) :]
+    return None
+
+
+class _JSONResponse(Response):
+    """A response that is complete as it is made, so nothing is worked out when it is sent."""
+
+    default_mimetype = None
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+        return self.headers
+
+
+def _respond(http: HTTPRequest, answer: Answer) -> Response:
+    status, body, headers = answer
+    if status == 200 and headers and _is_known(http, headers):
+        status, body = 304, b""
+    lines = [*headers]
+    if status != 304:
+        lines += (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
+    echo = echo_of(http.environ)
+    if echo is not None:
+        lines.append(("X-Broker-API-Request-Identity", echo))
+    response = _JSONResponse(status=status, headers=Headers(lines))
+    response.response = [body]
+    return response
+
+
+def _is_known(http: HTTPRequest, headers: Any) -> bool:
+    """Has the platform the same entity already (R-CAT-8)?"""
+    known = http.environ.get("HTTP_IF_NONE_MATCH")
+    if known is None or headers[0][0] != "ETag":
+        return False
+    return parse_etags(known).contains_raw(headers[0][1])
