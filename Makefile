@@ -1,0 +1,41 @@
+# Everything that there is to do here. Each target installs what it needs into .venv, in this folder.
+
+# The first Python that is new enough; PYTHON=… chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$python >/dev/null && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := brokerkit samples tests
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.demo  ## serve the sample broker and send it what platforms send
+	@$(BIN)/python samples/demo.py
+
+test: $(VENV)/.test  ## run all tests
+	$(BIN)/pytest --cov --cov-report=term
+
+lint: $(VENV)/.lint  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench  ## measure, and print ratios against their budgets
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+
+$(VENV)/.pip:
+	@test -n "$(PYTHON)" || { echo "brokerkit needs Python 3.11 or later; set PYTHON=…" >&2; exit 1; }
+	@# Where the system's Python has no ensurepip, its own pip makes the one of the environment.
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+		&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+# What each target needs; made again when the project's dependencies change.
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml setup.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[yaml]' --group $*
+	@touch $@

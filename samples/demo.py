@@ -1,0 +1,180 @@
+"""Serves hello.py and sends it what Cloud Foundry, Korifi and Kubernetes send, before your eyes.
+
+Each line is a request: what the platform does, the status, and what came back. Ends with 1 if an answer
+is not what the API's rules say.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+TRAFFIC = HERE.parent / "tests" / "data"
+LOGIN = "Basic " + base64.b64encode(b"platform:s3cret").decode()
+SMALL, LARGE = (f"5c1c3c6e-0c2b-4e0c-9f0a-3a4b8b1d00{plan}" for plan in ("11", "12"))
+POLL_EVERY = 0.2
+
+SCENES = (
+    ("Cloud Foundry orders a small database", "cloudfoundry", SMALL),
+    ("Korifi orders a small database", "korifi", SMALL),
+    ("Kubernetes orders a small database", "kubernetes", SMALL),
+    ("Kubernetes orders a large database, which takes a while", "kubernetes", LARGE),
+)
+
+RULES: dict[tuple[str, str, bool], set[int]] = {
+    ("GET", "catalog", False): {200},
+    ("PUT", "instance", False): {201, 202},  # R-PROV-1
+    ("PUT", "instance", True): {200, 202},  # R-PROV-3, R-PROV-4
+    ("GET", "instance", True): {200},
+    ("PATCH", "instance", True): {200, 202},  # R-UPD-1
+    ("DELETE", "instance", True): {200, 202},  # R-DEL-1
+    ("DELETE", "instance", False): {410},
+    ("PUT", "binding", False): {201, 202},  # R-BIND-1
+    ("PUT", "binding", True): {200, 202},
+    ("GET", "binding", True): {200},
+    ("DELETE", "binding", True): {200, 202},  # R-UNB-1
+    ("DELETE", "binding", False): {410},
+    ("GET", "last_operation", True): {200},  # R-LAST-1
+}
+"""Which statuses a platform may get, by method, resource, and whether that is there already."""
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    body: dict[str, Any]
+    identity: str | None
+
+
+class Platform:
+    """Sends requests one after the other, and remembers what it has ordered."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.there: set[str] = set()
+        self.accepted: Answer | None = None
+        self.sent = 0
+        self.wrong = 0
+
+    def play(self, requests: list[dict[str, Any]]) -> None:
+        """Send what a platform sends, polling where the answer is 202."""
+        for number, request in enumerate(requests):
+            path = request["path"]
+            if path.endswith("/last_operation"):
+                if self.accepted is None:
+                    say(request["name"], "-", "not needed: the answer before was final", "dim")
+                else:
+                    self.poll(request)
+                continue
+            answer = self.send(request)
+            self.accepted = answer if answer.status == 202 else None
+            polled_later = any(later["path"] == f"{path}/last_operation" for later in requests[number:])
+            if self.accepted and not polled_later:
+                self.poll({**request, "name": "poll", "method": "GET", "path": f"{path}/last_operation"})
+
+    def poll(self, request: dict[str, Any]) -> None:
+        """Ask until it is done."""
+        operation = self.accepted.body.get("operation", "") if self.accepted else ""
+        query = re.sub("operation=OPERATION", f"operation={operation}", request["query"])
+        while True:
+            answer = self.send({**request, "query": query, "body": None})
+            if answer.status != 200 or answer.body.get("state") != "in progress":
+                self.accepted = None
+                return
+            time.sleep(POLL_EVERY)
+
+    def send(self, request: dict[str, Any]) -> Answer:
+        """Send one request, print a line about it, and judge the answer."""
+        method, path, headers = request["method"], request["path"], request["headers"]
+        body = json.dumps(request["body"]) if request["body"] is not None else None
+        self.connection.request(
+            method, f"{path}?{request['query']}", body, {**headers, "Authorization": LOGIN}
+        )
+        response = self.connection.getresponse()
+        answer = Answer(
+            response.status,
+            json.loads(response.read()),
+            response.headers["X-Broker-API-Request-Identity"],
+        )
+        resource, kind = resource_of(path)
+        allowed = RULES[method, kind, resource in self.there]
+        as_told = answer.identity == headers.get("X-Broker-API-Request-Identity")
+        right = answer.status in allowed and as_told
+        self.sent += 1
+        self.wrong += not right
+        text = json.dumps(answer.body)
+        if not right:
+            text = f"expected {' or '.join(map(str, sorted(allowed)))}; got {text}"
+        say(request["name"], str(answer.status), text, "green" if right else "red")
+        if method == "PUT" and answer.status < 300:
+            self.there.add(resource)
+        if method == "DELETE":
+            self.there.discard(resource)
+        return answer
+
+
+def resource_of(path: str) -> tuple[str, str]:
+    """What a path is about: the instance or binding, and which kind of request it is."""
+    resource = path.removesuffix("/last_operation")
+    if resource != path:
+        return resource, "last_operation"
+    if path == "/v2/catalog":
+        return path, "catalog"
+    return resource, "binding" if "/service_bindings/" in path else "instance"
+
+
+def say(what: str, status: str, text: str, colour: str) -> None:
+    """Print a line, in colour where the terminal has colours."""
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    code = {"green": "32", "red": "31;1", "dim": "2"}[colour]
+    start, end = ("", "") if plain else (f"\033[{code}m", "\033[0m")
+    shown = text if len(text) <= 100 else f"{text[:99]}…"
+    print(f"  {what[:50]:<50} {start}{status:>3}{end}  {shown}", flush=True)
+
+
+@contextmanager
+def broker_serving() -> Iterator[int]:
+    """Serve hello.py on a free port of the loopback, as in production but for the size."""
+    command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "hello:app"]
+    with subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            for line in server.stderr:
+                if match := re.search(r"Serving on http://127\.0\.0\.1:(\d+)", line):
+                    yield int(match[1])
+                    return
+            raise SystemExit("the broker did not start")
+        finally:
+            server.terminate()
+
+
+def main() -> int:
+    """Play every scene; 0 if every answer was right."""
+    with broker_serving() as port:
+        print(f"The broker of samples/hello.py serves http://127.0.0.1:{port}")
+        platform = Platform(port)
+        for number, (title, file, plan) in enumerate(SCENES):
+            print(f"\n{title}")
+            text = (TRAFFIC / f"{file}.jsonl").read_text().replace(SMALL, plan)
+            for ours in ("0e8a8c1e", "7b1f4a52"):  # a platform never uses an id twice
+                text = text.replace(ours, f"{ours[:-1]}{number}")
+            platform.play([json.loads(line) for line in text.splitlines()])
+    verdict = "each as the rules say" if not platform.wrong else f"{platform.wrong} wrong"
+    print(f"\n{platform.sent} requests answered, {verdict}.")
+    return 1 if platform.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
