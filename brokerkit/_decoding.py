@@ -6,11 +6,11 @@ One function an operation, each made of the same steps: decode, find offering an
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl
+from typing import Any, TypeVar
+from urllib.parse import unquote_plus
 
 import msgspec
 from msgspec import Struct
@@ -56,7 +56,7 @@ class BadRequest(BrokerError):
     error = "BadRequest"
 
 
-class Call(NamedTuple):
+class Call(Struct, frozen=True, gc=False):
     """A request as it came: who and what for, the query string and body still unread."""
 
     catalog: Catalog
@@ -72,7 +72,7 @@ class Call(NamedTuple):
 
 
 def read_headers(
-    environ: Mapping[str, Any], username: str | None, minimum_version: tuple[int, int]
+    environ: Mapping[str, Any], username: str | None, minimum_version: tuple[int, int], echo: str | None
 ) -> RequestHeaders:
     """Read the headers of an authenticated request (R-REQ-1, 3, 4, 5).
 
@@ -92,13 +92,12 @@ def read_headers(
             error="UnsupportedVersion",
         )
     identity = get("HTTP_X_BROKER_API_ORIGINATING_IDENTITY")
-    request_identity = get("HTTP_X_BROKER_API_REQUEST_IDENTITY")
-    if request_identity and echo_of(environ) is None:
+    if echo is None and get("HTTP_X_BROKER_API_REQUEST_IDENTITY"):
         raise BadRequest("The header X-Broker-API-Request-Identity must be printable text.")
     return RequestHeaders(
         api_version=version,
         originating_identity=None if identity is None else _identity(identity),
-        request_identity=request_identity or None,
+        request_identity=echo,
         correlation_id=get("HTTP_X_VCAP_REQUEST_ID")
         or get("HTTP_X_CORRELATION_ID")
         or get("HTTP_X_REQUEST_ID")
@@ -110,7 +109,7 @@ def read_headers(
 
 def echo_of(environ: Mapping[str, Any]) -> str | None:
     """The request's identity for the answer to carry back, if it can be written into a header."""
-    value = environ.get("HTTP_X_BROKER_API_REQUEST_IDENTITY")
+    value: str | None = environ.get("HTTP_X_BROKER_API_REQUEST_IDENTITY")
     return value if value and _HEADER_TEXT.fullmatch(value) else None
 
 
@@ -141,7 +140,7 @@ def _identity(header: str) -> OriginatingIdentity:
         if not platform:
             raise ValueError
         return OriginatingIdentity(
-            platform, _identity_value.decode(b64decode(encoded.strip(), validate=True))
+            platform, _identity_value.decode(a2b_base64(encoded.strip(), strict_mode=True))
         )
     except (ValueError, RecursionError):  # not base64, not UTF-8, not JSON, not an object
         raise BadRequest(
@@ -153,7 +152,7 @@ def _identity(header: str) -> OriginatingIdentity:
 # Query strings
 
 
-class Query(NamedTuple):
+class Query(Struct, frozen=True, gc=False):
     """The query parameters that the API knows."""
 
     service_id: str | None = None
@@ -164,11 +163,12 @@ class Query(NamedTuple):
 
 def _query(query_string: str) -> Query:
     known: dict[str, str] = {}
-    for name, value in parse_qsl(query_string, keep_blank_values=True):
-        if name in Query._fields:
-            if name in known and known[name] != value:
-                raise BadRequest(f"The query parameter {name} is given twice, with different values.")
-            known[name] = value
+    for part in query_string.split("&"):
+        name, _, value = part.partition("=")
+        if "%" in part or "+" in part:
+            name, value = unquote_plus(name), unquote_plus(value)
+        if known.setdefault(name, value) != value and name in Query.__struct_fields__:
+            raise BadRequest(f"The query parameter {name} is given twice, with different values.")
     return Query(
         known.get("service_id") or None,
         known.get("plan_id") or None,
@@ -219,7 +219,7 @@ def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
         document = _object.decode(raw)
         if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
             raise RecursionError
-        return document, msgspec.convert(document, kind)
+        return document, msgspec.convert(_without_empty_versions(document), kind)
     except msgspec.ValidationError as error:
         raise BadRequest(_in_words(str(error))) from None
     except (ValueError, RecursionError) as error:
@@ -229,6 +229,19 @@ def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
             else "is not JSON"
         )
         raise BadRequest(f"The body {what}; send one JSON object.") from None
+
+
+def _without_empty_versions(document: dict[str, Any]) -> dict[str, Any]:
+    """A `maintenance_info` without a version asks for none, so it is absent (R-REQ-10)."""
+    told = dict(document)
+    for name in told.keys() & {"maintenance_info", "previous_values"}:
+        value = told[name]
+        if isinstance(value, dict):
+            if name == "previous_values":
+                told[name] = _without_empty_versions(value)
+            elif value.get("version") is None:
+                del told[name]
+    return told
 
 
 def _deeper_than(document: object, limit: int) -> bool:
@@ -275,15 +288,13 @@ def _in_words(message: str) -> str:
 
 
 def _find(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
+    found = catalog.offered(plan_id)
+    if found is not None and found[0].id == service_id:
+        return found
     service = _find_service(catalog, service_id)
-    plan = service.plan(plan_id)
-    if plan is None:
-        if catalog.plan(plan_id):
-            raise BadRequest(
-                f"plan_id: the plan {_short(plan_id)} is not one of the offering {service.name!r}"
-            )
-        raise BadRequest(f"plan_id: there is no service plan {_short(plan_id)} in the catalog")
-    return service, plan
+    if found is not None:
+        raise BadRequest(f"plan_id: the plan {_short(plan_id)} is not one of the offering {service.name!r}")
+    raise BadRequest(f"plan_id: there is no service plan {_short(plan_id)} in the catalog")
 
 
 def _find_service(catalog: Catalog, service_id: str) -> ServiceOffering:
@@ -306,13 +317,11 @@ def _hints(call: Call, query: Query) -> tuple[ServiceOffering | None, ServicePla
     A platform may still poll for a plan that has left the catalog, and Cloud Controller takes a 400
     to a poll for a failed operation (R-ERR-4).
     """
-    plan = call.catalog.plan(query.plan_id) if query.plan_id else None
     service = call.catalog.service(query.service_id) if query.service_id else None
-    if plan is not None and service is None:
-        service = next(each for each in call.catalog.services if plan in each.plans)
-    if plan is not None and service is not None and plan not in service.plans:
-        plan = None
-    return service, plan
+    found = call.catalog.offered(query.plan_id) if query.plan_id else None
+    if found is not None and (service is None or service is found[0]):
+        return found
+    return service, None
 
 
 def _short(value: str) -> str:
@@ -322,7 +331,7 @@ def _short(value: str) -> str:
 def _check_platform(call: Call, context: Mapping[str, Any]) -> None:
     """The header and the context name the same platform."""
     identity = call.headers.originating_identity
-    if identity is not None and context.get("platform", identity.platform) != identity.platform:
+    if identity is not None and context.get("platform") not in (None, identity.platform):
         raise BadRequest(
             "context.platform: is not the platform that the header X-Broker-API-Originating-Identity names"
         )
@@ -334,6 +343,12 @@ def _check_parameters(
     validator = call.catalog.validator(plan, resource, action)
     if validator is not None and (found := problems(validator, parameters, root="parameters")):
         raise InvalidParameters("; ".join(found))
+
+
+def _check_plan_change(current: ServicePlan | ServiceOffering) -> None:
+    """R-UPD-3; a plan that has left the catalog is as updateable as its offering says."""
+    if not current.plan_updateable:
+        raise PlanChangeNotSupported
 
 
 def _check_context_update(service: ServiceOffering) -> None:
@@ -404,14 +419,15 @@ def update(call: Call) -> UpdateRequest:
         service, wanted = _find(call.catalog, body.service_id, body.plan_id)
     context = body.context or {}
     previous_values = body.previous_values or PreviousValues()
-    current = service.plan(previous_values.plan_id or "")
+    before = call.catalog.offered(previous_values.plan_id or "")
+    current = before[1] if before and before[0] is service else None
     plan = wanted or current
     _check_platform(call, context)
-    changes_plan = wanted is not None and previous_values.plan_id not in (None, wanted.id)
-    if changes_plan:  # R-UPD-3; a plan that has left the catalog is as updateable as its offering says
-        if not (current or service).plan_updateable:
-            raise PlanChangeNotSupported
-    elif body.parameters is None and body.maintenance_info is None and body.context is not None:
+    keeps_plan = wanted is None or wanted.id == previous_values.plan_id
+    if not keeps_plan and previous_values.plan_id is not None:
+        _check_plan_change(current or service)
+    only_context = body.context is not None and body.parameters is None and body.maintenance_info is None
+    if keeps_plan and only_context:
         _check_context_update(service)
     if plan is not None and body.parameters is not None:
         _check_parameters(call, plan, "service_instance", "update", body.parameters)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
+from werkzeug.http import parse_etags, unquote_etag
 
 from .catalog import Catalog, ServiceOffering
 from .errors import BrokerError
@@ -14,13 +16,13 @@ from .requests import Operation
 from .results import (
     Accepted,
     Binding,
-    BindingMetadata,
     Deprovisioned,
     InstanceDetails,
     LastOperation,
     Provisioned,
     Unbound,
     Updated,
+    check_seconds,
 )
 
 
@@ -28,7 +30,7 @@ class HandlerMistake(Exception):
     """A handler answered what no platform may be told; the message tells its author what to change."""
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What goes back over HTTP."""
 
     status: int
@@ -37,49 +39,28 @@ class Answer(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """How one kind of result answers one operation: its status, and the fields that are told."""
+    """How one kind of result answers one operation: its status, and which fields have no place in it."""
 
     status: int
-    fields: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
 
 
-_INSTANCE = ("dashboard_url", "metadata")
-_BINDING = (
-    "credentials",
-    "syslog_drain_url",
-    "route_service_url",
-    "volume_mounts",
-    "endpoints",
-    "metadata",
-)
-_ACCEPTED_INSTANCE = _Form(202, ("operation", *_INSTANCE))
-_ACCEPTED = _Form(202, ("operation",))  # without credentials, R-BIND-1
+_ACCEPTED_ALONE = _Form(202, untold=("dashboard_url", "metadata"))  # R-BIND-1
 
 FORMS: dict[Operation, dict[type[msgspec.Struct], _Form]] = {
-    Operation.PROVISION: {Provisioned: _Form(201, _INSTANCE), Accepted: _ACCEPTED_INSTANCE},
-    Operation.UPDATE: {Updated: _Form(200, _INSTANCE), Accepted: _ACCEPTED_INSTANCE},
-    Operation.DEPROVISION: {Deprovisioned: _Form(200), Accepted: _ACCEPTED},
-    Operation.BIND: {Binding: _Form(201, _BINDING), Accepted: _ACCEPTED},
-    Operation.UNBIND: {Unbound: _Form(200), Accepted: _ACCEPTED},
-    Operation.GET_INSTANCE: {
-        InstanceDetails: _Form(200, ("service_id", "plan_id", *_INSTANCE, "parameters", "maintenance_info"))
+    Operation.PROVISION: {Provisioned: _Form(201), Accepted: _Form(202)},
+    Operation.UPDATE: {Updated: _Form(200), Accepted: _Form(202)},
+    Operation.DEPROVISION: {Deprovisioned: _Form(200), Accepted: _ACCEPTED_ALONE},
+    Operation.BIND: {Binding: _Form(201, untold=("parameters",)), Accepted: _ACCEPTED_ALONE},
+    Operation.UNBIND: {Unbound: _Form(200), Accepted: _ACCEPTED_ALONE},
+    Operation.GET_INSTANCE: {InstanceDetails: _Form(200)},
+    Operation.GET_BINDING: {Binding: _Form(200)},
+    Operation.LAST_OPERATION: {LastOperation: _Form(200)},
+    Operation.LAST_BINDING_OPERATION: {
+        LastOperation: _Form(200, untold=("instance_usable", "update_repeatable"))
     },
-    Operation.GET_BINDING: {Binding: _Form(200, (*_BINDING, "parameters"))},
-    Operation.LAST_OPERATION: {
-        LastOperation: _Form(200, ("state", "description", "instance_usable", "update_repeatable"))
-    },
-    Operation.LAST_BINDING_OPERATION: {LastOperation: _Form(200, ("state", "description"))},
 }
-"""What may answer an operation, and how."""
-
-_UNTOLD = {
-    (operation, kind): [
-        name for name in kind.__struct_fields__ if name not in (*form.fields, "exists", "retry_after")
-    ]
-    for operation, forms in FORMS.items()
-    for kind, form in forms.items()
-}
-"""The fields of a result that have no place in the answer to that operation."""
+"""What may answer an operation, and how. A result is written as it is, field by field."""
 
 _DECODERS = {kind: msgspec.json.Decoder(kind) for forms in FORMS.values() for kind in forms}
 
@@ -122,26 +103,49 @@ def encode_result(
     Raises:
         HandlerMistake: It is no answer to that operation.
     """
-    form = FORMS[operation].get(type(result))
+    kind = type(result)
+    form = FORMS[operation].get(kind)
     if form is None:
         raise HandlerMistake(_wrong_kind(operation, result))
-    if type(result) is Accepted and not accepts_incomplete:
-        raise HandlerMistake(
-            "returned Accepted to a platform that cannot poll; raise AsyncRequired() before the work starts"
-            " if request.accepts_incomplete is False"
-        )
-    if type(result) is Binding and service is not None:
+    for name in form.untold:
+        if getattr(result, name) is not None:
+            raise HandlerMistake(
+                f"returned {kind.__name__}({name}=…), which has no place in the answer to {operation};"
+                " leave it out"
+            )
+    status = form.status
+    headers: tuple[tuple[str, str], ...] = ()
+    if kind is Accepted:
+        if not accepts_incomplete:
+            raise HandlerMistake(
+                "returned Accepted to a platform that cannot poll; raise AsyncRequired() before the work"
+                " starts if request.accepts_incomplete is False"
+            )
+        if result.operation is None:
+            result = replace(result, operation=operation.value)  # R-DEL-4
+    elif kind is LastOperation:
+        if result.retry_after is not None:
+            headers = (("Retry-After", str(check_seconds(result.retry_after))),)
+            result = replace(result, retry_after=None)
+    elif (kind is Provisioned or kind is Binding) and result.exists:
+        status = 200
+        result = replace(result, exists=False)
+    if kind is Binding and service is not None:
         _check_requirements(result, service)
-    body = _body(operation, form, result)
-    status = 200 if form.status == 201 and result.exists else form.status
-    if type(result) is LastOperation and result.retry_after is not None:
-        return Answer(status, body, (("Retry-After", str(result.retry_after)),))
-    return Answer(status, body)
+    return Answer(status, _write(result), headers)
 
 
-def encode_catalog(catalog: Catalog) -> Answer:
-    """Write the catalog, or rather, hand out what was written once."""
-    return Answer(200, catalog.encoded, (("ETag", catalog.etag),))
+def encode_catalog(catalog: Catalog, known: str | None) -> Answer:
+    """Hand out the catalog, which was written once; or say that the platform has it (R-CAT-8).
+
+    Args:
+        catalog: The catalog.
+        known: The header ``If-None-Match``. A proxy that compresses weakens the tags in it.
+    """
+    headers = (("ETag", catalog.etag),)
+    if known is not None and parse_etags(known).contains_weak(unquote_etag(catalog.etag)[0]):
+        return Answer(304, b"", headers)
+    return Answer(200, catalog.encoded, headers)
 
 
 def encode_error(error: BrokerError, method: str, operation: Operation | None) -> Answer:
@@ -176,44 +180,31 @@ def _check_requirements(binding: Binding, service: ServiceOffering) -> None:
             )
 
 
-def _body(operation: Operation, form: _Form, result: Any) -> bytes:
-    """The result as JSON, checked by reading it back as what it should be."""
-    document: dict[str, object] = {}
-    for name in form.fields:
-        value = getattr(result, name)
-        if value is not None:
-            document[name] = _times(value) if type(value) is BindingMetadata else value
-    for name in _UNTOLD[operation, type(result)]:
-        if getattr(result, name) is not None:
-            raise HandlerMistake(
-                f"returned {type(result).__name__}({name}=…), which has no place in the answer to"
-                f" {operation}; leave it out"
-            )
-    if form.status == 202:
-        document.setdefault("operation", operation.value)  # R-DEL-4
-    if not document:
-        return _EMPTY
+def _write(result: msgspec.Struct) -> bytes:
+    """The result as JSON, which must read back as what it is: no annotation of its fields is broken."""
+    kind = type(result)
     try:
-        body = _encoder.encode(document)
-        _DECODERS[type(result)].decode(body)
+        body = _encoder.encode(_with_times(result) if kind is Binding else result)
+        _DECODERS[kind].decode(body)
     except msgspec.ValidationError as error:
-        raise HandlerMistake(f"returned a {type(result).__name__} that is not right: {error}") from None
+        raise HandlerMistake(f"returned a {kind.__name__} that is not right: {error}") from None
     except (TypeError, ValueError, RecursionError) as error:
-        raise HandlerMistake(
-            f"returned a {type(result).__name__} that cannot be written as JSON: {error}"
-        ) from None
+        raise HandlerMistake(f"returned a {kind.__name__} that JSON cannot hold: {error}") from None
     return body
 
 
-def _times(metadata: BindingMetadata) -> dict[str, str]:
-    moments = {"expires_at": metadata.expires_at, "renew_before": metadata.renew_before}
-    return {name: _written(moment) for name, moment in moments.items() if moment is not None}
+def _with_times(binding: Any) -> object:
+    """A binding with its times written as R-BIND-4 has them, where it has any."""
+    if binding.metadata is None:
+        return binding
+    fields = msgspec.structs.asdict(binding)
+    moments = msgspec.structs.asdict(binding.metadata)
+    fields["metadata"] = {name: _written(moment) for name, moment in moments.items() if moment is not None}
+    return {name: value for name, value in fields.items() if value is not None and name != "exists"}
 
 
 def _written(moment: datetime) -> str:
-    """As R-BIND-4 has it: ``2026-11-23T15:55:00.0Z``."""
-    return (
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        + f"{moment.microsecond:06}".rstrip("0").ljust(1, "0")
-        + "Z"
-    )
+    """A time such as ``2026-11-23T15:55:00.0Z``."""
+    in_utc = moment.astimezone(UTC)
+    fraction = f"{in_utc.microsecond:06}".rstrip("0") or "0"
+    return f"{in_utc:%Y-%m-%dT%H:%M:%S}.{fraction}Z"

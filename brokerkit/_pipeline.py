@@ -7,14 +7,17 @@ wrong on the way becomes an answer too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from blinker import NamedSignal
 from flask import Request as HTTPRequest
 from flask import current_app
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from . import signals
 from ._decoding import BadRequest, Call, read_headers
@@ -26,11 +29,12 @@ from ._encoding import (
     encode_error,
     encode_result,
 )
+from ._handler_table import HandlerTable
 from .auth import DEFAULT_CHALLENGE, Authenticator
 from .catalog import Catalog
-from .errors import BrokerError
-from .handlers import Handler, HandlerTable
-from .requests import Operation, Request
+from .errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
+from .handlers import Handler
+from .requests import InstanceRequest, Operation, Request
 from .results import Accepted, LastOperation
 
 _logger = logging.getLogger("brokerkit")
@@ -103,6 +107,15 @@ _DONE: dict[Operation, NamedSignal] = {
 }
 """What tells that an operation is done."""
 
+_POLL_FOUND: dict[str, NamedSignal] = {
+    "in progress": signals.operation_progressed,
+    "failed": signals.operation_failed,
+}
+"""What tells what a poll found."""
+
+_CATALOG = Operation.CATALOG  # looking a member up in its enum is slow
+_UPDATE = Operation.UPDATE
+_LENGTH = re.compile(r"[0-9]{1,15}")
 _FAILURE = Answer(
     500, b'{"error":"InternalError","description":"The service broker failed. Its log says why."}'
 )
@@ -153,8 +166,9 @@ class Pipeline:
         self,
         http: HTTPRequest,
         asked: Endpoint | BrokerError,
-        instance_id: str = "",
-        binding_id: str = "",
+        echo: str | None,
+        instance_id: str,
+        binding_id: str,
     ) -> Answer:
         """Answer a request, whatever it is.
 
@@ -162,6 +176,7 @@ class Pipeline:
             http: The request as it came.
             asked: The endpoint; or, where the path or method is none of the API's, what to tell those
                 who may call.
+            echo: The request's identity, if the answer can carry it back.
             instance_id: From the path.
             binding_id: From the path.
         """
@@ -175,23 +190,25 @@ class Pipeline:
             username = self._authenticate(http)
             if isinstance(asked, BrokerError):
                 raise asked
-            headers = read_headers(environ, username, self._settings.minimum_version)
+            headers = read_headers(environ, username, self._settings.minimum_version, echo)
             body = self._read_body(http) if asked.has_body else b""
             table = self._current_table()
+            if "\ufffd" in instance_id or "\ufffd" in binding_id:
+                _check_encoding(environ)
             request = asked.decode(
                 Call(
                     table.catalog,
                     headers,
-                    _checked(instance_id, environ),
-                    _checked(binding_id, environ),
+                    instance_id,
+                    binding_id,
                     environ.get("QUERY_STRING", ""),
                     body,
                     self._settings.require_organization,
                 )
             )
-            if asked.operation is Operation.CATALOG:
+            if asked.operation is _CATALOG:
                 result = table.catalog
-                answer = encode_catalog(table.catalog)
+                answer = encode_catalog(table.catalog, environ.get("HTTP_IF_NONE_MATCH"))
             else:
                 result, answer = _serve(table, asked.operation, request)
                 self._tell(asked.operation, request, result)
@@ -227,22 +244,37 @@ class Pipeline:
                 remote_addr=http.remote_addr,
             )
             raise Unauthenticated(getattr(self._settings.auth, "challenge", DEFAULT_CHALLENGE))
-        return None if caller is True else caller
+        if caller is True:
+            return None
+        if not isinstance(caller, str):
+            raise HandlerMistake(
+                f"auth returned a {type(caller).__name__}; return the caller's name, True, None or False"
+            )
+        return caller
 
     def _read_body(self, http: HTTPRequest) -> bytes:
-        mimetype = http.environ.get("CONTENT_TYPE", "")
+        environ = http.environ
+        mimetype = environ.get("CONTENT_TYPE", "")
         if mimetype and mimetype != "application/json" and not http.is_json:
             raise BadRequest("The header Content-Type must be application/json.")
-        http.max_content_length = self._settings.max_body
+        limit = self._settings.max_body
+        length = environ.get("CONTENT_LENGTH", "")
         try:
-            return http.get_data()
+            if _LENGTH.fullmatch(length) and int(length) <= limit and "stream" not in vars(http):
+                # Nobody has begun to read it: read it at once, and leave it for whoever reads it after us.
+                body = _read_exactly(environ["wsgi.input"], int(length))
+                environ["wsgi.input"] = BytesIO(body)
+                return body
+            http.max_content_length = limit + 1  # werkzeug cuts a chunked body off there without a word
+            body = http.get_data()
+            if len(body) > limit:
+                raise RequestEntityTooLarge
+            return body
         except RequestEntityTooLarge:
             raise BrokerError(
-                f"The body is larger than {self._settings.max_body:,} bytes.",
-                status=413,
-                error="BodyTooLarge",
+                f"The body is larger than {limit:,} bytes.", status=413, error="BodyTooLarge"
             ) from None
-        except HTTPException:  # the platform hung up, or its Content-Length is no number
+        except (HTTPException, OSError):  # the platform hung up, or its Content-Length is no number
             raise BadRequest("The body did not arrive whole.") from None
 
     def _current_table(self) -> HandlerTable:
@@ -264,19 +296,26 @@ class Pipeline:
 
     def _tell(self, operation: Operation, request: Request, result: object) -> None:
         """Send the signal that belongs to a result."""
-        signal: NamedSignal
-        if type(result) is Accepted:
+        kind = type(result)
+        if kind is LastOperation:
+            # Of what a success is the end, only a broker that remembers can tell.
+            signal = _POLL_FOUND.get(result.state)  # type: ignore[attr-defined]
+        elif kind is Accepted:
             signal = signals.operation_started
-        elif isinstance(result, LastOperation):
-            if result.state == "succeeded":
-                return  # of what, only a broker that remembers can tell
-            in_progress = result.state == "in progress"
-            signal = signals.operation_progressed if in_progress else signals.operation_failed
-        elif (told := _DONE.get(operation)) and not getattr(result, "exists", False):
-            signal = told
         else:
-            return
-        signals.send(signal, self._sender, request=request, result=result)
+            signal = None if getattr(result, "exists", False) else _DONE.get(operation)
+        if signal is not None and signal.receivers:
+            signals.send(signal, self._sender, request=request, result=result)
+
+
+def _read_exactly(stream: IO[bytes], length: int) -> bytes:
+    body = stream.read(length)
+    while len(body) < length:
+        more = stream.read(length - len(body))
+        if not more:
+            raise ClientDisconnected
+        body += more
+    return body
 
 
 def log_failure(failure: Exception, operation: Operation | None) -> Answer:
@@ -289,17 +328,15 @@ def log_failure(failure: Exception, operation: Operation | None) -> Answer:
 
 
 def _serve(table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
-    handler = table.find(operation, request.service, request.plan)
-    if handler is None:
+    handlers = table.serving(operation, request.service, request.plan)
+    if not handlers:
         raise _unserved(operation)
-    result = _call(handler, request)
+    handler, result = _ask(handlers, operation, request) if len(handlers) > 1 else _call(handlers[0], request)
     if result is None:
         result = PLAIN_SUCCESS.get(operation)
     try:
-        if type(result) is Accepted and table.find(_POLLED[operation], request.service, request.plan) is None:
-            raise HandlerMistake(
-                f"returned Accepted, but no @{_POLLED[operation]} handler is there to be polled"
-            )
+        if type(result) is Accepted:
+            _check_pollable(table, operation, request)
         answer = encode_result(
             operation,
             result,
@@ -311,10 +348,34 @@ def _serve(table: HandlerTable, operation: Operation, request: Any) -> tuple[obj
     return result, answer
 
 
-def _call(handler: Handler, request: Request) -> object:
-    if handler.is_async:
-        return current_app.ensure_sync(handler.function)(request)
-    return handler.function(request)
+def _ask(
+    handlers: Sequence[Handler], operation: Operation, request: InstanceRequest
+) -> tuple[Handler, object]:
+    """Where a fetch or poll did not name the plan, ask each handler until one knows the resource."""
+    *others, last = handlers
+    if others and operation is _UPDATE:
+        raise BadRequest("previous_values.plan_id: is required where there is no plan_id")
+    for handler in others:
+        with suppress(InstanceDoesNotExist, BindingDoesNotExist):
+            return _call(handler, request)
+    return _call(last, request)
+
+
+def _call(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
+    result = handler.function(request)
+    if hasattr(result, "__await__"):
+        result = current_app.ensure_sync(_wait_for)(result)
+    return handler, result
+
+
+async def _wait_for(result: Awaitable[object]) -> object:
+    return await result
+
+
+def _check_pollable(table: HandlerTable, operation: Operation, request: Any) -> None:
+    polled = _POLLED.get(operation)
+    if polled is not None and not table.serving(polled, request.service, request.plan):
+        raise HandlerMistake(f"returned Accepted, but no @{polled} handler is there to be polled")
 
 
 def _unserved(operation: Operation) -> Exception:
@@ -324,11 +385,9 @@ def _unserved(operation: Operation) -> Exception:
     return BrokerError(description, status=status, error=error)
 
 
-def _checked(resource_id: str, environ: Mapping[str, Any]) -> str:
+def _check_encoding(environ: Mapping[str, Any]) -> None:
     """Refuse an id that is no UTF-8: what stands for its bytes would stand for other ids too."""
-    if "\ufffd" in resource_id:
-        try:
-            environ["PATH_INFO"].encode("latin-1").decode()
-        except UnicodeError:
-            raise BadRequest("The path is not UTF-8; percent-encode its ids.") from None
-    return resource_id
+    try:
+        environ["PATH_INFO"].encode("latin-1").decode()
+    except UnicodeError:
+        raise BadRequest("The path is not UTF-8; percent-encode its ids.") from None

@@ -18,6 +18,7 @@ MAX_BYTES = 64 * 1024
 
 _VALUE = "the value"
 _MOST = 10
+_LONGEST = 300
 
 
 class Validator(Protocol):
@@ -39,7 +40,8 @@ def compile_schema(schema: dict[str, Any]) -> Validator:
         SchemaError: It has no ``$schema``, is larger than :data:`MAX_BYTES`, refers to another
             document, or is no valid schema of its draft (R-CAT-4).
     """
-    if not isinstance(schema.get("$schema"), str):
+    draft = schema.get("$schema")
+    if not isinstance(draft, str) or not draft:
         raise SchemaError(
             "has no '$schema'; name the draft, such as \"http://json-schema.org/draft-07/schema#\""
         )
@@ -96,5 +98,10 @@ def _line(error: jsonschema_rs.ValidationError, root: str) -> str:
     if isinstance(
         error.kind, jsonschema_rs.ValidationErrorKind.PropertyNames
     ):  # repeats what it is about, unmasked
-        return f"{place}: has a property whose name is not allowed"
-    return f"{place}: {error.message.removeprefix(_VALUE + ' ')}"
+        return _short(f"{place}: has a property whose name is not allowed")
+    return _short(f"{place}: {error.message.removeprefix(_VALUE + ' ')}")
+
+
+def _short(line: str) -> str:
+    """As much of a line as a user reads; the names in it are as long and as many as its sender likes."""
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from base64 import b64decode
-from contextlib import suppress
+from binascii import a2b_base64
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Protocol
@@ -20,6 +19,9 @@ from flask import Request
 from werkzeug.security import check_password_hash
 
 _WERKZEUG_HASH = re.compile(r"(?:scrypt|pbkdf2):[^$]+\$[^$]+\$[0-9a-f]+")
+
+_REMEMBERED = 1_000
+"""How many headers are remembered; there is one for each caller, but for what a caller varies on purpose."""
 
 DEFAULT_CHALLENGE = 'Basic realm="service broker", charset="UTF-8"'
 """What a 401 asks for, unless the authenticator has a `challenge` of its own."""
@@ -31,28 +33,41 @@ class Authenticator(Protocol):
     def __call__(self, request: Request, /) -> str | bool | None: ...
 
 
-class _Known:
-    """Secrets that are recognised in a time that tells nothing of them.
+class _HeaderAuth:
+    """Judges the header ``Authorization``, and remembers which were right.
 
-    What is looked up is a keyed digest, so neither its bytes nor how many of them are right can be
-    learnt from how long the look-up takes.
+    What is remembered and looked up is a keyed digest, so that neither the bytes of a header nor how
+    many of them are right can be learnt from how long the look-up takes.
     """
 
+    challenge = DEFAULT_CHALLENGE
+
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._names: dict[bytes, str | bool] = {}
+        self._keyed = blake2b(key=secrets.token_bytes(32), digest_size=32)
+        self._right: dict[bytes, str | bool] = {}
 
-    def add(self, secret: bytes, name: str | bool) -> None:
-        self._names[self._digest(secret)] = name
+    def __call__(self, request: Request, /) -> str | bool | None:
+        try:
+            header = request.environ["HTTP_AUTHORIZATION"].encode("latin-1")  # as WSGI decodes it
+        except (KeyError, UnicodeEncodeError):
+            return None
+        hashed = self._keyed.copy()
+        hashed.update(header)
+        digest = hashed.digest()
+        caller = self._right.get(digest)
+        if caller is None:
+            scheme, _, credentials = header.partition(b" ")
+            caller = self._judge(scheme.lower(), credentials.strip())
+            if caller is not None and len(self._right) < _REMEMBERED:
+                self._right[digest] = caller
+        return caller
 
-    def name_of(self, secret: bytes) -> str | bool | None:
-        return self._names.get(self._digest(secret))
-
-    def _digest(self, secret: bytes) -> bytes:
-        return blake2b(secret, key=self._key, digest_size=32).digest()
+    def _judge(self, scheme: bytes, credentials: bytes) -> str | bool | None:
+        """Say whose credentials these are, in a time that depends on their length alone."""
+        raise NotImplementedError
 
 
-class BasicAuth:
+class BasicAuth(_HeaderAuth):
     """HTTP basic authentication.
 
     Args:
@@ -66,22 +81,16 @@ class BasicAuth:
         ValueError: A username or password that no platform could send.
     """
 
-    challenge = DEFAULT_CHALLENGE
-
     def __init__(self, username: str, password: str, *more: tuple[str, str]) -> None:
-        self._known = _Known()
-        self._hashed: list[tuple[str, str]] = []
+        super().__init__()
+        self._credentials: list[tuple[str, str]] = []
         for name, secret in ((username, password), *more):
             if not isinstance(name, str) or not name or ":" in name:
                 raise ValueError("BasicAuth: a username must be a text, not empty and without ':' (RFC 7617)")
             if not isinstance(secret, str) or not secret:
                 raise ValueError(f"BasicAuth: the password of {name!r} must be a text and not empty")
-            if _WERKZEUG_HASH.fullmatch(secret):
-                _fits(secret, b"")  # a hash that cannot be computed is told now, not to a platform
-                self._hashed.append((name, secret))
-            else:
-                for encoded in _encodings(f"{name}:{secret}"):
-                    self._known.add(encoded, name)
+            _is_password(b"", secret)  # a hash that cannot be computed is told now, not to a platform
+            self._credentials.append((name, secret))
 
     @classmethod
     def from_env(cls) -> BasicAuth:
@@ -96,31 +105,21 @@ class BasicAuth:
         username, password = (os.environ[name] for name in names)
         return cls(username, password)
 
-    def __call__(self, request: Request, /) -> str | bool | None:
-        scheme, _, encoded = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() != "basic":
+    def _judge(self, scheme: bytes, credentials: bytes) -> str | None:
+        if scheme != b"basic":
             return None
         try:
-            given = b64decode(encoded.strip(), validate=True)
+            username, _, password = a2b_base64(credentials, strict_mode=True).partition(b":")
         except ValueError:
             return None
-        return self._known.name_of(given) or (self._check_hashes(given) if self._hashed else None)
-
-    def _check_hashes(self, given: bytes) -> str | None:
-        # Every hash is computed, whichever name was given, so that the time tells no name.
-        username, _, password = given.partition(b":")
-        found: str | None = None
-        for name, hashed in self._hashed:
-            name_is_right = any(compare_digest(username, encoded) for encoded in _encodings(name))
-            password_is_right = _fits(hashed, password)
-            if name_is_right and password_is_right:
-                found = name
-        if found is not None:
-            self._known.add(given, found)
-        return found
+        caller: str | None = None
+        for name, secret in self._credentials:  # all of them, whichever is right
+            if _is_text(username, name) & _is_password(password, secret):
+                caller = name
+        return caller
 
 
-class BearerAuth:
+class BearerAuth(_HeaderAuth):
     """Bearer tokens (RFC 6750).
 
     Args:
@@ -134,25 +133,20 @@ class BearerAuth:
     challenge = 'Bearer realm="service broker"'
 
     def __init__(self, *tokens: str, **named: str) -> None:
-        self._known = _Known()
-        pairs: list[tuple[str | bool, str]] = [*((True, token) for token in tokens), *named.items()]
-        if not pairs:
+        super().__init__()
+        self._tokens: list[tuple[str | bool, str]] = [*((True, token) for token in tokens), *named.items()]
+        if not self._tokens:
             raise ValueError("BearerAuth: give at least one token")
-        for name, token in pairs:
+        for _, token in self._tokens:
             if not isinstance(token, str) or not token or token != token.strip():
                 raise ValueError("BearerAuth: a token must be a text, not empty, without space around it")
-            for encoded in _encodings(token):
-                self._known.add(encoded, name)
 
-    def __call__(self, request: Request, /) -> str | bool | None:
-        scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        try:
-            given = token.strip().encode("latin-1")  # as WSGI hands over the bytes of a header
-        except UnicodeEncodeError:
-            return None
-        return self._known.name_of(given)
+    def _judge(self, scheme: bytes, credentials: bytes) -> str | bool | None:
+        caller: str | bool | None = None
+        for name, token in self._tokens:
+            if _is_text(credentials, token) & (scheme == b"bearer"):
+                caller = name
+        return caller
 
 
 class NoAuth:
@@ -162,17 +156,20 @@ class NoAuth:
         return True
 
 
-def _encodings(text: str) -> set[bytes]:
-    """The bytes that clients make of a text: UTF-8 (RFC 7617), or latin-1, as older ones still do."""
-    encodings = {text.encode()}
-    with suppress(UnicodeEncodeError):
-        encodings.add(text.encode("latin-1"))
-    return encodings
-
-
-def _fits(hashed: str, password: bytes) -> bool:
+def _is_text(given: bytes, text: str) -> bool:
+    """Are these the bytes of a text, in UTF-8 (RFC 7617), or in latin-1, as older clients still write it?"""
+    in_utf_8 = text.encode()
     try:
-        text = password.decode()
+        in_latin_1 = text.encode("latin-1")
+    except UnicodeEncodeError:
+        in_latin_1 = in_utf_8
+    return compare_digest(given, in_utf_8) | compare_digest(given, in_latin_1)
+
+
+def _is_password(given: bytes, secret: str) -> bool:
+    if not _WERKZEUG_HASH.fullmatch(secret):
+        return _is_text(given, secret)
+    try:
+        return check_password_hash(secret, given.decode())
     except UnicodeDecodeError:
-        text = password.decode("latin-1")
-    return check_password_hash(hashed, text)
+        return check_password_hash(secret, given.decode("latin-1"))

@@ -6,9 +6,9 @@ JSON whatever else comes in under its prefix.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from flask import Blueprint, Flask, Response, current_app
 from flask import Request as HTTPRequest
@@ -16,7 +16,7 @@ from flask.globals import request as current_request
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
-from werkzeug.http import parse_etags
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import BaseConverter, MapAdapter
 
 from . import _decoding as decode
@@ -25,6 +25,9 @@ from ._encoding import Answer, encode_error
 from ._pipeline import Endpoint, Pipeline, log_failure
 from .errors import BrokerError
 from .requests import Operation
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _INSTANCE = "/v2/service_instances/<instance_id>"
 _BINDING = f"{_INSTANCE}/service_bindings/<binding_id>"
@@ -100,9 +103,15 @@ class BrokerBlueprint(Blueprint):
             path = _path_with_encoded_slashes(http.environ)
             if path is not None:
                 return self._reroute(http, path)
-            return _respond(http, self._pipeline.answer(http, endpoint, instance_id, binding_id))
+            return self._answer(http, endpoint, instance_id, binding_id)
 
         return view
+
+    def _answer(
+        self, http: HTTPRequest, asked: Endpoint | BrokerError, instance_id: str = "", binding_id: str = ""
+    ) -> Response:
+        echo = echo_of(http.environ)
+        return _respond(self._pipeline.answer(http, asked, echo, instance_id, binding_id), echo)
 
     def _reroute(self, http: HTTPRequest, path: str) -> Response:
         """Route by the path as it was sent: WSGI decodes the slash in an id before anyone can see it."""
@@ -114,7 +123,7 @@ class BrokerBlueprint(Blueprint):
         instance_id, binding_id = (
             ids.get(id_, "").replace(_ENCODED_SLASH, "/") for id_ in ("instance_id", "binding_id")
         )
-        return _respond(http, self._pipeline.answer(http, endpoint, instance_id, binding_id))
+        return self._answer(http, endpoint, instance_id, binding_id)
 
     def _add_unknown(self, state: BlueprintSetupState) -> None:
         """Route every other path under the prefix here, so that its answer is JSON too.
@@ -151,7 +160,7 @@ class BrokerBlueprint(Blueprint):
             refusal.headers = (("Allow", ", ".join(allowed)),)
         else:
             refusal = BrokerError("There is nothing at this path.", status=404, error="NotFound")
-        return _respond(http, self._pipeline.answer(http, refusal))
+        return self._answer(http, refusal)
 
     def _not_found(self, error: HTTPException) -> Response | HTTPException:
         """Answer outside of ``/v2`` too, where brokers are all that an app has."""
@@ -170,17 +179,20 @@ class BrokerBlueprint(Blueprint):
             refusal.headers = [
                 (name, value) for name, value in error.get_headers() if name.lower() not in _ENTITY_HEADERS
             ]
-            return _respond(http, encode_error(refusal, http.method, None))
-        return _respond(http, log_failure(error, None))
+            answer = encode_error(refusal, http.method, None)
+        else:
+            answer = log_failure(error, None)
+        return _respond(answer, echo_of(http.environ))
 
 
 _ENTITY_HEADERS = {"content-type", "content-length"}
+_STATUS_LINES = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}
 
 
 class _Rest(BaseConverter):
     """All that is left of a path, slashes and nothing included."""
 
-    regex = ".*"
+    regex = "(?s:.*)"
     part_isolating = False
     weight = 10_000
 
@@ -218,47 +230,63 @@ def _path_with_encoded_slashes(environ: dict[str, Any]) -> str | None:
     if "%2" not in raw:
         return None
     path = raw.partition("?")[0]
-    if not path.startswith("/"):
-        path = urlsplit(path).path
     if "%2f" not in path.lower():
         return None
-    root, below = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
-    decoded = unquote(path, "latin-1")
-    kept = "/".join(unquote(part).replace("/", _ENCODED_SLASH) for part in path.split("/"))
-    if decoded == below:
-        return kept
-    if decoded == root + below:
-        return kept[len(unquote(root.encode("latin-1").decode("utf-8", "replace"))) :]
-    return None
+    try:
+        sent = (path if path.startswith("/") else urlsplit(path).path).encode("latin-1")
+        root, below = (environ.get(name, "").encode("latin-1") for name in ("SCRIPT_NAME", "PATH_INFO"))
+    except ValueError:  # not a URI, or not what a server hands over
+        return None
+    decoded = unquote_to_bytes(sent)
+    if decoded not in (below, root + below):
+        return None
+    parts = (unquote_to_bytes(part).decode(errors="replace") for part in sent.split(b"/"))
+    kept = "/".join(part.replace("/", _ENCODED_SLASH) for part in parts)
+    return kept if decoded == below else kept[len(root.decode(errors="replace")) :]
 
 
 class _JSONResponse(Response):
-    """A response that is complete as it is made, so nothing is worked out when it is sent."""
+    """A response that becomes one when somebody looks at it.
 
-    default_mimetype = None
+    To send it, three things are enough. All else that a response has is made by its base class, as ever,
+    as soon as a hook of the app reads or sets anything of it.
+    """
 
-    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
-        return self.headers
+    def __init__(self, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
+        line = _STATUS_LINES.get(status) or f"{status} UNKNOWN"
+        self.__dict__["_parts"] = (line, body, headers)
+
+    def _become(self) -> None:
+        line, body, headers = self.__dict__.pop("_parts")
+        super().__init__([body], line, Headers(headers))
+
+    def __getattr__(self, name: str) -> Any:
+        if "_parts" not in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
+        self._become()
+        return getattr(self, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_parts" in self.__dict__:
+            self._become()
+        super().__setattr__(name, value)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        parts = self.__dict__.get("_parts")
+        if parts is None or environ["REQUEST_METHOD"] == "HEAD":
+            return super().__call__(environ, start_response)
+        line, body, headers = parts
+        start_response(line, headers)
+        return [body]
 
 
-def _respond(http: HTTPRequest, answer: Answer) -> Response:
-    status, body, headers = answer
-    if status == 200 and headers and _is_known(http, headers):
-        status, body = 304, b""
-    lines = [*headers]
-    if status != 304:
-        lines += (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
-    echo = echo_of(http.environ)
+def _respond(answer: Answer, echo: str | None) -> Response:
+    headers = Headers(answer.headers).to_wsgi_list() if answer.headers else []
     if echo is not None:
-        lines.append(("X-Broker-API-Request-Identity", echo))
-    response = _JSONResponse(status=status, headers=Headers(lines))
-    response.response = [body]
-    return response
-
-
-def _is_known(http: HTTPRequest, headers: Any) -> bool:
-    """Has the platform the same entity already (R-CAT-8)?"""
-    known = http.environ.get("HTTP_IF_NONE_MATCH")
-    if known is None or headers[0][0] != "ETag":
-        return False
-    return parse_etags(known).contains_raw(headers[0][1])
+        headers.append(("X-Broker-API-Request-Identity", echo))
+    if answer.status == 304:
+        return Response(status=304, headers=headers)
+    headers += (("Content-Type", "application/json"), ("Content-Length", str(len(answer.body))))
+    return _JSONResponse(answer.status, answer.body, headers)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cached_property
 
 from flask import Blueprint
 
 from ._decoding import parse_minimum_version
+from ._handler_table import SetupError, signature_faults
 from ._pipeline import Pipeline, Settings
 from .auth import Authenticator
 from .blueprint import BrokerBlueprint
 from .catalog import Catalog
-from .handlers import HandlerGroup, SetupError, signature_faults
+from .handlers import HandlerGroup
 
 
 class Broker(HandlerGroup):
@@ -52,15 +54,16 @@ class Broker(HandlerGroup):
         max_body: int = 1024 * 1024,
     ) -> None:
         super().__init__()
-        if not isinstance(catalog, Catalog) and not callable(catalog):
+        if isinstance(catalog, type) or not (isinstance(catalog, Catalog) or callable(catalog)):
             raise TypeError(
-                f"Broker: the catalog is a {type(catalog).__name__}; give a Catalog, such as"
+                f"Broker: the catalog is of the type {type(catalog).__name__}; give a Catalog, such as"
                 ' Catalog.from_file("catalog.yml"), or a function that returns one'
             )
-        if isinstance(auth, type) or not callable(auth):
+        if isinstance(auth, type) or not callable(auth) or inspect.iscoroutinefunction(auth):
+            kind = auth.__name__ if isinstance(auth, type) else f"of the type {type(auth).__name__}"
             raise TypeError(
-                f"Broker(auth={auth!r}): give an authenticator, such as BasicAuth.from_env();"
-                " NoAuth() lets everyone call"
+                f"Broker: auth is {kind}; give an authenticator, such as BasicAuth.from_env(), or a plain"
+                " function that returns the caller's name; NoAuth() lets everyone call"
             )
         if max_body < 1:
             raise ValueError(f"Broker(max_body={max_body!r}): give the number of bytes, at least 1")

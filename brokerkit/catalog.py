@@ -180,10 +180,6 @@ class ServiceOffering(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, Any] | None = None
     dashboard_client: DashboardClient | None = None
 
-    def plan(self, plan_id: str) -> ServicePlan | None:
-        """The plan of this offering with this id."""
-        return next((plan for plan in self.plans if plan.id == plan_id), None)
-
 
 class _Document(Struct, frozen=True):
     services: Sequence[ServiceOffering]
@@ -210,7 +206,8 @@ class Catalog(Struct, frozen=True, dict=True):
         verdict = judge(document, _Document)
         if verdict.faults:
             raise CatalogError(verdict.faults)
-        services = tuple(_with_effective_values(offering) for offering in self.services)
+        told = msgspec.convert(document, _Document).services
+        services = tuple(_with_effective_values(offering) for offering in told)
         msgspec.structs.force_setattr(self, "services", services)
         self.__dict__["_validators"] = verdict.validators
         self._warn(verdict.warnings)
@@ -231,7 +228,7 @@ class Catalog(Struct, frozen=True, dict=True):
         except msgspec.ValidationError as error:
             raise CatalogError(judge(plain, _Document).faults or [f"catalog: {error}"]) from None
         catalog = cls(services)
-        catalog._warn(unknown_fields(plain, ServiceOffering, ServicePlan))
+        catalog._warn([*unknown_fields(plain, _Document)])
         return catalog
 
     @classmethod
@@ -262,8 +259,8 @@ class Catalog(Struct, frozen=True, dict=True):
         """The offering with this id."""
         return self._services_by_id.get(service_id)
 
-    def plan(self, plan_id: str) -> ServicePlan | None:
-        """The plan with this id, of whichever offering."""
+    def offered(self, plan_id: str) -> tuple[ServiceOffering, ServicePlan] | None:
+        """The plan with this id, with its offering."""
         return self._plans_by_id.get(plan_id)
 
     def validator(self, plan: ServicePlan, resource: str, action: str) -> Validator | None:
@@ -298,8 +295,8 @@ class Catalog(Struct, frozen=True, dict=True):
         return {offering.id: offering for offering in self.services}
 
     @cached_property
-    def _plans_by_id(self) -> dict[str, ServicePlan]:
-        return {plan.id: plan for offering in self.services for plan in offering.plans}
+    def _plans_by_id(self) -> dict[str, tuple[ServiceOffering, ServicePlan]]:
+        return {plan.id: (offering, plan) for offering in self.services for plan in offering.plans}
 
     def _warn(self, lines: Sequence[str]) -> None:
         self.__dict__["_warnings"] = (*self.warnings, *lines)
@@ -308,8 +305,9 @@ class Catalog(Struct, frozen=True, dict=True):
 
 
 def _plain(document: object) -> object:
+    """The document as JSON has it, with lists for tuples and dicts for structs."""
     try:
-        return msgspec.to_builtins(document, str_keys=True)
+        return msgspec.json.decode(msgspec.json.encode(document))
     except (TypeError, ValueError, RecursionError) as error:
         raise CatalogError([f"catalog: holds what JSON cannot: {error}"]) from None
 

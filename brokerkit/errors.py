@@ -49,6 +49,7 @@ class BrokerError(Exception):
         if description is not None:
             if not isinstance(description, str) or not description:
                 raise ValueError("description: give a non-empty text for the platform's end user")
+            description.encode()  # a lone surrogate is a ValueError too
             self.description = description
         if status is not None:
             if not isinstance(status, int) or not 400 <= status <= 599:

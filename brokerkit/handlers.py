@@ -1,14 +1,11 @@
-"""Which function serves which operation, offering and plan."""
+"""Handlers: the functions that a broker's author registers, and for what."""
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
-from .catalog import Catalog, ServiceOffering, ServicePlan
 from .requests import (
     BindRequest,
     DeprovisionRequest,
@@ -67,7 +64,6 @@ class Handler(NamedTuple):
     function: Callable[[Any], Any]
     service: str | None = None
     plan: str | None = None
-    is_async: bool = False
 
     def __str__(self) -> str:
         function = inspect.unwrap(self.function)
@@ -91,7 +87,7 @@ class HandlerGroup:
         def provision_cluster(request): ...
 
     `service` and `plan` are a name or an id of the catalog's; the handler serves that offering or plan only.
-    The most specific handler wins: offering and plan, then plan, then offering, then all. A handler takes
+    The most specific handler wins: that of the plan, then of the offering, then of all. A handler takes
     the request alone, and may be ``async def`` (extra `async`). None is plain success, where it is allowed.
 
     Args:
@@ -210,18 +206,10 @@ class HandlerGroup:
         def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
             if self._attached:
                 raise RuntimeError(
-                    f"{Handler(operation, function)} comes too late: the broker's blueprint is attached to an app"
+                    f"{Handler(operation, function)} comes too late: the blueprint is attached to an app"
                     " already; register every handler before"
                 )
-            self._handlers.append(
-                Handler(
-                    operation,
-                    function,
-                    service or self._service,
-                    plan,
-                    inspect.iscoroutinefunction(function),
-                )
-            )
+            self._handlers.append(Handler(operation, function, service or self._service, plan))
             return function
 
         if handler is None:
@@ -231,170 +219,3 @@ class HandlerGroup:
                 f"@{operation}({handler!r}): give the plan or the offering by its keyword, plan= or service="
             )
         return register(handler)
-
-
-class SetupError(ValueError):
-    """Handlers and catalog do not fit; :attr:`faults` has every fault."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n  ".join(["the broker cannot serve its catalog:", *faults]))
-
-
-class HandlerTable:
-    """The handlers of a broker, resolved against a catalog once, so that a request costs one look-up.
-
-    Args:
-        handlers: All of them.
-        catalog: What they serve.
-
-    :attr:`faults` has a line for each thing that would make the broker fail a platform.
-    """
-
-    def __init__(self, handlers: Sequence[Handler], catalog: Catalog) -> None:
-        self.catalog = catalog
-        self._by_plan: dict[tuple[Operation, str], Handler] = {}
-        self._general: dict[Operation, Handler] = {}
-        resolved = [_resolve(handler, catalog) for handler in handlers]
-        self.faults: list[str] = [fault for scope in resolved for fault in scope.faults]
-        scopes = [scope for scope in resolved if not scope.faults]
-        self.faults += _registered_twice(scopes)
-        for operation in Operation:
-            self._fill(
-                operation,
-                [scope for scope in scopes if scope.handler.operation is operation],
-                catalog,
-            )
-        self.faults += self._missing(catalog)
-
-    def find(
-        self, operation: Operation, service: ServiceOffering | None, plan: ServicePlan | None
-    ) -> Handler | None:
-        """The handler for a plan, or, where the platform did not name the plan, for any that it can be."""
-        if plan is not None:
-            return self._by_plan.get((operation, plan.id))
-        if service is not None:
-            candidates = {self._by_plan.get((operation, each.id)) for each in service.plans}
-            if len(candidates) == 1:
-                return candidates.pop()
-        return self._general.get(operation)
-
-    def _fill(self, operation: Operation, scopes: Sequence[_Scope], catalog: Catalog) -> None:
-        for offering in catalog.services:
-            if not _offers(offering, operation):
-                continue
-            for plan in offering.plans:
-                fitting = [scope for scope in scopes if scope.fits(offering, plan)]
-                if fitting:
-                    self._by_plan[operation, plan.id] = max(fitting, key=_Scope.rank).handler
-        general = [scope.handler for scope in scopes if scope.rank() == 0]
-        if general or len(scopes) == 1:
-            self._general[operation] = general[0] if general else scopes[0].handler
-
-    def _missing(self, catalog: Catalog) -> Iterator[str]:
-        for number, offering in enumerate(catalog.services):
-            for index, plan in enumerate(offering.plans):
-                for operation, reason in _needed(offering, plan):
-                    if (operation, plan.id) not in self._by_plan:
-                        yield (
-                            f"services[{number}].plans[{index}] ({offering.name!r}, {plan.name!r}) {reason},"
-                            f" but no @{operation} handler serves it"
-                        )
-
-
-class _Scope(NamedTuple):
-    """A handler, and the offering and plan that it names, found in the catalog."""
-
-    handler: Handler
-    service: ServiceOffering | None = None
-    plan: ServicePlan | None = None
-    faults: tuple[str, ...] = ()
-
-    def fits(self, offering: ServiceOffering, plan: ServicePlan) -> bool:
-        return self.service in (None, offering) and self.plan in (None, plan)
-
-    def rank(self) -> int:
-        return 2 * (self.plan is not None) + (self.handler.service is not None)
-
-
-def _resolve(handler: Handler, catalog: Catalog) -> _Scope:
-    services = [each for each in catalog.services if handler.service in (None, each.id, each.name)]
-    if not services and handler.service is not None:
-        return _Scope(
-            handler,
-            faults=(f"{handler} is for the offering {handler.service!r}, which is not in the catalog",),
-        )
-    service = services[0] if handler.service is not None else None
-    if handler.plan is None:
-        return _Scope(handler, service)
-    plans = [(each, plan) for each in services for plan in each.plans if handler.plan in (plan.id, plan.name)]
-    if not plans:
-        of = f"of the offering {service.name!r}" if service else "in the catalog"
-        return _Scope(handler, faults=(f"{handler} is for the plan {handler.plan!r}, which is not {of}",))
-    if len(plans) > 1:
-        names = " and ".join(repr(each.name) for each, _ in plans)
-        return _Scope(
-            handler,
-            faults=(
-                f"{handler} is for the plan {handler.plan!r}, of which there is one in {names}; add service=",
-            ),
-        )
-    return _Scope(handler, *plans[0])
-
-
-def _registered_twice(scopes: Sequence[_Scope]) -> Iterator[str]:
-    keys = [
-        (
-            scope.handler.operation,
-            scope.service and scope.service.id if not scope.plan else None,
-            scope.plan and scope.plan.id,
-        )
-        for scope in scopes
-    ]
-    for key, count in Counter(keys).items():
-        if count > 1:
-            same = [str(scope.handler) for scope, other in zip(scopes, keys, strict=True) if other == key]
-            yield f"{' and '.join(same)} serve the same; keep one of them"
-
-
-def signature_faults(handlers: Sequence[Handler]) -> Iterator[str]:
-    """A line for each handler that could not be called, whatever the catalog."""
-    for handler in handlers:
-        try:
-            inspect.signature(handler.function).bind(object())
-        except TypeError:
-            yield f"{handler} must take one argument, the request"
-        except ValueError:  # a builtin that does not tell its signature
-            pass
-        if handler.is_async and importlib.util.find_spec("asgiref") is None:
-            yield f"{handler} is async, which needs asgiref: pip install 'brokerkit[async]'"
-
-
-def _offers(offering: ServiceOffering, operation: Operation) -> bool:
-    """Fetches are for the offerings that say so (R-GETI, R-GETB); all else depends on the plan."""
-    match operation:
-        case Operation.GET_INSTANCE:
-            return offering.instances_retrievable
-        case Operation.GET_BINDING:
-            return offering.bindings_retrievable
-        case _:
-            return True
-
-
-def _needed(offering: ServiceOffering, plan: ServicePlan) -> Iterator[tuple[Operation, str]]:
-    """What the catalog promises of a plan, and why."""
-    yield Operation.PROVISION, "can be ordered"
-    yield Operation.DEPROVISION, "can be ordered"
-    if plan.bindable:
-        yield Operation.BIND, "is bindable"
-        yield Operation.UNBIND, "is bindable"
-        if offering.bindings_retrievable:
-            yield Operation.GET_BINDING, "is of an offering with bindings_retrievable"
-    if offering.instances_retrievable:
-        yield Operation.GET_INSTANCE, "is of an offering with instances_retrievable"
-    if plan.plan_updateable:
-        yield Operation.UPDATE, "is plan_updateable"
-    elif offering.allow_context_updates:
-        yield Operation.UPDATE, "is of an offering with allow_context_updates"
-    elif plan.schemas and plan.schemas.service_instance and plan.schemas.service_instance.update:
-        yield Operation.UPDATE, "has a schema for updates"

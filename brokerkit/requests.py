@@ -30,6 +30,8 @@ class Operation(StrEnum):
     UNBIND = "unbind"
     LAST_BINDING_OPERATION = "last_binding_operation"
 
+    __hash__ = str.__hash__  # as fast as its name's; an enum's own is Python code
+
 
 class OriginatingIdentity(Struct, frozen=True):
     """Whose wish the platform passes on (R-REQ-3).

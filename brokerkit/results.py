@@ -34,7 +34,7 @@ class InstanceMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: dict[str, Any] | None = None
 
 
-class Provisioned(Struct, frozen=True, kw_only=True):
+class Provisioned(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The instance is there: 201 (R-PROV-1).
 
     Args:
@@ -48,7 +48,7 @@ class Provisioned(Struct, frozen=True, kw_only=True):
     exists: bool = False
 
 
-class Updated(Struct, frozen=True, kw_only=True):
+class Updated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The instance is as asked: 200 (R-UPD-1).
 
     Args:
@@ -68,7 +68,7 @@ class Unbound(Struct, frozen=True):
     """The binding is gone: 200 (R-UNB-1)."""
 
 
-class Accepted(Struct, frozen=True, kw_only=True):
+class Accepted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The work goes on elsewhere: 202, and the platform polls (R-PROV-1, R-UPD-1, R-BIND-1, R-DEL-4).
 
     Only for a request with `accepts_incomplete`; raise `AsyncRequired` before the work starts otherwise.
@@ -88,10 +88,14 @@ class Accepted(Struct, frozen=True, kw_only=True):
     metadata: InstanceMetadata | None = None
 
     def __post_init__(self) -> None:
-        if self.operation is not None and not 1 <= len(self.operation) <= MAX_OPERATION:
+        if self.operation is None:
+            return
+        if not isinstance(self.operation, str):
+            raise TypeError(f"Accepted(operation=…) takes a text, not {type(self.operation).__name__}")
+        if not 1 <= len(self.operation) <= MAX_OPERATION:
             raise ValueError(
                 f"Accepted(operation=…) has {len(self.operation):,} characters; give 1 to {MAX_OPERATION:,},"
-                " such as the id of a job (R-PROV-1)"
+                " such as the id of a job"
             )
 
 
@@ -166,17 +170,19 @@ class BindingMetadata(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, moment in (("expires_at", self.expires_at), ("renew_before", self.renew_before)):
-            if moment is not None and moment.tzinfo is None:
+            if moment is None:
+                continue
+            if not isinstance(moment, datetime):
+                raise TypeError(f"BindingMetadata({name}=…) takes a datetime, not {type(moment).__name__}")
+            if moment.tzinfo is None:
                 raise ValueError(
                     f"BindingMetadata({name}=…) has no time zone; write datetime.now(timezone.utc) + …"
                 )
         if self.expires_at and self.renew_before and self.renew_before > self.expires_at:
-            raise ValueError(
-                "BindingMetadata(renew_before=…) is after expires_at; give an earlier time (R-BIND-4)"
-            )
+            raise ValueError("BindingMetadata(renew_before=…) is after expires_at; give an earlier time")
 
 
-class Binding(Masked, frozen=True, kw_only=True):
+class Binding(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """The binding: 201 to a bind, 200 to a fetch (R-BIND-1, R-GETB).
 
     Args:
@@ -204,7 +210,7 @@ class Binding(Masked, frozen=True, kw_only=True):
     exists: bool = False
 
 
-class InstanceDetails(Masked, frozen=True, kw_only=True):
+class InstanceDetails(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """An instance as it is: 200 to a fetch (R-GETI).
 
     Args:
@@ -226,7 +232,7 @@ class InstanceDetails(Masked, frozen=True, kw_only=True):
     metadata: InstanceMetadata | None = None
 
 
-class LastOperation(Struct, frozen=True, kw_only=True):
+class LastOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How an operation goes: 200 to a poll (R-LAST-1). Made by one of its three class methods."""
 
     state: Literal["in progress", "succeeded", "failed"]
@@ -246,8 +252,8 @@ class LastOperation(Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: `retry_after` is not a whole number of seconds, 0 or more.
         """
-        if retry_after is not None and (not isinstance(retry_after, int) or retry_after < 0):
-            raise ValueError(f"retry_after={retry_after!r} is not a whole number of seconds, 0 or more")
+        if retry_after is not None:
+            check_seconds(retry_after)
         return cls(state="in progress", description=description, retry_after=retry_after)
 
     @classmethod
@@ -280,3 +286,14 @@ class LastOperation(Struct, frozen=True, kw_only=True):
             instance_usable=instance_usable,
             update_repeatable=update_repeatable,
         )
+
+
+def check_seconds(retry_after: int) -> int:
+    """Let only pass what a ``Retry-After`` header can say.
+
+    Raises:
+        ValueError: It is not a whole number of seconds, 0 or more.
+    """
+    if type(retry_after) is not int or retry_after < 0:
+        raise ValueError(f"retry_after={retry_after!r} is not a whole number of seconds, 0 or more")
+    return retry_after

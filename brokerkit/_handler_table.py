@@ -1,0 +1,187 @@
+"""Which function serves which operation, offering and plan: handlers, resolved against a catalog."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from .catalog import Catalog, ServiceOffering, ServicePlan
+from .handlers import Handler
+from .requests import Operation
+
+
+class SetupError(ValueError):
+    """Handlers and catalog do not fit; :attr:`faults` has every fault."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n  ".join(["the broker cannot serve its catalog:", *faults]))
+
+
+class HandlerTable:
+    """The handlers of a broker, resolved against a catalog once, so that a request costs one look-up.
+
+    Args:
+        handlers: All of them.
+        catalog: What they serve.
+
+    :attr:`faults` has a line for each thing that would make the broker fail a platform.
+    """
+
+    def __init__(self, handlers: Sequence[Handler], catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._of_plan: dict[tuple[Operation, str], tuple[Handler, ...]] = {}
+        self._of_service: dict[tuple[Operation, str], tuple[Handler, ...]] = {}
+        self._of_all: dict[Operation, tuple[Handler, ...]] = {}
+        resolved = [_resolve(handler, catalog) for handler in handlers]
+        scopes = [scope for scope in resolved if not scope.faults]
+        for operation in Operation:
+            self._fill(operation, [scope for scope in scopes if scope.handler.operation is operation])
+        self.faults: list[str] = [
+            *(fault for scope in resolved for fault in scope.faults),
+            *_registered_twice(scopes),
+            *self._missing(),
+        ]
+
+    def serving(
+        self, operation: Operation, service: ServiceOffering | None, plan: ServicePlan | None
+    ) -> tuple[Handler, ...]:
+        """The handler for a plan; or, where the platform did not name one, each that it can be.
+
+        Where one serves all plans, that is the one for a plan that was not named.
+        """
+        if plan is not None:
+            return self._of_plan.get((operation, plan.id), ())
+        if service is not None:
+            return self._of_service.get((operation, service.id), ())
+        return self._of_all.get(operation, ())
+
+    def _fill(self, operation: Operation, scopes: Sequence[_Scope]) -> None:
+        for_all = [scope.handler for scope in scopes if scope.rank() == 0]
+        everywhere: list[Handler] = []
+        for offering in self.catalog.services:
+            if not _offers(offering, operation):
+                continue
+            here: list[Handler] = []
+            for plan in offering.plans:
+                fitting = [scope for scope in scopes if scope.fits(offering, plan)]
+                if fitting:
+                    best = max(fitting, key=_Scope.rank).handler
+                    self._of_plan[operation, plan.id] = (best,)
+                    here.append(best)
+            for_offering = [s.handler for s in scopes if s.plan is None and s.service is offering]
+            self._of_service[operation, offering.id] = _distinct(for_offering or for_all or here)
+            everywhere += here
+        if everywhere:
+            self._of_all[operation] = _distinct(for_all or everywhere)
+
+    def _missing(self) -> Iterator[str]:
+        for number, offering in enumerate(self.catalog.services):
+            for index, plan in enumerate(offering.plans):
+                for operation, reason in _needed(offering, plan):
+                    if not self.serving(operation, offering, plan):
+                        yield (
+                            f"services[{number}].plans[{index}] ({offering.name!r}, {plan.name!r}) {reason},"
+                            f" but no @{operation} handler serves it"
+                        )
+
+
+class _Scope(NamedTuple):
+    """A handler, and the offering and plan that it names, found in the catalog."""
+
+    handler: Handler
+    service: ServiceOffering | None = None
+    plan: ServicePlan | None = None
+    faults: tuple[str, ...] = ()
+
+    def fits(self, offering: ServiceOffering, plan: ServicePlan) -> bool:
+        return self.service in (None, offering) and self.plan in (None, plan)
+
+    def rank(self) -> int:
+        """How specific it is."""
+        return 2 if self.plan else 1 if self.service else 0
+
+
+def _resolve(handler: Handler, catalog: Catalog) -> _Scope:
+    services = [each for each in catalog.services if handler.service in (None, each.id, each.name)]
+    service = None
+    if handler.service is not None:
+        wanted = f"{handler} is for the offering {handler.service!r}"
+        if len(services) != 1:
+            problem = (
+                "which is the id or name of two; use the id" if services else "which is not in the catalog"
+            )
+            return _Scope(handler, faults=(f"{wanted}, {problem}",))
+        service = services[0]
+    if handler.plan is None:
+        return _Scope(handler, service)
+    wanted = f"{handler} is for the plan {handler.plan!r}"
+    plans = [(each, plan) for each in services for plan in each.plans if handler.plan in (plan.id, plan.name)]
+    if not plans:
+        of = f"of the offering {service.name!r}" if service else "in the catalog"
+        return _Scope(handler, faults=(f"{wanted}, which is not {of}",))
+    if len(plans) > 1:
+        names = " and ".join(repr(each.name) for each, _ in plans)
+        return _Scope(handler, faults=(f"{wanted}, of which there is one in {names}; add service=",))
+    return _Scope(handler, *plans[0])
+
+
+def _registered_twice(scopes: Sequence[_Scope]) -> Iterator[str]:
+    same: dict[object, list[str]] = defaultdict(list)
+    for scope in scopes:
+        what = scope.plan.id if scope.plan else None
+        whose = scope.service.id if scope.service else None
+        same[scope.handler.operation, whose, what].append(str(scope.handler))
+    for handlers in same.values():
+        if len(handlers) > 1:
+            yield f"{' and '.join(handlers)} serve the same; keep one of them"
+
+
+def _distinct(handlers: Sequence[Handler]) -> tuple[Handler, ...]:
+    return tuple(dict.fromkeys(handlers))
+
+
+def signature_faults(handlers: Sequence[Handler]) -> Iterator[str]:
+    """A line for each handler that could not be called, whatever the catalog."""
+    for handler in handlers:
+        try:
+            inspect.signature(handler.function).bind(object())
+        except TypeError:
+            yield f"{handler} must take one argument, the request"
+        except ValueError:  # a builtin that does not tell its signature
+            pass
+        if inspect.iscoroutinefunction(handler.function) and importlib.util.find_spec("asgiref") is None:
+            yield f"{handler} is async, which needs asgiref: pip install 'brokerkit[async]'"
+
+
+def _offers(offering: ServiceOffering, operation: Operation) -> bool:
+    """Fetches are for the offerings that say so (R-GETI, R-GETB); all else depends on the plan."""
+    match operation:
+        case Operation.GET_INSTANCE:
+            return offering.instances_retrievable
+        case Operation.GET_BINDING:
+            return offering.bindings_retrievable
+        case _:
+            return True
+
+
+def _needed(offering: ServiceOffering, plan: ServicePlan) -> Iterator[tuple[Operation, str]]:
+    """What the catalog promises of a plan, and why."""
+    yield Operation.PROVISION, "can be ordered"
+    yield Operation.DEPROVISION, "can be ordered"
+    if plan.bindable:
+        yield Operation.BIND, "is bindable"
+        yield Operation.UNBIND, "is bindable"
+        if offering.bindings_retrievable:
+            yield Operation.GET_BINDING, "is of an offering with bindings_retrievable"
+    if offering.instances_retrievable:
+        yield Operation.GET_INSTANCE, "is of an offering with instances_retrievable"
+    if plan.plan_updateable:
+        yield Operation.UPDATE, "is plan_updateable"
+    elif offering.allow_context_updates:
+        yield Operation.UPDATE, "is of an offering with allow_context_updates"
+    elif plan.schemas and plan.schemas.service_instance and plan.schemas.service_instance.update:
+        yield Operation.UPDATE, "has a schema for updates"

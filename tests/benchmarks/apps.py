@@ -1,0 +1,130 @@
+"""Who answers: three Flask apps that give the same answers to the same requests."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any
+
+import openbrokerapi  # type: ignore  # it has no types, and is not there when only the linters run
+from flask import Flask, request
+
+from brokerkit import (
+    BasicAuth,
+    Binding,
+    BindRequest,
+    Broker,
+    Catalog,
+    LastOperation,
+    LastOperationRequest,
+    Provisioned,
+    ProvisionRequest,
+    signals,
+)
+
+from .catalog import CATALOG
+from .traffic import CREDENTIALS, DASHBOARD, PASSWORD, PROGRESS, USERNAME
+
+_INSTANCE = "/v2/service_instances/<instance_id>"
+
+
+def brokerkit_app(finished: Counter[object]) -> Flask:
+    """Brokerkit with all its checks, and a subscriber that counts as one for metrics would.
+
+    Args:
+        finished: Where it counts.
+    """
+    broker = Broker(Catalog.from_dict(CATALOG), auth=BasicAuth(USERNAME, PASSWORD))
+
+    @broker.provision
+    def provision(request: ProvisionRequest) -> Provisioned:
+        return Provisioned(dashboard_url=DASHBOARD + request.instance_id)
+
+    @broker.bind
+    def bind(request: BindRequest) -> Binding:
+        return Binding(credentials=CREDENTIALS)
+
+    @broker.last_operation
+    def last_operation(request: LastOperationRequest) -> LastOperation:
+        return LastOperation.in_progress(PROGRESS)
+
+    @broker.update
+    @broker.deprovision
+    @broker.unbind
+    @broker.get_instance
+    @broker.get_binding
+    def not_asked(request: object) -> Any:
+        raise NotImplementedError  # the catalog promises these, so there must be a handler
+
+    @signals.request_finished.connect_via(broker)
+    def count(sender: object, *, operation: object, status: int, **facts: object) -> None:
+        finished[operation] += 1
+
+    app = Flask("brokerkit")
+    app.register_blueprint(broker.blueprint)
+    return app
+
+
+def bare_app() -> Flask:
+    """What Flask itself costs: views that read the body, return a dict, and check nothing."""
+    app = Flask("bare")
+
+    @app.get("/v2/catalog")
+    def catalog() -> Any:
+        return CATALOG
+
+    @app.put(_INSTANCE)
+    def provision(instance_id: str) -> Any:
+        request.get_json()
+        return {"dashboard_url": DASHBOARD + instance_id}, 201
+
+    @app.get(f"{_INSTANCE}/last_operation")
+    def last_operation(instance_id: str) -> Any:
+        return {"state": "in progress", "description": PROGRESS}
+
+    @app.put(f"{_INSTANCE}/service_bindings/<binding_id>")
+    def bind(instance_id: str, binding_id: str) -> Any:
+        request.get_json()
+        return {"credentials": CREDENTIALS}, 201
+
+    return app
+
+
+class _OpenBroker:
+    """The same broker for openbrokerapi, which takes any object with these methods."""
+
+    def __init__(self) -> None:
+        self._services = [
+            openbrokerapi.Service(
+                **{**service, "plans": [openbrokerapi.ServicePlan(**p) for p in service["plans"]]}
+            )
+            for service in CATALOG["services"]
+        ]
+
+    def catalog(self) -> Any:
+        return self._services
+
+    def provision(self, instance_id: str, **asked: object) -> Any:
+        return openbrokerapi.ProvisionedServiceSpec(dashboard_url=DASHBOARD + instance_id)
+
+    def bind(self, **asked: object) -> Any:
+        return openbrokerapi.Binding(credentials=CREDENTIALS)
+
+    def last_operation(self, **asked: object) -> Any:
+        return openbrokerapi.LastOperation(openbrokerapi.OperationState.IN_PROGRESS, PROGRESS)
+
+
+def openbrokerapi_app() -> Flask:
+    """Openbrokerapi with authentication, and what it does by itself: no schema is checked."""
+    # It logs every header at the level DEBUG. Nothing is to be slow for the sake of a log.
+    silent = logging.getLogger("openbrokerapi")
+    silent.setLevel(logging.CRITICAL)
+    silent.addHandler(logging.NullHandler())
+    silent.propagate = False
+    app = Flask("openbrokerapi")
+    app.register_blueprint(
+        openbrokerapi.api.get_blueprint(
+            _OpenBroker(), openbrokerapi.api.BrokerCredentials(USERNAME, PASSWORD), silent
+        )
+    )
+    return app

@@ -1,0 +1,38 @@
+"""How long an import takes, in a fresh interpreter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from .measure import Times
+
+ROUNDS = 10
+
+_CHILD = "from time import perf_counter as now; start = now(); import {}; print(now() - start)"
+
+
+def measure_imports(modules: Sequence[str]) -> Times:
+    """Import each of the modules by itself, in turns."""
+    for module in modules:  # so that the bytecode of all is there before the first one counts
+        _import(module)
+    return Times(
+        [
+            {module: _import(module) for module in (modules if number % 2 else modules[::-1])}
+            for number in range(ROUNDS)
+        ]
+    )
+
+
+def _import(module: str) -> float:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    child = subprocess.run(
+        [sys.executable, "-c", _CHILD.format(module)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(child.stdout)

@@ -1,0 +1,93 @@
+"""What is asked: requests of Cloud Foundry's, as a WSGI server has them, and the right answers."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+from wsgiref.types import WSGIApplication
+
+from werkzeug.test import EnvironBuilder
+
+from .catalog import CATALOG
+
+USERNAME, PASSWORD = "platform", "s3cret"
+DASHBOARD = "https://db.example.org/instances/"
+CREDENTIALS = {
+    "uri": "postgres://u7b1f4a52:3x4mpl3@db.example.org:5432/orders",
+    "username": "u7b1f4a52",
+    "password": "3x4mpl3",
+    "hostname": "db.example.org",
+    "port": 5432,
+    "name": "orders",
+}
+PROGRESS = "Two of three nodes are up."
+
+_RECORDED = Path(__file__).parents[1] / "data" / "cloudfoundry.jsonl"
+
+
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    document: object
+
+
+class Question(NamedTuple):
+    """A request that can be asked any number of times, and what must come back."""
+
+    endpoint: str
+    environ: dict[str, Any]
+    body: bytes
+    right: Reply
+
+    def fresh_environ(self) -> dict[str, Any]:
+        """One to be used once: what an app notes in it, and its input, end with the request."""
+        return {**self.environ, "wsgi.input": BytesIO(self.body)}
+
+
+def questions() -> list[Question]:
+    """One for each endpoint that has a budget."""
+    recorded = {line["name"]: line for line in map(json.loads, _RECORDED.read_text("utf-8").splitlines())}
+    create = recorded["cf create-service"]
+    instance_id = create["path"].rpartition("/")[2]
+    return [
+        _question("provision", create, Reply(201, {"dashboard_url": DASHBOARD + instance_id})),
+        _question("catalog", recorded["fetch the catalog at registration"], Reply(200, CATALOG)),
+        _question(
+            "last operation",
+            recorded["poll"],
+            Reply(200, {"state": "in progress", "description": PROGRESS}),
+        ),
+        _question("bind", recorded["cf bind-service"], Reply(201, {"credentials": CREDENTIALS})),
+    ]
+
+
+def ask(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
+    """Send one request and read its answer."""
+    statuses: list[str] = []
+
+    def start_response(status: str, headers: object, exc_info: object = None) -> Any:
+        statuses.append(status)
+
+    chunks = app(environ, start_response)
+    body = b"".join(chunks)
+    if hasattr(chunks, "close"):
+        chunks.close()
+    return Reply(int(statuses[0][:3]), json.loads(body))
+
+
+def _question(endpoint: str, recorded: dict[str, Any], right: Reply) -> Question:
+    body = b"" if recorded["body"] is None else json.dumps(recorded["body"]).encode()
+    token = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+    headers = [*recorded["headers"].items(), ("Authorization", f"Basic {token}")]
+    builder = EnvironBuilder(
+        recorded["path"],
+        method=recorded["method"],
+        query_string=recorded["query"],
+        headers=headers,
+        data=body or None,
+    )
+    return Question(endpoint, builder.get_environ(), body, right)

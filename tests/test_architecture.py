@@ -1,0 +1,143 @@
+"""How the package is built: which module may import which, and what `import brokerkit` loads."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import brokerkit
+
+PACKAGE = Path(brokerkit.__file__).parent
+
+ORDER = (
+    "_masking",
+    "errors",
+    "_schemas",
+    "_catalog_rules",
+    "catalog",
+    "requests",
+    "results",
+    "signals",
+    "auth",
+    "handlers",
+    "_handler_table",
+    "_decoding",
+    "_encoding",
+    "_pipeline",
+    "blueprint",
+    "broker",
+)
+"""Each module may import those before it."""
+
+MODULES = sorted(file.stem for file in PACKAGE.glob("*.py") if file.stem != "__init__")
+
+
+def own_imports(module: str) -> set[str]:
+    """The modules of the package that a module imports, wherever in it."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    return {name for node in ast.walk(tree) for name in _own(node)}
+
+
+def _own(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            package, _, rest = alias.name.partition(".")
+            if package == "brokerkit":
+                yield rest.partition(".")[0] or "__init__"
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if not node.level:
+            package, _, base = base.partition(".")
+            if package != "brokerkit":
+                return
+        if base:
+            yield base.partition(".")[0]
+        else:
+            yield from (each.name if each.name in MODULES else "__init__" for each in node.names)
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    assert set(ORDER) == set(MODULES)
+    assert len(ORDER) == len(MODULES)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_those_above_its_place(module: str) -> None:
+    allowed = set(ORDER[: ORDER.index(module)])
+    assert own_imports(module) <= allowed
+
+
+def test_there_is_no_import_cycle() -> None:
+    imports = {module: own_imports(module) for module in MODULES}
+    assert any(imports.values())
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " → ".join((*trail, module))
+        for each in imports[module]:
+            visit(each, (*trail, module))
+
+    for module in MODULES:
+        visit(module, ())
+
+
+def test_the_check_of_these_tests_sees_each_way_to_import() -> None:
+    tree = ast.parse(
+        "import brokerkit.auth, os\n"
+        "import brokerkit\n"
+        "from brokerkit.catalog import Catalog\n"
+        "from brokerkit import broker, Broker\n"
+        "from . import signals\n"
+        "from .results import Binding\n"
+        "from os import path\n"
+    )
+    assert [name for node in ast.walk(tree) for name in _own(node)] == [
+        "auth",
+        "__init__",
+        "catalog",
+        "broker",
+        "__init__",
+        "signals",
+        "results",
+    ]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has after a statement."""
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    return set(json.loads(run.stdout))
+
+
+OPTIONAL = {"yaml", "asgiref", "sqlalchemy", "alembic", "cryptography", "psycopg", "celery"}
+OPTIONAL |= {"prometheus_client", "opentelemetry", "requests", "rich"}
+NETWORK = {"socket", "ssl", "http.client", "urllib.request", "asyncio", "socketserver", "select"}
+
+
+def test_import_brokerkit_loads_no_optional_dependency_and_nothing_that_only_some_need() -> None:
+    with_brokerkit, with_flask = loaded_by("import brokerkit"), loaded_by("import flask")
+    assert {"brokerkit.broker", "flask", "msgspec"} <= with_brokerkit
+    assert not {name.partition(".")[0] for name in with_brokerkit} & OPTIONAL
+    assert not (with_brokerkit - with_flask) & {*NETWORK, "tomllib"}
+
+
+def test_each_name_that_brokerkit_promises_is_there_and_sorted() -> None:
+    assert len(set(brokerkit.__all__)) == len(brokerkit.__all__)
+    for name in brokerkit.__all__:
+        assert getattr(brokerkit, name) is not None
+
+
+@pytest.mark.parametrize("name", brokerkit.__all__)
+def test_each_public_name_tells_what_it_is(name: str) -> None:
+    assert (getattr(brokerkit, name).__doc__ or "").strip()

@@ -1,0 +1,69 @@
+"""What is built from the repository works for somebody who has nothing else of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import brokerkit
+
+ROOT = Path(__file__).parent.parent
+USE = """
+from brokerkit import Broker, Catalog, NoAuth, ServiceOffering, ServicePlan
+from flask import Flask
+
+plan = ServicePlan(id="p", name="p", description="p")
+offering = ServiceOffering(id="s", name="s", description="s", bindable=False, plans=[plan])
+broker = Broker(Catalog([offering]), auth=NoAuth())
+broker.provision(lambda request: None)
+broker.deprovision(lambda request: None)
+app = Flask("app")
+app.register_blueprint(broker.blueprint)
+answer = app.test_client().get("/v2/catalog", headers={"X-Broker-API-Version": "2.17"})
+print(answer.status_code, answer.json["services"][0]["plans"][0]["bindable"])
+"""
+
+
+def run(*command: object, cwd: Path) -> str:
+    done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for file in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)  # a build leaves its traces where it runs
+    shutil.copytree(ROOT / "brokerkit", source / "brokerkit", ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source, cwd=folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_has_every_module_the_type_marker_and_the_licence(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {
+        f"brokerkit/{file.relative_to(ROOT / 'brokerkit')}" for file in (ROOT / "brokerkit").rglob("*.py")
+    }
+    assert modules | {"brokerkit/py.typed"} <= names
+    assert any(name.endswith("LICENSE") for name in names)
+    assert {name.split("/")[0] for name in names} == {
+        "brokerkit",
+        f"brokerkit-{brokerkit.__version__}.dist-info",
+    }
+
+
+def test_the_wheel_installs_into_an_empty_environment_and_serves(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "empty", with_pip=False)
+    (python,) = (tmp_path / "empty").glob("bin/python")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    run(*pip, "install", "--quiet", wheel, cwd=tmp_path)
+    assert run(python, "-c", USE, cwd=tmp_path).split() == ["200", "False"]

@@ -1,0 +1,93 @@
+"""What the README says is so: its example is the sample, and each of its curl lines answers as shown."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import http.client
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def blocks(language: str) -> list[str]:
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+def test_the_two_commands_come_first() -> None:
+    assert "make demo" in BLOCKS[0][1]
+    assert "make test" in BLOCKS[0][1]
+
+
+@pytest.mark.parametrize(("language", "sample"), [("yaml", "catalog.yml"), ("python", "hello.py")])
+def test_the_example_is_the_sample(language: str, sample: str) -> None:
+    assert (ROOT / "samples" / sample).read_text() == blocks(language)[0]
+
+
+def test_the_sample_has_less_than_sixty_lines_of_code() -> None:
+    lines = (ROOT / "samples" / "hello.py").read_text().splitlines()
+    assert sum(bool(line.strip()) for line in lines) < 60
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    """The example, typed in as it stands, served by the command that the README gives."""
+    (tmp_path / "catalog.yml").write_text(blocks("yaml")[0])
+    (tmp_path / "hello.py").write_text(blocks("python")[0])
+    command = next(line for line in blocks("sh") if line.startswith("waitress-serve"))
+    program, *arguments = shlex.split(command.replace(":8080", ":0"))
+    assert program == "waitress-serve"
+    with subprocess.Popen(
+        [sys.executable, "-m", "waitress", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stderr is not None
+            serving = (re.search(r"Serving on http://127\.0\.0\.1:(\d+)", line) for line in server.stderr)
+            yield int(next(match[1] for match in serving if match))
+        finally:
+            server.terminate()
+
+
+def test_each_curl_line_answers_as_it_says(port: int) -> None:
+    (console,) = blocks("console")
+    exchanges = re.findall(r"^\$ (curl .*)\n(\d+) (.*)$", console, re.MULTILINE)
+    assert len(exchanges) == console.count("$ ") >= 6
+    for line, status, body in exchanges:
+        got_status, got_body = curl(line, port)
+        assert (line, got_status) == (line, int(status))
+        if body.endswith("…"):
+            assert json.dumps(got_body).startswith(body.removesuffix("…").rstrip())
+        else:
+            assert got_body == json.loads(body)
+
+
+def curl(line: str, port: int) -> tuple[int, object]:
+    """Do what curl would do with the options that the README uses."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("-u", dest="user", required=True)
+    parser.add_argument("-H", dest="headers", action="append", default=[])
+    parser.add_argument("-X", dest="method", default="GET")
+    parser.add_argument("-d", dest="data")
+    options = parser.parse_args(shlex.split(line)[1:])
+    headers = dict(header.split(": ", 1) for header in options.headers)
+    headers["Authorization"] = "Basic " + base64.b64encode(options.user.encode()).decode()
+    url = urlsplit(options.url)
+    assert url.netloc == "127.0.0.1:8080"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(options.method, f"{url.path}?{url.query}", options.data, headers)
+    response = connection.getresponse()
+    body = json.loads(response.read())
+    connection.close()
+    return response.status, body

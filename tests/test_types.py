@@ -1,0 +1,66 @@
+"""What a type checker says of handlers: the right ones are taken as they are, the wrong ones refused."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import HANDLERS
+
+FILES = Path(__file__).parent / "typing"
+RIGHT, WRONG = FILES / "right.py", FILES / "wrong.py"
+
+_ERROR = re.compile(r"(?P<place>[\w.]+:\d+): error: (?P<message>.*)")
+_EXPECTED = re.compile(r"  # error: (?P<part>.+)$")
+
+
+def mypy(cache: Path) -> dict[str, str]:
+    """What mypy says of both files, by file and line."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
+    run = subprocess.run(
+        [*command, "--no-pretty", f"--cache-dir={cache}", RIGHT.name, WRONG.name],
+        cwd=FILES,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode in (0, 1), run.stdout + run.stderr
+    found: dict[str, str] = {}
+    for match in filter(None, map(_ERROR.match, run.stdout.splitlines())):
+        place = match["place"]
+        found[place] = found.get(place, "") + match["message"]
+    return found
+
+
+def expected(file: Path) -> dict[str, str]:
+    """What a file says itself, line by line: a part of what mypy must say."""
+    return {
+        f"{file.name}:{number}": match["part"]
+        for number, line in enumerate(file.read_text().splitlines(), start=1)
+        if (match := _EXPECTED.search(line))
+    }
+
+
+def test_right_handlers_are_taken_with_their_precise_type_and_wrong_ones_are_refused(
+    tmp_path: Path,
+) -> None:
+    """Exactly the lines with a comment `# error: …` are refused, each with what it says."""
+    parts = {**expected(RIGHT), **expected(WRONG)}
+    errors = mypy(tmp_path)
+    assert errors.keys() == parts.keys()
+    assert {place: errors[place] for place, part in parts.items() if part not in errors[place]} == {}
+
+
+def test_the_right_file_expects_no_error_and_the_wrong_one_many() -> None:
+    assert expected(RIGHT) == {}
+    assert len(expected(WRONG)) > 30
+
+
+@pytest.mark.parametrize("file", [RIGHT, WRONG], ids=lambda file: str(file.name))
+@pytest.mark.parametrize("operation", HANDLERS)
+def test_each_decorator_is_in_both_files(operation: str, file: Path) -> None:
+    assert re.search(rf"^@(broker|group)\.{operation}\b", file.read_text(), re.MULTILINE)
