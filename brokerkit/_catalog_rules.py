@@ -17,7 +17,7 @@ from msgspec import inspect
 
 from ._schemas import SchemaError, Validator, compile_schema, path
 
-SEMVER = re.compile(
+_SEMVER = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
     r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
     r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?",
@@ -30,16 +30,15 @@ _CLOUD_FOUNDRY_DESCRIPTION = 10_000
 _CLOUD_FOUNDRY_TAGS = 2_048
 _CLOUD_FOUNDRY_MAINTENANCE_INFO = 2_000
 
-SCHEMA_PLACES = (
+_SCHEMA_PLACES = (
     ("service_instance", "create"),
     ("service_instance", "update"),
     ("service_binding", "create"),
 )
 """Where a plan's `schemas` may hold a JSON Schema (R-CAT-4)."""
 
-
 SchemaKey = tuple[str, str, str]
-"""Plan id, and the two steps of one of the :data:`SCHEMA_PLACES`."""
+"""Plan id, and the two steps of one of the :data:`_SCHEMA_PLACES`."""
 
 
 class Verdict(NamedTuple):
@@ -173,12 +172,12 @@ def _duplicates(nodes: list[_Node], field: str) -> Iterator[str]:
 
 def _version_faults(plan: _Node) -> Iterator[str]:
     version = _inside(plan.value, "maintenance_info", "version")
-    if isinstance(version, str) and version and not SEMVER.fullmatch(version):
+    if isinstance(version, str) and version and not _SEMVER.fullmatch(version):
         yield f"{plan.place}.maintenance_info.version: {version!r} is not a semantic version, such as '1.0.0'"
 
 
 def _schema_faults(plan: _Node, validators: dict[SchemaKey, Validator]) -> Iterator[str]:
-    for resource, action in SCHEMA_PLACES:
+    for resource, action in _SCHEMA_PLACES:
         schema = _inside(plan.value, "schemas", resource, action, "parameters")
         if isinstance(schema, dict):
             try:

@@ -6,9 +6,7 @@ One function an operation, each made of the same steps: decode, find offering an
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
@@ -18,6 +16,7 @@ from msgspec import Struct
 from ._schemas import problems
 from .catalog import Catalog, MaintenanceInfo, ServiceOffering, ServicePlan
 from .errors import (
+    BadRequest,
     BrokerError,
     InvalidParameters,
     MaintenanceInfoConflict,
@@ -27,126 +26,29 @@ from .requests import (
     BindRequest,
     BindResource,
     CatalogRequest,
-    DeprovisionRequest,
-    GetBindingRequest,
-    GetInstanceRequest,
-    LastBindingOperationRequest,
-    LastOperationRequest,
-    OriginatingIdentity,
     PreviousValues,
     ProvisionRequest,
+    Request,
     RequestHeaders,
-    UnbindRequest,
     UpdateRequest,
 )
 
 MAX_DEPTH = 100
 """How deep a body may be nested; more serves no platform and endangers what recurses over it."""
 
-_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
-_MAJOR = 2
-_HEADER_TEXT = re.compile(r"[\x20-\x7e\x80-\xff]+")
 _BodyT = TypeVar("_BodyT")
-
-
-class BadRequest(BrokerError):
-    """The request is not one of this API: 400."""
-
-    status = 400
-    error = "BadRequest"
+_RequestT = TypeVar("_RequestT", bound=Request)
 
 
 class Call(Struct, frozen=True, gc=False):
-    """A request as it came: who and what for, the query string and body still unread."""
+    """A request as it came: whose, about which instance and binding, query string and body still unread."""
 
     catalog: Catalog
     headers: RequestHeaders
-    instance_id: str
-    binding_id: str
+    ids: dict[str, str]
     query_string: str
     body: bytes
     require_organization: bool
-
-
-# Headers
-
-
-def read_headers(
-    environ: Mapping[str, Any], username: str | None, minimum_version: tuple[int, int], echo: str | None
-) -> RequestHeaders:
-    """Read the headers of an authenticated request (R-REQ-1, 3, 4, 5).
-
-    Raises:
-        BrokerError: 400 for a header that is missing or malformed, 412 for another version of the API.
-    """
-    get = environ.get
-    version = get("HTTP_X_BROKER_API_VERSION")
-    parsed = _parse_version(version) if version else None
-    if version is None or parsed is None:
-        raise BadRequest("The header X-Broker-API-Version is required, with a version such as 2.17.")
-    if parsed[0] != _MAJOR or parsed < minimum_version:
-        raise BrokerError(
-            f"This service broker speaks version {_MAJOR}.{minimum_version[1]} or later of the"
-            f" Open Service Broker API {_MAJOR}, not {version}.",
-            status=412,
-            error="UnsupportedVersion",
-        )
-    identity = get("HTTP_X_BROKER_API_ORIGINATING_IDENTITY")
-    if echo is None and get("HTTP_X_BROKER_API_REQUEST_IDENTITY"):
-        raise BadRequest("The header X-Broker-API-Request-Identity must be printable text.")
-    return RequestHeaders(
-        api_version=version,
-        originating_identity=None if identity is None else _identity(identity),
-        request_identity=echo,
-        correlation_id=get("HTTP_X_VCAP_REQUEST_ID")
-        or get("HTTP_X_CORRELATION_ID")
-        or get("HTTP_X_REQUEST_ID")
-        or None,
-        info_location=get("HTTP_X_API_INFO_LOCATION") or None,
-        username=username,
-    )
-
-
-def echo_of(environ: Mapping[str, Any]) -> str | None:
-    """The request's identity for the answer to carry back, if it can be written into a header."""
-    value: str | None = environ.get("HTTP_X_BROKER_API_REQUEST_IDENTITY")
-    return value if value and _HEADER_TEXT.fullmatch(value) else None
-
-
-@lru_cache(maxsize=64)
-def _parse_version(text: str) -> tuple[int, int] | None:
-    match = _VERSION.fullmatch(text.strip())
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def parse_minimum_version(text: str) -> tuple[int, int]:
-    """Read what a broker's author gave as the least version.
-
-    Raises:
-        ValueError: It is not a version of this API.
-    """
-    parsed = _parse_version(text)
-    if parsed is None or parsed[0] != _MAJOR:
-        raise ValueError(f"minimum_api_version={text!r} is not a version of this API, such as '2.13'")
-    return parsed
-
-
-_identity_value = msgspec.json.Decoder(dict[str, Any])
-
-
-def _identity(header: str) -> OriginatingIdentity:
-    platform, _, encoded = header.strip().partition(" ")
-    try:
-        if not platform:
-            raise ValueError
-        return OriginatingIdentity(
-            platform, _identity_value.decode(a2b_base64(encoded.strip(), strict_mode=True))
-        )
-    except (ValueError, RecursionError):  # not base64, not UTF-8, not JSON, not an object
-        raise BadRequest(
-            "The header X-Broker-API-Originating-Identity must be a platform's name, a space, and a"
-            " JSON object in base64."
-        ) from None
 
 
 # Query strings
@@ -397,7 +299,7 @@ def provision(call: Call) -> ProvisionRequest:
     _check_maintenance_info(plan, body.maintenance_info)
     return ProvisionRequest(
         headers=call.headers,
-        instance_id=call.instance_id,
+        **call.ids,
         service=service,
         plan=plan,
         parameters=parameters,
@@ -434,7 +336,7 @@ def update(call: Call) -> UpdateRequest:
     _check_maintenance_info(plan, body.maintenance_info)
     return UpdateRequest(
         headers=call.headers,
-        instance_id=call.instance_id,
+        **call.ids,
         service=service,
         plan=plan,
         parameters=body.parameters or {},
@@ -443,18 +345,6 @@ def update(call: Call) -> UpdateRequest:
         maintenance_info=body.maintenance_info,
         accepts_incomplete=query.accepts_incomplete,
         body=document,
-    )
-
-
-def deprovision(call: Call) -> DeprovisionRequest:
-    query = _query(call.query_string)
-    service, plan = _find_for_delete(call, query)
-    return DeprovisionRequest(
-        headers=call.headers,
-        instance_id=call.instance_id,
-        service=service,
-        plan=plan,
-        accepts_incomplete=query.accepts_incomplete,
     )
 
 
@@ -473,8 +363,7 @@ def bind(call: Call) -> BindRequest:
     _check_parameters(call, plan, "service_binding", "create", parameters)
     return BindRequest(
         headers=call.headers,
-        instance_id=call.instance_id,
-        binding_id=call.binding_id,
+        **call.ids,
         service=service,
         plan=plan,
         parameters=parameters,
@@ -487,55 +376,39 @@ def bind(call: Call) -> BindRequest:
     )
 
 
-def unbind(call: Call) -> UnbindRequest:
-    query = _query(call.query_string)
-    service, plan = _find_for_delete(call, query)
-    return UnbindRequest(
-        headers=call.headers,
-        instance_id=call.instance_id,
-        binding_id=call.binding_id,
-        service=service,
-        plan=plan,
-        accepts_incomplete=query.accepts_incomplete,
-    )
+def delete(kind: Callable[..., _RequestT]) -> Callable[[Call], _RequestT]:
+    """How to read a DELETE, which must name offering and plan in its query string (R-DEL-2)."""
+
+    def decode(call: Call) -> _RequestT:
+        query = _query(call.query_string)
+        service, plan = _find_for_delete(call, query)
+        return kind(
+            headers=call.headers,
+            service=service,
+            plan=plan,
+            accepts_incomplete=query.accepts_incomplete,
+            **call.ids,
+        )
+
+    return decode
 
 
-def get_instance(call: Call) -> GetInstanceRequest:
-    service, plan = _hints(call, _query(call.query_string))
-    return GetInstanceRequest(headers=call.headers, instance_id=call.instance_id, service=service, plan=plan)
+def fetch(kind: Callable[..., _RequestT]) -> Callable[[Call], _RequestT]:
+    """How to read a fetch (R-GETI, R-GETB)."""
+
+    def decode(call: Call) -> _RequestT:
+        service, plan = _hints(call, _query(call.query_string))
+        return kind(headers=call.headers, service=service, plan=plan, **call.ids)
+
+    return decode
 
 
-def get_binding(call: Call) -> GetBindingRequest:
-    service, plan = _hints(call, _query(call.query_string))
-    return GetBindingRequest(
-        headers=call.headers,
-        instance_id=call.instance_id,
-        binding_id=call.binding_id,
-        service=service,
-        plan=plan,
-    )
+def poll(kind: Callable[..., _RequestT]) -> Callable[[Call], _RequestT]:
+    """How to read a poll (R-LAST)."""
 
+    def decode(call: Call) -> _RequestT:
+        query = _query(call.query_string)
+        service, plan = _hints(call, query)
+        return kind(headers=call.headers, service=service, plan=plan, operation=query.operation, **call.ids)
 
-def last_operation(call: Call) -> LastOperationRequest:
-    query = _query(call.query_string)
-    service, plan = _hints(call, query)
-    return LastOperationRequest(
-        headers=call.headers,
-        instance_id=call.instance_id,
-        service=service,
-        plan=plan,
-        operation=query.operation,
-    )
-
-
-def last_binding_operation(call: Call) -> LastBindingOperationRequest:
-    query = _query(call.query_string)
-    service, plan = _hints(call, query)
-    return LastBindingOperationRequest(
-        headers=call.headers,
-        instance_id=call.instance_id,
-        binding_id=call.binding_id,
-        service=service,
-        plan=plan,
-        operation=query.operation,
-    )
+    return decode

@@ -20,7 +20,7 @@ from flask import current_app
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from . import signals
-from ._decoding import BadRequest, Call, read_headers
+from ._decoding import Call
 from ._encoding import (
     PLAIN_SUCCESS,
     Answer,
@@ -30,9 +30,10 @@ from ._encoding import (
     encode_result,
 )
 from ._handler_table import HandlerTable
+from ._headers import read_headers
 from .auth import DEFAULT_CHALLENGE, Authenticator
 from .catalog import Catalog
-from .errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
+from .errors import BadRequest, BindingDoesNotExist, BrokerError, InstanceDoesNotExist
 from .handlers import Handler
 from .requests import InstanceRequest, Operation, Request
 from .results import Accepted, LastOperation
@@ -67,23 +68,11 @@ class Settings(NamedTuple):
 
 
 _UNSERVED: dict[Operation, tuple[int, str, str]] = {
-    Operation.UPDATE: (
-        422,
-        "UpdateNotSupported",
-        "Instances of this service plan cannot be updated.",
-    ),
-    Operation.BIND: (400, "BindNotSupported", "Instances of this service plan cannot be bound."),
-    Operation.UNBIND: (400, "BindNotSupported", "Instances of this service plan have no bindings."),
-    Operation.GET_INSTANCE: (
-        404,
-        "FetchNotSupported",
-        "Instances of this offering cannot be fetched.",
-    ),
-    Operation.GET_BINDING: (
-        404,
-        "FetchNotSupported",
-        "Bindings of this offering cannot be fetched.",
-    ),
+    Operation.UPDATE: (422, "UpdateNotSupported", "Instances of this plan cannot be updated."),
+    Operation.BIND: (400, "BindNotSupported", "Instances of this plan cannot be bound."),
+    Operation.UNBIND: (400, "BindNotSupported", "Instances of this plan have no bindings."),
+    Operation.GET_INSTANCE: (404, "FetchNotSupported", "Instances of this offering cannot be fetched."),
+    Operation.GET_BINDING: (404, "FetchNotSupported", "Bindings of this offering cannot be fetched."),
     Operation.LAST_OPERATION: (400, "UnknownOperation", "There is no such operation."),
     Operation.LAST_BINDING_OPERATION: (400, "UnknownOperation", "There is no such operation."),
 }
@@ -167,8 +156,7 @@ class Pipeline:
         http: HTTPRequest,
         asked: Endpoint | BrokerError,
         echo: str | None,
-        instance_id: str,
-        binding_id: str,
+        ids: dict[str, str],
     ) -> Answer:
         """Answer a request, whatever it is.
 
@@ -177,8 +165,7 @@ class Pipeline:
             asked: The endpoint; or, where the path or method is none of the API's, what to tell those
                 who may call.
             echo: The request's identity, if the answer can carry it back.
-            instance_id: From the path.
-            binding_id: From the path.
+            ids: The `instance_id` and `binding_id` in the path, those that it has.
         """
         started = perf_counter() if signals.request_finished.receivers else 0.0
         request: Request | None = None
@@ -193,14 +180,14 @@ class Pipeline:
             headers = read_headers(environ, username, self._settings.minimum_version, echo)
             body = self._read_body(http) if asked.has_body else b""
             table = self._current_table()
-            if "\ufffd" in instance_id or "\ufffd" in binding_id:
-                _check_encoding(environ)
+            for resource_id in ids.values():
+                if "\ufffd" in resource_id:
+                    _check_encoding(environ)
             request = asked.decode(
                 Call(
                     table.catalog,
                     headers,
-                    instance_id,
-                    binding_id,
+                    ids,
                     environ.get("QUERY_STRING", ""),
                     body,
                     self._settings.require_organization,
@@ -216,10 +203,10 @@ class Pipeline:
             error = refused
             answer = encode_error(refused, environ["REQUEST_METHOD"], operation)
             if answer.status >= 500:
-                _logger.error("%s was answered with %d", operation, answer.status, exc_info=True)
+                _logger.error("%s of %s was answered with %d", operation, ids, answer.status, exc_info=True)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the platform gets an answer
             error = failure
-            answer = log_failure(failure, operation)
+            answer = log_failure(failure, f"{operation} of {ids}" if operation else "a request")
         if started:
             signals.send(
                 signals.request_finished,
@@ -318,12 +305,12 @@ def _read_exactly(stream: IO[bytes], length: int) -> bytes:
     return body
 
 
-def log_failure(failure: Exception, operation: Operation | None) -> Answer:
+def log_failure(failure: Exception, what: str) -> Answer:
     """Log what went wrong on our side, for the broker's author; the platform learns nothing of the inside."""
     if isinstance(failure, HandlerMistake):
         _logger.error("%s", failure)
     else:
-        _logger.error("%s failed", operation or "a request", exc_info=failure)
+        _logger.error("%s failed", what, exc_info=failure)
     return _FAILURE
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from abc import ABC, abstractmethod
 from binascii import a2b_base64
 from hashlib import blake2b
 from hmac import compare_digest
@@ -33,7 +34,7 @@ class Authenticator(Protocol):
     def __call__(self, request: Request, /) -> str | bool | None: ...
 
 
-class _HeaderAuth:
+class _HeaderAuth(ABC):
     """Judges the header ``Authorization``, and remembers which were right.
 
     What is remembered and looked up is a keyed digest, so that neither the bytes of a header nor how
@@ -62,9 +63,9 @@ class _HeaderAuth:
                 self._right[digest] = caller
         return caller
 
+    @abstractmethod
     def _judge(self, scheme: bytes, credentials: bytes) -> str | bool | None:
         """Say whose credentials these are, in a time that depends on their length alone."""
-        raise NotImplementedError
 
 
 class BasicAuth(_HeaderAuth):

@@ -7,6 +7,7 @@ JSON whatever else comes in under its prefix.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -20,11 +21,19 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import BaseConverter, MapAdapter
 
 from . import _decoding as decode
-from ._decoding import echo_of
 from ._encoding import Answer, encode_error
+from ._headers import echo_of
 from ._pipeline import Endpoint, Pipeline, log_failure
 from .errors import BrokerError
-from .requests import Operation
+from .requests import (
+    DeprovisionRequest,
+    GetBindingRequest,
+    GetInstanceRequest,
+    LastBindingOperationRequest,
+    LastOperationRequest,
+    Operation,
+    UnbindRequest,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -35,18 +44,20 @@ _BINDING = f"{_INSTANCE}/service_bindings/<binding_id>"
 ENDPOINTS = (
     Endpoint(Operation.CATALOG, "GET", "/v2/catalog", decode.catalog),
     Endpoint(Operation.PROVISION, "PUT", _INSTANCE, decode.provision, has_body=True),
-    Endpoint(Operation.GET_INSTANCE, "GET", _INSTANCE, decode.get_instance),
+    Endpoint(Operation.GET_INSTANCE, "GET", _INSTANCE, decode.fetch(GetInstanceRequest)),
     Endpoint(Operation.UPDATE, "PATCH", _INSTANCE, decode.update, has_body=True),
-    Endpoint(Operation.DEPROVISION, "DELETE", _INSTANCE, decode.deprovision),
-    Endpoint(Operation.LAST_OPERATION, "GET", f"{_INSTANCE}/last_operation", decode.last_operation),
+    Endpoint(Operation.DEPROVISION, "DELETE", _INSTANCE, decode.delete(DeprovisionRequest)),
+    Endpoint(
+        Operation.LAST_OPERATION, "GET", f"{_INSTANCE}/last_operation", decode.poll(LastOperationRequest)
+    ),
     Endpoint(Operation.BIND, "PUT", _BINDING, decode.bind, has_body=True),
-    Endpoint(Operation.GET_BINDING, "GET", _BINDING, decode.get_binding),
-    Endpoint(Operation.UNBIND, "DELETE", _BINDING, decode.unbind),
+    Endpoint(Operation.GET_BINDING, "GET", _BINDING, decode.fetch(GetBindingRequest)),
+    Endpoint(Operation.UNBIND, "DELETE", _BINDING, decode.delete(UnbindRequest)),
     Endpoint(
         Operation.LAST_BINDING_OPERATION,
         "GET",
         f"{_BINDING}/last_operation",
-        decode.last_binding_operation,
+        decode.poll(LastBindingOperationRequest),
     ),
 )
 """The API: ten rows, one pipeline."""
@@ -54,6 +65,7 @@ ENDPOINTS = (
 _ENCODED_SLASH = "\udc2f"  # stands for a "/" inside an id; no decoded path can hold it
 
 _BY_NAME = {endpoint.operation.value: endpoint for endpoint in ENDPOINTS}
+_IDS = {"instance_id", "binding_id"}
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -87,43 +99,37 @@ class BrokerBlueprint(Blueprint):
         A second registration, or that of another broker, gets a name of its own where none is given.
         """
         self._before_start()
-        prefix = f"{options['name_prefix']}." if options.get("name_prefix") else ""
         if "name" not in options:
-            number = 1
-            while (
-                name := self.name if number == 1 else f"{self.name}-{number}"
-            ) and prefix + name in app.blueprints:
-                number += 1
-            options["name"] = name
+            prefix = f"{options['name_prefix']}." if options.get("name_prefix") else ""
+            names = chain([self.name], (f"{self.name}-{number}" for number in count(2)))
+            options["name"] = next(name for name in names if prefix + name not in app.blueprints)
         super().register(app, options)
 
     def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
-        def view(instance_id: str = "", binding_id: str = "", **_: str) -> Response:
+        def view(**parts: str) -> Response:
             http = current_request._get_current_object()  # type: ignore[attr-defined]
             path = _path_with_encoded_slashes(http.environ)
             if path is not None:
                 return self._reroute(http, path)
-            return self._answer(http, endpoint, instance_id, binding_id)
+            return self._answer(http, endpoint, parts)
 
         return view
 
-    def _answer(
-        self, http: HTTPRequest, asked: Endpoint | BrokerError, instance_id: str = "", binding_id: str = ""
-    ) -> Response:
+    def _answer(self, http: HTTPRequest, asked: Endpoint | BrokerError, parts: dict[str, str]) -> Response:
+        if parts.keys() - _IDS:  # the app put the blueprint under a prefix with parts of its own
+            parts = {name: parts[name] for name in parts.keys() & _IDS}
         echo = echo_of(http.environ)
-        return _respond(self._pipeline.answer(http, asked, echo, instance_id, binding_id), echo)
+        return _respond(self._pipeline.answer(http, asked, echo, parts), echo)
 
     def _reroute(self, http: HTTPRequest, path: str) -> Response:
         """Route by the path as it was sent: WSGI decodes the slash in an id before anyone can see it."""
         adapter = _adapter(http)
-        name, ids = _match(adapter, path, http.method)
+        name, parts = _match(adapter, path, http.method)
         endpoint = _BY_NAME.get(name.rpartition(".")[2])
         if endpoint is None:
             return self._refuse(http, adapter, path)
-        instance_id, binding_id = (
-            ids.get(id_, "").replace(_ENCODED_SLASH, "/") for id_ in ("instance_id", "binding_id")
-        )
-        return self._answer(http, endpoint, instance_id, binding_id)
+        whole = {name: part.replace(_ENCODED_SLASH, "/") for name, part in parts.items()}
+        return self._answer(http, endpoint, whole)
 
     def _add_unknown(self, state: BlueprintSetupState) -> None:
         """Route every other path under the prefix here, so that its answer is JSON too.
@@ -160,7 +166,7 @@ class BrokerBlueprint(Blueprint):
             refusal.headers = (("Allow", ", ".join(allowed)),)
         else:
             refusal = BrokerError("There is nothing at this path.", status=404, error="NotFound")
-        return self._answer(http, refusal)
+        return self._answer(http, refusal, {})
 
     def _not_found(self, error: HTTPException) -> Response | HTTPException:
         """Answer outside of ``/v2`` too, where brokers are all that an app has."""
@@ -181,7 +187,7 @@ class BrokerBlueprint(Blueprint):
             ]
             answer = encode_error(refusal, http.method, None)
         else:
-            answer = log_failure(error, None)
+            answer = log_failure(error, "a hook of the app")
         return _respond(answer, echo_of(http.environ))
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from flask import Blueprint
 
-from ._decoding import parse_minimum_version
 from ._handler_table import SetupError, signature_faults
+from ._headers import parse_minimum_version
 from ._pipeline import Pipeline, Settings
 from .auth import Authenticator
 from .blueprint import BrokerBlueprint

@@ -171,3 +171,10 @@ class QuotaExceeded(BrokerError):
     status = 400
     error = "QuotaExceeded"
     description = "The quota for this service is used up."
+
+
+class BadRequest(BrokerError):
+    """The request is not one of this API: 400."""
+
+    status = 400
+    error = "BadRequest"

@@ -27,6 +27,7 @@ ORDER = (
     "auth",
     "handlers",
     "_handler_table",
+    "_headers",
     "_decoding",
     "_encoding",
     "_pipeline",

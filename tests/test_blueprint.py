@@ -590,3 +590,31 @@ def test_request_identity_and_json_survive_a_stricter_app(recorder: Recorder) ->
     assert platform.put(INSTANCE, data=b"{").status_code == 400
     assert platform.put(INSTANCE, data=b" " * 2_000_000).status_code == 413
     assert platform.get("/v2/nothing").status_code == 404
+
+
+# What is outside of the prefix
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/v3/catalog"])
+def test_an_app_that_is_nothing_but_a_broker_answers_in_json_everywhere(broker: Broker, path: str) -> None:
+    response = Platform(make_app(broker)).get(path)
+    assert response.status_code == 404
+    assert error_of(response)["description"]
+
+
+def test_an_app_with_pages_of_its_own_keeps_its_own_404(broker: Broker) -> None:
+    app = make_app(broker)
+    app.add_url_rule("/about", "about", lambda: "about us")
+    assert app.test_client().get("/nope").content_type == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_apps_own_handler_of_404_wins_outside_of_the_api(broker: Broker, first: bool) -> None:
+    app = Flask("tests")
+    if first:
+        app.register_error_handler(404, lambda error: ("ours", 404))
+    app.register_blueprint(broker.blueprint)
+    if not first:
+        app.register_error_handler(404, lambda error: ("ours", 404))
+    assert app.test_client().get("/nope").data == b"ours"
+    assert Platform(app).get("/v2/nope").status_code == 404

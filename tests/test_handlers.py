@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib.util
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -513,6 +514,15 @@ def test_any_callable_that_takes_one_argument_may_be_a_handler(function: Any, ca
     calls.everything(broker, "provision")
     broker.provision(function)
     assert send(Platform(make_app(broker)), "provision", DB_SMALL).status_code == 201
+
+
+def test_a_callable_that_does_not_tell_what_it_takes_is_taken_at_its_word(calls: Calls) -> None:
+    with pytest.raises(ValueError, match="signature"):
+        inspect.signature(min)
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(min)  # type: ignore[type-var]
+    make_app(broker)
 
 
 def test_all_faults_are_told_at_once(calls: Calls) -> None:
