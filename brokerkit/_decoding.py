@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 import msgspec
 from msgspec import Struct
 
+from ._json import MAX_DEPTH, TooDeep, decode_object
 from ._schemas import problems
 from .catalog import Catalog, MaintenanceInfo, ServiceOffering, ServicePlan
 from .errors import (
@@ -32,9 +33,6 @@ from .requests import (
     RequestHeaders,
     UpdateRequest,
 )
-
-MAX_DEPTH = 100
-"""How deep a body may be nested; more serves no platform and endangers what recurses over it."""
 
 _BodyT = TypeVar("_BodyT")
 _RequestT = TypeVar("_RequestT", bound=Request)
@@ -111,26 +109,17 @@ class _BindBody(Struct, frozen=True):
     predecessor_binding_id: str | None = None
 
 
-_object = msgspec.json.Decoder(dict[str, Any])
-
-
 def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
     """The body as an object (for fields that we do not know) and as a struct (for those that we do)."""
-    raw = call.body
     try:
-        document = _object.decode(raw)
-        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
-            raise RecursionError
+        document = decode_object(call.body)
         return document, msgspec.convert(_without_empty_versions(document), kind)
     except msgspec.ValidationError as error:
         raise BadRequest(_in_words(str(error))) from None
-    except (ValueError, RecursionError) as error:
-        what = (
-            f"is nested deeper than {MAX_DEPTH} levels"
-            if isinstance(error, RecursionError)
-            else "is not JSON"
-        )
-        raise BadRequest(f"The body {what}; send one JSON object.") from None
+    except TooDeep:
+        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+    except ValueError:
+        raise BadRequest("The body is not JSON; send one JSON object.") from None
 
 
 def _without_empty_versions(document: dict[str, Any]) -> dict[str, Any]:
@@ -144,20 +133,6 @@ def _without_empty_versions(document: dict[str, Any]) -> dict[str, Any]:
             elif value.get("version") is None:
                 del told[name]
     return told
-
-
-def _deeper_than(document: object, limit: int) -> bool:
-    level = [document]
-    for _ in range(limit):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)  # type: ignore[attr-defined]
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 _FAULT = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
+from ._json import decode_object
 from .errors import BadRequest, BrokerError
 from .requests import OriginatingIdentity, RequestHeaders
 
@@ -78,18 +77,13 @@ def parse_minimum_version(text: str) -> tuple[int, int]:
     return parsed
 
 
-_identity_value = msgspec.json.Decoder(dict[str, Any])
-
-
 def _identity(header: str) -> OriginatingIdentity:
     platform, _, encoded = header.strip().partition(" ")
     try:
         if not platform:
             raise ValueError
-        return OriginatingIdentity(
-            platform, _identity_value.decode(a2b_base64(encoded.strip(), strict_mode=True))
-        )
-    except (ValueError, RecursionError):  # not base64, not UTF-8, not JSON, not an object
+        return OriginatingIdentity(platform, decode_object(a2b_base64(encoded.strip(), strict_mode=True)))
+    except ValueError:  # not base64, not UTF-8, not JSON, not an object
         raise BadRequest(
             "The header X-Broker-API-Originating-Identity must be a platform's name, a space, and a"
             " JSON object in base64."

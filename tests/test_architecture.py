@@ -17,6 +17,7 @@ PACKAGE = Path(brokerkit.__file__).parent
 
 ORDER = (
     "_masking",
+    "_json",
     "errors",
     "_schemas",
     "_catalog_rules",
