@@ -6,9 +6,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	&& echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := brokerkit samples tests
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench clean help
 
 demo: $(VENV)/.demo  ## serve the sample broker and send it what platforms send
 	@$(BIN)/python samples/demo.py
@@ -24,6 +23,9 @@ lint: $(VENV)/.lint  ## check style and types
 bench: $(VENV)/.bench  ## measure, and print ratios against their budgets
 	$(BIN)/python -m tests.benchmarks
 
+help:  ## say what each target does
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
@@ -37,5 +39,6 @@ $(VENV)/.pip:
 
 # What each target needs; made again when the project's dependencies change.
 $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml setup.cfg
-	$(BIN)/python -m pip install --quiet --editable '.[yaml]' --group $*
+	@# setuptools warns about every editable installation.
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[yaml]' --group $*
 	@touch $@

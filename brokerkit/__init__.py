@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from . import signals
-from ._handler_table import SetupError
 from .auth import Authenticator, BasicAuth, BearerAuth, NoAuth
 from .broker import Broker
 from .catalog import (
@@ -34,7 +33,7 @@ from .errors import (
     QuotaExceeded,
     RequiresApp,
 )
-from .handlers import HandlerGroup
+from .handlers import HandlerGroup, SetupError
 from .requests import (
     BindingRequest,
     BindRequest,

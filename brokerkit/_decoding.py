@@ -5,7 +5,6 @@ One function an operation, each made of the same steps: decode, find offering an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
@@ -13,7 +12,7 @@ from urllib.parse import unquote_plus
 import msgspec
 from msgspec import Struct
 
-from ._json import MAX_DEPTH, TooDeep, decode_object
+from ._json import MAX_DEPTH, TooDeep, decode_object, in_words
 from ._schemas import problems
 from .catalog import Catalog, MaintenanceInfo, ServiceOffering, ServicePlan
 from .errors import (
@@ -115,7 +114,7 @@ def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
         document = decode_object(call.body)
         return document, msgspec.convert(_without_empty_versions(document), kind)
     except msgspec.ValidationError as error:
-        raise BadRequest(_in_words(str(error))) from None
+        raise BadRequest(in_words(error)) from None
     except TooDeep:
         raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
     except ValueError:
@@ -133,32 +132,6 @@ def _without_empty_versions(document: dict[str, Any]) -> dict[str, Any]:
             elif value.get("version") is None:
                 del told[name]
     return told
-
-
-_FAULT = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
-_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
-_WORDS = {
-    "str": "a string",
-    "int": "a number",
-    "float": "a number",
-    "bool": "true or false",
-    "object": "an object",
-    "array": "an array",
-    "null": "null",
-}
-
-
-def _in_words(message: str) -> str:
-    """What msgspec says, in a platform author's words: ``parameters: expected an object, got an array``."""
-    if match := _MISSING.fullmatch(message):
-        return f"{'.'.join(filter(None, (match['path'], match['name'])))}: is required"
-    if match := _FAULT.fullmatch(message):
-        wanted = " or ".join(
-            _WORDS.get(kind, kind) for kind in match["wanted"].split(" | ") if kind != "null"
-        )
-        got = _WORDS.get(match["got"], match["got"])
-        return f"{match['path'] or 'the body'}: expected {wanted}, got {got}"
-    return f"The body cannot be read: {message}."
 
 
 # What the platform may ask for

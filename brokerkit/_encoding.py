@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 from werkzeug.http import parse_etags, unquote_etag
 
+from ._json import in_words
 from .catalog import Catalog, ServiceOffering
 from .errors import BrokerError
 from .requests import Operation
@@ -77,6 +78,8 @@ _MAY_TELL = {
     Operation.DEPROVISION: ("instance_usable",),
 }
 """What else a failure may tell, of which operation (R-ERR-2)."""
+
+_MADE_BY: dict[type, str] = {LastOperation: "LastOperation.in_progress(…), .succeeded(…) or .failed(…)"}
 
 _NEEDED = {
     "syslog_drain_url": "syslog_drain",
@@ -164,10 +167,15 @@ def encode_error(error: BrokerError, method: str, operation: Operation | None) -
 
 
 def _wrong_kind(operation: Operation, result: object) -> str:
-    kinds = [f"{kind.__name__}(…)" for kind in FORMS[operation]]
+    if isinstance(result, BrokerError):
+        return f"returned {type(result).__name__}; raise it"
+    kinds = [_MADE_BY.get(kind, f"{kind.__name__}(…)") for kind in FORMS[operation]]
     if operation in PLAIN_SUCCESS:
         kinds.append("None")
-    got = "None" if result is None else f"a {type(result).__name__}"
+    if isinstance(result, type):
+        got = f"the class {result.__name__}"
+    else:
+        got = "None" if result is None else f"a {type(result).__name__}"
     return f"returned {got}; return {' or '.join(kinds)}, or raise a BrokerError"
 
 
@@ -187,7 +195,7 @@ def _write(result: msgspec.Struct) -> bytes:
         body = _encoder.encode(_with_times(result) if kind is Binding else result)
         _DECODERS[kind].decode(body)
     except msgspec.ValidationError as error:
-        raise HandlerMistake(f"returned a {kind.__name__} that is not right: {error}") from None
+        raise HandlerMistake(f"returned a {kind.__name__} that is not right: {in_words(error)}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise HandlerMistake(f"returned a {kind.__name__} that JSON cannot hold: {error}") from None
     return body

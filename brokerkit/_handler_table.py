@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import inspect
 from collections import defaultdict
@@ -11,14 +12,6 @@ from typing import NamedTuple
 from .catalog import Catalog, ServiceOffering, ServicePlan
 from .handlers import Handler
 from .requests import Operation
-
-
-class SetupError(ValueError):
-    """Handlers and catalog do not fit; :attr:`faults` has every fault."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n  ".join(["the broker cannot serve its catalog:", *faults]))
 
 
 class HandlerTable:
@@ -111,10 +104,10 @@ def _resolve(handler: Handler, catalog: Catalog) -> _Scope:
     if handler.service is not None:
         wanted = f"{handler} is for the offering {handler.service!r}"
         if len(services) != 1:
-            problem = (
-                "which is the id or name of two; use the id" if services else "which is not in the catalog"
-            )
-            return _Scope(handler, faults=(f"{wanted}, {problem}",))
+            if services:
+                return _Scope(handler, faults=(f"{wanted}, the id or name of two; rename one of them",))
+            hint = _hint(handler.service, catalog.services)
+            return _Scope(handler, faults=(f"{wanted}, which is not in the catalog{hint}",))
         service = services[0]
     if handler.plan is None:
         return _Scope(handler, service)
@@ -122,11 +115,18 @@ def _resolve(handler: Handler, catalog: Catalog) -> _Scope:
     plans = [(each, plan) for each in services for plan in each.plans if handler.plan in (plan.id, plan.name)]
     if not plans:
         of = f"of the offering {service.name!r}" if service else "in the catalog"
-        return _Scope(handler, faults=(f"{wanted}, which is not {of}",))
+        hint = _hint(handler.plan, [plan for each in services for plan in each.plans])
+        return _Scope(handler, faults=(f"{wanted}, which is not {of}{hint}",))
     if len(plans) > 1:
         names = " and ".join(repr(each.name) for each, _ in plans)
         return _Scope(handler, faults=(f"{wanted}, of which there is one in {names}; add service=",))
     return _Scope(handler, *plans[0])
+
+
+def _hint(wanted: str, offered: Sequence[ServiceOffering | ServicePlan]) -> str:
+    words = [word for each in offered for word in (each.name, each.id)]
+    close = difflib.get_close_matches(wanted, words, n=1)
+    return f"; is {close[0]!r} meant?" if close else ""
 
 
 def _registered_twice(scopes: Sequence[_Scope]) -> Iterator[str]:
@@ -147,6 +147,9 @@ def _distinct(handlers: Sequence[Handler]) -> tuple[Handler, ...]:
 def signature_faults(handlers: Sequence[Handler]) -> Iterator[str]:
     """A line for each handler that could not be called, whatever the catalog."""
     for handler in handlers:
+        if inspect.isclass(handler.function):
+            yield f"{handler} is a class; register a function"
+            continue
         try:
             inspect.signature(handler.function).bind(object())
         except TypeError:
@@ -154,7 +157,7 @@ def signature_faults(handlers: Sequence[Handler]) -> Iterator[str]:
         except ValueError:  # a builtin that does not tell its signature
             pass
         if inspect.iscoroutinefunction(handler.function) and importlib.util.find_spec("asgiref") is None:
-            yield f"{handler} is async, which needs asgiref: pip install 'brokerkit[async]'"
+            yield f"{handler} is async, which needs asgiref: pip install asgiref"
 
 
 def _offers(offering: ServiceOffering, operation: Operation) -> bool:

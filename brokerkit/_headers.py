@@ -71,7 +71,7 @@ def parse_minimum_version(text: str) -> tuple[int, int]:
     Raises:
         ValueError: It is not a version of this API.
     """
-    parsed = _parse_version(text)
+    parsed = _parse_version(text) if isinstance(text, str) else None
     if parsed is None or parsed[0] != _MAJOR:
         raise ValueError(f"minimum_api_version={text!r} is not a version of this API, such as '2.13'")
     return parsed

@@ -1,7 +1,8 @@
-"""JSON objects from outside, of a depth that nothing which recurses over them need fear."""
+"""JSON objects from outside: of a bounded depth, and their faults in words."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -45,3 +46,30 @@ def _deeper_than(document: dict[str, Any], limit: int) -> bool:
         if not level:
             return False
     return True
+
+
+_FAULT = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
+_WORDS = {
+    "str": "a string",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
+
+
+def in_words(error: msgspec.ValidationError) -> str:
+    """What msgspec says of a fault, in words: ``parameters: expected an object, got an array``."""
+    message = str(error)
+    if match := _MISSING.fullmatch(message):
+        return f"{'.'.join(filter(None, (match['path'], match['name'])))}: is required"
+    if match := _FAULT.fullmatch(message):
+        wanted = " or ".join(
+            _WORDS.get(kind, kind) for kind in match["wanted"].split(" | ") if kind != "null"
+        )
+        got = _WORDS.get(match["got"], match["got"])
+        return f"{match['path'] or 'the body'}: expected {wanted}, got {got}"
+    return message

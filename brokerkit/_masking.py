@@ -16,13 +16,19 @@ MASK = "***"
 
 
 class Masked(msgspec.Struct, frozen=True, kw_only=True):
-    """A frozen struct whose ``repr`` shows :data:`MASK` for the fields named in ``_secret``."""
+    """A frozen struct whose ``repr`` shows :data:`MASK` for the fields named in ``_secret``.
+
+    Of those in ``_brief`` it shows the name alone.
+    """
 
     _secret: ClassVar[frozenset[str]] = frozenset()
+    _brief: ClassVar[frozenset[str]] = frozenset()
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:  # type: ignore[override]
         for name in self.__struct_fields__:
             value = getattr(self, name)
+            if name in self._brief:
+                value = getattr(value, "name", value)
             yield name, MASK if value and name in self._secret else value
 
     def __repr__(self) -> str:

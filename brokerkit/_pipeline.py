@@ -34,7 +34,7 @@ from ._headers import read_headers
 from .auth import DEFAULT_CHALLENGE, Authenticator
 from .catalog import Catalog
 from .errors import BadRequest, BindingDoesNotExist, BrokerError, InstanceDoesNotExist
-from .handlers import Handler
+from .handlers import Handler, described
 from .requests import InstanceRequest, Operation, Request
 from .results import Accepted, LastOperation
 
@@ -115,7 +115,7 @@ class Unauthenticated(BrokerError):
 
     status = 401
     error = "Unauthenticated"
-    description = "Authentication is required; check the username and password that the platform uses."
+    description = "Authentication is required; check the credentials that the platform uses."
 
     def __init__(self, challenge: str) -> None:
         super().__init__()
@@ -202,7 +202,9 @@ class Pipeline:
         except BrokerError as refused:
             error = refused
             answer = encode_error(refused, environ["REQUEST_METHOD"], operation)
-            if answer.status >= 500:
+            if answer.status < 500:
+                _logger.info("%s of %s was refused with %d: %s", operation, ids, answer.status, refused)
+            else:
                 _logger.error("%s of %s was answered with %d", operation, ids, answer.status, exc_info=True)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the platform gets an answer
             error = failure
@@ -235,7 +237,8 @@ class Pipeline:
             return None
         if not isinstance(caller, str):
             raise HandlerMistake(
-                f"auth returned a {type(caller).__name__}; return the caller's name, True, None or False"
+                f"auth, {described(self._settings.auth)}, returned a value of the type"
+                f" {type(caller).__name__}; return the caller's name, True, None or False"
             )
         return caller
 
@@ -268,8 +271,14 @@ class Pipeline:
         if isinstance(self._catalog, Catalog):
             assert self._table is not None, "the blueprint starts the pipeline when it is attached"
             return self._table
-        catalog = self._catalog()
         table = self._table
+        try:
+            catalog = self._catalog()
+        except Exception:
+            if table is None:
+                raise
+            _logger.exception("the catalog function failed; the last catalog that it returned is served")
+            return table
         if table is None or table.catalog is not catalog:
             if not isinstance(catalog, Catalog):
                 raise HandlerMistake(
@@ -362,7 +371,14 @@ async def _wait_for(result: Awaitable[object]) -> object:
 def _check_pollable(table: HandlerTable, operation: Operation, request: Any) -> None:
     polled = _POLLED.get(operation)
     if polled is not None and not table.serving(polled, request.service, request.plan):
-        raise HandlerMistake(f"returned Accepted, but no @{polled} handler is there to be polled")
+        raise HandlerMistake(
+            f"returned Accepted, but no @{polled} handler is there to be polled; register one"
+        )
+    if operation is Operation.BIND and not request.service.bindings_retrievable:
+        raise HandlerMistake(
+            f"returned Accepted, but the offering {request.service.name!r} has no bindings_retrievable, so"
+            " no platform could fetch the credentials; set it, and register a @get_binding handler"
+        )
 
 
 def _unserved(operation: Operation) -> Exception:

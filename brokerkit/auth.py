@@ -85,12 +85,17 @@ class BasicAuth(_HeaderAuth):
     def __init__(self, username: str, password: str, *more: tuple[str, str]) -> None:
         super().__init__()
         self._credentials: list[tuple[str, str]] = []
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in more):
+            raise ValueError('BasicAuth: further credentials are pairs: ("platform", "old password")')
         for name, secret in ((username, password), *more):
             if not isinstance(name, str) or not name or ":" in name:
                 raise ValueError("BasicAuth: a username must be a text, not empty and without ':' (RFC 7617)")
             if not isinstance(secret, str) or not secret:
                 raise ValueError(f"BasicAuth: the password of {name!r} must be a text and not empty")
-            _is_password(b"", secret)  # a hash that cannot be computed is told now, not to a platform
+            try:
+                _is_password(b"", secret)
+            except ValueError as error:
+                raise ValueError(f"BasicAuth: the password hash of {name!r} is unusable: {error}") from None
             self._credentials.append((name, secret))
 
     @classmethod
@@ -102,7 +107,7 @@ class BasicAuth(_HeaderAuth):
         """
         names = ("BROKER_USERNAME", "BROKER_PASSWORD")
         if missing := [name for name in names if not os.environ.get(name)]:
-            raise ValueError(f"BasicAuth.from_env: set the environment variable {' and '.join(missing)}")
+            raise ValueError(f"BasicAuth.from_env: {' and '.join(missing)} must be set in the environment")
         username, password = (os.environ[name] for name in names)
         return cls(username, password)
 

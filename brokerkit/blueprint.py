@@ -165,7 +165,7 @@ class BrokerBlueprint(Blueprint):
             )
             refusal.headers = (("Allow", ", ".join(allowed)),)
         else:
-            refusal = BrokerError("There is nothing at this path.", status=404, error="NotFound")
+            refusal = _nothing_here()
         return self._answer(http, refusal, {})
 
     def _not_found(self, error: HTTPException) -> Response | HTTPException:
@@ -175,7 +175,10 @@ class BrokerBlueprint(Blueprint):
             for rule in current_app.url_map.iter_rules()
             if rule.endpoint != "static" and not isinstance(_blueprint_of(rule.endpoint), BrokerBlueprint)
         )
-        return error if any(others) else self._failed(error)
+        if any(others):
+            return error
+        answer = encode_error(_nothing_here(), current_request.method, None)
+        return _respond(answer, echo_of(current_request.environ))
 
     def _failed(self, error: Exception) -> Response:
         """Answer for what failed outside the pipeline, such as in a hook of the app."""
@@ -201,6 +204,10 @@ class _Rest(BaseConverter):
     regex = "(?s:.*)"
     part_isolating = False
     weight = 10_000
+
+
+def _nothing_here() -> BrokerError:
+    return BrokerError("There is nothing at this path.", status=404, error="NotFound")
 
 
 def _blueprint_of(endpoint: str) -> object:

@@ -8,13 +8,13 @@ from functools import cached_property
 
 from flask import Blueprint
 
-from ._handler_table import SetupError, signature_faults
+from ._handler_table import signature_faults
 from ._headers import parse_minimum_version
 from ._pipeline import Pipeline, Settings
 from .auth import Authenticator
 from .blueprint import BrokerBlueprint
 from .catalog import Catalog
-from .handlers import HandlerGroup
+from .handlers import HandlerGroup, SetupError
 
 
 class Broker(HandlerGroup):
@@ -59,13 +59,16 @@ class Broker(HandlerGroup):
                 f"Broker: the catalog is of the type {type(catalog).__name__}; give a Catalog, such as"
                 ' Catalog.from_file("catalog.yml"), or a function that returns one'
             )
-        if isinstance(auth, type) or not callable(auth) or inspect.iscoroutinefunction(auth):
-            kind = auth.__name__ if isinstance(auth, type) else f"of the type {type(auth).__name__}"
+        if isinstance(auth, type):
+            raise TypeError(f"Broker: auth is the class {auth.__name__}; make one: {auth.__name__}(…)")
+        if inspect.iscoroutinefunction(auth):
+            raise TypeError("Broker: auth is an async function; give a plain one")
+        if not callable(auth):
             raise TypeError(
-                f"Broker: auth is {kind}; give an authenticator, such as BasicAuth.from_env(), or a plain"
-                " function that returns the caller's name; NoAuth() lets everyone call"
+                f"Broker: auth is of the type {type(auth).__name__}; give an authenticator, such as"
+                " BasicAuth.from_env(), or NoAuth() to let everyone call"
             )
-        if max_body < 1:
+        if not isinstance(max_body, int) or max_body < 1:
             raise ValueError(f"Broker(max_body={max_body!r}): give the number of bytes, at least 1")
         self._groups: list[HandlerGroup] = [self]
         self._pipeline = Pipeline(
@@ -78,9 +81,15 @@ class Broker(HandlerGroup):
         """Take in the handlers of a group, also those that it gets later, until the blueprint is attached.
 
         Raises:
+            TypeError: It is no `HandlerGroup`.
             ValueError: The group is included already.
             RuntimeError: The blueprint is attached already.
         """
+        if not isinstance(group, HandlerGroup):
+            raise TypeError(
+                f"broker.include takes a HandlerGroup, not a {type(group).__name__}; a module's group is"
+                " an attribute of it"
+            )
         if group in self._groups:
             raise ValueError("broker.include: this group is included already")
         if self._attached:

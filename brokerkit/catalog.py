@@ -7,6 +7,7 @@ applies every rule of the API to it and names all faults at once.
 from __future__ import annotations
 
 import hashlib
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -31,10 +32,10 @@ Requirement = Literal["syslog_drain", "route_forwarding", "volume_mount"]
 class CatalogError(ValueError):
     """A catalog that no platform should see; :attr:`faults` has each fault, with its place."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[str], *, source: str = "the catalog") -> None:
         self.faults = tuple(faults)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__("\n  ".join([f"the catalog has {count}:", *faults]))
+        super().__init__("\n  ".join([f"{source} has {count}:", *faults]))
 
 
 class CatalogWarning(UserWarning):
@@ -245,15 +246,17 @@ class Catalog(Struct, frozen=True, dict=True):
         """
         file = Path(path)
         read = _READERS.get(file.suffix.lower())
-        if read is None:
-            raise CatalogError([f"{file.name}: its format is unknown; use one of {', '.join(_READERS)}"])
         try:
+            if read is None:
+                raise CatalogError([f"its format is unknown; use one of {', '.join(_READERS)}"])
             document = read(file.read_bytes())
+            if not isinstance(document, dict):
+                raise CatalogError(["must hold an object with the list 'services'"])
+            return cls.from_dict(document)
+        except CatalogError as error:
+            raise CatalogError(error.faults, source=file.name) from None
         except (ValueError, RecursionError) as error:
-            raise CatalogError([f"{file.name}: cannot be read: {error}"]) from None
-        if not isinstance(document, dict):
-            raise CatalogError([f"{file.name}: must hold an object with the list 'services'"])
-        return cls.from_dict(document)
+            raise CatalogError([f"cannot be read: {error}"], source=file.name) from None
 
     def service(self, service_id: str) -> ServiceOffering | None:
         """The offering with this id."""
@@ -301,7 +304,15 @@ class Catalog(Struct, frozen=True, dict=True):
     def _warn(self, lines: Sequence[str]) -> None:
         self.__dict__["_warnings"] = (*self.warnings, *lines)
         for line in lines:
-            warnings.warn(f"catalog: {line}", CatalogWarning, stacklevel=3)
+            warnings.warn(f"catalog: {line}", CatalogWarning, stacklevel=_stacklevel())
+
+
+def _stacklevel() -> int:
+    """How far up the stack, seen from the caller, is the code that uses this module."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _plain(document: object) -> object:
@@ -344,9 +355,7 @@ def _read_yaml(content: bytes) -> object:
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "a catalog in YAML needs PyYAML: pip install 'brokerkit[yaml]'", name="yaml"
-        ) from None
+        raise ModuleNotFoundError("a catalog in YAML needs PyYAML: pip install pyyaml", name="yaml") from None
     try:
         return yaml.safe_load(content)
     except yaml.YAMLError as error:

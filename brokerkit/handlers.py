@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
@@ -66,11 +67,7 @@ class Handler(NamedTuple):
     plan: str | None = None
 
     def __str__(self) -> str:
-        function = inspect.unwrap(self.function)
-        name = getattr(function, "__qualname__", repr(function))
-        code = getattr(function, "__code__", None)
-        where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-        return f"the {self.operation} handler {name!r}{where}"
+        return f"the {self.operation} handler {described(self.function)}"
 
 
 class HandlerGroup:
@@ -110,9 +107,11 @@ class HandlerGroup:
     def provision(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Provision], _Provision]: ...
-    def provision(self, handler: Any = None, /, **only: str | None) -> Any:
+    def provision(
+        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+    ) -> Any:
         """Make an instance: `ProvisionRequest` to `Provisioned`, `Accepted` or None (R-PROV)."""
-        return self._register(Operation.PROVISION, handler, **only)
+        return self._register(Operation.PROVISION, handler, service, plan)
 
     @overload
     def update(self, handler: _Update, /) -> _Update: ...
@@ -120,12 +119,12 @@ class HandlerGroup:
     def update(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Update], _Update]: ...
-    def update(self, handler: Any = None, /, **only: str | None) -> Any:
+    def update(self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None) -> Any:
         """Change an instance: `UpdateRequest` to `Updated`, `Accepted` or None (R-UPD).
 
         With `plan`, it serves the updates *to* that plan.
         """
-        return self._register(Operation.UPDATE, handler, **only)
+        return self._register(Operation.UPDATE, handler, service, plan)
 
     @overload
     def deprovision(self, handler: _Deprovision, /) -> _Deprovision: ...
@@ -133,17 +132,19 @@ class HandlerGroup:
     def deprovision(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Deprovision], _Deprovision]: ...
-    def deprovision(self, handler: Any = None, /, **only: str | None) -> Any:
+    def deprovision(
+        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+    ) -> Any:
         """Delete an instance: `DeprovisionRequest` to `Deprovisioned`, `Accepted` or None (R-DEL)."""
-        return self._register(Operation.DEPROVISION, handler, **only)
+        return self._register(Operation.DEPROVISION, handler, service, plan)
 
     @overload
     def bind(self, handler: _Bind, /) -> _Bind: ...
     @overload
     def bind(self, /, *, service: str | None = ..., plan: str | None = ...) -> Callable[[_Bind], _Bind]: ...
-    def bind(self, handler: Any = None, /, **only: str | None) -> Any:
+    def bind(self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None) -> Any:
         """Make a binding: `BindRequest` to `Binding` or `Accepted` (R-BIND)."""
-        return self._register(Operation.BIND, handler, **only)
+        return self._register(Operation.BIND, handler, service, plan)
 
     @overload
     def unbind(self, handler: _Unbind, /) -> _Unbind: ...
@@ -151,9 +152,9 @@ class HandlerGroup:
     def unbind(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Unbind], _Unbind]: ...
-    def unbind(self, handler: Any = None, /, **only: str | None) -> Any:
+    def unbind(self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None) -> Any:
         """Delete a binding: `UnbindRequest` to `Unbound`, `Accepted` or None (R-UNB)."""
-        return self._register(Operation.UNBIND, handler, **only)
+        return self._register(Operation.UNBIND, handler, service, plan)
 
     @overload
     def get_instance(self, handler: _GetInstance, /) -> _GetInstance: ...
@@ -161,9 +162,11 @@ class HandlerGroup:
     def get_instance(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_GetInstance], _GetInstance]: ...
-    def get_instance(self, handler: Any = None, /, **only: str | None) -> Any:
+    def get_instance(
+        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+    ) -> Any:
         """Tell of an instance: `GetInstanceRequest` to `InstanceDetails` (R-GETI)."""
-        return self._register(Operation.GET_INSTANCE, handler, **only)
+        return self._register(Operation.GET_INSTANCE, handler, service, plan)
 
     @overload
     def get_binding(self, handler: _GetBinding, /) -> _GetBinding: ...
@@ -171,9 +174,11 @@ class HandlerGroup:
     def get_binding(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_GetBinding], _GetBinding]: ...
-    def get_binding(self, handler: Any = None, /, **only: str | None) -> Any:
+    def get_binding(
+        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+    ) -> Any:
         """Tell of a binding: `GetBindingRequest` to `Binding` (R-GETB)."""
-        return self._register(Operation.GET_BINDING, handler, **only)
+        return self._register(Operation.GET_BINDING, handler, service, plan)
 
     @overload
     def last_operation(self, handler: _LastOperation, /) -> _LastOperation: ...
@@ -181,9 +186,11 @@ class HandlerGroup:
     def last_operation(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_LastOperation], _LastOperation]: ...
-    def last_operation(self, handler: Any = None, /, **only: str | None) -> Any:
+    def last_operation(
+        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+    ) -> Any:
         """Tell how the work on an instance goes: `LastOperationRequest` to `LastOperation` (R-LAST)."""
-        return self._register(Operation.LAST_OPERATION, handler, **only)
+        return self._register(Operation.LAST_OPERATION, handler, service, plan)
 
     @overload
     def last_binding_operation(self, handler: _LastBindingOperation, /) -> _LastBindingOperation: ...
@@ -191,18 +198,20 @@ class HandlerGroup:
     def last_binding_operation(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_LastBindingOperation], _LastBindingOperation]: ...
-    def last_binding_operation(self, handler: Any = None, /, **only: str | None) -> Any:
-        """Tell how the work on a binding goes: `LastBindingOperationRequest` to `LastOperation` (R-LAST)."""
-        return self._register(Operation.LAST_BINDING_OPERATION, handler, **only)
-
-    def _register(
-        self,
-        operation: Operation,
-        handler: Any,
-        *,
-        service: str | None = None,
-        plan: str | None = None,
+    def last_binding_operation(
+        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
     ) -> Any:
+        """Tell how the work on a binding goes: `LastBindingOperationRequest` to `LastOperation` (R-LAST)."""
+        return self._register(Operation.LAST_BINDING_OPERATION, handler, service, plan)
+
+    def _register(self, operation: Operation, handler: Any, service: str | None, plan: str | None) -> Any:
+        for name, value in (("service", service), ("plan", plan)):
+            if value is not None and not isinstance(value, str):
+                raise TypeError(
+                    f"@{operation}({name}=…) takes a name or an id, not a {type(value).__name__};"
+                    " register the function once for each"
+                )
+
         def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
             if self._attached:
                 raise RuntimeError(
@@ -219,3 +228,23 @@ class HandlerGroup:
                 f"@{operation}({handler!r}): give the plan or the offering by its keyword, plan= or service="
             )
         return register(handler)
+
+
+class SetupError(ValueError):
+    """Handlers and catalog do not fit; :attr:`faults` has every fault."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n  ".join(["the broker cannot serve its catalog:", *faults]))
+
+
+def described(function: object) -> str:
+    """The name of a function and where it stands."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if callable(function):
+        function = inspect.unwrap(function)
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    code = getattr(function, "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    return f"{name!r}{where}"

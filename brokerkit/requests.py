@@ -94,6 +94,8 @@ class Request(Masked, frozen=True, kw_only=True):
         headers: What its headers say.
     """
 
+    _brief: ClassVar[frozenset[str]] = frozenset({"service", "plan"})
+
     headers: RequestHeaders = RequestHeaders()
 
 

@@ -11,12 +11,14 @@ import http.client
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
@@ -26,10 +28,11 @@ SMALL, LARGE = (f"5c1c3c6e-0c2b-4e0c-9f0a-3a4b8b1d00{plan}" for plan in ("11", "
 POLL_EVERY = 0.2
 
 SCENES = (
-    ("Cloud Foundry orders a small database", "cloudfoundry", SMALL),
-    ("Korifi orders a small database", "korifi", SMALL),
-    ("Kubernetes orders a small database", "kubernetes", SMALL),
-    ("Kubernetes orders a large database, which takes a while", "kubernetes", LARGE),
+    ("Cloud Foundry orders a small database, which is there at once", "cloudfoundry", SMALL),
+    ("Cloud Foundry orders a large one, which takes a while", "cloudfoundry", LARGE),
+    ("Korifi orders a small one", "korifi", SMALL),
+    ("Kubernetes orders a small one", "kubernetes", SMALL),
+    ("Kubernetes orders a large one", "kubernetes", LARGE),
 )
 
 RULES: dict[tuple[str, str, bool], set[int]] = {
@@ -109,7 +112,7 @@ class Platform:
             response.headers["X-Broker-API-Request-Identity"],
         )
         resource, kind = resource_of(path)
-        allowed = RULES[method, kind, resource in self.there]
+        allowed = RULES.get((method, kind, resource in self.there), {404})
         as_told = answer.identity == headers.get("X-Broker-API-Request-Identity")
         right = answer.status in allowed and as_told
         self.sent += 1
@@ -140,22 +143,36 @@ def say(what: str, status: str, text: str, colour: str) -> None:
     plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
     code = {"green": "32", "red": "31;1", "dim": "2"}[colour]
     start, end = ("", "") if plain else (f"\033[{code}m", "\033[0m")
-    shown = text if len(text) <= 100 else f"{text[:99]}…"
-    print(f"  {what[:50]:<50} {start}{status:>3}{end}  {shown}", flush=True)
+    width = max(shutil.get_terminal_size((120, 24)).columns, 80)
+    label = min(60, width // 2)
+    print(
+        f"  {cut(what, label):<{label}} {start}{status:>3}{end}  {cut(text, width - label - 8)}", flush=True
+    )
+
+
+def cut(text: str, width: int) -> str:
+    """As much of a text as there is room for."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 @contextmanager
 def broker_serving() -> Iterator[int]:
     """Serve hello.py on a free port of the loopback, as in production but for the size."""
     command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "hello:app"]
+    log = ""
     with subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr is not None
             for line in server.stderr:
+                log += line
                 if match := re.search(r"Serving on http://127\.0\.0\.1:(\d+)", line):
-                    yield int(match[1])
-                    return
-            raise SystemExit("the broker did not start")
+                    break
+            else:
+                why, _, _ = log.partition("\nUsage:")  # waitress goes on to explain itself
+                raise SystemExit(f"The broker did not start:\n{why}")
+            # What it logs from now on belongs before one's eyes too.
+            Thread(target=sys.stderr.writelines, args=[server.stderr], daemon=True).start()
+            yield int(match[1])
         finally:
             server.terminate()
 

@@ -1,16 +1,13 @@
 """A broker of pretend databases: a small one is there at once, a large one after two polls."""
 
-from pathlib import Path
-
 from flask import Flask
 
 import brokerkit as osb
 
-catalog = osb.Catalog.from_file(Path(__file__).with_name("catalog.yml"))
-broker = osb.Broker(catalog, auth=osb.BasicAuth("platform", "s3cret"))
+broker = osb.Broker(osb.Catalog.from_file("catalog.yml"), auth=osb.BasicAuth("platform", "s3cret"))
 databases: dict[str, osb.InstanceDetails] = {}
-bindings: set[str] = set()
 to_do: dict[str, list[str]] = {}
+bindings: set[tuple[str, str]] = set()
 
 
 @broker.provision
@@ -32,14 +29,15 @@ def provision_large(request: osb.ProvisionRequest) -> osb.Provisioned | osb.Acce
 
 @broker.last_operation
 def last_operation(request: osb.LastOperationRequest) -> osb.LastOperation:
-    get_instance(request)
+    if request.instance_id not in databases:
+        raise osb.InstanceDoesNotExist
     steps = to_do.get(request.instance_id)
     return osb.LastOperation.in_progress(steps.pop()) if steps else osb.LastOperation.succeeded()
 
 
 @broker.get_instance
 def get_instance(request: osb.InstanceRequest) -> osb.InstanceDetails:
-    if request.instance_id not in databases:
+    if request.instance_id not in databases or to_do.get(request.instance_id):
         raise osb.InstanceDoesNotExist
     return databases[request.instance_id]
 
@@ -54,21 +52,23 @@ def update(request: osb.UpdateRequest) -> None:
 
 @broker.deprovision
 def deprovision(request: osb.DeprovisionRequest) -> None:
-    get_instance(request)
-    del databases[request.instance_id]
+    if not databases.pop(request.instance_id, None):
+        raise osb.InstanceDoesNotExist
+    to_do.pop(request.instance_id, None)
+    bindings.difference_update([each for each in bindings if each[0] == request.instance_id])
 
 
 @broker.bind
 def bind(request: osb.BindRequest) -> osb.Binding:
     get_instance(request)
-    exists = request.binding_id in bindings
-    bindings.add(request.binding_id)
+    exists = (request.instance_id, request.binding_id) in bindings
+    bindings.add((request.instance_id, request.binding_id))
     return osb.Binding(credentials={"user": request.binding_id}, exists=exists)
 
 
 @broker.get_binding
 def get_binding(request: osb.BindingRequest) -> osb.Binding:
-    if request.binding_id not in bindings:
+    if (request.instance_id, request.binding_id) not in bindings:
         raise osb.BindingDoesNotExist
     return osb.Binding(credentials={"user": request.binding_id})
 
@@ -76,7 +76,7 @@ def get_binding(request: osb.BindingRequest) -> osb.Binding:
 @broker.unbind
 def unbind(request: osb.UnbindRequest) -> None:
     get_binding(request)
-    bindings.remove(request.binding_id)
+    bindings.remove((request.instance_id, request.binding_id))
 
 
 app = Flask(__name__)

@@ -332,7 +332,7 @@ def test_from_env_names_each_variable_that_is_missing(
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=rf"set the environment variable {missing}$") as caught:
+    with pytest.raises(ValueError, match=rf": {missing} must be set in the environment$") as caught:
         BasicAuth.from_env()
     assert "s3cret" not in str(caught.value)
 
@@ -502,7 +502,13 @@ def test_a_broker_without_auth_is_an_error() -> None:
         Broker(Catalog([make_offering()]))  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("auth", [None, NoAuth, BasicAuth, "s3cret", ("platform", "s3cret"), 7])
+@pytest.mark.parametrize("auth", [NoAuth, BasicAuth])
+def test_auth_that_is_a_class_is_an_error_that_tells_to_make_one(auth: Any) -> None:
+    with pytest.raises(TypeError, match=rf"the class {auth.__name__}; make one: {auth.__name__}\(…\)"):
+        Broker(Catalog([make_offering()]), auth=auth)
+
+
+@pytest.mark.parametrize("auth", [None, "s3cret", ("platform", "s3cret"), 7])
 def test_auth_that_is_none_is_an_error_that_tells_what_to_give(auth: Any) -> None:
     with pytest.raises(TypeError, match=r"BasicAuth\.from_env\(\).*NoAuth\(\)") as caught:
         Broker(Catalog([make_offering()]), auth=auth)
@@ -628,3 +634,14 @@ def test_a_receiver_of_authentication_failed_that_raises_lets_nobody_in(
         response = platform.get("/v2/catalog", headers={"Authorization": None})
     assert response.status_code == 401
     assert "no disk" in caplog.text
+
+
+def test_further_credentials_are_pairs() -> None:
+    with pytest.raises(ValueError, match="further credentials are pairs"):
+        BasicAuth("platform", "new", "platform", "old")  # type: ignore[arg-type]
+
+
+def test_a_hash_that_cannot_be_computed_is_told_when_the_broker_is_made() -> None:
+    with pytest.raises(ValueError, match="the password hash of 'platform' is unusable") as caught:
+        BasicAuth("platform", "scrypt:3:8:1$salt$00ff")
+    assert "00ff" not in str(caught.value)

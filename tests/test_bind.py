@@ -194,7 +194,7 @@ def test_r_bind_3_a_volume_mount_that_is_not_right_is_the_authors_mistake(
     recorder.answers["bind"] = Binding(volume_mounts=[mount])
     response = platform_with(recorder, requires=["volume_mount"]).put(BINDING, IDS)
     assert response.status_code == 500
-    assert f"$.volume_mounts[0].{field}" in caplog.text
+    assert f"volume_mounts[0].{field}" in caplog.text
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "all"])
@@ -398,3 +398,13 @@ def test_r_bind_6_a_plan_that_is_not_rotatable_takes_no_successor(
     assert response.status_code == 400
     assert error_of(response)["description"].startswith("predecessor_binding_id: ")
     assert not recorder.requests
+
+
+def test_r_bind_1_a_bind_that_no_platform_could_fetch_is_a_mistake(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.answers["bind"] = Accepted(operation="job 7")
+    platform = platform_with(recorder, bindings_retrievable=False)
+    response = platform.put(BINDING, IDS, query="accepts_incomplete=true")
+    assert response.status_code == 500
+    assert "the offering 'db' has no bindings_retrievable" in caplog.text

@@ -335,18 +335,18 @@ def test_a_catalog_finds_its_offerings_and_plans_by_id() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("catalog.ini", b"", "catalog.ini: its format is unknown; use one of .yml, .yaml, .json"),
-        ("catalog", b"", "catalog: its format is unknown"),
-        ("c.json", b"{", "c.json: cannot be read: "),
-        ("c.json", b'{"services": "\xff"}', "c.json: cannot be read: "),
-        ("c.json", b"[" * 100_000, "c.json: cannot be read: "),
-        ("c.yml", b"services: [", "c.yml: cannot be read: "),
-        ("c.yml", b"services: \xff", "c.yml: cannot be read: "),
-        ("c.yml", b"services: !!python/object/apply:os.getcwd []", "c.yml: cannot be read: "),
-        ("c.toml", b"services = [", "c.toml: cannot be read: "),
-        ("c.toml", b"services = '\xff'", "c.toml: cannot be read: "),
-        ("c.json", b"[]", "c.json: must hold an object with the list 'services'"),
-        ("c.yml", b"", "c.yml: must hold an object with the list 'services'"),
+        ("catalog.ini", b"", "its format is unknown; use one of .yml, .yaml, .json"),
+        ("catalog", b"", "its format is unknown"),
+        ("c.json", b"{", "cannot be read: "),
+        ("c.json", b'{"services": "\xff"}', "cannot be read: "),
+        ("c.json", b"[" * 100_000, "cannot be read: "),
+        ("c.yml", b"services: [", "cannot be read: "),
+        ("c.yml", b"services: \xff", "cannot be read: "),
+        ("c.yml", b"services: !!python/object/apply:os.getcwd []", "cannot be read: "),
+        ("c.toml", b"services = [", "cannot be read: "),
+        ("c.toml", b"services = '\xff'", "cannot be read: "),
+        ("c.json", b"[]", "must hold an object with the list 'services'"),
+        ("c.yml", b"", "must hold an object with the list 'services'"),
         ("c.yml", b"services: []\nself: &a [*a]", "catalog: holds what JSON cannot: "),
         ("c.toml", b"", "catalog: 'services' is required"),
     ],
@@ -360,6 +360,7 @@ def test_a_file_that_is_no_catalog_is_a_fault_that_names_it(
         Catalog.from_file(file)
     (told,) = caught.value.faults
     assert told.startswith(fault)
+    assert str(caught.value).startswith(f"{name} has 1 fault:")
 
 
 def test_a_yaml_file_without_pyyaml_says_what_to_install(
@@ -368,7 +369,7 @@ def test_a_yaml_file_without_pyyaml_says_what_to_install(
     monkeypatch.setitem(sys.modules, "yaml", None)
     file = tmp_path / "catalog.yml"
     file.write_text("services: []")
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'brokerkit\[yaml\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install pyyaml"):
         Catalog.from_file(file)
 
 
@@ -1160,3 +1161,28 @@ def test_a_catalog_function_is_not_called_when_the_blueprint_is_attached() -> No
     called = []
     make_app(Broker(lambda: called.append(1), auth=lambda request: True))  # type: ignore[arg-type,return-value]
     assert not called
+
+
+def test_a_catalog_function_that_fails_later_leaves_the_last_catalog_in_place(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalogs = iter([Catalog([make_offering()])])
+    platform = Platform(make_app(make_broker(recorder, catalog=lambda: next(catalogs))))
+    first = platform.get("/v2/catalog")
+    second = platform.put(INSTANCE, PROVISION)
+    assert (first.status_code, second.status_code) == (200, 201)
+    assert "the last catalog that it returned is served" in caplog.text
+    assert "StopIteration" in caplog.text
+
+
+def test_a_warning_points_at_the_code_that_makes_the_catalog(tmp_path: Path) -> None:
+    offering = make_offering(name="a b")
+    document = {"services": [msgspec.to_builtins(offering)]}
+    file = tmp_path / "catalog.json"
+    file.write_bytes(msgspec.json.encode(document))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Catalog([offering])
+        Catalog.from_dict(document)
+        Catalog.from_file(file)
+    assert [warning.filename for warning in caught] == [__file__] * 3

@@ -37,7 +37,9 @@ from brokerkit import (
 )
 
 from .conftest import (
+    BINDING,
     CREDENTIALS,
+    DELETE_QUERY,
     INSTANCE,
     PROVISION,
     Platform,
@@ -289,23 +291,35 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
         ("get_instance", None, "returned None; return InstanceDetails(…), or raise"),
         ("get_instance", Provisioned(), "returned a Provisioned; return InstanceDetails(…)"),
         ("get_binding", None, "returned None; return Binding(…), or raise"),
-        ("last_operation", None, "returned None; return LastOperation(…), or raise"),
-        ("last_operation", "succeeded", "returned a str; return LastOperation(…)"),
-        ("last_binding_operation", Accepted(), "returned a Accepted; return LastOperation(…)"),
+        (
+            "last_operation",
+            None,
+            "returned None; return LastOperation.in_progress(…), .succeeded(…) or .failed(…), or raise",
+        ),
+        ("last_operation", "succeeded", "returned a str; return LastOperation.in_progress(…)"),
+        ("last_binding_operation", Accepted(), "returned a Accepted; return LastOperation.in_progress(…)"),
         # A field that has no place there.
         ("bind", Binding(parameters={"a": 1}), "Binding(parameters=…), which has no place"),
         ("bind", Accepted(dashboard_url="d"), "Accepted(dashboard_url=…), which has no place"),
         ("unbind", Accepted(metadata=InstanceMetadata()), "Accepted(metadata=…), which has no"),
         # A field that is not what it should be.
-        ("provision", _wrong(Provisioned, dashboard_url=5), "$.dashboard_url"),
-        ("provision", _wrong(Provisioned, metadata=[]), "$.metadata"),
+        ("provision", _wrong(Provisioned, dashboard_url=5), "dashboard_url: expected a string, got a number"),
+        ("provision", _wrong(Provisioned, metadata=[]), "metadata: expected an object, got an array"),
         ("provision", _wrong(Accepted, dashboard_url=5), "a Accepted that is not right"),
-        ("update", _wrong(Updated, metadata={"labels": 1}), "$.metadata.labels"),
-        ("bind", _wrong(Binding, credentials="secret"), "$.credentials"),
+        (
+            "update",
+            _wrong(Updated, metadata={"labels": 1}),
+            "metadata.labels: expected an object, got a number",
+        ),
+        ("bind", _wrong(Binding, credentials="secret"), "credentials: expected an object, got a string"),
         ("bind", _wrong(Binding, credentials=object()), "JSON cannot hold"),
         ("bind", Binding(credentials={"a": {1j}}), "JSON cannot hold"),
         ("bind", Binding(credentials={"a": "\udc80"}), "JSON cannot hold"),
-        ("get_instance", _wrong(InstanceDetails, service_id=1), "$.service_id"),
+        (
+            "get_instance",
+            _wrong(InstanceDetails, service_id=1),
+            "service_id: expected a string, got a number",
+        ),
         ("last_operation", _wrong(LastOperation, state="done"), "$.state"),
     ],
 )
@@ -406,3 +420,35 @@ def test_credentials_stay_out_of_the_log(
     assert caplog.records
     assert "hunter2" not in caplog.text
     assert "hunter2" not in repr(answer)
+
+
+def test_a_refusal_is_logged_with_what_it_was_about(
+    platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="brokerkit")
+    recorder.answers["provision"] = QuotaExceeded("No more than three.")
+    platform.put(INSTANCE, PROVISION)
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert (
+        record.getMessage() == "provision of {'instance_id': 'i1'} was refused with 400: No more than three."
+    )
+
+
+def test_a_failure_is_logged_with_what_it_was_about(
+    platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.answers["unbind"] = ZeroDivisionError()
+    platform.delete(BINDING, query=DELETE_QUERY)
+    (record,) = caplog.records
+    assert record.getMessage() == "unbind of {'instance_id': 'i1', 'binding_id': 'b1'} failed"
+    assert record.exc_info
+
+
+def test_an_error_that_is_returned_instead_of_raised_is_told(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.provision(plan="large")(lambda request: QuotaExceeded())  # type: ignore[arg-type,return-value]
+    response = Platform(make_app(broker)).put(INSTANCE, {**PROVISION, "plan_id": "large-id"})
+    assert response.status_code == 500
+    assert "returned QuotaExceeded; raise it" in caplog.text

@@ -643,7 +643,7 @@ def test_an_async_handler_without_asgiref_is_a_fault_that_says_what_to_install(
         "find_spec",
         lambda name, *more: None if name == "asgiref" else find(name, *more),
     )
-    with pytest.raises(SetupError, match=r"is async, which needs asgiref: pip install 'brokerkit\[async\]'"):
+    with pytest.raises(SetupError, match=r"is async, which needs asgiref: pip install asgiref"):
         make_app(broker)
 
 
@@ -812,3 +812,63 @@ def test_accepted_without_a_handler_to_be_polled_is_told_to_the_author(
     response = send(Platform(make_app(broker)), operation, ids, **more)
     assert response.status_code == 500
     assert f"returned Accepted, but no @{poll} handler is there to be polled" in caplog.text
+
+
+# Mistakes that are told where they are made
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"plan": ["small"]}, r"@provision\(plan=…\) takes a name or an id, not a list"),
+        (
+            {"service": make_offering()},
+            r"@provision\(service=…\) takes a name or an id, not a ServiceOffering",
+        ),
+        ({"plans": "small"}, r"provision\(\) got an unexpected keyword argument 'plans'"),
+    ],
+)
+def test_a_decorator_refuses_what_names_no_offering_or_plan(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        bare_broker().provision(**options)
+
+
+def test_include_refuses_what_is_no_group() -> None:
+    with pytest.raises(TypeError, match="takes a HandlerGroup, not a module"):
+        bare_broker().include(functools)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("only", "hint"),
+    [
+        ({"plan": "hug"}, "which is not in the catalog; is 'huge' meant?"),
+        ({"service": "mqq"}, "which is not in the catalog; is 'mq' meant?"),
+        ({"service": "mq", "plan": "smal"}, "which is not of the offering 'mq'; is 'small' meant?"),
+    ],
+)
+def test_a_name_that_is_not_in_the_catalog_is_told_with_what_may_be_meant(
+    only: dict[str, str], hint: str, calls: Calls
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker)
+    broker.provision(**only)(calls.handler("misspelt"))
+    with pytest.raises(SetupError) as caught:
+        make_app(broker)
+    (fault,) = caught.value.faults
+    assert fault.endswith(hint)
+
+
+def test_a_class_is_no_handler(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(Calls)  # type: ignore[type-var]
+    with pytest.raises(SetupError, match="is a class; register a function"):
+        make_app(broker)
+
+
+def test_a_partial_function_is_told_by_its_own_name(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(functools.partial(_two_arguments))
+    with pytest.raises(SetupError, match=r"'_two_arguments' \(.*test_handlers.py:\d+\) must take one"):
+        make_app(broker)

@@ -36,8 +36,8 @@ def test_the_example_is_the_sample(language: str, sample: str) -> None:
 
 
 def test_the_sample_has_less_than_sixty_lines_of_code() -> None:
-    lines = (ROOT / "samples" / "hello.py").read_text().splitlines()
-    assert sum(bool(line.strip()) for line in lines) < 60
+    _, _, code = (ROOT / "samples" / "hello.py").read_text().partition("\n")  # after its docstring
+    assert sum(bool(line.strip()) for line in code.splitlines()) < 60
 
 
 @pytest.fixture

@@ -375,8 +375,8 @@ def test_none_means_the_plain_success_of_the_operation(
         ("bind", "Binding(…) or Accepted(…)"),
         ("get_instance", "InstanceDetails(…)"),
         ("get_binding", "Binding(…)"),
-        ("last_operation", "LastOperation(…)"),
-        ("last_binding_operation", "LastOperation(…)"),
+        ("last_operation", "LastOperation.in_progress(…), .succeeded(…) or .failed(…)"),
+        ("last_binding_operation", "LastOperation.in_progress(…), .succeeded(…) or .failed(…)"),
     ],
 )
 def test_none_is_a_mistake_where_it_means_nothing(
@@ -439,7 +439,8 @@ def test_a_result_of_the_wrong_type_is_a_500_and_a_line_for_the_author(
     response = ask(platform, operation)
     assert response.status_code == 500
     assert error_of(response)["description"] == "The service broker failed. Its log says why."
-    assert f"returned a {type(answer).__name__}; return " in caplog.text
+    kind = f"the class {answer.__name__}" if isinstance(answer, type) else f"a {type(answer).__name__}"
+    assert f"returned {kind}; return " in caplog.text
     assert "Traceback" not in caplog.text
 
 

@@ -495,3 +495,11 @@ def test_a_refusal_of_parameters_does_not_tell_them_to_listeners(
     assert "parameters.size" in repr(told)
     assert SECRET not in repr(told)
     assert "short-1" not in repr(told)
+
+
+def test_the_repr_of_a_request_names_the_plan_and_does_not_unfold_the_catalog(
+    platform: Platform, recorder: Recorder
+) -> None:
+    platform.put(INSTANCE, PROVISION)
+    assert "service='db', plan='small'" in repr(recorder.request)
+    assert len(repr(recorder.request)) < 700
