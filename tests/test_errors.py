@@ -448,7 +448,7 @@ def test_a_failure_is_logged_with_what_it_was_about(
 def test_an_error_that_is_returned_instead_of_raised_is_told(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broker.provision(plan="large")(lambda request: QuotaExceeded())  # type: ignore[arg-type,return-value]
+    broker.provision(plan="large")(lambda request: QuotaExceeded())  # type: ignore[type-var]
     response = Platform(make_app(broker)).put(INSTANCE, {**PROVISION, "plan_id": "large-id"})
     assert response.status_code == 500
     assert "returned QuotaExceeded; raise it" in caplog.text
