@@ -5,7 +5,7 @@ One function an operation, each made of the same steps: decode, find offering an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
@@ -112,7 +112,7 @@ def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
     """The body as an object (for fields that we do not know) and as a struct (for those that we do)."""
     try:
         document = decode_object(call.body)
-        return document, msgspec.convert(_without_empty_versions(document), kind)
+        return document, msgspec.convert(_with_versions_alone(document), kind)
     except msgspec.ValidationError as error:
         raise BadRequest(in_words(error)) from None
     except TooDeep:
@@ -121,16 +121,17 @@ def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
         raise BadRequest("The body is not JSON; send one JSON object.") from None
 
 
-def _without_empty_versions(document: dict[str, Any]) -> dict[str, Any]:
-    """A `maintenance_info` without a version asks for none, so it is absent (R-REQ-10)."""
+def _with_versions_alone(document: dict[str, Any]) -> dict[str, Any]:
+    """Of a `maintenance_info` the version counts alone, and without one it is absent (R-REQ-7, R-REQ-10)."""
     told = dict(document)
     for name in told.keys() & {"maintenance_info", "previous_values"}:
         value = told[name]
         if isinstance(value, dict):
             if name == "previous_values":
-                told[name] = _without_empty_versions(value)
-            elif value.get("version") is None:
-                del told[name]
+                told[name] = _with_versions_alone(value)
+            else:
+                version = value.get("version")
+                told[name] = None if version is None else {"version": version}
     return told
 
 
@@ -210,8 +211,23 @@ def _check_context_update(service: ServiceOffering) -> None:
         )
 
 
-def _check_maintenance_info(plan: ServicePlan | None, info: MaintenanceInfo | None) -> None:
-    if info is None or plan is None:
+def _check_any(call: Call, plans: Sequence[ServicePlan], body: _UpdateBody) -> None:
+    """Refuse what none of the plans takes, one of which the instance has."""
+    refusals: list[BrokerError] = []
+    for plan in plans:
+        try:
+            if body.parameters is not None:
+                _check_parameters(call, plan, "service_instance", "update", body.parameters)
+            _check_maintenance_info(plan, body.maintenance_info)
+        except BrokerError as refusal:
+            refusals.append(refusal)
+        else:
+            return
+    raise refusals[0]
+
+
+def _check_maintenance_info(plan: ServicePlan, info: MaintenanceInfo | None) -> None:
+    if info is None:
         return
     if plan.maintenance_info is None or info.version != plan.maintenance_info.version:
         raise MaintenanceInfoConflict
@@ -271,7 +287,7 @@ def update(call: Call) -> UpdateRequest:
     previous_values = body.previous_values or PreviousValues()
     before = call.catalog.offered(previous_values.plan_id or "")
     current = before[1] if before and before[0] is service else None
-    plan = wanted or current
+    plan = wanted or current or (service.plans[0] if len(service.plans) == 1 else None)
     _check_platform(call, context)
     keeps_plan = wanted is None or wanted.id == previous_values.plan_id
     if not keeps_plan and previous_values.plan_id is not None:
@@ -279,9 +295,7 @@ def update(call: Call) -> UpdateRequest:
     only_context = body.context is not None and body.parameters is None and body.maintenance_info is None
     if keeps_plan and only_context:
         _check_context_update(service)
-    if plan is not None and body.parameters is not None:
-        _check_parameters(call, plan, "service_instance", "update", body.parameters)
-    _check_maintenance_info(plan, body.maintenance_info)
+    _check_any(call, [plan] if plan else service.plans, body)
     return UpdateRequest(
         headers=call.headers,
         **call.ids,

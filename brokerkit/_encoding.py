@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
+from werkzeug.datastructures import Headers
 from werkzeug.http import parse_etags, unquote_etag
 
 from ._json import in_words
@@ -73,7 +74,7 @@ PLAIN_SUCCESS: dict[Operation, object] = {
 }
 """What None means, where it means anything."""
 
-_MAY_TELL = {
+_MAY_TELL: dict[Operation | None, tuple[str, ...]] = {
     Operation.UPDATE: ("instance_usable", "update_repeatable"),
     Operation.DEPROVISION: ("instance_usable",),
 }
@@ -130,7 +131,7 @@ def encode_result(
         if result.retry_after is not None:
             headers = (("Retry-After", str(check_seconds(result.retry_after))),)
             result = replace(result, retry_after=None)
-    elif (kind is Provisioned or kind is Binding) and result.exists:
+    elif (kind is Provisioned or kind is Binding) and result.exists is True:
         status = 200
         result = replace(result, exists=False)
     if kind is Binding and service is not None:
@@ -152,18 +153,26 @@ def encode_catalog(catalog: Catalog, known: str | None) -> Answer:
 
 
 def encode_error(error: BrokerError, method: str, operation: Operation | None) -> Answer:
-    """Write a refusal (R-ERR-1, R-ERR-2)."""
+    """Write a refusal (R-ERR-1, R-ERR-2).
+
+    Raises:
+        HandlerMistake: It was made or changed into what cannot be sent.
+    """
+    try:
+        error.check()
+        headers = Headers(error.headers).to_wsgi_list()
+    except (ValueError, TypeError) as mistake:
+        raise HandlerMistake(f"a {type(error).__name__} that cannot be sent was raised: {mistake}") from None
     status = error.status_for(method)
     if status == 410:
-        return Answer(status, _EMPTY, error.headers)  # R-UNB-1
+        return Answer(status, _EMPTY, headers)  # R-UNB-1
     document: dict[str, object] = {"description": error.description}
     if error.error is not None:
         document["error"] = error.error
-    if operation in _MAY_TELL:
-        for name in _MAY_TELL[operation]:
-            if getattr(error, name) is not None:
-                document[name] = getattr(error, name)
-    return Answer(status, _encoder.encode(document), error.headers)
+    for name in _MAY_TELL.get(operation, ()):
+        if getattr(error, name) is not None:
+            document[name] = getattr(error, name)
+    return Answer(status, _encoder.encode(document), headers)
 
 
 def _wrong_kind(operation: Operation, result: object) -> str:
@@ -181,7 +190,7 @@ def _wrong_kind(operation: Operation, result: object) -> str:
 
 def _check_requirements(binding: Binding, service: ServiceOffering) -> None:
     for field, requirement in _NEEDED.items():
-        if getattr(binding, field) is not None and requirement not in service.requires:
+        if getattr(binding, field) and requirement not in service.requires:
             raise HandlerMistake(
                 f"returned a Binding with {field}, but the offering {service.name!r} does not require"
                 f" {requirement!r}; add that to its `requires` in the catalog, or leave the field out"

@@ -44,7 +44,8 @@ class HandlerTable:
     ) -> tuple[Handler, ...]:
         """The handler for a plan; or, where the platform did not name one, each that it can be.
 
-        Where one serves all plans, that is the one for a plan that was not named.
+        Where one serves all plans, that is the one for a plan that was not named. A poll of an instance
+        names the plan before an update (R-UPD-6), so there the handlers of the other plans follow.
         """
         if plan is not None:
             return self._of_plan.get((operation, plan.id), ())
@@ -65,6 +66,10 @@ class HandlerTable:
                     best = max(fitting, key=_Scope.rank).handler
                     self._of_plan[operation, plan.id] = (best,)
                     here.append(best)
+            if operation is Operation.LAST_OPERATION:  # during an update, it is asked of the plan before
+                for plan in offering.plans:
+                    own = self._of_plan.get((operation, plan.id), ())
+                    self._of_plan[operation, plan.id] = _distinct((*own, *here))
             for_offering = [s.handler for s in scopes if s.plan is None and s.service is offering]
             self._of_service[operation, offering.id] = _distinct(for_offering or for_all or here)
             everywhere += here

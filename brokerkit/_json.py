@@ -29,13 +29,14 @@ def decode_object(raw: bytes) -> dict[str, Any]:
         document = _object.decode(raw)
     except RecursionError:
         raise TooDeep from None
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and deeper_than(document, MAX_DEPTH):
         raise TooDeep
     return document
 
 
-def _deeper_than(document: dict[str, Any], limit: int) -> bool:
-    level: list[dict[str, Any] | list[Any]] = [document]
+def deeper_than(document: object, limit: int) -> bool:
+    """Is a JSON value nested deeper than so many levels?"""
+    level = [document] if isinstance(document, dict | list) else []
     for _ in range(limit):
         level = [
             inner

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 from blinker import NamedSignal
 from flask import Request as HTTPRequest
 from flask import current_app
-from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from . import signals
 from ._decoding import Call
@@ -32,7 +32,7 @@ from ._encoding import (
 from ._handler_table import HandlerTable
 from ._headers import read_headers
 from .auth import DEFAULT_CHALLENGE, Authenticator
-from .catalog import Catalog
+from .catalog import Catalog, ServicePlan
 from .errors import BadRequest, BindingDoesNotExist, BrokerError, InstanceDoesNotExist
 from .handlers import Handler, described
 from .requests import InstanceRequest, Operation, Request
@@ -170,7 +170,7 @@ class Pipeline:
         started = perf_counter() if signals.request_finished.receivers else 0.0
         request: Request | None = None
         result: object = None
-        error: Exception | None = None
+        error: BaseException | None = None
         operation = None if isinstance(asked, BrokerError) else asked.operation
         environ = http.environ
         try:
@@ -201,14 +201,12 @@ class Pipeline:
                 self._tell(asked.operation, request, result)
         except BrokerError as refused:
             error = refused
-            answer = encode_error(refused, environ["REQUEST_METHOD"], operation)
-            if answer.status < 500:
-                _logger.info("%s of %s was refused with %d: %s", operation, ids, answer.status, refused)
-            else:
-                _logger.error("%s of %s was answered with %d", operation, ids, answer.status, exc_info=True)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the platform gets an answer
+            answer = _refused(refused, http.method, operation, ids)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as failure:  # noqa: BLE001 - such as asyncio's CancelledError or gevent's Timeout
             error = failure
-            answer = log_failure(failure, f"{operation} of {ids}" if operation else "a request")
+            answer = log_failure(failure, _named(operation, ids))
         if started:
             signals.send(
                 signals.request_finished,
@@ -264,7 +262,8 @@ class Pipeline:
             raise BrokerError(
                 f"The body is larger than {limit:,} bytes.", status=413, error="BodyTooLarge"
             ) from None
-        except (HTTPException, OSError):  # the platform hung up, or its Content-Length is no number
+        except Exception as error:
+            _logger.debug("a body could not be read", exc_info=error)
             raise BadRequest("The body did not arrive whole.") from None
 
     def _current_table(self) -> HandlerTable:
@@ -314,7 +313,26 @@ def _read_exactly(stream: IO[bytes], length: int) -> bytes:
     return body
 
 
-def log_failure(failure: Exception, what: str) -> Answer:
+def _named(operation: Operation | None, ids: Mapping[str, str]) -> str:
+    return f"{operation} of {ids}" if operation else "a request"
+
+
+def _refused(
+    refusal: BrokerError, method: str, operation: Operation | None, ids: Mapping[str, str]
+) -> Answer:
+    try:
+        answer = encode_error(refusal, method, operation)
+    except HandlerMistake as mistake:
+        return log_failure(mistake, "")
+    what = _named(operation, ids)
+    if answer.status < 500:
+        _logger.info("%s was refused with %d: %s", what, answer.status, refusal)
+    else:
+        _logger.error("%s was answered with %d", what, answer.status, exc_info=refusal)
+    return answer
+
+
+def log_failure(failure: BaseException, what: str) -> Answer:
     """Log what went wrong on our side, for the broker's author; the platform learns nothing of the inside."""
     if isinstance(failure, HandlerMistake):
         _logger.error("%s", failure)
@@ -370,7 +388,8 @@ async def _wait_for(result: Awaitable[object]) -> object:
 
 def _check_pollable(table: HandlerTable, operation: Operation, request: Any) -> None:
     polled = _POLLED.get(operation)
-    if polled is not None and not table.serving(polled, request.service, request.plan):
+    plan = _plan_when_polled(table, operation, request)
+    if polled is not None and not table.serving(polled, request.service, plan):
         raise HandlerMistake(
             f"returned Accepted, but no @{polled} handler is there to be polled; register one"
         )
@@ -379,6 +398,15 @@ def _check_pollable(table: HandlerTable, operation: Operation, request: Any) -> 
             f"returned Accepted, but the offering {request.service.name!r} has no bindings_retrievable, so"
             " no platform could fetch the credentials; set it, and register a @get_binding handler"
         )
+
+
+def _plan_when_polled(table: HandlerTable, operation: Operation, request: Any) -> ServicePlan | None:
+    """The plan that a platform names when it polls: of an update, the one before (R-UPD-6)."""
+    if operation is not _UPDATE:
+        plan: ServicePlan = request.plan
+        return plan
+    before = table.catalog.offered(request.previous_values.plan_id or "")
+    return before[1] if before else None
 
 
 def _unserved(operation: Operation) -> Exception:

@@ -13,18 +13,24 @@ from typing import Any, Protocol
 import jsonschema_rs
 import msgspec
 
+from ._json import deeper_than
+
 MAX_BYTES = 64 * 1024
 """How large a schema may be, as JSON (R-CAT-4)."""
 
 _VALUE = "the value"
 _MOST = 10
 _LONGEST = 300
+_LARGE = 4096
+_DEEP = 6
 
 
 class Validator(Protocol):
     """A compiled schema."""
 
     def is_valid(self, instance: Any) -> bool: ...
+
+    def validate(self, instance: Any) -> None: ...
 
     def iter_errors(self, instance: Any) -> Iterable[jsonschema_rs.ValidationError]: ...
 
@@ -69,15 +75,27 @@ def compile_schema(schema: dict[str, Any]) -> Validator:
 def problems(validator: Validator, instance: object, *, root: str) -> list[str]:
     """What is wrong with `instance`, a line a fault, each with its place below `root`.
 
-    Property names are told, values never.
+    Property names are told, values never. To name faults costs much more than to find that there are
+    some: memory for each, and for every branch of a recursive schema at every level. So of a large
+    instance only the first is told, and of a deep one none.
     """
     if validator.is_valid(instance):
         return []
-    errors = iter(validator.iter_errors(instance))
+    if deeper_than(instance, _DEEP):
+        return [f"{root}: do not fit the plan's schema, and are nested too deep to say where"]
+    large = len(msgspec.json.encode(instance)) > _LARGE
+    errors = _first_error(validator, instance) if large else iter(validator.iter_errors(instance))
     found = [_line(error, root) for error in islice(errors, _MOST)]
-    if next(errors, None) is not None:
-        found.append("and more")
+    if large or next(errors, None) is not None:
+        found.append("and maybe more" if large else "and more")
     return found
+
+
+def _first_error(validator: Validator, instance: object) -> Iterator[jsonschema_rs.ValidationError]:
+    try:
+        validator.validate(instance)
+    except jsonschema_rs.ValidationError as error:
+        yield error
 
 
 def path(steps: Iterable[str | int]) -> str:

@@ -19,7 +19,8 @@ from typing import Protocol
 from flask import Request
 from werkzeug.security import check_password_hash
 
-_WERKZEUG_HASH = re.compile(r"(?:scrypt|pbkdf2):[^$]+\$[^$]+\$[0-9a-f]+")
+_LIKE_A_HASH = re.compile(r"\s*(?:scrypt|pbkdf2):[^$]*\$[^$]*\$")
+_HASH = re.compile(r"(?:scrypt|pbkdf2):[^$]+\$[^$]+\$[0-9a-f]+")
 
 _REMEMBERED = 1_000
 """How many headers are remembered; there is one for each caller, but for what a caller varies on purpose."""
@@ -92,8 +93,13 @@ class BasicAuth(_HeaderAuth):
                 raise ValueError("BasicAuth: a username must be a text, not empty and without ':' (RFC 7617)")
             if not isinstance(secret, str) or not secret:
                 raise ValueError(f"BasicAuth: the password of {name!r} must be a text and not empty")
+            if _LIKE_A_HASH.match(secret):
+                secret = secret.strip()  # of the line that it stood on
             try:
+                _is_text(b"", name)
                 _is_password(b"", secret)
+            except UnicodeEncodeError:
+                raise ValueError("BasicAuth: a username or password is not in UTF-8") from None
             except ValueError as error:
                 raise ValueError(f"BasicAuth: the password hash of {name!r} is unusable: {error}") from None
             self._credentials.append((name, secret))
@@ -143,9 +149,10 @@ class BearerAuth(_HeaderAuth):
         self._tokens: list[tuple[str | bool, str]] = [*((True, token) for token in tokens), *named.items()]
         if not self._tokens:
             raise ValueError("BearerAuth: give at least one token")
-        for _, token in self._tokens:
-            if not isinstance(token, str) or not token or token != token.strip():
+        for name, token in self._tokens:
+            if not isinstance(token, str) or not token or token != token.strip() or not name:
                 raise ValueError("BearerAuth: a token must be a text, not empty, without space around it")
+            token.encode()  # a lone surrogate is a ValueError too
 
     def _judge(self, scheme: bytes, credentials: bytes) -> str | bool | None:
         caller: str | bool | None = None
@@ -173,8 +180,10 @@ def _is_text(given: bytes, text: str) -> bool:
 
 
 def _is_password(given: bytes, secret: str) -> bool:
-    if not _WERKZEUG_HASH.fullmatch(secret):
+    if not _LIKE_A_HASH.match(secret):
         return _is_text(given, secret)
+    if not _HASH.fullmatch(secret):
+        raise ValueError("it is not as werkzeug writes one")
     try:
         return check_password_hash(secret, given.decode())
     except UnicodeDecodeError:

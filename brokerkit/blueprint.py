@@ -24,7 +24,7 @@ from . import _decoding as decode
 from ._encoding import Answer, encode_error
 from ._headers import echo_of
 from ._pipeline import Endpoint, Pipeline, log_failure
-from .errors import BrokerError
+from .errors import BadRequest, BrokerError
 from .requests import (
     DeprovisionRequest,
     GetBindingRequest,
@@ -81,6 +81,8 @@ class BrokerBlueprint(Blueprint):
         super().__init__("brokerkit", __name__)
         self._pipeline = pipeline
         self._before_start = before_start
+        self._bases: list[str] = []
+        self._prefix_has_parts = False
         for endpoint in ENDPOINTS:
             self.add_url_rule(
                 endpoint.path,
@@ -116,7 +118,7 @@ class BrokerBlueprint(Blueprint):
         return view
 
     def _answer(self, http: HTTPRequest, asked: Endpoint | BrokerError, parts: dict[str, str]) -> Response:
-        if parts.keys() - _IDS:  # the app put the blueprint under a prefix with parts of its own
+        if self._prefix_has_parts:
             parts = {name: parts[name] for name in parts.keys() & _IDS}
         echo = echo_of(http.environ)
         return _respond(self._pipeline.answer(http, asked, echo, parts), echo)
@@ -125,7 +127,7 @@ class BrokerBlueprint(Blueprint):
         """Route by the path as it was sent: WSGI decodes the slash in an id before anyone can see it."""
         adapter = _adapter(http)
         name, parts = _match(adapter, path, http.method)
-        endpoint = _BY_NAME.get(name.rpartition(".")[2])
+        endpoint = _BY_NAME.get(name)
         if endpoint is None:
             return self._refuse(http, adapter, path)
         whole = {name: part.replace(_ENCODED_SLASH, "/") for name, part in parts.items()}
@@ -137,10 +139,16 @@ class BrokerBlueprint(Blueprint):
         Without a prefix, that is all under ``/v2``; the rest is the app's own, if the app has any.
         """
         app = state.app
-        if not (state.url_prefix or "").strip("/") and not app.error_handler_spec[None]:
+        prefix = (state.url_prefix or "").rstrip("/")
+        self._bases.append(prefix or "/v2")
+        self._prefix_has_parts |= "<" in prefix
+        handled = app.error_handler_spec[None]
+        if not handled[400]:
+            app.register_error_handler(400, self._not_routed)
+        if not handled[404] and not prefix:
             app.register_error_handler(404, self._not_found)
         app.url_map.converters.setdefault("brokerkit_rest", _Rest)
-        base = (state.url_prefix or "").rstrip("/") or "/v2"
+        base = prefix or "/v2"
         name = ".".join(filter(None, (state.name_prefix, state.name, "unknown")))
         app.view_functions[name] = self._unknown
         for path in (base, f"{base}/<brokerkit_rest:rest>"):
@@ -156,7 +164,7 @@ class BrokerBlueprint(Blueprint):
         return self._refuse(http, _adapter(http), None)
 
     def _refuse(self, http: HTTPRequest, adapter: MapAdapter, path: str | None) -> Response:
-        allowed = [method for method in _METHODS if not _is_unknown(_match(adapter, path, method)[0])]
+        allowed = [method for method in _METHODS if _match(adapter, path, method)[0] in _BY_NAME]
         if allowed:
             refusal = BrokerError(
                 f"The method {http.method} is not one of this path's: {', '.join(allowed)}.",
@@ -167,6 +175,14 @@ class BrokerBlueprint(Blueprint):
         else:
             refusal = _nothing_here()
         return self._answer(http, refusal, {})
+
+    def _not_routed(self, error: HTTPException) -> Response | HTTPException:
+        """Answer what Flask refuses before it looks for a route, such as a host that cannot be one."""
+        http = current_request._get_current_object()  # type: ignore[attr-defined]
+        ours = any(http.path == base or http.path.startswith(f"{base}/") for base in self._bases)
+        if http.url_rule is not None or not ours:
+            return error
+        return self._answer(http, BadRequest(error.description or error.name), {})
 
     def _not_found(self, error: HTTPException) -> Response | HTTPException:
         """Answer outside of ``/v2`` too, where brokers are all that an app has."""
@@ -183,7 +199,9 @@ class BrokerBlueprint(Blueprint):
     def _failed(self, error: Exception) -> Response:
         """Answer for what failed outside the pipeline, such as in a hook of the app."""
         http = current_request._get_current_object()  # type: ignore[attr-defined]
-        if isinstance(error, HTTPException) and error.code is not None and error.code >= 400:
+        if isinstance(error, BrokerError):
+            answer = encode_error(error, http.method, None)
+        elif isinstance(error, HTTPException) and error.code is not None and error.code >= 400:
             refusal = BrokerError(error.description or error.name, status=error.code)
             refusal.headers = [
                 (name, value) for name, value in error.get_headers() if name.lower() not in _ENTITY_HEADERS
@@ -221,16 +239,14 @@ def _adapter(http: HTTPRequest) -> MapAdapter:
 
 
 def _match(adapter: MapAdapter, path: str | None, method: str) -> tuple[str, dict[str, str]]:
-    """The name of the view for a path and method, with the parts of the path; or ``unknown``."""
+    """The operation that a path and method stand for, with the parts of the path; or nothing."""
     try:
         name, parts = adapter.match(path, method)
     except HTTPException:  # not found, not allowed, or a redirect
-        return "unknown", {}
-    return name, dict(parts)
-
-
-def _is_unknown(name: str) -> bool:
-    return name.rpartition(".")[2] == "unknown"
+        return "", {}
+    if not isinstance(_blueprint_of(name), BrokerBlueprint):
+        return "", {}
+    return name.rpartition(".")[2], dict(parts)
 
 
 def _path_with_encoded_slashes(environ: dict[str, Any]) -> str | None:
@@ -242,7 +258,7 @@ def _path_with_encoded_slashes(environ: dict[str, Any]) -> str | None:
     raw: str = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
     if "%2" not in raw:
         return None
-    path = raw.partition("?")[0]
+    path = raw.partition("#")[0].partition("?")[0]
     if "%2f" not in path.lower():
         return None
     try:

@@ -37,6 +37,14 @@ class BrokerError(Exception):
     #: Further headers of the answer.
     headers: Sequence[tuple[str, str]] = ()
 
+    instance_usable: bool | None = None
+    update_repeatable: bool | None = None
+    _status_given = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _check(cls.description, cls.status, cls.error, f"{cls.__name__}.")
+
     def __init__(
         self,
         description: str | None = None,
@@ -47,22 +55,24 @@ class BrokerError(Exception):
         update_repeatable: bool | None = None,
     ) -> None:
         if description is not None:
-            if not isinstance(description, str) or not description:
-                raise ValueError("description: give a non-empty text for the platform's end user")
-            description.encode()  # a lone surrogate is a ValueError too
             self.description = description
         if status is not None:
-            if not isinstance(status, int) or not 400 <= status <= 599:
-                raise ValueError(f"status: {status!r} is not that of an error, 400 to 599")
             self.status = status
+            self._status_given = True
         if error is not None:
-            if not isinstance(error, str) or not _WORD.fullmatch(error):
-                raise ValueError(f"error: {error!r} is not one CamelCase word (R-ERR-1)")
             self.error = error
-        self._status_given = status is not None
         self.instance_usable = instance_usable
         self.update_repeatable = update_repeatable
+        self.check()
         super().__init__(self.description)
+
+    def check(self) -> None:
+        """Make sure that it can be sent.
+
+        Raises:
+            ValueError: It cannot (R-ERR-1).
+        """
+        _check(self.description, self.status, self.error)
 
     def status_for(self, method: str) -> int:
         """The status in answer to a request with this HTTP method.
@@ -73,6 +83,17 @@ class BrokerError(Exception):
         if method == "DELETE" and self.status_on_delete is not None and not self._status_given:
             return self.status_on_delete
         return self.status
+
+
+def _check(description: object, status: object, error: object, where: str = "") -> None:
+    """Refuse what cannot be sent to a platform (R-ERR-1)."""
+    if not isinstance(description, str) or not description:
+        raise ValueError(f"{where}description: give a non-empty text for the platform's end user")
+    description.encode()  # a lone surrogate is a ValueError too
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        raise ValueError(f"{where}status: {status!r} is not that of an error, 400 to 599")
+    if error is not None and not (isinstance(error, str) and _WORD.fullmatch(error)):
+        raise ValueError(f"{where}error: {error!r} is not one CamelCase word")
 
 
 class InstanceAlreadyExists(BrokerError):

@@ -99,8 +99,10 @@ class Accepted(Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
 
 
-class VolumeDevice(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VolumeDevice(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """A shared volume (R-BIND-3)."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"mount_config"})
 
     volume_id: str
     mount_config: dict[str, Any] | None = None

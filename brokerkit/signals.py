@@ -11,6 +11,7 @@ that raises is logged and changes nothing: an instance that exists must not turn
 
 from __future__ import annotations
 
+import inspect
 import logging
 
 from blinker import NamedSignal, Namespace
@@ -70,8 +71,13 @@ def send(signal: NamedSignal, sender: object, **facts: object) -> None:
         return
     for receiver in signal.receivers_for(sender):
         try:
-            receiver(sender, **facts)
-        except Exception:  # whatever it is, it is the receiver's
+            outcome = receiver(sender, **facts)
+            if inspect.iscoroutine(outcome):
+                outcome.close()
+                raise TypeError("an async receiver is never run; connect a plain function")
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException:
             _logger.exception(
                 "a receiver of the signal %r failed; the answer is not changed by it", signal.name
             )

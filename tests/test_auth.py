@@ -645,3 +645,31 @@ def test_a_hash_that_cannot_be_computed_is_told_when_the_broker_is_made() -> Non
     with pytest.raises(ValueError, match="the password hash of 'platform' is unusable") as caught:
         BasicAuth("platform", "scrypt:3:8:1$salt$00ff")
     assert "00ff" not in str(caught.value)
+
+
+HASH = generate_password_hash("s3cret", method="pbkdf2:sha256:1")
+
+
+@pytest.mark.parametrize("written", ["{}\n", "  {}"])
+def test_the_space_around_a_hash_is_that_of_the_line_it_stood_on(recorder: Recorder, written: str) -> None:
+    auth = BasicAuth("platform", written.format(HASH))
+    assert username_of(recorder, auth, basic("platform", "s3cret")) == "platform"
+
+
+def test_what_looks_like_a_hash_and_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="not as werkzeug writes one"):
+        BasicAuth("platform", HASH.upper().replace("PBKDF2:SHA256", "pbkdf2:sha256"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BasicAuth("\udcff", "s3cret"),
+        lambda: BasicAuth("platform", "\udcff"),
+        lambda: BearerAuth("\udcff"),
+        lambda: BearerAuth(**{"": "token"}),
+    ],
+)
+def test_what_no_platform_could_send_is_refused_when_the_broker_is_made(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"BasicAuth|BearerAuth|surrogates"):
+        make()

@@ -563,11 +563,6 @@ def test_whatever_host_is_named_the_answer_is_json(host: str, platform: Platform
     assert response.status_code in (200, 400)
 
 
-def test_a_host_that_no_app_can_route_is_the_apps_own_400(platform: Platform) -> None:
-    response = platform.app.test_client().get("/v2/catalog", environ_overrides={"HTTP_HOST": "x" * 5000})
-    assert response.status_code == 400
-
-
 def test_an_app_that_redirects_double_slashes_and_strict_slashes_does_not_touch_the_brokers(
     broker: Broker, recorder: Recorder
 ) -> None:
@@ -618,3 +613,59 @@ def test_an_apps_own_handler_of_404_wins_outside_of_the_api(broker: Broker, firs
         app.register_error_handler(404, lambda error: ("ours", 404))
     assert app.test_client().get("/nope").data == b"ours"
     assert Platform(app).get("/v2/nope").status_code == 404
+
+
+def test_a_page_of_the_app_is_no_method_of_the_api(broker: Broker) -> None:
+    app = make_app(broker)
+    app.add_url_rule("/<slug>", "page", lambda slug: slug)
+    response = Platform(app).get("/v2%2Fcatalog")
+    assert response.status_code in (200, 404)  # the page, or nothing; never a method that is not allowed
+
+
+def test_r_req_6_whatever_a_server_raises_for_a_broken_body_is_400(platform: Platform) -> None:
+    class BrokenChunk(Exception):
+        """As gunicorn's: neither an OSError nor werkzeug's."""
+
+    class Broken(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise BrokenChunk
+
+    environ = {"wsgi.input": Broken(), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    response = platform.put(
+        "/v2/service_instances/i1", headers={"Content-Type": "application/json"}, environ=environ
+    )
+    assert response.status_code == 400
+    assert error_of(response)["description"] == "The body did not arrive whole."
+
+
+NOT_ROUTED = [
+    {"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade"},
+    {"HTTP_HOST": f"{'a' * 64}.example.org"},
+    {"HTTP_HOST": "a..b"},
+]
+
+
+@pytest.mark.parametrize("environ", NOT_ROUTED)
+@pytest.mark.parametrize("prefix", [None, "/broker"])
+def test_r_req_2_what_flask_refuses_before_it_routes_is_answered_as_all_else(
+    broker: Broker, environ: dict[str, str], prefix: str | None
+) -> None:
+    platform = Platform(make_app(broker, url_prefix=prefix))
+    path, identity = f"{prefix or ''}/v2/catalog", "X-Broker-API-Request-Identity"
+    stranger = platform.get(path, headers={"Authorization": None, identity: "r1"}, environ=environ)
+    assert stranger.status_code == 401
+    known = platform.get(path, headers={identity: "r2"}, environ=environ)
+    assert known.status_code == 400
+    assert (stranger.headers[identity], known.headers[identity]) == ("r1", "r2")
+
+
+def test_what_flask_refuses_outside_of_the_prefix_is_the_apps_own(broker: Broker) -> None:
+    app = make_app(broker, url_prefix="/broker")
+    response = app.test_client().get("/page", environ_overrides={"HTTP_HOST": "a..b"})
+    assert (response.status_code, response.content_type) == (400, "text/html; charset=utf-8")
+
+
+def test_a_400_of_a_page_of_the_app_is_its_own(broker: Broker) -> None:
+    app = make_app(broker)
+    app.add_url_rule("/page", "page", lambda: abort(400))
+    assert app.test_client().get("/page").content_type == "text/html; charset=utf-8"

@@ -452,3 +452,88 @@ def test_an_error_that_is_returned_instead_of_raised_is_told(
     response = Platform(make_app(broker)).put(INSTANCE, {**PROVISION, "plan_id": "large-id"})
     assert response.status_code == 500
     assert "returned QuotaExceeded; raise it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"status": 200},
+        {"status": 204},
+        {"status": "404"},
+        {"error": "not camel"},
+        {"description": ""},
+        {"description": "\udc80"},
+    ],
+)
+def test_r_err_1_a_class_of_errors_that_cannot_be_sent_is_refused_when_it_is_made(
+    attributes: dict[str, Any],
+) -> None:
+    with pytest.raises(ValueError, match=r"Wrong|surrogates"):
+        type("Wrong", (BrokerError,), attributes)
+
+
+@pytest.mark.parametrize("operation", ["provision", "update", "deprovision"])
+def test_an_error_of_a_class_with_a_constructor_of_its_own_is_sent(
+    operation: str, platform: Platform, recorder: Recorder
+) -> None:
+    class NoRoom(BrokerError):
+        status = 409
+        error = "NoRoom"
+
+        def __init__(self) -> None:
+            self.shelf = 7
+
+    recorder.answers[operation] = NoRoom()
+    response = BY_OPERATION[operation].send(platform)
+    assert response.status_code == 409
+    assert error_of(response)["error"] == "NoRoom"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("status", 200), ("description", None), ("error", "a b"), ("headers", [("X-A", "a\r\nX-B: b")])],
+)
+def test_an_error_that_was_changed_into_what_cannot_be_sent_is_a_500(
+    name: str, value: Any, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.answers["provision"] = QuotaExceeded()
+    setattr(recorder.answers["provision"], name, value)
+    response = platform.put(INSTANCE, PROVISION)
+    assert response.status_code == 500
+    assert "X-B" not in response.headers
+    assert "a QuotaExceeded that cannot be sent was raised" in caplog.text
+
+
+class Cancelled(BaseException):
+    """As asyncio's CancelledError and gevent's Timeout are: no Exception."""
+
+
+def test_what_a_library_raises_that_is_no_exception_is_a_500_too(
+    platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.answers["provision"] = Cancelled("secret")
+    response = platform.put(INSTANCE, PROVISION)
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert "Cancelled" in caplog.text
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_the_end_of_the_process_is_not_held_up(
+    end: type[BaseException], platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers["provision"] = end()
+    with pytest.raises(end):
+        platform.put(INSTANCE, PROVISION)
+
+
+def test_an_error_raised_in_a_hook_of_the_app_is_answered_as_one_of_a_handler(broker: Broker) -> None:
+    app = make_app(broker)
+
+    @app.before_request
+    def closed() -> None:
+        raise BrokerError("Back at six.", status=503, error="Closed")
+
+    response = Platform(app).get("/v2/catalog")
+    assert response.status_code == 503
+    assert error_of(response) == {"error": "Closed", "description": "Back at six."}

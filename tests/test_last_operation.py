@@ -7,18 +7,21 @@ from typing import Any
 import pytest
 
 from brokerkit import (
+    Accepted,
     BindingDoesNotExist,
     Broker,
     BrokerError,
     Catalog,
     InstanceDoesNotExist,
     LastOperation,
+    LastOperationRequest,
     ServicePlan,
 )
 
 from .conftest import (
     BINDING,
     CREDENTIALS,
+    DELETE_QUERY,
     HANDLERS,
     INSTANCE,
     Platform,
@@ -229,3 +232,42 @@ def test_r_last_5_the_same_poll_reaches_the_handler_again(
     first, second = (platform.get(path, query="operation=job") for _ in range(2))
     assert first.json == second.json == {"state": "succeeded"}
     assert recorder.requests[0] == recorder.requests[1]
+
+
+def test_r_upd_6_a_poll_that_names_the_plan_before_the_update_reaches_the_handler_that_knows() -> None:
+    broker = Broker(Catalog([make_offering(bindable=False)]), auth=CREDENTIALS)
+    for operation in ("provision", "deprovision", "get_instance"):
+        getattr(broker, operation)(lambda request: None)
+    broker.update(lambda request: Accepted(operation="to large"))
+
+    @broker.last_operation(plan="large")
+    def of_large(request: LastOperationRequest) -> LastOperation:
+        return LastOperation.in_progress("Moving")
+
+    platform = Platform(make_app(broker))
+    body = {"service_id": "db-id", "plan_id": "large-id", "previous_values": {"plan_id": "small-id"}}
+    accepted = platform.patch(INSTANCE, body, query="accepts_incomplete=true")
+    assert accepted.status_code == 202
+    poll = platform.get(f"{INSTANCE}/last_operation", query=DELETE_QUERY)
+    assert poll.json == {"state": "in progress", "description": "Moving"}
+
+
+def test_r_upd_6_the_handler_of_the_named_plan_is_asked_first() -> None:
+    asked: list[str] = []
+    broker = Broker(Catalog([make_offering(bindable=False)]), auth=CREDENTIALS)
+    for operation in ("provision", "deprovision", "get_instance", "update"):
+        getattr(broker, operation)(lambda request: None)
+
+    @broker.last_operation(plan="large")
+    def of_large(request: LastOperationRequest) -> LastOperation:
+        asked.append("large")
+        return LastOperation.succeeded()
+
+    @broker.last_operation(plan="small")
+    def of_small(request: LastOperationRequest) -> LastOperation:
+        asked.append("small")
+        raise InstanceDoesNotExist
+
+    poll = Platform(make_app(broker)).get(f"{INSTANCE}/last_operation", query=DELETE_QUERY)
+    assert poll.status_code == 200
+    assert asked == ["small", "large"]

@@ -524,7 +524,6 @@ def test_credentials_that_contain_themselves_are_a_500(
         (Binding(syslog_drain_url="syslog://example.org"), "syslog_drain"),
         (Binding(route_service_url="https://example.org"), "route_forwarding"),
         (_mount(), "volume_mount"),
-        (Binding(volume_mounts=[]), "volume_mount"),
     ],
 )
 @pytest.mark.parametrize("operation", ["bind", "get_binding"])

@@ -29,6 +29,7 @@ from brokerkit import (
     VolumeMount,
     signals,
 )
+from brokerkit.signals import provisioned
 
 from .conftest import (
     BINDING,
@@ -503,3 +504,26 @@ def test_the_repr_of_a_request_names_the_plan_and_does_not_unfold_the_catalog(
     platform.put(INSTANCE, PROVISION)
     assert "service='db', plan='small'" in repr(recorder.request)
     assert len(repr(recorder.request)) < 700
+
+
+def test_an_async_receiver_is_told_to_be_a_plain_function(
+    broker: Broker, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def count(sender: object, **facts: object) -> None: ...
+
+    with provisioned.connected_to(count, sender=broker):
+        assert platform.put(INSTANCE, PROVISION).status_code == 201
+    assert "connect a plain function" in caplog.text
+
+
+def test_a_receiver_that_raises_what_is_no_exception_changes_nothing(
+    broker: Broker, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Cancelled(BaseException): ...
+
+    def fail(sender: object, **facts: object) -> None:
+        raise Cancelled
+
+    with provisioned.connected_to(fail, sender=broker):
+        assert platform.put(INSTANCE, PROVISION).status_code == 201
+    assert "Cancelled" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from brokerkit import (
@@ -18,6 +19,7 @@ from brokerkit import (
     MaintenanceInfoConflict,
     PlanChangeNotSupported,
     PreviousValues,
+    ServiceOffering,
     ServicePlan,
     Updated,
 )
@@ -274,8 +276,9 @@ def test_r_upd_5_a_handler_refuses(
             {**IDS, "previous_values": {"maintenance_info": {"version": "0.1.0"}}},
             200,
         ),
-        # Without a plan there is nothing to compare with.
-        ({**SERVICE, "maintenance_info": {"version": "2.0.0"}}, 200),
+        # Without a plan, it must be that of one of the plans.
+        ({**SERVICE, "maintenance_info": {"version": "1.0.0"}}, 200),
+        ({**SERVICE, "maintenance_info": {"version": "2.0.0"}}, 422),
     ],
 )
 def test_r_upd_5_a_version_that_is_not_the_wanted_plans_is_422(
@@ -338,3 +341,23 @@ def test_r_upd_6_a_poll_may_name_the_plan_before_the_update(platform: Platform, 
     )
     assert response.status_code == 200
     assert recorder.request.plan.id == "large-id"
+
+
+@pytest.mark.parametrize("of_one_plan", [True, False])
+def test_r_upd_5_parameters_that_no_plan_takes_are_refused_though_the_plan_is_unknown(
+    of_one_plan: bool, recorder: Recorder
+) -> None:
+    small = make_offering().plans[0]
+    other = msgspec.structs.replace(small, id="other-id", name="other")
+    offering = make_offering(plans=[small] if of_one_plan else [small, other])
+    platform = Platform(make_app(make_broker(recorder, offering)))
+    response = platform.patch(INSTANCE, {**SERVICE, "parameters": {"size": "x"}})
+    assert response.status_code == 400
+    assert error_of(response)["error"] == "InvalidParameters"
+    assert not recorder.requests
+    assert platform.patch(INSTANCE, {**SERVICE, "parameters": {"size": 3}}).status_code == 200
+    assert recorder.request.plan == (small_of(offering) if of_one_plan else None)
+
+
+def small_of(offering: ServiceOffering) -> ServicePlan:
+    return Catalog([offering]).services[0].plans[0]
