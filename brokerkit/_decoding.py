@@ -61,6 +61,8 @@ class Query(Struct, frozen=True, gc=False):
 
 
 def _query(query_string: str) -> Query:
+    if not query_string.isascii():  # WSGI hands bytes over as latin-1
+        query_string = query_string.encode("latin-1", "replace").decode(errors="replace")
     known: dict[str, str] = {}
     for part in query_string.split("&"):
         name, _, value = part.partition("=")
@@ -131,7 +133,7 @@ def _with_versions_alone(document: dict[str, Any]) -> dict[str, Any]:
                 told[name] = _with_versions_alone(value)
             else:
                 version = value.get("version")
-                told[name] = None if version is None else {"version": version}
+                told[name] = {"version": version} if version else None
     return told
 
 

@@ -67,10 +67,12 @@ class HandlerTable:
                     self._of_plan[operation, plan.id] = (best,)
                     here.append(best)
             if operation is Operation.LAST_OPERATION:  # during an update, it is asked of the plan before
-                for plan in offering.plans:
+                for plan in filter(lambda plan: plan.plan_updateable, offering.plans):
                     own = self._of_plan.get((operation, plan.id), ())
                     self._of_plan[operation, plan.id] = _distinct((*own, *here))
             for_offering = [s.handler for s in scopes if s.plan is None and s.service is offering]
+            if operation is Operation.UPDATE:  # which plan it is must not be guessed before a change
+                for_offering = here
             self._of_service[operation, offering.id] = _distinct(for_offering or for_all or here)
             everywhere += here
         if everywhere:

@@ -49,8 +49,8 @@ def deeper_than(document: object, limit: int) -> bool:
     return True
 
 
-_FAULT = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
-_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`(?: - at `\$\.?(?P<path>[^`]*)`)?")
+_FAULT = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`")
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _WORDS = {
     "str": "a string",
     "int": "a number",
@@ -64,13 +64,13 @@ _WORDS = {
 
 def in_words(error: msgspec.ValidationError) -> str:
     """What msgspec says of a fault, in words: ``parameters: expected an object, got an array``."""
-    message = str(error)
+    message, _, place = str(error).partition(" - at `$")
+    place = place.removesuffix("`").removeprefix(".")
     if match := _MISSING.fullmatch(message):
-        return f"{'.'.join(filter(None, (match['path'], match['name'])))}: is required"
+        return f"{'.'.join(filter(None, (place, match['name'])))}: is required"
     if match := _FAULT.fullmatch(message):
         wanted = " or ".join(
             _WORDS.get(kind, kind) for kind in match["wanted"].split(" | ") if kind != "null"
         )
-        got = _WORDS.get(match["got"], match["got"])
-        return f"{match['path'] or 'the body'}: expected {wanted}, got {got}"
-    return message
+        message = f"expected {wanted}, got {_WORDS.get(match['got'], match['got'])}"
+    return f"{place or 'the body'}: {message}"

@@ -1,7 +1,7 @@
 """Structs that keep secrets out of their repr.
 
-Requests and results pass through logs, tracebacks, debuggers and signal receivers; what a platform's
-user may keep for himself is not told there.
+Requests and results pass through logs, tracebacks, debuggers and signal receivers; what belongs to a
+platform's user alone is not told there.
 """
 
 from __future__ import annotations

@@ -314,19 +314,21 @@ def _read_exactly(stream: IO[bytes], length: int) -> bytes:
 
 
 def _named(operation: Operation | None, ids: Mapping[str, str]) -> str:
-    return f"{operation} of {ids}" if operation else "a request"
+    """What a log line is about; an id is as long as its sender likes."""
+    short = {name: value if len(value) <= 80 else f"{value[:80]}…" for name, value in ids.items()}
+    return f"{operation} of {short}" if operation else "a request"
 
 
 def _refused(
     refusal: BrokerError, method: str, operation: Operation | None, ids: Mapping[str, str]
 ) -> Answer:
+    what = _named(operation, ids)
     try:
         answer = encode_error(refusal, method, operation)
     except HandlerMistake as mistake:
-        return log_failure(mistake, "")
-    what = _named(operation, ids)
+        return log_failure(mistake, what)
     if answer.status < 500:
-        _logger.info("%s was refused with %d: %s", what, answer.status, refusal)
+        _logger.info("%s was refused with %d: %r", what, answer.status, refusal.description)
     else:
         _logger.error("%s was answered with %d", what, answer.status, exc_info=refusal)
     return answer
@@ -335,7 +337,7 @@ def _refused(
 def log_failure(failure: BaseException, what: str) -> Answer:
     """Log what went wrong on our side, for the broker's author; the platform learns nothing of the inside."""
     if isinstance(failure, HandlerMistake):
-        _logger.error("%s", failure)
+        _logger.error("%s [%s]", failure, what)
     else:
         _logger.error("%s failed", what, exc_info=failure)
     return _FAILURE

@@ -20,9 +20,13 @@ MAX_BYTES = 64 * 1024
 
 _VALUE = "the value"
 _MOST = 10
+"""How many faults are told."""
 _LONGEST = 300
+"""How many characters of a fault are told."""
 _LARGE = 4096
+"""From how many bytes as JSON on only the first fault of an instance is looked for."""
 _DEEP = 6
+"""From how many levels on no fault of an instance is looked for."""
 
 
 class Validator(Protocol):
@@ -114,6 +118,8 @@ def _line(error: jsonschema_rs.ValidationError, root: str) -> str:
         error.kind, jsonschema_rs.ValidationErrorKind.PropertyNames
     ):  # repeats what it is about, unmasked
         return _short(f"{place}: has a property whose name is not allowed")
+    if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.FalseSchema):
+        return _short(f"{place}: is not allowed by the plan's schema")
     return _short(f"{place}: {error.message.removeprefix(_VALUE + ' ')}")
 
 

@@ -16,7 +16,7 @@ from flask import Request as HTTPRequest
 from flask.globals import request as current_request
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import BaseConverter, MapAdapter
 
@@ -81,7 +81,6 @@ class BrokerBlueprint(Blueprint):
         super().__init__("brokerkit", __name__)
         self._pipeline = pipeline
         self._before_start = before_start
-        self._bases: list[str] = []
         self._prefix_has_parts = False
         for endpoint in ENDPOINTS:
             self.add_url_rule(
@@ -94,6 +93,8 @@ class BrokerBlueprint(Blueprint):
             )
         self.record(self._add_unknown)
         self.register_error_handler(Exception, self._failed)
+        for code in default_exceptions:  # Flask asks for handlers of a code first, the app's own included
+            self.register_error_handler(code, self._failed)
 
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]
         """Take part in an app, after the broker checked itself.
@@ -140,15 +141,15 @@ class BrokerBlueprint(Blueprint):
         """
         app = state.app
         prefix = (state.url_prefix or "").rstrip("/")
-        self._bases.append(prefix or "/v2")
+        base = prefix or "/v2"
         self._prefix_has_parts |= "<" in prefix
+        app.extensions.setdefault(_EXTENSION, {})[base] = self
         handled = app.error_handler_spec[None]
         if not handled[400]:
-            app.register_error_handler(400, self._not_routed)
+            app.register_error_handler(400, _not_routed)
         if not handled[404] and not prefix:
-            app.register_error_handler(404, self._not_found)
+            app.register_error_handler(404, _not_found)
         app.url_map.converters.setdefault("brokerkit_rest", _Rest)
-        base = prefix or "/v2"
         name = ".".join(filter(None, (state.name_prefix, state.name, "unknown")))
         app.view_functions[name] = self._unknown
         for path in (base, f"{base}/<brokerkit_rest:rest>"):
@@ -176,42 +177,55 @@ class BrokerBlueprint(Blueprint):
             refusal = _nothing_here()
         return self._answer(http, refusal, {})
 
-    def _not_routed(self, error: HTTPException) -> Response | HTTPException:
-        """Answer what Flask refuses before it looks for a route, such as a host that cannot be one."""
-        http = current_request._get_current_object()  # type: ignore[attr-defined]
-        ours = any(http.path == base or http.path.startswith(f"{base}/") for base in self._bases)
-        if http.url_rule is not None or not ours:
-            return error
-        return self._answer(http, BadRequest(error.description or error.name), {})
-
-    def _not_found(self, error: HTTPException) -> Response | HTTPException:
-        """Answer outside of ``/v2`` too, where brokers are all that an app has."""
-        others = (
-            rule
-            for rule in current_app.url_map.iter_rules()
-            if rule.endpoint != "static" and not isinstance(_blueprint_of(rule.endpoint), BrokerBlueprint)
-        )
-        if any(others):
-            return error
-        answer = encode_error(_nothing_here(), current_request.method, None)
-        return _respond(answer, echo_of(current_request.environ))
-
     def _failed(self, error: Exception) -> Response:
         """Answer for what failed outside the pipeline, such as in a hook of the app."""
         http = current_request._get_current_object()  # type: ignore[attr-defined]
-        if isinstance(error, BrokerError):
-            answer = encode_error(error, http.method, None)
-        elif isinstance(error, HTTPException) and error.code is not None and error.code >= 400:
-            refusal = BrokerError(error.description or error.name, status=error.code)
-            refusal.headers = [
-                (name, value) for name, value in error.get_headers() if name.lower() not in _ENTITY_HEADERS
-            ]
-            answer = encode_error(refusal, http.method, None)
-        else:
-            answer = log_failure(error, "a hook of the app")
+        try:
+            answer = encode_error(_as_refusal(error), http.method, None)
+        except Exception as failure:  # noqa: BLE001 - that of the hook, or that of its refusal
+            answer = log_failure(failure, "a hook of the app")
         return _respond(answer, echo_of(http.environ))
 
 
+def _as_refusal(error: Exception) -> BrokerError:
+    """What a hook of the app refused with, as an error of ours; what is no refusal is raised."""
+    if isinstance(error, BrokerError):
+        return error
+    if not isinstance(error, HTTPException) or error.code is None or error.code < 400:
+        raise error
+    description = error.description if isinstance(error.description, str) else None
+    refusal = BrokerError(description or error.name, status=error.code)
+    refusal.headers = [
+        (name, value) for name, value in error.get_headers() if name.lower() not in _ENTITY_HEADERS
+    ]
+    return refusal
+
+
+def _not_routed(error: HTTPException) -> Response | HTTPException:
+    """Answer what Flask refuses before it looks for a route, such as a host that cannot be one."""
+    http = current_request._get_current_object()  # type: ignore[attr-defined]
+    if http.url_rule is None:
+        brokers: dict[str, BrokerBlueprint] = current_app.extensions[_EXTENSION]
+        for base, blueprint in brokers.items():
+            if http.path == base or http.path.startswith(f"{base}/"):
+                return blueprint._answer(http, BadRequest(error.description or error.name), {})
+    return error
+
+
+def _not_found(error: HTTPException) -> Response | HTTPException:
+    """Answer outside of ``/v2`` too, where brokers are all that an app has."""
+    others = (
+        rule
+        for rule in current_app.url_map.iter_rules()
+        if rule.endpoint != "static" and not isinstance(_blueprint_of(rule.endpoint), BrokerBlueprint)
+    )
+    if any(others):
+        return error
+    answer = encode_error(_nothing_here(), current_request.method, None)
+    return _respond(answer, echo_of(current_request.environ))
+
+
+_EXTENSION = "brokerkit"  # of an app: its brokers, by what their paths begin with
 _ENTITY_HEADERS = {"content-type", "content-length"}
 _STATUS_LINES = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from flask import Blueprint
@@ -14,7 +14,7 @@ from ._pipeline import Pipeline, Settings
 from .auth import Authenticator
 from .blueprint import BrokerBlueprint
 from .catalog import Catalog
-from .handlers import HandlerGroup, SetupError
+from .handlers import Handler, HandlerGroup, SetupError
 
 
 class Broker(HandlerGroup):
@@ -77,6 +77,11 @@ class Broker(HandlerGroup):
             Settings(auth, require_organization, parse_minimum_version(minimum_api_version), max_body),
         )
 
+    @property
+    def handlers(self) -> Sequence[Handler]:
+        """All that was registered, on the broker and on the groups that it includes."""
+        return tuple(handler for group in self._groups for handler in group._handlers)
+
     def include(self, group: HandlerGroup) -> None:
         """Take in the handlers of a group, also those that it gets later, until the blueprint is attached.
 
@@ -85,6 +90,10 @@ class Broker(HandlerGroup):
             ValueError: The group is included already.
             RuntimeError: The blueprint is attached already.
         """
+        if isinstance(group, Broker):
+            raise TypeError(
+                "broker.include: a Broker is attached to an app; put its handlers in a HandlerGroup"
+            )
         if not isinstance(group, HandlerGroup):
             raise TypeError(
                 f"broker.include takes a HandlerGroup, not a {type(group).__name__}; a module's group is"
@@ -110,7 +119,7 @@ class Broker(HandlerGroup):
     def _start(self) -> None:
         if self._attached:
             return
-        handlers = [handler for group in self._groups for handler in group.handlers]
+        handlers = self.handlers
         faults = [*signature_faults(handlers), *self._pipeline.start(handlers)]
         if faults:
             raise SetupError(faults)

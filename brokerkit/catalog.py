@@ -39,7 +39,7 @@ class CatalogError(ValueError):
 
 
 class CatalogWarning(UserWarning):
-    """Something in a catalog that one platform refuses (R-CAT-6), or that the API recommends against."""
+    """What one platform refuses (R-CAT-6), what is not recommended, or a field that the API does not have."""
 
 
 class MaintenanceInfo(Struct, frozen=True, omit_defaults=True):

@@ -61,8 +61,10 @@ class BrokerError(Exception):
             self._status_given = True
         if error is not None:
             self.error = error
-        self.instance_usable = instance_usable
-        self.update_repeatable = update_repeatable
+        if instance_usable is not None:
+            self.instance_usable = instance_usable
+        if update_repeatable is not None:
+            self.update_repeatable = update_repeatable
         self.check()
         super().__init__(self.description)
 

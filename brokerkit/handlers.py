@@ -92,6 +92,7 @@ class HandlerGroup:
     """
 
     def __init__(self, *, service: str | None = None) -> None:
+        _check_name("HandlerGroup", "service", service)
         self._service = service
         self._handlers: list[Handler] = []
         self._attached = False
@@ -205,12 +206,8 @@ class HandlerGroup:
         return self._register(Operation.LAST_BINDING_OPERATION, handler, service, plan)
 
     def _register(self, operation: Operation, handler: Any, service: str | None, plan: str | None) -> Any:
-        for name, value in (("service", service), ("plan", plan)):
-            if value is not None and not isinstance(value, str):
-                raise TypeError(
-                    f"@{operation}({name}=…) takes a name or an id, not a {type(value).__name__};"
-                    " register the function once for each"
-                )
+        _check_name(f"@{operation}", "service", service)
+        _check_name(f"@{operation}", "plan", plan)
 
         def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
             if self._attached:
@@ -228,6 +225,14 @@ class HandlerGroup:
                 f"@{operation}({handler!r}): give the plan or the offering by its keyword, plan= or service="
             )
         return register(handler)
+
+
+def _check_name(where: str, keyword: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise TypeError(
+            f"{where}({keyword}=…) takes a name or an id, not a {type(value).__name__}; for several,"
+            " register the function once for each"
+        )
 
 
 class SetupError(ValueError):

@@ -1,7 +1,7 @@
 """What a handler answers: one frozen struct for each way that an operation can go well.
 
 What no platform may be told (an `operation` that is too long, a `renew_before` after `expires_at`) raises
-a ValueError where it is made, in the handler, with what to change; to the platform that is a 500.
+a ValueError or TypeError where it is made, in the handler, with what to change; to the platform it is a 500.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class Accepted(Struct, frozen=True, kw_only=True, omit_defaults=True):
         metadata: What the instance is; for a provision or an update.
 
     Raises:
-        ValueError: The operation is empty or too long.
+        TypeError: The operation is no text.
+        ValueError: It is empty or too long.
     """
 
     operation: str | None = None
@@ -145,7 +146,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.host:
             raise ValueError("Endpoint(host=…) is empty; give a host name or an IP address")
-        if not self.ports or isinstance(self.ports, str):
+        if not isinstance(self.ports, list | tuple) or not self.ports:
             raise ValueError('Endpoint(ports=…) takes a list with at least one port, such as ["443"]')
         for ports in self.ports:
             match = _PORTS.fullmatch(ports) if isinstance(ports, str) else None
@@ -164,7 +165,8 @@ class BindingMetadata(Struct, frozen=True, kw_only=True):
         renew_before: Until when the platform should have made its successor; not after `expires_at`.
 
     Raises:
-        ValueError: A time has no zone, or they are in the wrong order.
+        TypeError: A time is no datetime.
+        ValueError: It has no zone, or they are in the wrong order.
     """
 
     expires_at: datetime | None = None

@@ -21,7 +21,7 @@ _signals = Namespace()
 
 request_finished = _signals.signal(
     "request-finished",
-    doc="""A request was answered, whichever way.
+    doc="""A request that reached the broker was answered, whichever way.
 
     Args:
         operation: The `Operation`; None if the path or method is none of the API's.
@@ -34,7 +34,10 @@ request_finished = _signals.signal(
 )
 provisioned = _signals.signal(
     "provisioned",
-    doc="An instance was made. Args: request (`ProvisionRequest`), result (`Provisioned`).",
+    doc="""An instance was made, and was not there before (`exists=True`).
+
+    Args: request (`ProvisionRequest`), result (`Provisioned`).
+    """,
 )
 updated = _signals.signal(
     "updated", doc="An instance was changed. Args: request (`UpdateRequest`), result (`Updated`)."
@@ -43,7 +46,13 @@ deprovisioned = _signals.signal(
     "deprovisioned",
     doc="An instance was deleted. Args: request (`DeprovisionRequest`), result (`Deprovisioned`).",
 )
-bound = _signals.signal("bound", doc="A binding was made. Args: request (`BindRequest`), result (`Binding`).")
+bound = _signals.signal(
+    "bound",
+    doc="""A binding was made, and was not there before (`exists=True`).
+
+    Args: request (`BindRequest`), result (`Binding`).
+    """,
+)
 unbound = _signals.signal(
     "unbound", doc="A binding was deleted. Args: request (`UnbindRequest`), result (`Unbound`)."
 )

@@ -12,7 +12,7 @@ import pytest
 from flask import Blueprint, Flask, abort
 from werkzeug.exceptions import TooManyRequests
 
-from brokerkit import BasicAuth, Broker, Provisioned, ServicePlan
+from brokerkit import BasicAuth, Broker, BrokerError, Provisioned, ServicePlan
 
 from .conftest import (
     BINDING,
@@ -669,3 +669,49 @@ def test_a_400_of_a_page_of_the_app_is_its_own(broker: Broker) -> None:
     app = make_app(broker)
     app.add_url_rule("/page", "page", lambda: abort(400))
     assert app.test_client().get("/page").content_type == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 418, 503])
+@pytest.mark.parametrize("prefix", [None, "/broker"])
+@pytest.mark.parametrize("handled", [True, False])
+def test_what_a_hook_of_the_app_aborts_with_is_json_whatever_the_app_does_with_it(
+    broker: Broker, status: int, prefix: str | None, handled: bool
+) -> None:
+    app = Flask("tests")
+    if handled:
+        app.register_error_handler(status, lambda error: ("<p>ours</p>", status))
+    app.register_blueprint(broker.blueprint, url_prefix=prefix)
+    app.before_request(lambda: abort(status))
+    response = Platform(app).get(f"{prefix or ''}/v2/catalog")
+    assert response.status_code == status
+    assert error_of(response)["description"]
+
+
+def test_an_abort_with_something_else_than_a_text_is_json_too(broker: Broker) -> None:
+    app = make_app(broker)
+    app.before_request(lambda: abort(400, {"a": 1}))
+    response = Platform(app).get("/v2/catalog")
+    assert (response.status_code, error_of(response)) == (400, {"description": "Bad Request"})
+
+
+def test_a_hook_that_raises_what_cannot_be_sent_is_a_500(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(broker)
+
+    @app.before_request
+    def fail() -> None:
+        error = BrokerError("Closed.")
+        error.description = ""
+        raise error
+
+    assert Platform(app).get("/v2/catalog").status_code == 500
+    assert "a hook of the app" in caplog.text
+
+
+def test_every_broker_of_an_app_answers_what_flask_refuses_before_it_routes() -> None:
+    app = Flask("tests")
+    for prefix in ("/a", "/b"):
+        app.register_blueprint(make_broker(Recorder()).blueprint, url_prefix=prefix)
+    for prefix in ("/a", "/b"):
+        assert Platform(app).get(f"{prefix}/v2/catalog", environ={"HTTP_HOST": "a..b"}).status_code == 400

@@ -320,7 +320,7 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
             _wrong(InstanceDetails, service_id=1),
             "service_id: expected a string, got a number",
         ),
-        ("last_operation", _wrong(LastOperation, state="done"), "$.state"),
+        ("last_operation", _wrong(LastOperation, state="done"), "state: Invalid enum value 'done'"),
     ],
 )
 def test_an_answer_that_no_platform_may_be_told_is_a_500_and_the_log_says_what_to_change(
@@ -431,7 +431,8 @@ def test_a_refusal_is_logged_with_what_it_was_about(
     (record,) = caplog.records
     assert record.levelname == "INFO"
     assert (
-        record.getMessage() == "provision of {'instance_id': 'i1'} was refused with 400: No more than three."
+        record.getMessage()
+        == "provision of {'instance_id': 'i1'} was refused with 400: 'No more than three.'"
     )
 
 
@@ -537,3 +538,24 @@ def test_an_error_raised_in_a_hook_of_the_app_is_answered_as_one_of_a_handler(br
     response = Platform(app).get("/v2/catalog")
     assert response.status_code == 503
     assert error_of(response) == {"error": "Closed", "description": "Back at six."}
+
+
+def test_r_err_2_what_a_class_of_errors_says_of_the_instance_is_told(
+    platform: Platform, recorder: Recorder
+) -> None:
+    class Broken(BrokerError):
+        instance_usable = False
+        update_repeatable = False
+
+    recorder.answers["update"] = Broken()
+    body = error_of(BY_OPERATION["update"].send(platform))
+    assert (body["instance_usable"], body["update_repeatable"]) == (False, False)
+
+
+def test_nobody_writes_lines_into_the_log(platform: Platform, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="brokerkit")
+    path = f"/v2/service_instances/{'i' * 5_000}%0AERROR forged"
+    platform.put(path, {**PROVISION, "plan_id": "a\nERROR forged"})
+    (record,) = caplog.records
+    assert "\n" not in record.getMessage()
+    assert len(record.getMessage()) < 500

@@ -292,10 +292,37 @@ def test_a_group_is_included_once() -> None:
         broker.include(group)
 
 
-def test_a_broker_does_not_include_itself() -> None:
+def test_a_broker_includes_no_broker() -> None:
     broker = bare_broker()
-    with pytest.raises(ValueError, match="included already"):
-        broker.include(broker)
+    for other in (broker, bare_broker()):
+        with pytest.raises(TypeError, match="put its handlers in a HandlerGroup"):
+            broker.include(other)
+
+
+def test_a_broker_tells_all_its_handlers_those_of_its_groups_too(calls: Calls) -> None:
+    broker, group = bare_broker(), HandlerGroup()
+    broker.include(group)
+    broker.provision(calls.handler("own"))
+    group.bind(calls.handler("of the group", "bind"))
+    assert [handler.function.__qualname__ for handler in broker.handlers] == ["own", "of the group"]
+
+
+@pytest.mark.parametrize("service", [make_offering(), "", 7])
+def test_a_group_refuses_what_names_no_offering(service: Any) -> None:
+    with pytest.raises(TypeError, match=r"HandlerGroup\(service=…\) takes a name or an id"):
+        HandlerGroup(service=service)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_update_of_which_nobody_names_the_plan_is_not_guessed(named: bool, calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "update")
+    broker.update(plan="large")(calls.handler("large", "update"))
+    broker.update(calls.handler("general", "update"))
+    plan = {"plan_id": "large-id"} if named else {}
+    response = send(Platform(make_app(broker)), "update", {"service_id": "db-id", **plan})
+    assert response.status_code == (200 if named else 400)
+    assert calls.names == (["large"] if named else [])
 
 
 # Too late

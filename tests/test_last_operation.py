@@ -271,3 +271,17 @@ def test_r_upd_6_the_handler_of_the_named_plan_is_asked_first() -> None:
     poll = Platform(make_app(broker)).get(f"{INSTANCE}/last_operation", query=DELETE_QUERY)
     assert poll.status_code == 200
     assert asked == ["small", "large"]
+
+
+def test_r_last_3_where_no_update_leads_away_from_a_plan_its_handler_alone_is_asked() -> None:
+    broker = Broker(Catalog([make_offering(bindable=False, plan_updateable=False)]), auth=CREDENTIALS)
+    for operation in ("provision", "deprovision", "get_instance", "update"):
+        getattr(broker, operation)(lambda request: None)
+    broker.last_operation(plan="large")(lambda request: LastOperation.failed("not asked"))
+
+    @broker.last_operation(plan="small")
+    def of_small(request: LastOperationRequest) -> LastOperation:
+        raise InstanceDoesNotExist
+
+    poll = Platform(make_app(broker)).get(f"{INSTANCE}/last_operation", query=DELETE_QUERY)
+    assert poll.status_code == 404

@@ -19,6 +19,7 @@ from brokerkit import (
     InstanceAlreadyExists,
     InstanceDoesNotExist,
     OriginatingIdentity,
+    ServicePlan,
 )
 
 from .conftest import (
@@ -33,6 +34,7 @@ from .conftest import (
     error_of,
     make_app,
     make_broker,
+    make_offering,
 )
 
 
@@ -736,3 +738,11 @@ def test_an_app_of_its_own_keeps_its_own_answers(broker: Broker) -> None:
     app.add_url_rule("/", view_func=lambda: "hello", endpoint="home")
     app.register_blueprint(broker.blueprint, url_prefix="/broker")
     assert app.test_client().get("/").text == "hello"
+
+
+def test_r_req_6_a_query_string_may_hold_utf_8_as_it_is(recorder: Recorder) -> None:
+    offering = make_offering(plans=[ServicePlan(id="lü", name="lue", description="d")])
+    platform = Platform(make_app(make_broker(recorder, offering)))
+    for query in ("service_id=db-id&plan_id=lü", "service_id=db-id&plan_id=l%C3%BC"):
+        environ = {"QUERY_STRING": query.encode().decode("latin-1")}
+        assert platform.delete(INSTANCE, environ=environ).status_code == 200
