@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from time import perf_counter
 from typing import IO, Any, NamedTuple
 
 from blinker import NamedSignal
 from flask import Request as HTTPRequest
-from flask import current_app
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from . import signals
 from ._decoding import Call
+from ._dispatch import dispatch
 from ._encoding import (
-    PLAIN_SUCCESS,
     Answer,
     HandlerMistake,
     encode_catalog,
@@ -32,10 +30,10 @@ from ._encoding import (
 from ._handler_table import HandlerTable
 from ._headers import read_headers
 from .auth import DEFAULT_CHALLENGE, Authenticator
-from .catalog import Catalog, ServicePlan
-from .errors import BadRequest, BindingDoesNotExist, BrokerError, InstanceDoesNotExist
+from .catalog import Catalog
+from .errors import BadRequest, BrokerError
 from .handlers import Handler, described
-from .requests import InstanceRequest, Operation, Request
+from .requests import Operation, Request
 from .results import Accepted, LastOperation
 
 _logger = logging.getLogger("brokerkit")
@@ -67,26 +65,6 @@ class Settings(NamedTuple):
     max_body: int
 
 
-_UNSERVED: dict[Operation, tuple[int, str, str]] = {
-    Operation.UPDATE: (422, "UpdateNotSupported", "Instances of this plan cannot be updated."),
-    Operation.BIND: (400, "BindNotSupported", "Instances of this plan cannot be bound."),
-    Operation.UNBIND: (400, "BindNotSupported", "Instances of this plan have no bindings."),
-    Operation.GET_INSTANCE: (404, "FetchNotSupported", "Instances of this offering cannot be fetched."),
-    Operation.GET_BINDING: (404, "FetchNotSupported", "Bindings of this offering cannot be fetched."),
-    Operation.LAST_OPERATION: (400, "UnknownOperation", "There is no such operation."),
-    Operation.LAST_BINDING_OPERATION: (400, "UnknownOperation", "There is no such operation."),
-}
-"""The refusal where the catalog promises nothing and no handler is there to be asked."""
-
-_POLLED: dict[Operation, Operation] = {
-    Operation.PROVISION: Operation.LAST_OPERATION,
-    Operation.UPDATE: Operation.LAST_OPERATION,
-    Operation.DEPROVISION: Operation.LAST_OPERATION,
-    Operation.BIND: Operation.LAST_BINDING_OPERATION,
-    Operation.UNBIND: Operation.LAST_BINDING_OPERATION,
-}
-"""How a platform asks on after a 202."""
-
 _DONE: dict[Operation, NamedSignal] = {
     Operation.PROVISION: signals.provisioned,
     Operation.UPDATE: signals.updated,
@@ -103,7 +81,6 @@ _POLL_FOUND: dict[str, NamedSignal] = {
 """What tells what a poll found."""
 
 _CATALOG = Operation.CATALOG  # looking a member up in its enum is slow
-_UPDATE = Operation.UPDATE
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _FAILURE = Answer(
     500, b'{"error":"InternalError","description":"The service broker failed. Its log says why."}'
@@ -197,7 +174,7 @@ class Pipeline:
                 result = table.catalog
                 answer = encode_catalog(table.catalog, environ.get("HTTP_IF_NONE_MATCH"))
             else:
-                result, answer = _serve(table, asked.operation, request)
+                result, answer = self._serve(table, asked.operation, request)
                 self._tell(asked.operation, request, result)
         except BrokerError as refused:
             error = refused
@@ -289,6 +266,19 @@ class Pipeline:
             self._table = table
         return table
 
+    def _serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
+        handler, result = dispatch(table, operation, request)
+        try:
+            answer = encode_result(
+                operation,
+                result,
+                service=request.service,
+                accepts_incomplete=getattr(request, "accepts_incomplete", False),
+            )
+        except HandlerMistake as mistake:
+            raise HandlerMistake(f"{handler} {mistake}") from None
+        return result, answer
+
     def _tell(self, operation: Operation, request: Request, result: object) -> None:
         """Send the signal that belongs to a result."""
         kind = type(result)
@@ -341,81 +331,6 @@ def log_failure(failure: BaseException, what: str) -> Answer:
     else:
         _logger.error("%s failed", what, exc_info=failure)
     return _FAILURE
-
-
-def _serve(table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
-    handlers = table.serving(operation, request.service, request.plan)
-    if not handlers:
-        raise _unserved(operation)
-    handler, result = _ask(handlers, operation, request) if len(handlers) > 1 else _call(handlers[0], request)
-    if result is None:
-        result = PLAIN_SUCCESS.get(operation)
-    try:
-        if type(result) is Accepted:
-            _check_pollable(table, operation, request)
-        answer = encode_result(
-            operation,
-            result,
-            service=request.service,
-            accepts_incomplete=getattr(request, "accepts_incomplete", False),
-        )
-    except HandlerMistake as mistake:
-        raise HandlerMistake(f"{handler} {mistake}") from None
-    return result, answer
-
-
-def _ask(
-    handlers: Sequence[Handler], operation: Operation, request: InstanceRequest
-) -> tuple[Handler, object]:
-    """Where a fetch or poll did not name the plan, ask each handler until one knows the resource."""
-    *others, last = handlers
-    if others and operation is _UPDATE:
-        raise BadRequest("previous_values.plan_id: is required where there is no plan_id")
-    for handler in others:
-        with suppress(InstanceDoesNotExist, BindingDoesNotExist):
-            return _call(handler, request)
-    return _call(last, request)
-
-
-def _call(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
-    result = handler.function(request)
-    if hasattr(result, "__await__"):
-        result = current_app.ensure_sync(_wait_for)(result)
-    return handler, result
-
-
-async def _wait_for(result: Awaitable[object]) -> object:
-    return await result
-
-
-def _check_pollable(table: HandlerTable, operation: Operation, request: Any) -> None:
-    polled = _POLLED.get(operation)
-    plan = _plan_when_polled(table, operation, request)
-    if polled is not None and not table.serving(polled, request.service, plan):
-        raise HandlerMistake(
-            f"returned Accepted, but no @{polled} handler is there to be polled; register one"
-        )
-    if operation is Operation.BIND and not request.service.bindings_retrievable:
-        raise HandlerMistake(
-            f"returned Accepted, but the offering {request.service.name!r} has no bindings_retrievable, so"
-            " no platform could fetch the credentials; set it, and register a @get_binding handler"
-        )
-
-
-def _plan_when_polled(table: HandlerTable, operation: Operation, request: Any) -> ServicePlan | None:
-    """The plan that a platform names when it polls: of an update, the one before (R-UPD-6)."""
-    if operation is not _UPDATE:
-        plan: ServicePlan = request.plan
-        return plan
-    before = table.catalog.offered(request.previous_values.plan_id or "")
-    return before[1] if before else None
-
-
-def _unserved(operation: Operation) -> Exception:
-    if operation not in _UNSERVED:
-        return HandlerMistake(f"no @{operation} handler serves a plan of the new catalog; register one")
-    status, error, description = _UNSERVED[operation]
-    return BrokerError(description, status=status, error=error)
 
 
 def _check_encoding(environ: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ ORDER = (
     "_headers",
     "_decoding",
     "_encoding",
+    "_dispatch",
     "_pipeline",
     "blueprint",
     "broker",
