@@ -627,3 +627,37 @@ def test_r_prov_3_r_bind_1_what_exists_is_200(
 def test_a_result_is_frozen(result: msgspec.Struct) -> None:
     with pytest.raises(AttributeError):
         setattr(result, result.__struct_fields__[0], "x")
+
+
+TOLD = {
+    Provisioned: {"dashboard_url", "metadata", "exists"},
+    Updated: {"dashboard_url", "metadata"},
+    Deprovisioned: set(),
+    Unbound: set(),
+    Accepted: {"operation", "dashboard_url", "metadata"},
+    Binding: {
+        "credentials",
+        "syslog_drain_url",
+        "route_service_url",
+        "volume_mounts",
+        "endpoints",
+        "metadata",
+        "parameters",
+        "exists",
+    },
+    InstanceDetails: {
+        "service_id",
+        "plan_id",
+        "dashboard_url",
+        "parameters",
+        "maintenance_info",
+        "metadata",
+    },
+    LastOperation: {"state", "description", "instance_usable", "update_repeatable", "retry_after"},
+}
+"""The fields that platforms are told of; results are written as they are."""
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_a_result_has_no_field_of_which_nobody_decided_who_is_told(kind: type[msgspec.Struct]) -> None:
+    assert set(kind.__struct_fields__) == TOLD[kind]
