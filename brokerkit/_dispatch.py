@@ -64,9 +64,9 @@ def _ask(
     handlers: Sequence[Handler], operation: Operation, request: InstanceRequest
 ) -> tuple[Handler, object]:
     """Where a fetch or poll did not name the plan, ask each handler until one knows the resource."""
-    *others, last = handlers
-    if others and operation is _UPDATE:
+    if operation is _UPDATE:  # which changes something, and so must reach the right one at once
         raise BadRequest("previous_values.plan_id: is required where there is no plan_id")
+    *others, last = handlers
     for handler in others:
         with suppress(InstanceDoesNotExist, BindingDoesNotExist):
             return _call(handler, request)

@@ -44,8 +44,9 @@ class HandlerTable:
     ) -> tuple[Handler, ...]:
         """The handler for a plan; or, where the platform did not name one, each that it can be.
 
-        Where one serves all plans, that is the one for a plan that was not named. A poll of an instance
-        names the plan before an update (R-UPD-6), so there the handlers of the other plans follow.
+        Where one serves all plans, that is the one for a plan that was not named, but for an update. A
+        poll of an instance names the plan before an update (R-UPD-6), so where one can lead away from
+        that plan, the handlers of the other plans follow.
         """
         if plan is not None:
             return self._of_plan.get((operation, plan.id), ())
@@ -70,10 +71,12 @@ class HandlerTable:
                 for plan in filter(lambda plan: plan.plan_updateable, offering.plans):
                     own = self._of_plan.get((operation, plan.id), ())
                     self._of_plan[operation, plan.id] = _distinct((*own, *here))
-            for_offering = [s.handler for s in scopes if s.plan is None and s.service is offering]
             if operation is Operation.UPDATE:  # which plan it is must not be guessed before a change
-                for_offering = here
-            self._of_service[operation, offering.id] = _distinct(for_offering or for_all or here)
+                unnamed = here
+            else:
+                for_offering = [s.handler for s in scopes if s.plan is None and s.service is offering]
+                unnamed = for_offering or for_all or here
+            self._of_service[operation, offering.id] = _distinct(unnamed)
             everywhere += here
         if everywhere:
             self._of_all[operation] = _distinct(for_all or everywhere)

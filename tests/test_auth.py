@@ -673,3 +673,11 @@ def test_what_looks_like_a_hash_and_is_none_is_refused() -> None:
 def test_what_no_platform_could_send_is_refused_when_the_broker_is_made(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match=r"BasicAuth|BearerAuth|surrogates"):
         make()
+
+
+def test_an_async_authenticator_is_refused_when_the_broker_is_made() -> None:
+    async def everyone(request: object) -> str:
+        return "anyone"
+
+    with pytest.raises(TypeError, match="auth is an async function; give a plain one"):
+        Broker(Catalog([make_offering()]), auth=everyone)  # type: ignore[arg-type]

@@ -527,3 +527,11 @@ def test_a_receiver_that_raises_what_is_no_exception_changes_nothing(
     with provisioned.connected_to(fail, sender=broker):
         assert platform.put(INSTANCE, PROVISION).status_code == 201
     assert "Cancelled" in caplog.text
+
+
+def test_a_receiver_does_not_hold_up_the_end_of_the_process(broker: Broker, platform: Platform) -> None:
+    def stop(sender: object, **facts: object) -> None:
+        raise SystemExit
+
+    with provisioned.connected_to(stop, sender=broker), pytest.raises(SystemExit):
+        platform.put(INSTANCE, PROVISION)
