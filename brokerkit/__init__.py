@@ -32,12 +32,12 @@ from .errors import (
     PlanChangeNotSupported,
     QuotaExceeded,
     RequiresApp,
+    Retry,
 )
 from .handlers import HandlerGroup, SetupError
 from .requests import (
     BindingRequest,
     BindRequest,
-    BindResource,
     DeprovisionRequest,
     GetBindingRequest,
     GetInstanceRequest,
@@ -52,6 +52,7 @@ from .requests import (
     UnbindRequest,
     UpdateRequest,
 )
+from .resources import BindResource, ServiceBinding, ServiceInstance
 from .results import (
     Accepted,
     Binding,
@@ -120,8 +121,11 @@ __all__ = [
     "QuotaExceeded",
     "RequestHeaders",
     "RequiresApp",
+    "Retry",
     "Schema",
     "Schemas",
+    "ServiceBinding",
+    "ServiceInstance",
     "ServiceOffering",
     "ServicePlan",
     "SetupError",

@@ -5,7 +5,7 @@ One function an operation, each made of the same steps: decode, find offering an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
@@ -13,18 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from ._json import MAX_DEPTH, TooDeep, decode_object, in_words
-from ._schemas import problems
 from .catalog import Catalog, MaintenanceInfo, ServiceOffering, ServicePlan
-from .errors import (
-    BadRequest,
-    BrokerError,
-    InvalidParameters,
-    MaintenanceInfoConflict,
-    PlanChangeNotSupported,
-)
+from .errors import BadRequest
 from .requests import (
     BindRequest,
-    BindResource,
     CatalogRequest,
     PreviousValues,
     ProvisionRequest,
@@ -32,6 +24,7 @@ from .requests import (
     RequestHeaders,
     UpdateRequest,
 )
+from .resources import BindResource
 
 _BodyT = TypeVar("_BodyT")
 _RequestT = TypeVar("_RequestT", bound=Request)
@@ -190,51 +183,6 @@ def _check_platform(call: Call, context: Mapping[str, Any]) -> None:
         )
 
 
-def _check_parameters(
-    call: Call, plan: ServicePlan, resource: str, action: str, parameters: dict[str, Any]
-) -> None:
-    validator = call.catalog.validator(plan, resource, action)
-    if validator is not None and (found := problems(validator, parameters, root="parameters")):
-        raise InvalidParameters("; ".join(found))
-
-
-def _check_plan_change(current: ServicePlan | ServiceOffering) -> None:
-    """R-UPD-3; a plan that has left the catalog is as updateable as its offering says."""
-    if not current.plan_updateable:
-        raise PlanChangeNotSupported
-
-
-def _check_context_update(service: ServiceOffering) -> None:
-    if not service.allow_context_updates:  # R-UPD-4
-        raise BrokerError(
-            f"The offering {service.name!r} takes no updates of the context alone.",
-            status=422,
-            error="ContextUpdateNotSupported",
-        )
-
-
-def _check_any(call: Call, plans: Sequence[ServicePlan], body: _UpdateBody) -> None:
-    """Refuse what none of the plans takes, one of which the instance has."""
-    refusals: list[BrokerError] = []
-    for plan in plans:
-        try:
-            if body.parameters is not None:
-                _check_parameters(call, plan, "service_instance", "update", body.parameters)
-            _check_maintenance_info(plan, body.maintenance_info)
-        except BrokerError as refusal:
-            refusals.append(refusal)
-        else:
-            return
-    raise refusals[0]
-
-
-def _check_maintenance_info(plan: ServicePlan, info: MaintenanceInfo | None) -> None:
-    if info is None:
-        return
-    if plan.maintenance_info is None or info.version != plan.maintenance_info.version:
-        raise MaintenanceInfoConflict
-
-
 def _guid(call: Call, name: str, told: str | None, context: Mapping[str, Any]) -> str | None:
     """An organization or space: the body's own field is deprecated for the context (R-PROV)."""
     value = told or context.get(name) or None
@@ -261,11 +209,9 @@ def provision(call: Call) -> ProvisionRequest:
     _check_platform(call, context)
     organization_guid = _guid(call, "organization_guid", body.organization_guid, context)
     space_guid = _guid(call, "space_guid", body.space_guid, context)
-    _check_parameters(call, plan, "service_instance", "create", parameters)
-    _check_maintenance_info(plan, body.maintenance_info)
     return ProvisionRequest(
         headers=call.headers,
-        **call.ids,
+        instance_id=call.ids["instance_id"],
         service=service,
         plan=plan,
         parameters=parameters,
@@ -291,16 +237,9 @@ def update(call: Call) -> UpdateRequest:
     current = before[1] if before and before[0] is service else None
     plan = wanted or current or (service.plans[0] if len(service.plans) == 1 else None)
     _check_platform(call, context)
-    keeps_plan = wanted is None or wanted.id == previous_values.plan_id
-    if not keeps_plan and previous_values.plan_id is not None:
-        _check_plan_change(current or service)
-    only_context = body.context is not None and body.parameters is None and body.maintenance_info is None
-    if keeps_plan and only_context:
-        _check_context_update(service)
-    _check_any(call, [plan] if plan else service.plans, body)
     return UpdateRequest(
         headers=call.headers,
-        **call.ids,
+        instance_id=call.ids["instance_id"],
         service=service,
         plan=plan,
         parameters=body.parameters or {},
@@ -320,14 +259,10 @@ def bind(call: Call) -> BindRequest:
     parameters = body.parameters or {}
     bind_resource = body.bind_resource or BindResource()
     _check_platform(call, context)
-    if not plan.bindable:
-        raise BadRequest(f"plan_id: the plan {plan.name!r} is not bindable")
-    if body.predecessor_binding_id is not None and not plan.binding_rotatable:
-        raise BadRequest(f"predecessor_binding_id: bindings of the plan {plan.name!r} have no successors")
-    _check_parameters(call, plan, "service_binding", "create", parameters)
     return BindRequest(
         headers=call.headers,
-        **call.ids,
+        instance_id=call.ids["instance_id"],
+        binding_id=call.ids["binding_id"],
         service=service,
         plan=plan,
         parameters=parameters,

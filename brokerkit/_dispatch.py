@@ -1,19 +1,21 @@
-"""Who answers a request: the handler, asked at once."""
+"""Who answers a request: in a broker without a store, its handler, asked at once."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
 from flask import current_app
 
-from ._encoding import PLAIN_SUCCESS, HandlerMistake
+from ._checks import check_bind, check_provision, check_update
+from ._encoding import PLAIN_SUCCESS, Answer, HandlerMistake, check_forgettable, encode_result
 from ._handler_table import HandlerTable
-from .catalog import ServicePlan
+from ._telling import tell
+from .catalog import Catalog, ServiceOffering, ServicePlan
 from .errors import BadRequest, BindingDoesNotExist, BrokerError, InstanceDoesNotExist
 from .handlers import Handler
-from .requests import InstanceRequest, Operation
+from .requests import InstanceRequest, Operation, UpdateRequest
 from .results import Accepted
 
 _UNSERVED: dict[Operation, tuple[int, str, str]] = {
@@ -39,25 +41,84 @@ _POLLED: dict[Operation, Operation] = {
 _UPDATE, _BIND = Operation.UPDATE, Operation.BIND  # looking a member up in its enum is slow
 
 
-def dispatch(table: HandlerTable, operation: Operation, request: Any) -> tuple[Handler, object]:
-    """Ask the handler of a request.
+class Dispatch(Protocol):
+    """Who answers what reached the broker in order."""
 
-    Returns:
-        The handler that answered, and its result; a plain success for None, where that is one.
+    def serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
+        """Answer a request, and tell the signals.
 
-    Raises:
-        BrokerError: There is no handler, and the catalog promises none; or the handler refused.
-        HandlerMistake: The handler accepted what nobody could poll.
+        Returns:
+            The result, and how it is written.
+
+        Raises:
+            BrokerError: It is refused.
+        """
+        ...
+
+
+class Direct:
+    """Asks the handler, and believes it.
+
+    Args:
+        sender: The broker, for the signals.
     """
-    handlers = table.serving(operation, request.service, request.plan)
-    if not handlers:
-        raise _unserved(operation)
-    handler, result = _ask(handlers, operation, request) if len(handlers) > 1 else _call(handlers[0], request)
-    if result is None:
-        return handler, PLAIN_SUCCESS.get(operation)
-    if type(result) is Accepted:
-        _check_pollable(table, operation, request, handler)
-    return handler, result
+
+    def __init__(self, sender: object) -> None:
+        self._sender = sender
+
+    def serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
+        """As :meth:`Dispatch.serve`.
+
+        Raises:
+            BrokerError: There is no handler, and the catalog promises none; or something refused it.
+            HandlerMistake: The handler answered what no platform may be told.
+        """
+        check = _CHECKS.get(operation)
+        if check is not None:
+            check(table.catalog, request)
+        handlers = table.serving(operation, request.service, request.plan)
+        if not handlers:
+            raise unserved(operation)
+        handler, result = (
+            _ask(handlers, operation, request) if len(handlers) > 1 else call(handlers[0], request)
+        )
+        if result is None:
+            result = PLAIN_SUCCESS.get(operation)
+        elif type(result) is Accepted:
+            plan = _plan_when_polled(table, operation, request)
+            check_pollable(table, operation, handler, request.service, plan)
+        with blaming(handler):
+            check_forgettable(result)
+            answer = encode_result(
+                operation,
+                result,
+                service=request.service,
+                accepts_incomplete=getattr(request, "accepts_incomplete", False),
+            )
+        tell(self._sender, operation, request, result)
+        return result, answer
+
+
+def _check_update(catalog: Catalog, request: UpdateRequest) -> None:
+    """The instance has the plan that the platform says."""
+    before = catalog.offered(request.previous_values.plan_id or "")
+    check_update(catalog, request, before[1] if before and before[0] is request.service else None)
+
+
+_CHECKS: dict[Operation, Callable[[Catalog, Any], None]] = {
+    Operation.PROVISION: check_provision,
+    Operation.UPDATE: _check_update,
+    Operation.BIND: check_bind,
+}
+
+
+@contextmanager
+def blaming(handler: Handler) -> Iterator[None]:
+    """Begin the message of a mistake with whose it is."""
+    try:
+        yield
+    except HandlerMistake as mistake:
+        raise HandlerMistake(f"{handler} {mistake}") from None
 
 
 def _ask(
@@ -69,11 +130,16 @@ def _ask(
     *others, last = handlers
     for handler in others:
         with suppress(InstanceDoesNotExist, BindingDoesNotExist):
-            return _call(handler, request)
-    return _call(last, request)
+            return call(handler, request)
+    return call(last, request)
 
 
-def _call(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
+def call(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
+    """Ask a handler, also an async one.
+
+    Returns:
+        The handler, and what it answered.
+    """
     result = handler.function(request)
     if hasattr(result, "__await__"):
         result = current_app.ensure_sync(_wait_for)(result)
@@ -84,16 +150,33 @@ async def _wait_for(result: Awaitable[object]) -> object:
     return await result
 
 
-def _check_pollable(table: HandlerTable, operation: Operation, request: Any, handler: Handler) -> None:
+def check_pollable(
+    table: HandlerTable,
+    operation: Operation,
+    handler: Handler,
+    service: ServiceOffering,
+    plan: ServicePlan | None,
+) -> None:
+    """Make sure that somebody can answer the polls for what a handler accepted.
+
+    Args:
+        table: The handlers.
+        operation: What was accepted.
+        handler: By whom.
+        service: The offering.
+        plan: The plan that will be polled for, where it is known.
+
+    Raises:
+        HandlerMistake: Nobody can.
+    """
     polled = _POLLED.get(operation)
-    plan = _plan_when_polled(table, operation, request)
-    if polled is not None and not table.serving(polled, request.service, plan):
+    if polled is not None and not table.serving(polled, service, plan):
         raise HandlerMistake(
             f"{handler} returned Accepted, but no @{polled} handler is there to be polled; register one"
         )
-    if operation is _BIND and not request.service.bindings_retrievable:
+    if operation is _BIND and not service.bindings_retrievable:
         raise HandlerMistake(
-            f"{handler} returned Accepted, but the offering {request.service.name!r} has no"
+            f"{handler} returned Accepted, but the offering {service.name!r} has no"
             " bindings_retrievable, so no platform could fetch the credentials; set it, and register a"
             " @get_binding handler"
         )
@@ -108,7 +191,8 @@ def _plan_when_polled(table: HandlerTable, operation: Operation, request: Any) -
     return before[1] if before else None
 
 
-def _unserved(operation: Operation) -> Exception:
+def unserved(operation: Operation) -> Exception:
+    """What to raise where no handler is there to be asked."""
     if operation not in _UNSERVED:
         return HandlerMistake(f"no @{operation} handler serves a plan of the new catalog; register one")
     status, error, description = _UNSERVED[operation]

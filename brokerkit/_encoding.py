@@ -89,6 +89,15 @@ _NEEDED = {
 }
 """What an offering must require for its bindings to have a field (R-BIND-2)."""
 
+_KEPT: dict[type, str] = {
+    Provisioned: "data",
+    Updated: "data",
+    Accepted: "data",
+    Binding: "data",
+    LastOperation: "result",
+}
+"""What a result has for the broker's memory, and no platform is told."""
+
 _EMPTY = b"{}"
 _encoder = msgspec.json.Encoder()
 
@@ -111,6 +120,7 @@ def encode_result(
     form = FORMS[operation].get(kind)
     if form is None:
         raise HandlerMistake(_wrong_kind(operation, result))
+    result = _for_platforms(result)
     for name in form.untold:
         if getattr(result, name) is not None:
             raise HandlerMistake(
@@ -137,6 +147,20 @@ def encode_result(
     if kind is Binding and service is not None:
         _check_requirements(result, service)
     return Answer(status, _write(result), headers)
+
+
+def check_forgettable(result: object) -> None:
+    """Let a broker without a store answer only what it need not remember.
+
+    Raises:
+        HandlerMistake: The result has what would be lost.
+    """
+    field = _KEPT.get(type(result))
+    if field is not None and getattr(result, field) is not None:
+        raise HandlerMistake(
+            f"returned {type(result).__name__}({field}=…), which nobody would remember; give the Broker a"
+            " store=, or leave it out"
+        )
 
 
 def encode_catalog(catalog: Catalog, known: str | None) -> Answer:
@@ -195,6 +219,13 @@ def _check_requirements(binding: Binding, service: ServiceOffering) -> None:
                 f"returned a Binding with {field}, but the offering {service.name!r} does not require"
                 f" {requirement!r}; add that to its `requires` in the catalog, or leave the field out"
             )
+
+
+def _for_platforms(result: Any) -> Any:
+    field = _KEPT.get(type(result))
+    if field is not None and getattr(result, field) is not None:
+        return replace(result, **{field: None})
+    return result
 
 
 def _write(result: msgspec.Struct) -> bytes:

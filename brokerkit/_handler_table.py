@@ -20,12 +20,15 @@ class HandlerTable:
     Args:
         handlers: All of them.
         catalog: What they serve.
+        remembers: Has the broker a store? It then needs no handler to tell what is there, and knows
+            whose operation a poll is about.
 
     :attr:`faults` has a line for each thing that would make the broker fail a platform.
     """
 
-    def __init__(self, handlers: Sequence[Handler], catalog: Catalog) -> None:
+    def __init__(self, handlers: Sequence[Handler], catalog: Catalog, *, remembers: bool = False) -> None:
         self.catalog = catalog
+        self._remembers = remembers
         self._of_plan: dict[tuple[Operation, str], tuple[Handler, ...]] = {}
         self._of_service: dict[tuple[Operation, str], tuple[Handler, ...]] = {}
         self._of_all: dict[Operation, tuple[Handler, ...]] = {}
@@ -37,6 +40,7 @@ class HandlerTable:
             *(fault for scope in resolved for fault in scope.faults),
             *_registered_twice(scopes),
             *self._missing(),
+            *self._unfetchable(),
         ]
 
     def serving(
@@ -67,7 +71,8 @@ class HandlerTable:
                     best = max(fitting, key=_Scope.rank).handler
                     self._of_plan[operation, plan.id] = (best,)
                     here.append(best)
-            if operation is Operation.LAST_OPERATION:  # during an update, it is asked of the plan before
+            if operation is Operation.LAST_OPERATION and not self._remembers:
+                # During an update, it is asked of the plan before.
                 for plan in filter(lambda plan: plan.plan_updateable, offering.plans):
                     own = self._of_plan.get((operation, plan.id), ())
                     self._of_plan[operation, plan.id] = _distinct((*own, *here))
@@ -85,11 +90,28 @@ class HandlerTable:
         for number, offering in enumerate(self.catalog.services):
             for index, plan in enumerate(offering.plans):
                 for operation, reason in _needed(offering, plan):
+                    if self._remembers and operation in _REMEMBERED:
+                        continue
                     if not self.serving(operation, offering, plan):
                         yield (
                             f"services[{number}].plans[{index}] ({offering.name!r}, {plan.name!r}) {reason},"
                             f" but no @{operation} handler serves it"
                         )
+
+    def _unfetchable(self) -> Iterator[str]:
+        for number, offering in enumerate(self.catalog.services):
+            for index, plan in enumerate(offering.plans):
+                for handler in self.serving(Operation.BIND, offering, plan):
+                    if handler.background and plan.bindable and not offering.bindings_retrievable:
+                        yield (
+                            f"services[{number}].plans[{index}] ({offering.name!r}, {plan.name!r}) is bound"
+                            f" in the background by {handler}, but no platform could fetch the credentials; "
+                            "set bindings_retrievable in its offering"
+                        )
+
+
+_REMEMBERED = frozenset({Operation.GET_INSTANCE, Operation.GET_BINDING})
+"""What a store answers where no handler does."""
 
 
 class _Scope(NamedTuple):
@@ -154,9 +176,21 @@ def _distinct(handlers: Sequence[Handler]) -> tuple[Handler, ...]:
     return tuple(dict.fromkeys(handlers))
 
 
-def signature_faults(handlers: Sequence[Handler]) -> Iterator[str]:
-    """A line for each handler that could not be called, whatever the catalog."""
+def signature_faults(handlers: Sequence[Handler], *, remembers: bool = False) -> Iterator[str]:
+    """A line for each handler that could not be called, whatever the catalog.
+
+    Args:
+        handlers: All of them.
+        remembers: Has the broker a store?
+    """
     for handler in handlers:
+        if handler.background and not remembers:
+            yield f"{handler} has background=True, which needs a store; give the Broker a store="
+        function = inspect.unwrap(handler.function) if callable(handler.function) else handler.function
+        if inspect.isasyncgenfunction(function):
+            yield f"{handler} is an async generator; write a plain one, or an async function that returns"
+        elif inspect.isgeneratorfunction(function) and not handler.background:
+            yield f"{handler} is a generator, which can only run in the background; add background=True"
         if inspect.isclass(handler.function):
             yield f"{handler} is a class; register a function"
             continue

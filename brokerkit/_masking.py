@@ -29,7 +29,7 @@ class Masked(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if name in self._brief:
                 value = getattr(value, "name", value)
-            yield name, MASK if value and name in self._secret else value
+            yield name, MASK if name in self._secret and value else value
 
     def __repr__(self) -> str:
         fields = (

@@ -13,20 +13,13 @@ from io import BytesIO
 from time import perf_counter
 from typing import IO, Any, NamedTuple
 
-from blinker import NamedSignal
 from flask import Request as HTTPRequest
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from . import signals
 from ._decoding import Call
-from ._dispatch import dispatch
-from ._encoding import (
-    Answer,
-    HandlerMistake,
-    encode_catalog,
-    encode_error,
-    encode_result,
-)
+from ._dispatch import Dispatch
+from ._encoding import Answer, HandlerMistake, encode_catalog, encode_error
 from ._handler_table import HandlerTable
 from ._headers import read_headers
 from .auth import DEFAULT_CHALLENGE, Authenticator
@@ -34,7 +27,6 @@ from .catalog import Catalog
 from .errors import BadRequest, BrokerError
 from .handlers import Handler, described
 from .requests import Operation, Request
-from .results import Accepted, LastOperation
 
 _logger = logging.getLogger("brokerkit")
 
@@ -65,21 +57,6 @@ class Settings(NamedTuple):
     max_body: int
 
 
-_DONE: dict[Operation, NamedSignal] = {
-    Operation.PROVISION: signals.provisioned,
-    Operation.UPDATE: signals.updated,
-    Operation.DEPROVISION: signals.deprovisioned,
-    Operation.BIND: signals.bound,
-    Operation.UNBIND: signals.unbound,
-}
-"""What tells that an operation is done."""
-
-_POLL_FOUND: dict[str, NamedSignal] = {
-    "in progress": signals.operation_progressed,
-    "failed": signals.operation_failed,
-}
-"""What tells what a poll found."""
-
 _CATALOG = Operation.CATALOG  # looking a member up in its enum is slow
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _FAILURE = Answer(
@@ -106,10 +83,22 @@ class Pipeline:
         sender: The broker, for the signals.
         catalog: The catalog, or a function that returns it.
         settings: What the broker's author decided.
+        dispatch: Who answers what is in order.
+        remembers: Has the broker a store, so that some handlers are needed no more?
     """
 
-    def __init__(self, sender: object, catalog: Catalog | Callable[[], Catalog], settings: Settings) -> None:
+    def __init__(
+        self,
+        sender: object,
+        catalog: Catalog | Callable[[], Catalog],
+        settings: Settings,
+        dispatch: Dispatch,
+        *,
+        remembers: bool = False,
+    ) -> None:
         self._sender = sender
+        self._dispatch = dispatch
+        self._remembers = remembers
         self._catalog = catalog
         self._settings = settings
         self._handlers: Sequence[Handler] = ()
@@ -124,7 +113,7 @@ class Pipeline:
         """
         self._handlers = handlers
         if isinstance(self._catalog, Catalog):
-            self._table = HandlerTable(handlers, self._catalog)
+            self._table = HandlerTable(handlers, self._catalog, remembers=self._remembers)
             return self._table.faults
         return []
 
@@ -156,7 +145,7 @@ class Pipeline:
                 raise asked
             headers = read_headers(environ, username, self._settings.minimum_version, echo)
             body = self._read_body(http) if asked.has_body else b""
-            table = self._current_table()
+            table = self.current_table()
             for resource_id in ids.values():
                 if "\ufffd" in resource_id:
                     _check_encoding(environ)
@@ -174,8 +163,7 @@ class Pipeline:
                 result = table.catalog
                 answer = encode_catalog(table.catalog, environ.get("HTTP_IF_NONE_MATCH"))
             else:
-                result, answer = self._serve(table, asked.operation, request)
-                self._tell(asked.operation, request, result)
+                result, answer = self._dispatch.serve(table, asked.operation, request)
         except BrokerError as refused:
             error = refused
             answer = _refused(refused, http.method, operation, ids)
@@ -243,7 +231,8 @@ class Pipeline:
             _logger.debug("a body could not be read", exc_info=error)
             raise BadRequest("The body did not arrive whole.") from None
 
-    def _current_table(self) -> HandlerTable:
+    def current_table(self) -> HandlerTable:
+        """The handlers, resolved against the catalog as it is now."""
         if isinstance(self._catalog, Catalog):
             assert self._table is not None, "the blueprint starts the pipeline when it is attached"
             return self._table
@@ -260,37 +249,11 @@ class Pipeline:
                 raise HandlerMistake(
                     f"the catalog function returned a {type(catalog).__name__}; return a Catalog"
                 )
-            table = HandlerTable(self._handlers, catalog)
+            table = HandlerTable(self._handlers, catalog, remembers=self._remembers)
             for fault in table.faults:
                 _logger.error("the broker cannot serve all of its new catalog: %s", fault)
             self._table = table
         return table
-
-    def _serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
-        handler, result = dispatch(table, operation, request)
-        try:
-            answer = encode_result(
-                operation,
-                result,
-                service=request.service,
-                accepts_incomplete=getattr(request, "accepts_incomplete", False),
-            )
-        except HandlerMistake as mistake:
-            raise HandlerMistake(f"{handler} {mistake}") from None
-        return result, answer
-
-    def _tell(self, operation: Operation, request: Request, result: object) -> None:
-        """Send the signal that belongs to a result."""
-        kind = type(result)
-        if kind is LastOperation:
-            # Of what a success is the end, only a broker that remembers can tell.
-            signal = _POLL_FOUND.get(result.state)  # type: ignore[attr-defined]
-        elif kind is Accepted:
-            signal = signals.operation_started
-        else:
-            signal = None if getattr(result, "exists", False) else _DONE.get(operation)
-        if signal is not None and signal.receivers:
-            signals.send(signal, self._sender, request=request, result=result)
 
 
 def _read_exactly(stream: IO[bytes], length: int) -> bytes:

@@ -74,10 +74,10 @@ class BrokerBlueprint(Blueprint):
 
     Args:
         pipeline: What answers.
-        before_start: Called at each registration; raises if the broker cannot serve.
+        before_start: Called with the app at each registration; raises if the broker cannot serve.
     """
 
-    def __init__(self, pipeline: Pipeline, before_start: Callable[[], None]) -> None:
+    def __init__(self, pipeline: Pipeline, before_start: Callable[[Flask], None]) -> None:
         super().__init__("brokerkit", __name__)
         self._pipeline = pipeline
         self._before_start = before_start
@@ -101,7 +101,7 @@ class BrokerBlueprint(Blueprint):
 
         A second registration, or that of another broker, gets a name of its own where none is given.
         """
-        self._before_start()
+        self._before_start(app)
         if "name" not in options:
             prefix = f"{options['name_prefix']}." if options.get("name_prefix") else ""
             names = chain([self.name], (f"{self.name}-{number}" for number in count(2)))

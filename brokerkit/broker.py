@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from flask import Blueprint
+from flask import Blueprint, Flask
 
+from ._dispatch import Direct, Dispatch
 from ._handler_table import signature_faults
 from ._headers import parse_minimum_version
 from ._pipeline import Pipeline, Settings
@@ -15,6 +17,11 @@ from .auth import Authenticator
 from .blueprint import BrokerBlueprint
 from .catalog import Catalog
 from .handlers import Handler, HandlerGroup, SetupError
+
+if TYPE_CHECKING:
+    from .lifecycle.executors import Executor
+    from .lifecycle.running import Running
+    from .lifecycle.store import Store
 
 
 class Broker(HandlerGroup):
@@ -38,10 +45,20 @@ class Broker(HandlerGroup):
             off for platforms that have none.
         minimum_api_version: The least version of the API that a platform must speak (R-REQ-1).
         max_body: How many bytes the body of a request may have.
+        store: Where to remember instances, bindings and operations: an SQLAlchemy URL, such as
+            ``"sqlite:///broker.db"`` or ``"postgresql+psycopg://user:password@host/database"``; or a
+            :class:`~brokerkit.lifecycle.store.Store`. Needs the extra `sql`, and `postgres` for PostgreSQL.
+            Without one, the handlers must remember.
+        encryption_keys: What the store is sealed with: Fernet keys, the newest first. Required on
+            PostgreSQL. On SQLite, where none are given, one is made in a file beside the database.
+        executor: Who runs handlers with ``background=True``; ``ThreadExecutor(workers=8)`` unless told.
 
     Raises:
-        TypeError: `catalog` or `auth` is no such thing.
+        TypeError: `catalog` or `auth` is no such thing, or `executor` or `encryption_keys` come without a
+            store.
         ValueError: `minimum_api_version` or `max_body` makes no sense.
+        StoreError: The store cannot be used as it is told.
+        ModuleNotFoundError: What a store needs is not installed.
     """
 
     def __init__(
@@ -52,6 +69,9 @@ class Broker(HandlerGroup):
         require_organization: bool = True,
         minimum_api_version: str = "2.13",
         max_body: int = 1024 * 1024,
+        store: str | Store | None = None,
+        encryption_keys: Sequence[str | bytes] | None = None,
+        executor: Executor | None = None,
     ) -> None:
         super().__init__()
         if isinstance(catalog, type) or not (isinstance(catalog, Catalog) or callable(catalog)):
@@ -71,11 +91,38 @@ class Broker(HandlerGroup):
         if not isinstance(max_body, int) or max_body < 1:
             raise ValueError(f"Broker(max_body={max_body!r}): give the number of bytes, at least 1")
         self._groups: list[HandlerGroup] = [self]
-        self._pipeline = Pipeline(
-            self,
-            catalog,
-            Settings(auth, require_organization, parse_minimum_version(minimum_api_version), max_body),
-        )
+        settings = Settings(auth, require_organization, parse_minimum_version(minimum_api_version), max_body)
+        self._running: Running | None = None
+        dispatch: Dispatch = Direct(self)
+        if store is not None:
+            self._running, dispatch = self._remember(store, encryption_keys, executor)
+        elif encryption_keys is not None or executor is not None:
+            raise TypeError("Broker: encryption_keys and executor are for a broker with a store; give store=")
+        self._pipeline = Pipeline(self, catalog, settings, dispatch, remembers=self._running is not None)
+
+    def _remember(
+        self,
+        store: str | Store,
+        encryption_keys: Sequence[str | bytes] | None,
+        executor: Executor | None,
+    ) -> tuple[Running, Dispatch]:
+        """Load what a store needs, which a broker without one never does."""
+        try:
+            from .lifecycle.executors import ThreadExecutor
+            from .lifecycle.managed import Managed
+            from .lifecycle.running import Running
+            from .lifecycle.store import Store
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"Broker(store=…) needs {error.name}: pip install sqlalchemy alembic cryptography",
+                name=error.name,
+            ) from error
+        if not isinstance(store, Store):
+            store = Store(store, encryption_keys=encryption_keys)
+        elif encryption_keys is not None:
+            raise TypeError("Broker: give encryption_keys to the Store")
+        running = Running(self, store, executor or ThreadExecutor(), lambda: self._pipeline.current_table())
+        return running, Managed(running)
 
     @property
     def handlers(self) -> Sequence[Handler]:
@@ -116,12 +163,19 @@ class Broker(HandlerGroup):
         """
         return BrokerBlueprint(self._pipeline, self._start)
 
-    def _start(self) -> None:
+    def _start(self, app: Flask) -> None:
+        if self._running is not None:
+            self._running.attach(app)
         if self._attached:
             return
         handlers = self.handlers
-        faults = [*signature_faults(handlers), *self._pipeline.start(handlers)]
+        faults = [
+            *signature_faults(handlers, remembers=self._running is not None),
+            *self._pipeline.start(handlers),
+        ]
         if faults:
             raise SetupError(faults)
+        if self._running is not None:
+            self._running.store.open()
         for group in self._groups:
             group._attached = True

@@ -1,7 +1,8 @@
 """How a handler refuses: every error that a platform is told of, with its status and word.
 
 A handler raises one of these; the platform gets its status and ``{"error": …, "description": …}``
-(R-ERR-1). Any other exception becomes a 500 that tells nothing of the inside.
+(R-ERR-1). Any other exception becomes a 500 that tells nothing of the inside. :class:`Retry` is no refusal:
+a background handler asks with it to be called again.
 """
 
 from __future__ import annotations
@@ -201,3 +202,27 @@ class BadRequest(BrokerError):
 
     status = 400
     error = "BadRequest"
+
+
+class Retry(Exception):
+    """Raised by a background handler: what it waits for is not there yet; run it again later.
+
+    The attempt ends here, and nothing of it stays in memory. The next one gets the same request, with
+    `request.attempt` one higher.
+
+    Args:
+        after: In how many seconds, at the earliest; more than 0.
+        description: What is waited for, for the user who asks how it goes.
+
+    Raises:
+        ValueError: `after` is no such number, or `description` no text.
+    """
+
+    def __init__(self, *, after: float, description: str | None = None) -> None:
+        if isinstance(after, bool) or not isinstance(after, int | float) or not 0 < after < 1e9:
+            raise ValueError(f"Retry(after={after!r}): give a number of seconds, more than 0")
+        if description is not None and not isinstance(description, str):
+            raise ValueError("Retry(description=…) takes a text")
+        super().__init__(description or f"Tried again in {after:g} seconds.")
+        self.after = after
+        self.description = description

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from .requests import (
     BindRequest,
@@ -33,6 +33,7 @@ from .results import (
 _RequestT = TypeVar("_RequestT")
 _ResultT = TypeVar("_ResultT")
 _Handler: TypeAlias = Callable[[_RequestT], _ResultT | Awaitable[_ResultT]]
+_Steps: TypeAlias = Callable[[_RequestT], Generator[str | None, None, _ResultT]]
 
 ProvisionHandler: TypeAlias = _Handler[ProvisionRequest, Provisioned | Accepted | None]
 UpdateHandler: TypeAlias = _Handler[UpdateRequest, Updated | Accepted | None]
@@ -44,11 +45,22 @@ GetBindingHandler: TypeAlias = _Handler[GetBindingRequest, Binding]
 LastOperationHandler: TypeAlias = _Handler[LastOperationRequest, LastOperation]
 LastBindingOperationHandler: TypeAlias = _Handler[LastBindingOperationRequest, LastOperation]
 
+ProvisionSteps: TypeAlias = _Steps[ProvisionRequest, Provisioned | None]
+UpdateSteps: TypeAlias = _Steps[UpdateRequest, Updated | None]
+DeprovisionSteps: TypeAlias = _Steps[DeprovisionRequest, Deprovisioned | None]
+BindSteps: TypeAlias = _Steps[BindRequest, Binding]
+UnbindSteps: TypeAlias = _Steps[UnbindRequest, Unbound | None]
+
 _Provision = TypeVar("_Provision", bound=ProvisionHandler)
 _Update = TypeVar("_Update", bound=UpdateHandler)
 _Deprovision = TypeVar("_Deprovision", bound=DeprovisionHandler)
 _Bind = TypeVar("_Bind", bound=BindHandler)
 _Unbind = TypeVar("_Unbind", bound=UnbindHandler)
+_ProvisionLater = TypeVar("_ProvisionLater", bound=ProvisionHandler | ProvisionSteps)
+_UpdateLater = TypeVar("_UpdateLater", bound=UpdateHandler | UpdateSteps)
+_DeprovisionLater = TypeVar("_DeprovisionLater", bound=DeprovisionHandler | DeprovisionSteps)
+_BindLater = TypeVar("_BindLater", bound=BindHandler | BindSteps)
+_UnbindLater = TypeVar("_UnbindLater", bound=UnbindHandler | UnbindSteps)
 _GetInstance = TypeVar("_GetInstance", bound=GetInstanceHandler)
 _GetBinding = TypeVar("_GetBinding", bound=GetBindingHandler)
 _LastOperation = TypeVar("_LastOperation", bound=LastOperationHandler)
@@ -65,6 +77,8 @@ class Handler(NamedTuple):
     function: Callable[[Any], Any]
     service: str | None = None
     plan: str | None = None
+    background: bool = False
+    max_attempts: int | None = None
 
     def __str__(self) -> str:
         return f"the {self.operation} handler {described(self.function)}"
@@ -87,6 +101,19 @@ class HandlerGroup:
     The most specific handler wins: that of the plan, then of the offering, then of all. A handler takes
     the request alone, and may be ``async def`` (extra `async`). None is plain success, where it is allowed.
 
+    The five that change something also take `background` and `max_attempts`, in a broker with a store. With
+    ``background=True`` the platform gets a 202 at once, and the handler is run by the broker's executor: a
+    plain function, or a generator whose yields tell the user how far it is::
+
+        @broker.provision(plan="cluster", background=True, max_attempts=20)
+        def provision(request):
+            yield "Making the volume"
+            ...
+            return Provisioned(data={"volume": volume.id})
+
+    It may raise :class:`Retry`. It is run again if its attempt was interrupted, so each of its steps must do
+    no harm when it is repeated; after `max_attempts` of them, if told, the operation fails.
+
     Args:
         service: The offering of the handlers that name none themselves.
     """
@@ -108,11 +135,28 @@ class HandlerGroup:
     def provision(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Provision], _Provision]: ...
+    @overload
     def provision(
-        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+        self,
+        /,
+        *,
+        service: str | None = ...,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_ProvisionLater], _ProvisionLater]: ...
+    def provision(
+        self,
+        handler: Any = None,
+        /,
+        *,
+        service: str | None = None,
+        plan: str | None = None,
+        background: bool = False,
+        max_attempts: int | None = None,
     ) -> Any:
         """Make an instance: `ProvisionRequest` to `Provisioned`, `Accepted` or None (R-PROV)."""
-        return self._register(Operation.PROVISION, handler, service, plan)
+        return self._register(Operation.PROVISION, handler, service, plan, background, max_attempts)
 
     @overload
     def update(self, handler: _Update, /) -> _Update: ...
@@ -120,12 +164,31 @@ class HandlerGroup:
     def update(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Update], _Update]: ...
-    def update(self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None) -> Any:
+    @overload
+    def update(
+        self,
+        /,
+        *,
+        service: str | None = ...,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_UpdateLater], _UpdateLater]: ...
+    def update(
+        self,
+        handler: Any = None,
+        /,
+        *,
+        service: str | None = None,
+        plan: str | None = None,
+        background: bool = False,
+        max_attempts: int | None = None,
+    ) -> Any:
         """Change an instance: `UpdateRequest` to `Updated`, `Accepted` or None (R-UPD).
 
         With `plan`, it serves the updates *to* that plan.
         """
-        return self._register(Operation.UPDATE, handler, service, plan)
+        return self._register(Operation.UPDATE, handler, service, plan, background, max_attempts)
 
     @overload
     def deprovision(self, handler: _Deprovision, /) -> _Deprovision: ...
@@ -133,19 +196,55 @@ class HandlerGroup:
     def deprovision(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Deprovision], _Deprovision]: ...
+    @overload
     def deprovision(
-        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+        self,
+        /,
+        *,
+        service: str | None = ...,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_DeprovisionLater], _DeprovisionLater]: ...
+    def deprovision(
+        self,
+        handler: Any = None,
+        /,
+        *,
+        service: str | None = None,
+        plan: str | None = None,
+        background: bool = False,
+        max_attempts: int | None = None,
     ) -> Any:
         """Delete an instance: `DeprovisionRequest` to `Deprovisioned`, `Accepted` or None (R-DEL)."""
-        return self._register(Operation.DEPROVISION, handler, service, plan)
+        return self._register(Operation.DEPROVISION, handler, service, plan, background, max_attempts)
 
     @overload
     def bind(self, handler: _Bind, /) -> _Bind: ...
     @overload
     def bind(self, /, *, service: str | None = ..., plan: str | None = ...) -> Callable[[_Bind], _Bind]: ...
-    def bind(self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None) -> Any:
+    @overload
+    def bind(
+        self,
+        /,
+        *,
+        service: str | None = ...,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_BindLater], _BindLater]: ...
+    def bind(
+        self,
+        handler: Any = None,
+        /,
+        *,
+        service: str | None = None,
+        plan: str | None = None,
+        background: bool = False,
+        max_attempts: int | None = None,
+    ) -> Any:
         """Make a binding: `BindRequest` to `Binding` or `Accepted` (R-BIND)."""
-        return self._register(Operation.BIND, handler, service, plan)
+        return self._register(Operation.BIND, handler, service, plan, background, max_attempts)
 
     @overload
     def unbind(self, handler: _Unbind, /) -> _Unbind: ...
@@ -153,9 +252,28 @@ class HandlerGroup:
     def unbind(
         self, /, *, service: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Unbind], _Unbind]: ...
-    def unbind(self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None) -> Any:
+    @overload
+    def unbind(
+        self,
+        /,
+        *,
+        service: str | None = ...,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_UnbindLater], _UnbindLater]: ...
+    def unbind(
+        self,
+        handler: Any = None,
+        /,
+        *,
+        service: str | None = None,
+        plan: str | None = None,
+        background: bool = False,
+        max_attempts: int | None = None,
+    ) -> Any:
         """Delete a binding: `UnbindRequest` to `Unbound`, `Accepted` or None (R-UNB)."""
-        return self._register(Operation.UNBIND, handler, service, plan)
+        return self._register(Operation.UNBIND, handler, service, plan, background, max_attempts)
 
     @overload
     def get_instance(self, handler: _GetInstance, /) -> _GetInstance: ...
@@ -205,17 +323,27 @@ class HandlerGroup:
         """Tell how the work on a binding goes: `LastBindingOperationRequest` to `LastOperation` (R-LAST)."""
         return self._register(Operation.LAST_BINDING_OPERATION, handler, service, plan)
 
-    def _register(self, operation: Operation, handler: Any, service: str | None, plan: str | None) -> Any:
+    def _register(
+        self,
+        operation: Operation,
+        handler: Any,
+        service: str | None,
+        plan: str | None,
+        background: bool = False,
+        max_attempts: int | None = None,
+    ) -> Any:
         _check_name(f"@{operation}", "service", service)
         _check_name(f"@{operation}", "plan", plan)
+        _check_attempts(f"@{operation}", background, max_attempts)
 
         def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            new = Handler(operation, function, service or self._service, plan, background, max_attempts)
             if self._attached:
                 raise RuntimeError(
-                    f"{Handler(operation, function)} comes too late: the blueprint is attached to an app"
-                    " already; register every handler before"
+                    f"{new} comes too late: the blueprint is attached to an app already; register every"
+                    " handler before"
                 )
-            self._handlers.append(Handler(operation, function, service or self._service, plan))
+            self._handlers.append(new)
             return function
 
         if handler is None:
@@ -233,6 +361,15 @@ def _check_name(where: str, keyword: str, value: object) -> None:
             f"{where}({keyword}=…) takes a name or an id, not a {type(value).__name__}; for several,"
             " register the function once for each"
         )
+
+
+def _check_attempts(where: str, background: bool, max_attempts: int | None) -> None:
+    if max_attempts is None:
+        return
+    if not background:
+        raise TypeError(f"{where}(max_attempts=…) is for a handler with background=True; others run once")
+    if not isinstance(max_attempts, int) or max_attempts < 1:
+        raise ValueError(f"{where}(max_attempts={max_attempts!r}): give a whole number, at least 1")
 
 
 class SetupError(ValueError):

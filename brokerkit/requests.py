@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from ._masking import Masked
 from .catalog import MaintenanceInfo, ServiceOffering, ServicePlan
+from .resources import BindResource, ServiceBinding, ServiceInstance
 
 
 class Operation(StrEnum):
@@ -76,17 +77,6 @@ class PreviousValues(Struct, frozen=True, kw_only=True):
     maintenance_info: MaintenanceInfo | None = None
 
 
-class BindResource(Struct, frozen=True, kw_only=True):
-    """What an instance is bound to (R-BIND)."""
-
-    app_guid: str | None = None
-    route: str | None = None
-    space_guid: str | None = None
-    app_annotations: dict[str, Any] | None = None
-    credential_client_id: str | None = None
-    backup_agent: bool | None = None
-
-
 class Request(Masked, frozen=True, kw_only=True):
     """What every request has.
 
@@ -108,9 +98,11 @@ class InstanceRequest(Request, frozen=True, kw_only=True):
 
     Args:
         instance_id: The id that the platform chose.
+        instance: What the broker remembers of it; None in a provision, and in a broker without a store.
     """
 
     instance_id: str
+    instance: ServiceInstance | None = None
 
 
 class BindingRequest(InstanceRequest, frozen=True, kw_only=True):
@@ -118,9 +110,11 @@ class BindingRequest(InstanceRequest, frozen=True, kw_only=True):
 
     Args:
         binding_id: The id that the platform chose.
+        binding: What the broker remembers of it; None in a bind, and in a broker without a store.
     """
 
     binding_id: str
+    binding: ServiceBinding | None = None
 
 
 class ProvisionRequest(InstanceRequest, frozen=True, kw_only=True):
@@ -136,6 +130,7 @@ class ProvisionRequest(InstanceRequest, frozen=True, kw_only=True):
         maintenance_info: The version that the platform read in the catalog.
         accepts_incomplete: Can the platform poll? If not, `Accepted` is no answer (R-REQ-9).
         body: The whole JSON object, for what a platform adds.
+        attempt: Which attempt of a background handler this is, from 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
@@ -149,6 +144,7 @@ class ProvisionRequest(InstanceRequest, frozen=True, kw_only=True):
     maintenance_info: MaintenanceInfo | None = None
     accepts_incomplete: bool = False
     body: dict[str, Any] = field(default_factory=dict)
+    attempt: int = 1
 
 
 class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
@@ -164,6 +160,7 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
         maintenance_info: The version to move to.
         accepts_incomplete: Can the platform poll?
         body: The whole JSON object, for what a platform adds.
+        attempt: Which attempt of a background handler this is, from 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
@@ -176,14 +173,16 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
     maintenance_info: MaintenanceInfo | None = None
     accepts_incomplete: bool = False
     body: dict[str, Any] = field(default_factory=dict)
+    attempt: int = 1
 
 
 class DeprovisionRequest(InstanceRequest, frozen=True, kw_only=True):
-    """Delete a service instance (R-DEL)."""
+    """Delete a service instance (R-DEL). `attempt` as in `ProvisionRequest`."""
 
     service: ServiceOffering
     plan: ServicePlan
     accepts_incomplete: bool = False
+    attempt: int = 1
 
 
 class BindRequest(BindingRequest, frozen=True, kw_only=True):
@@ -199,6 +198,7 @@ class BindRequest(BindingRequest, frozen=True, kw_only=True):
         predecessor: The id of the binding that this one is to follow (R-BIND-6).
         accepts_incomplete: Can the platform poll?
         body: The whole JSON object, for what a platform adds.
+        attempt: Which attempt of a background handler this is, from 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
@@ -212,14 +212,16 @@ class BindRequest(BindingRequest, frozen=True, kw_only=True):
     predecessor: str | None = None
     accepts_incomplete: bool = False
     body: dict[str, Any] = field(default_factory=dict)
+    attempt: int = 1
 
 
 class UnbindRequest(BindingRequest, frozen=True, kw_only=True):
-    """Delete a service binding (R-UNB)."""
+    """Delete a service binding (R-UNB). `attempt` as in `ProvisionRequest`."""
 
     service: ServiceOffering
     plan: ServicePlan
     accepts_incomplete: bool = False
+    attempt: int = 1
 
 
 class GetInstanceRequest(InstanceRequest, frozen=True, kw_only=True):

@@ -34,30 +34,39 @@ class InstanceMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: dict[str, Any] | None = None
 
 
-class Provisioned(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Provisioned(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """The instance is there: 201 (R-PROV-1).
 
     Args:
         dashboard_url: Where its user manages it.
         metadata: What it is.
         exists: It was there before, with the same attributes: 200 (R-PROV-3).
+        data: What the broker is to remember, a JSON object; `request.instance.data` from then on. Only
+            for a broker with a store; no platform sees it.
     """
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"data"})
 
     dashboard_url: str | None = None
     metadata: InstanceMetadata | None = None
     exists: bool = False
+    data: dict[str, Any] | None = None
 
 
-class Updated(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Updated(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """The instance is as asked: 200 (R-UPD-1).
 
     Args:
         dashboard_url: Where its user manages it now.
         metadata: What it is now.
+        data: Replaces what the broker remembers, as that of `Provisioned`; None leaves it as it is.
     """
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"data"})
 
     dashboard_url: str | None = None
     metadata: InstanceMetadata | None = None
+    data: dict[str, Any] | None = None
 
 
 class Deprovisioned(Struct, frozen=True):
@@ -68,25 +77,30 @@ class Unbound(Struct, frozen=True):
     """The binding is gone: 200 (R-UNB-1)."""
 
 
-class Accepted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Accepted(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """The work goes on elsewhere: 202, and the platform polls (R-PROV-1, R-UPD-1, R-BIND-1, R-DEL-4).
 
     Only for a request with `accepts_incomplete`; raise `AsyncRequired` before the work starts otherwise.
 
     Args:
         operation: What the platform sends back when it polls, at most 10,000 characters. The
-            operation's name (``"provision"``, ``"unbind"`` …) unless told.
+            operation's name (``"provision"``, ``"unbind"`` …) unless told. A broker with a store sends an
+            id of its own; its handlers get this string back.
         dashboard_url: Where the user manages the instance; for a provision or an update.
         metadata: What the instance is; for a provision or an update.
+        data: What the broker is to remember, as that of `Provisioned`.
 
     Raises:
         TypeError: The operation is no text.
         ValueError: It is empty or too long.
     """
 
+    _secret: ClassVar[frozenset[str]] = frozenset({"data"})
+
     operation: str | None = None
     dashboard_url: str | None = None
     metadata: InstanceMetadata | None = None
+    data: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.operation is None:
@@ -198,10 +212,12 @@ class Binding(Masked, frozen=True, kw_only=True, omit_defaults=True):
         metadata: Until when it is good.
         parameters: Those it was made with; only in answer to a fetch.
         exists: It was there before, with the same attributes: 200 (R-BIND-1).
+        data: What the broker is to remember, a JSON object; `request.binding.data` from then on. Only for
+            a broker with a store; no platform sees it.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset(
-        {"credentials", "syslog_drain_url", "route_service_url", "volume_mounts", "parameters"}
+        {"credentials", "syslog_drain_url", "route_service_url", "volume_mounts", "parameters", "data"}
     )
 
     credentials: dict[str, Any] | None = None
@@ -212,6 +228,7 @@ class Binding(Masked, frozen=True, kw_only=True, omit_defaults=True):
     metadata: BindingMetadata | None = None
     parameters: dict[str, Any] | None = None
     exists: bool = False
+    data: dict[str, Any] | None = None
 
 
 class InstanceDetails(Masked, frozen=True, kw_only=True, omit_defaults=True):
@@ -244,6 +261,7 @@ class LastOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instance_usable: bool | None = None
     update_repeatable: bool | None = None
     retry_after: int | None = None
+    result: object = None
 
     @classmethod
     def in_progress(cls, description: str | None = None, *, retry_after: int | None = None) -> LastOperation:
@@ -261,13 +279,17 @@ class LastOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return cls(state="in progress", description=description, retry_after=retry_after)
 
     @classmethod
-    def succeeded(cls, description: str | None = None) -> LastOperation:
+    def succeeded(
+        cls, description: str | None = None, *, result: Provisioned | Updated | Binding | None = None
+    ) -> LastOperation:
         """It is done.
 
         Args:
             description: What was done, for the user.
+            result: What a handler that did it at once would have answered: the `Binding` of a bind, or
+                the `data` of a provision or update. Only for a broker with a store, which keeps it.
         """
-        return cls(state="succeeded", description=description)
+        return cls(state="succeeded", description=description, result=result)
 
     @classmethod
     def failed(

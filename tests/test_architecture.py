@@ -22,47 +22,82 @@ ORDER = (
     "_schemas",
     "_catalog_rules",
     "catalog",
-    "requests",
     "results",
+    "resources",
+    "requests",
     "signals",
     "auth",
     "handlers",
     "_handler_table",
+    "_checks",
+    "_telling",
     "_headers",
     "_decoding",
     "_encoding",
     "_dispatch",
+    "lifecycle.records",
+    "lifecycle.rules",
+    "lifecycle.errors",
+    "lifecycle.encryption",
+    "lifecycle.tables",
+    "lifecycle.statements",
+    "lifecycle.schema",
+    "lifecycle.store",
+    "lifecycle.recall",
+    "lifecycle.memory",
+    "lifecycle.completion",
+    "lifecycle.persistence",
+    "lifecycle.executors",
+    "lifecycle.keeper",
+    "lifecycle.worker",
+    "lifecycle.running",
+    "lifecycle.at_once",
+    "lifecycle.polls",
+    "lifecycle.managed",
     "_pipeline",
     "blueprint",
     "broker",
 )
 """Each module may import those before it."""
 
-MODULES = sorted(file.stem for file in PACKAGE.glob("*.py") if file.stem != "__init__")
+MODULES = sorted(
+    ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+    for file in PACKAGE.rglob("*.py")
+    if file.stem != "__init__" and "migrations" not in file.parts
+)
 
 
 def own_imports(module: str) -> set[str]:
     """The modules of the package that a module imports, wherever in it."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-    return {name for node in ast.walk(tree) for name in _own(node)}
+    tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    folder = module.split(".")[:-1]
+    return {name for node in ast.walk(tree) for name in _own(node, folder)}
 
 
-def _own(node: ast.AST) -> Iterator[str]:
+def _own(node: ast.AST, folder: list[str]) -> Iterator[str]:
     if isinstance(node, ast.Import):
         for alias in node.names:
             package, _, rest = alias.name.partition(".")
             if package == "brokerkit":
-                yield rest.partition(".")[0] or "__init__"
+                yield _module(rest) or "__init__"
     elif isinstance(node, ast.ImportFrom):
         base = node.module or ""
-        if not node.level:
+        if node.level:
+            base = ".".join(filter(None, (*folder[: len(folder) + 1 - node.level], base)))
+        else:
             package, _, base = base.partition(".")
             if package != "brokerkit":
                 return
-        if base:
-            yield base.partition(".")[0]
-        else:
-            yield from (each.name if each.name in MODULES else "__init__" for each in node.names)
+        for each in node.names:
+            name = f"{base}.{each.name}" if base else each.name
+            yield name if name in MODULES else _module(base) or "__init__"
+
+
+def _module(name: str) -> str:
+    """The module that a dotted name is, or is in."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
 
 
 def test_every_module_has_its_place_in_the_order() -> None:
@@ -97,9 +132,11 @@ def test_the_check_of_these_tests_sees_each_way_to_import() -> None:
         "from brokerkit import broker, Broker\n"
         "from . import signals\n"
         "from .results import Binding\n"
+        "from .lifecycle.store import Store\n"
+        "from .lifecycle import schema\n"
         "from os import path\n"
     )
-    assert [name for node in ast.walk(tree) for name in _own(node)] == [
+    assert [name for node in ast.walk(tree) for name in _own(node, [])] == [
         "auth",
         "__init__",
         "catalog",
@@ -107,6 +144,17 @@ def test_the_check_of_these_tests_sees_each_way_to_import() -> None:
         "__init__",
         "signals",
         "results",
+        "lifecycle.store",
+        "lifecycle.schema",
+    ]
+
+
+def test_the_check_of_these_tests_sees_what_is_imported_from_a_folder_above() -> None:
+    tree = ast.parse("from ..results import Binding\nfrom .store import Store\nfrom . import schema\n")
+    assert [name for node in ast.walk(tree) for name in _own(node, ["lifecycle"])] == [
+        "results",
+        "lifecycle.store",
+        "lifecycle.schema",
     ]
 
 

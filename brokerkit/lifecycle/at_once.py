@@ -1,0 +1,182 @@
+"""A handler that is asked in the request itself: once, and what it did is durable before its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .._dispatch import blaming, call, check_pollable
+from .._encoding import PLAIN_SUCCESS, Answer, HandlerMistake, encode_result
+from .._handler_table import HandlerTable
+from .._telling import tell
+from ..errors import BrokerError, ConcurrencyError, Retry
+from ..handlers import Handler
+from ..requests import InstanceRequest
+from ..results import Accepted
+from .completion import failure, is_gone, outcome_of, remembered, success
+from .errors import StoreUnavailable
+from .persistence import follower_of, persist
+from .recall import kept
+from .records import BindingRecord, InstanceRecord, Outcome, Progress
+from .running import Running
+from .store import Attempt, Change
+
+_PATIENCE = 3.0
+"""For how many seconds an answer waits for a store that went away while its handler ran."""
+
+
+class Claimed(Struct, frozen=True):
+    """A request that was let in, and what the store knew when it was.
+
+    Args:
+        attempt: Its attempt.
+        request: The request, for the handler.
+        instance: The instance before it.
+        binding: The binding before it.
+        previous: The id of the last operation before it.
+    """
+
+    attempt: Attempt
+    request: InstanceRequest
+    instance: InstanceRecord | None = None
+    binding: BindingRecord | None = None
+    previous: str | None = None
+
+
+def run_at_once(
+    running: Running, table: HandlerTable, handler: Handler, claimed: Claimed
+) -> tuple[object, Answer]:
+    """Ask the handler, and remember what it did.
+
+    Raises:
+        BrokerError: It refused, which changed nothing; or failed, which is remembered.
+        HandlerMistake: It answered what no platform may be told.
+    """
+    attempt, request = claimed.attempt, claimed.request
+    running.keeper.hold(attempt)
+    ending = _Ending(running, claimed)
+    try:
+        try:
+            result, answer = _ask(table, handler, attempt, request)
+        except BaseException as error:
+            ending.failed(error)
+            raise
+        ending.went_well(result)
+    finally:
+        ending.close()
+    tell(running.sender, attempt.kind, request, result)
+    return result, answer
+
+
+def _ask(table: HandlerTable, handler: Handler, attempt: Attempt, request: Any) -> tuple[object, Answer]:
+    try:
+        _, result = call(handler, request)
+    except Retry as retry:
+        raise HandlerMistake(f"{handler} raised Retry, which is for background=True") from retry
+    told = PLAIN_SUCCESS.get(attempt.kind) if result is None else result
+    if type(told) is Accepted:
+        check_pollable(table, attempt.kind, handler, request.service, request.plan)
+    with blaming(handler):
+        remembered(attempt.kind, told, None, None)  # finds what cannot be
+        shown = replace(told, operation=attempt.operation_id) if type(told) is Accepted else told
+        answer = encode_result(
+            attempt.kind, shown, service=request.service, accepts_incomplete=request.accepts_incomplete
+        )
+    return told, answer
+
+
+class _Ending:
+    """How an attempt ends, in the store."""
+
+    def __init__(self, running: Running, claimed: Claimed) -> None:
+        self._running = running
+        self._store = running.store
+        self._claimed = claimed
+        self._attempt = claimed.attempt
+        self._is_pending = False
+
+    def close(self) -> None:
+        if not self._is_pending:
+            self._running.keeper.drop(self._attempt)
+
+    def went_well(self, result: object) -> None:
+        """Remember what was done.
+
+        Raises:
+            ConcurrencyError: It was halted meanwhile; what follows gets what was made.
+            StoreUnavailable: The store is away. It is remembered when it is back.
+        """
+        claimed, kind = self._claimed, self._attempt.kind
+        if isinstance(result, Accepted):
+            kept_result = remembered(kind, result, claimed.instance, claimed.binding)
+            outcome = Outcome(accepted=result.operation or kind.value)
+
+            def write() -> bool:
+                request = kept(claimed.request)
+                return self._store.accept(self._attempt, outcome, request, kept_result)
+
+            leads_to = Progress.IN_PROGRESS
+        else:
+            change = success(kind, claimed.request, result, claimed.instance, claimed.binding)
+            kept_result = change.result
+
+            def write() -> bool:
+                return self._store.end(self._attempt, Progress.SUCCEEDED, None, change)
+
+            leads_to = Progress.SUCCEEDED
+        if not self._write(write, leads_to):
+            self._leave(kept_result)
+            raise ConcurrencyError("It was given up, or deleted, while it was being done.")
+
+    def failed(self, error: BaseException) -> None:
+        """Remember that it failed, or, after a refusal, nothing at all (R-REQ-8)."""
+        kind = self._attempt.kind
+        try:
+            if is_gone(kind, error):
+                change = success(kind, self._claimed.request, None, None, None)
+                written = self._write(
+                    lambda: self._store.end(self._attempt, Progress.SUCCEEDED, None, change),
+                    Progress.SUCCEEDED,
+                )
+            elif _is_refusal(error):
+                written = self._write(
+                    lambda: self._store.withdraw(self._attempt, self._claimed.previous), Progress.FAILED
+                )
+            else:
+                outcome = outcome_of(error)
+                failure_change: Change = failure(kind)
+                written = self._write(
+                    lambda: self._store.end(self._attempt, Progress.FAILED, outcome, failure_change),
+                    Progress.FAILED,
+                )
+            if not written:
+                self._leave(None)
+        except StoreUnavailable:
+            pass  # what went wrong first is told; this is written later
+
+    def _write(self, write: Any, leads_to: Progress) -> bool:
+        stopping = self._running.stopping
+        try:
+            return persist(self._store, self._attempt, write, stopping, leads_to=leads_to, patience=_PATIENCE)
+        except StoreUnavailable:
+            self._is_pending = True
+            self._running.keeper.write_later(self._attempt, write)
+            raise
+
+    def _leave(self, result: Any) -> None:
+        """It was given up: let what follows begin, with what was made all the same."""
+        if self._store.leave(self._attempt, result) and (follower := follower_of(self._store, self._attempt)):
+            self._running.submit(follower)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """A 4xx, which says that nothing was done."""
+    if not isinstance(error, BrokerError):
+        return False
+    try:
+        error.check()
+    except (ValueError, TypeError):
+        return False
+    return error.status < 500

@@ -1,0 +1,147 @@
+"""Secrets at rest: all that a platform or handler said is sealed before it is stored.
+
+Sealing is `cryptography`'s Fernet (AES-128-CBC with HMAC-SHA-256). The first key seals, every key opens, so a
+new one can be put in front of the old ones, and the old ones go when everything is sealed anew.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from .errors import StoreError
+
+_T = TypeVar("_T")
+_encoder = msgspec.json.Encoder()
+_decoders: dict[object, msgspec.json.Decoder[object]] = {}
+
+HOW_TO_MAKE = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+"""A command that prints a key."""
+
+
+def new_key() -> str:
+    """A key that nobody else has."""
+    return Fernet.generate_key().decode()
+
+
+class Vault:
+    """Seals and opens.
+
+    Args:
+        keys: Fernet keys (32 bytes in URL-safe base64), the newest first.
+
+    Raises:
+        StoreError: There is none, or one is no key.
+    """
+
+    def __init__(self, keys: Sequence[str | bytes]) -> None:
+        if isinstance(keys, str | bytes):
+            raise StoreError("encryption_keys is one text; give a list of keys, the newest first")
+        if not keys:
+            raise StoreError(
+                f"encryption_keys is empty; give at least one key. This makes one: {HOW_TO_MAKE}"
+            )
+        self._fernet = MultiFernet([_fernet(key, number) for number, key in enumerate(keys)])
+
+    def seal(self, value: object) -> bytes:
+        """A struct or JSON value, so that only who has a key can read it.
+
+        Raises:
+            TypeError: JSON cannot hold it. Also a ValueError or RecursionError.
+        """
+        return self._fernet.encrypt(_encoder.encode(value))
+
+    def open(self, sealed: bytes, kind: type[_T]) -> _T:
+        """What was sealed.
+
+        Raises:
+            StoreError: With none of the keys.
+        """
+        decoder = _decoders.get(kind)
+        if decoder is None:
+            decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+        return decoder.decode(self._decrypt(sealed))  # type: ignore[return-value]
+
+    def reseal(self, sealed: bytes) -> bytes:
+        """The same, sealed with the newest key."""
+        return self._fernet.encrypt(self._decrypt(sealed))
+
+    def _decrypt(self, sealed: bytes) -> bytes:
+        try:
+            return self._fernet.decrypt(sealed)
+        except InvalidToken:
+            raise StoreError(
+                "what is stored was sealed with a key that is not among encryption_keys; add it at their end"
+            ) from None
+
+
+def _fernet(key: str | bytes, number: int) -> Fernet:
+    try:
+        return Fernet(key)
+    except (ValueError, TypeError):
+        raise StoreError(
+            f"encryption_keys[{number}] is no key: a key is 32 bytes in URL-safe base64. This makes one:"
+            f" {HOW_TO_MAKE}"
+        ) from None
+
+
+class KeyFile:
+    """The key of a SQLite store, in a file beside its database: `broker.db.key`, mode 0600."""
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(f"{database.name}.key")
+
+    def read(self) -> list[str] | None:
+        """The keys in it, a line each, the newest first; None if there is no file.
+
+        Raises:
+            StoreError: It cannot be read, or others than its owner can read it.
+        """
+        try:
+            with self.path.open() as file:
+                mode = os.fstat(file.fileno()).st_mode
+                keys = file.read().split()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"the key file {self.path} cannot be read: {error.strerror}") from None
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            raise StoreError(
+                f"the key file {self.path} can be read by others than its owner; chmod 600 it, and think"
+                " about who has read it"
+            )
+        if not keys:
+            raise StoreError(f"the key file {self.path} is empty; put back the one that there was")
+        return keys
+
+    def make(self) -> list[str]:
+        """Make it, unless another process does at the same time; then that one's.
+
+        Raises:
+            StoreError: The folder cannot be written to.
+        """
+        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(f"{new_key()}\n".encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.link(draft, self.path)  # whole, or not at all
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        except OSError as error:
+            raise StoreError(f"the key file {self.path} cannot be made: {error.strerror}") from None
+        keys = self.read()
+        assert keys is not None, "it was made just now"
+        return keys

@@ -1,0 +1,165 @@
+"""How an operation goes: as the store knows, or as its handler says, and then the store knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from .._dispatch import blaming, call
+from .._encoding import PLAIN_SUCCESS, Answer, HandlerMistake, encode_result
+from .._handler_table import HandlerTable
+from .._telling import tell
+from ..errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
+from ..requests import LastBindingOperationRequest, LastOperationRequest, Operation
+from ..results import Binding, LastOperation
+from .completion import failure, is_gone, success
+from .memory import last_operation
+from .recall import offered, request_again, service_binding, service_instance
+from .records import Known, Mode, OperationRecord, Progress
+from .running import Running
+from .store import Attempt, Change
+from .tables import key_of
+from .worker import failed
+
+
+def poll(
+    running: Running, table: HandlerTable, request: LastOperationRequest | LastBindingOperationRequest
+) -> tuple[object, Answer]:
+    """Tell how an operation goes (R-LAST).
+
+    Raises:
+        BrokerError: There is no such operation, or its handler refused.
+        HandlerMistake: Its handler answered what no platform may be told.
+    """
+    operation, now = _operation(running, request)
+    if operation.state is Progress.IN_PROGRESS and operation.mode is Mode.POLLED:
+        operation = _ask(running, table, operation, request) or operation
+    outcome = running.store.outcome_of(operation)
+    result = last_operation(operation, outcome, now)
+    return result, encode_result(_asked(request), result, service=request.service, accepts_incomplete=True)
+
+
+def _asked(request: LastOperationRequest | LastBindingOperationRequest) -> Operation:
+    of_binding = isinstance(request, LastBindingOperationRequest)
+    return Operation.LAST_BINDING_OPERATION if of_binding else Operation.LAST_OPERATION
+
+
+def _operation(
+    running: Running, request: LastOperationRequest | LastBindingOperationRequest
+) -> tuple[OperationRecord, float]:
+    """The operation that a platform asks for: by its id, or the last one."""
+    store = running.store
+    binding_id = getattr(request, "binding_id", None)
+    keys = (key_of(request.instance_id), None if binding_id is None else key_of(binding_id))
+    if request.operation is not None:
+        found = store.find_operation(request.operation)
+        if found is not None and (found[0].instance_key, found[0].binding_key) == keys:
+            return found
+    known = store.find(request.instance_id, binding_id)
+    subject = known.instance if binding_id is None else known.binding
+    last: tuple[OperationRecord, float] | None = None
+    if subject is not None and subject.operation is not None:
+        last = subject.operation, known.now
+    elif binding_id is not None:
+        last = store.last_operation_of_binding(request.instance_id, binding_id)
+    if last is None:
+        raise InstanceDoesNotExist if binding_id is None else BindingDoesNotExist
+    if request.operation is not None:
+        raise BrokerError("There is no such operation.", status=400, error="UnknownOperation")
+    return last
+
+
+def _ask(
+    running: Running,
+    table: HandlerTable,
+    operation: OperationRecord,
+    request: LastOperationRequest | LastBindingOperationRequest,
+) -> OperationRecord | None:
+    """Ask the handler, and move the operation on.
+
+    Returns:
+        The operation as it is then; None if it is as it was.
+    """
+    store = running.store
+    known = store.find_by_key(operation.instance_key, operation.binding_key)
+    service, plan = offered(table.catalog, operation.service_id, operation.plan_id)
+    handlers = table.serving(_asked(request), service, plan)
+    if not handlers or known.instance is None:
+        raise HandlerMistake(
+            f"no @{_asked(request)} handler serves the plan {plan.name!r} any more, whose operation"
+            f" {operation.id} is in progress; put the plan or the handler back"
+        )
+    told: dict[str, Any] = {
+        "service": service,
+        "plan": plan,
+        "operation": store.outcome_of(operation).accepted,
+        "instance": service_instance(store, table.catalog, known.instance),
+    }
+    if known.binding is not None:
+        told["binding"] = service_binding(known.binding)
+    asked = replace(request, **told)
+    try:
+        handler, result = call(handlers[0], asked)
+        with blaming(handler):
+            encode_result(_asked(request), result, service=service, accepts_incomplete=True)
+            assert isinstance(result, LastOperation), "nothing else can be written"
+            moved = _moved(running, table, operation, known, result)
+    except BrokerError as error:
+        if not is_gone(operation.kind, error):
+            raise
+        moved = _moved(running, table, operation, known, LastOperation.succeeded())
+    if not moved:
+        return None
+    found = store.find_operation(operation.id)
+    return found[0] if found else None
+
+
+def _moved(
+    running: Running,
+    table: HandlerTable,
+    operation: OperationRecord,
+    known: Known,
+    found: LastOperation,
+) -> bool:
+    """Let the store know what a handler found, and tell the signals. False if nothing changed."""
+    store = running.store
+    attempt = Attempt.of(operation)
+    request: Any = request_again(store, table.catalog, operation, known.instance, known.binding)
+    before = store.outcome_of(operation)
+    if found.state == "in progress":
+        outcome = replace(before, description=found.description, retry_after=found.retry_after)
+        tell(running.sender, operation.kind, request, found)
+        return outcome != before and store.tell(attempt, outcome)
+    outcome = replace(
+        before,
+        description=found.description,
+        instance_usable=found.instance_usable,
+        update_repeatable=found.update_repeatable,
+        retry_after=None,
+    )
+    if found.state == "failed":
+        if store.end(attempt, Progress.FAILED, outcome, failure(operation.kind)):
+            tell(running.sender, operation.kind, request, failed(outcome))
+        return True
+    result, change = _succeeded(table, operation, known, found, request)
+    if store.end(attempt, Progress.SUCCEEDED, outcome, change):
+        tell(running.sender, operation.kind, request, result)
+    return True
+
+
+def _succeeded(
+    table: HandlerTable, operation: OperationRecord, known: Known, found: LastOperation, request: Any
+) -> tuple[object, Change]:
+    result = found.result
+    if result is None:
+        result = PLAIN_SUCCESS.get(operation.kind)
+    if result is None:  # of a bind, whose credentials must come from somewhere
+        if not table.serving(Operation.GET_BINDING, request.service, request.plan):
+            raise HandlerMistake(
+                "returned LastOperation.succeeded() for a bind without its result; return"
+                " LastOperation.succeeded(result=Binding(…)), or register a @get_binding handler"
+            )
+        result = Binding()
+    encode_result(operation.kind, result, service=request.service, accepts_incomplete=True)
+    return result, success(operation.kind, request, result, known.instance, known.binding)

@@ -1,0 +1,147 @@
+"""What a process runs for a store: keeper, executor and worker, from its first request to its end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections.abc import Callable
+from threading import Event, Lock
+
+from flask import Flask
+
+from .._handler_table import HandlerTable
+from .._telling import tell
+from ..results import LastOperation
+from .completion import failure
+from .executors import Executor
+from .keeper import Keeper
+from .recall import request_again
+from .records import Mode, OperationRecord, Outcome
+from .store import Attempt, Store
+from .worker import Worker, failed
+
+_logger = logging.getLogger("brokerkit")
+
+TOO_LONG = Outcome(description="It took longer than its service plan allows.")
+INTERRUPTED = Outcome(description="The service broker was interrupted.")
+
+
+class Running:
+    """The work of this process.
+
+    Args:
+        sender: The broker, for the signals.
+        store: The store.
+        executor: Runs background operations.
+        table: Gives the handlers.
+    """
+
+    def __init__(
+        self, sender: object, store: Store, executor: Executor, table: Callable[[], HandlerTable]
+    ) -> None:
+        self.sender = sender
+        self.store = store
+        self.table = table
+        self._executor = executor
+        self._app: Flask | None = None
+        self._pid = 0
+        self._starting = Lock()
+
+    def attach(self, app: Flask) -> None:
+        """Background handlers run in the context of the first app that the broker is attached to."""
+        self._app = self._app or app
+
+    @property
+    def app(self) -> Flask:
+        """That app."""
+        assert self._app is not None, "the broker is attached to one before anything runs"
+        return self._app
+
+    def ensure_started(self) -> None:
+        """Start, with the first request of a process; a server may have forked since the app was made."""
+        if self._pid == os.getpid():
+            return
+        with self._starting:
+            if self._pid == os.getpid():
+                return
+            self.stopping = Event()
+            self.keeper = Keeper(self.store, self._look_at)
+            worker = Worker(
+                self.sender,
+                self.store,
+                self.keeper,
+                app=lambda: self.app,
+                table=self.table,
+                submit=self.submit,
+                stopping=self.stopping,
+            )
+            self._executor.start(worker.run)
+            self.keeper.start()
+            atexit.register(self.stop)
+            self._pid = os.getpid()
+
+    def stop(self) -> None:
+        """Stop in order: what runs gets to its end or its next yield, and is kept alive until then."""
+        if self._pid != os.getpid():
+            return
+        self.stopping.set()
+        self._executor.stop()
+        self.keeper.stop()
+        self._pid = 0
+        atexit.unregister(self.stop)
+
+    def submit(self, operation_id: str, delay: float = 0.0) -> None:
+        """Have an operation run, in so many seconds; if that goes wrong, it is found when it is due."""
+        try:
+            self._executor.submit(operation_id, delay)
+        except Exception:
+            _logger.exception(
+                "the executor did not take the operation %s; it is submitted again", operation_id
+            )
+        if delay > 0:
+            self.keeper.look_in(delay)
+
+    def _look_at(self, operation: OperationRecord, now: float) -> None:
+        """Do what is due for an operation that nobody seems to run."""
+        if operation.mode is Mode.AT_ONCE:
+            self.give_up(operation, INTERRUPTED, self.store.expire)
+        elif operation.deadline <= now:
+            self.give_up(operation, TOO_LONG, self.store.abandon)
+        elif operation.mode is Mode.BACKGROUND and not self.store.wait_on(operation.id):
+            self.submit(operation.id)
+
+    def give_up(
+        self,
+        operation: OperationRecord,
+        outcome: Outcome,
+        how: Callable[..., bool],
+    ) -> bool:
+        """Let an operation fail that its attempt does not end.
+
+        Args:
+            operation: Which.
+            outcome: What its user is told.
+            how: The store's `abandon` or `expire`.
+
+        Returns:
+            Whether it was still as it was seen.
+        """
+        if not how(Attempt.of(operation), outcome, failure(operation.kind)):
+            return False
+        _logger.warning(
+            "the operation %s, %s of %s, failed: %s",
+            operation.id,
+            operation.kind,
+            operation.instance_key,
+            outcome.description,
+        )
+        self.tell(operation, failed(outcome))
+        return True
+
+    def tell(self, operation: OperationRecord, result: LastOperation) -> None:
+        """Tell the signals of an operation whose request is long gone."""
+        known = self.store.find_by_key(operation.instance_key, operation.binding_key)
+        catalog = self.table().catalog
+        request = request_again(self.store, catalog, operation, known.instance, known.binding)
+        tell(self.sender, operation.kind, request, result)

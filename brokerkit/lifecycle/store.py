@@ -1,0 +1,670 @@
+"""The store: what a broker remembers, in SQLite or PostgreSQL.
+
+Reads give records. Each write is a transition: one transaction that happens only if the store still is as its
+caller saw it, so that any number of threads, processes and machines may race. Times are the database's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sqlite3
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import URL, Engine, create_engine, event, insert, make_url, select
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import StaticPool
+
+from ..requests import Operation
+from . import schema, tables
+from .encryption import HOW_TO_MAKE, KeyFile, Vault, new_key
+from .errors import StoreError, StoreUnavailable
+from .records import (
+    BindingAttributes,
+    BindingRecord,
+    BindingResult,
+    InstanceAttributes,
+    InstanceRecord,
+    InstanceResult,
+    Known,
+    Mode,
+    OperationRecord,
+    Outcome,
+    Progress,
+    State,
+)
+from .statements import Parameters, Query, Statements, Transition
+from .tables import key_of
+
+_logger = logging.getLogger("brokerkit")
+
+_STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
+_CANARY = "brokerkit"
+_WIDTH = len(tables.operations.c)
+_INSTANCE_WIDTH = len(tables.instances.c)
+_BINDING_WIDTH = len(tables.bindings.c)
+_NO_INSTANCE_RESULT, _NO_BINDING_RESULT = InstanceResult(), BindingResult()
+
+
+class NewOperation(Struct, frozen=True, kw_only=True):
+    """An operation that is to begin. Times are seconds from now.
+
+    Args:
+        id: What platforms poll with.
+        kind: What is asked.
+        mode: How it is worked on; at once, its first attempt begins with it.
+        instance_id: The instance.
+        binding_id: The binding, if it is about one.
+        service_id: The offering.
+        plan_id: The plan that it is about, or leads to.
+        deadline: When it fails by itself.
+        request: What is kept of the request.
+        follows: The operation whose attempt must end before.
+        wait: When to look whether it has.
+    """
+
+    id: str
+    kind: Operation
+    mode: Mode
+    instance_id: str
+    binding_id: str | None
+    service_id: str
+    plan_id: str
+    deadline: float
+    request: object
+    follows: str | None = None
+    wait: float = 0.0
+
+    def attempt(self) -> Attempt:
+        """The first attempt, of one that is worked on at once."""
+        binding_key = None if self.binding_id is None else key_of(self.binding_id)
+        return Attempt(self.id, 1, self.kind, key_of(self.instance_id), binding_key)
+
+
+class Attempt(Struct, frozen=True):
+    """Who writes: an attempt of an operation, by its number: one that was taken over writes nothing."""
+
+    operation_id: str
+    number: int
+    kind: Operation
+    instance_key: str
+    binding_key: str | None
+
+    @classmethod
+    def of(cls, operation: OperationRecord) -> Attempt:
+        """The attempt that an operation is in."""
+        return cls(
+            operation.id, operation.attempt, operation.kind, operation.instance_key, operation.binding_key
+        )
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What becomes of the instance or binding of an operation; what is None stays as it is."""
+
+    state: State | None = None
+    plan_id: str | None = None
+    attributes: InstanceAttributes | None = None
+    result: InstanceResult | BindingResult | None = None
+
+
+UNCHANGED = Change()
+
+
+def new_operation_id() -> str:
+    """An id that sorts by time, and that nobody can guess."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+class Store:
+    """What a broker remembers.
+
+    Args:
+        url: An SQLAlchemy URL, such as ``"sqlite:///broker.db"`` or
+            ``"postgresql+psycopg://user:password@host/database"``. ``"sqlite://"`` is in memory, for tests.
+        encryption_keys: Fernet keys, the newest first. Required on PostgreSQL; on SQLite, where none are
+            given, one is made in a file beside the database.
+        lease: For how many seconds a process that no longer says so is taken to be alive.
+        engine_options: For SQLAlchemy's `create_engine`, such as ``pool_size``.
+
+    Raises:
+        StoreError: The URL, a key or the lease cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        encryption_keys: Sequence[str | bytes] | None = None,
+        lease: float = 30.0,
+        **engine_options: Any,
+    ) -> None:
+        if not lease > 0:
+            raise StoreError(f"Store(lease={lease!r}): give a number of seconds, more than 0")
+        self.lease = float(lease)
+        self._url = _url(url)
+        self._keys = encryption_keys
+        self._vault: Vault | None = None if encryption_keys is None else Vault(encryption_keys)
+        if encryption_keys is None and not self._is_sqlite:
+            raise StoreError(
+                f"a store on {self._url.get_backend_name()} needs encryption_keys, the same on every machine;"
+                f" keep them where you keep other secrets. This makes one: {HOW_TO_MAKE}"
+            )
+        self._engine = self._make_engine(engine_options)
+        # SQLite has one writer at a time: waiting for it here is quicker than asking it again and again.
+        self._writing: Any = Lock() if self._is_sqlite else nullcontext()
+        self._reading: Any = self._writing if self._is_in_memory else nullcontext()
+        self._sql = Statements(self._engine.dialect)
+        self._is_open = False
+
+    def __repr__(self) -> str:
+        return f"Store({self._url.render_as_string(hide_password=True)!r})"
+
+    # Opening
+
+    def open(self) -> None:
+        """Make the tables where there are none, and make sure that they and the keys are the right ones.
+
+        Raises:
+            StoreError: They are not, or the database cannot be reached.
+        """
+        if self._is_open:
+            return
+        try:
+            schema.require_newest(self._engine)
+            self._check_keys()
+        except (DBAPIError, PoolTimeoutError) as error:
+            raise StoreError(f"{self!r} cannot be opened: {_reason(error)}") from error
+        # A server that forks after this must not share connections with its children.
+        if not self._is_in_memory:
+            self._engine.dispose()
+        self._is_open = True
+
+    def upgrade(self) -> tuple[str | None, str]:
+        """Bring the tables to the version that this brokerkit works with.
+
+        Returns:
+            The version before (None if there were no tables), and the one now.
+
+        Raises:
+            StoreError: The database cannot be reached or changed.
+        """
+        try:
+            return schema.upgrade(self._engine)
+        except (DBAPIError, PoolTimeoutError) as error:
+            raise StoreError(f"{self!r} cannot be upgraded: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones."""
+        self._engine.dispose()
+
+    def _check_keys(self) -> None:
+        with self._engine.connect() as connection:
+            canary = connection.scalar(select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
+        if self._vault is None:
+            self._vault = Vault(self._keys_of_file(is_new=canary is None))
+        if canary is None:
+            self._write_canary()
+            return
+        try:
+            self._vault.open(canary, str)
+        except StoreError:
+            where = "encryption_keys" if self._keys is not None else str(KeyFile(self._path).path)
+            raise StoreError(
+                f"{self!r} was sealed with a key that is not in {where}; add the one it was sealed with at"
+                " the end, and take it out after flask broker rotate-keys"
+            ) from None
+
+    def _keys_of_file(self, *, is_new: bool) -> Sequence[str]:
+        if self._is_in_memory:
+            return [new_key()]
+        file = KeyFile(self._path)
+        keys = file.read()
+        if keys is None:
+            if not is_new:
+                raise StoreError(
+                    f"{self!r} is sealed, and its key file {file.path} is gone; put it back, or give"
+                    " Broker(encryption_keys=…)"
+                )
+            keys = file.make()
+        return keys
+
+    def _write_canary(self) -> None:
+        """Leave something by which the keys are known; who comes second finds that of the first."""
+        try:
+            with self._writing, self._engine.connect() as connection:
+                connection.execute(insert(tables.keys).values(id=1, sealed=self.vault.seal(_CANARY)))
+        except IntegrityError:
+            self._check_keys()
+
+    @property
+    def vault(self) -> Vault:
+        """What seals and opens; there once the store is open."""
+        assert self._vault is not None, "the store is not open"
+        return self._vault
+
+    # Reading
+
+    def find(self, instance_id: str, binding_id: str | None = None) -> Known:
+        """What is remembered of an instance, and of a binding of it."""
+        return self.find_by_key(key_of(instance_id), None if binding_id is None else key_of(binding_id))
+
+    def find_by_key(self, instance_key: str, binding_key: str | None = None) -> Known:
+        """As :meth:`find`, by the keys of a record."""
+        if binding_key is None:
+            row = self._row(self._sql.find_instance, {"i_id": instance_key})
+            if row is None:
+                return Known()
+            instance = self._instance(row[:_INSTANCE_WIDTH], row[_INSTANCE_WIDTH:-1])
+            return Known(instance, None, row[-1])
+        row = self._row(self._sql.find_binding, {"i_id": instance_key, "b_id": binding_key})
+        if row is None:
+            return Known()
+        rest = _INSTANCE_WIDTH + _WIDTH
+        instance = self._instance(row[:_INSTANCE_WIDTH], row[_INSTANCE_WIDTH:rest])
+        end = rest + _BINDING_WIDTH
+        return Known(instance, self._binding(row[rest:end], row[end:-1]), row[-1])
+
+    def find_operation(self, operation_id: str) -> tuple[OperationRecord, float] | None:
+        """An operation by its id, with the time now."""
+        row = self._row(self._sql.find_operation, {"o_id": operation_id.replace("\0", "")})
+        return None if row is None else (_operation(row), row[-1])
+
+    def last_operation_of_binding(
+        self, instance_id: str, binding_id: str
+    ) -> tuple[OperationRecord, float] | None:
+        """The last operation on a binding, also on one that is gone."""
+        keys = {"i_id": key_of(instance_id), "b_id": key_of(binding_id)}
+        row = self._row(self._sql.last_of_binding, keys)
+        return None if row is None else (_operation(row), row[-1])
+
+    def bindings_of(self, instance_key: str) -> list[BindingRecord]:
+        """The bindings of an instance, the oldest first, without their operations."""
+        with _available(), self._reading, self._engine.connect() as connection:
+            rows = self._sql.bindings_of.run(connection, {"i_id": instance_key}).all()
+        found = (self._binding(row, ()) for row in rows)
+        return [binding for binding in found if binding is not None]
+
+    def outcome_of(self, operation: OperationRecord) -> Outcome:
+        """What is told of an operation."""
+        return self.vault.open(operation.outcome, Outcome) if operation.outcome else Outcome()
+
+    def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
+        """What must be looked at.
+
+        Returns:
+            So many operations at most; the time now; in how many seconds the next is due, if there is one.
+        """
+        with _available(), self._reading, self._engine.connect() as connection:
+            rows = self._sql.due.run(connection, {"limit": limit}).all()
+            wait = self._sql.next_due.run(connection, {}).scalar()
+        return [_operation(row) for row in rows], rows[0][-1] if rows else 0.0, wait
+
+    # Claims
+
+    def claim_new_instance(self, new: NewOperation, attributes: InstanceAttributes) -> bool:
+        """Begin a provision, if there is no such instance."""
+        return self._happens(
+            self._sql.claim_new_instance, {**self._begun(new), "i_attributes": self.vault.seal(attributes)}
+        )
+
+    def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
+        """Begin an update or deprovision, if the instance is as it was seen, and no binding of it is busy."""
+        return self._happens(self._sql.claim_instance, {**self._begun(new), "i_revision": instance.revision})
+
+    def claim_new_binding(
+        self, new: NewOperation, instance: InstanceRecord, attributes: BindingAttributes
+    ) -> bool:
+        """Begin a bind, if the instance is as it was seen, and there is no such binding."""
+        return self._happens(
+            self._sql.claim_new_binding,
+            {
+                **self._begun(new),
+                "i_revision": instance.revision,
+                "b_attributes": self.vault.seal(attributes),
+            },
+        )
+
+    def claim_binding(self, new: NewOperation, instance: InstanceRecord, binding: BindingRecord) -> bool:
+        """Begin an unbind, if the instance and the binding are as they were seen."""
+        return self._happens(
+            self._sql.claim_binding,
+            {**self._begun(new), "i_revision": instance.revision, "b_revision": binding.revision},
+        )
+
+    def _begun(self, new: NewOperation) -> dict[str, Any]:
+        at_once = new.mode is Mode.AT_ONCE
+        return {
+            "o_id": new.id,
+            "i_id": key_of(new.instance_id),
+            "b_id": None if new.binding_id is None else key_of(new.binding_id),
+            "o_kind": new.kind.value,
+            "o_mode": new.mode.value,
+            "o_service_id": new.service_id,
+            "o_plan_id": new.plan_id,
+            "o_attempt": 1 if at_once else 0,
+            "o_lease": self.lease if at_once else None,
+            "o_wake": self.lease if at_once else new.wait,
+            "o_deadline": new.deadline,
+            "o_follows": new.follows,
+            "o_request": self.vault.seal(new.request),
+        }
+
+    # Ends
+
+    def end(self, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change) -> bool:
+        """The attempt is through, and its operation over."""
+        gone = change.state is State.DELETED
+        of_binding = attempt.binding_key is not None
+        if gone:
+            how = self._sql.end_unbind if of_binding else self._sql.end_deprovision
+        else:
+            how = self._sql.end_binding if of_binding else self._sql.end_instance
+        return self._happens(how, self._ended(attempt, state, outcome, change))
+
+    def abandon(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
+        """The operation failed, whatever its attempt may still do: it can write nothing but :meth:`leave`."""
+        of_binding = attempt.binding_key is not None
+        how = self._sql.abandon_binding if of_binding else self._sql.abandon_instance
+        return self._happens(how, self._ended(attempt, Progress.FAILED, outcome, change))
+
+    def expire(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
+        """The operation failed, if who ran it has not said for a whole lease that it lives."""
+        of_binding = attempt.binding_key is not None
+        how = self._sql.expire_binding if of_binding else self._sql.expire_instance
+        return self._happens(how, self._ended(attempt, Progress.FAILED, outcome, change))
+
+    def withdraw(self, attempt: Attempt, previous: str | None) -> bool:
+        """The handler refused: all is as it was before.
+
+        Args:
+            attempt: The attempt, the only one.
+            previous: The operation that the instance or binding had before.
+        """
+        how = {
+            Operation.PROVISION: self._sql.withdraw_provision,
+            Operation.BIND: self._sql.withdraw_bind,
+            Operation.UNBIND: self._sql.withdraw_unbind,
+        }.get(attempt.kind, self._sql.withdraw_change)
+        return self._happens(how, {**_fence(attempt), "o_previous": previous})
+
+    def accept(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        request: object,
+        result: InstanceResult | BindingResult | None,
+    ) -> bool:
+        """The work goes on elsewhere, and its handler will be polled."""
+        how = self._sql.accept_instance if attempt.binding_key is None else self._sql.accept_binding
+        parameters = {
+            **_fence(attempt),
+            "o_outcome": self.vault.seal(outcome),
+            "o_request": self.vault.seal(request),
+            "i_result": self._sealed(result),
+            "b_result": self._sealed(result),
+        }
+        return self._happens(how, parameters)
+
+    def _ended(
+        self, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change
+    ) -> dict[str, Any]:
+        attributes = change.attributes
+        if change.state is State.DELETED and attempt.binding_key is None and attributes is None:
+            attributes = InstanceAttributes(instance_id=attempt.instance_key)
+        state_value = None if change.state is None else change.state.value
+        result = self._sealed(change.result)
+        return {
+            **_fence(attempt),
+            "o_state": state.value,
+            "o_outcome": self._sealed(outcome),
+            "i_state": state_value,
+            "b_state": state_value,
+            "i_plan_id": change.plan_id,
+            "i_attributes": self._sealed(attributes),
+            "i_result": result,
+            "b_result": result,
+        }
+
+    def _sealed(self, value: object) -> bytes | None:
+        return None if value is None else self.vault.seal(value)
+
+    # Attempts
+
+    def begin(self, operation_id: str) -> OperationRecord | None:
+        """Begin the next attempt of a background operation, if it is due and nobody else has it."""
+        if not self._happens(self._sql.begin, {"o_id": operation_id, "lease": self.lease}):
+            return None
+        found = self.find_operation(operation_id)
+        return found[0] if found else None
+
+    def tell(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """The attempt got further."""
+        return self._happens(self._sql.tell, {**_fence(attempt), "o_outcome": self.vault.seal(outcome)})
+
+    def postpone(self, attempt: Attempt, after: float, outcome: Outcome | None) -> bool:
+        """The attempt is over, and the next one begins in so many seconds."""
+        return self._happens(
+            self._sql.postpone,
+            {**_fence(attempt), "after": after, "o_outcome": self._sealed(outcome)},
+        )
+
+    def leave(self, attempt: Attempt, result: InstanceResult | BindingResult | None) -> bool:
+        """An attempt of an operation that was given up is through; what follows can begin.
+
+        Args:
+            attempt: The attempt.
+            result: What it made all the same, for who deletes it.
+        """
+        how = self._sql.leave_instance if attempt.binding_key is None else self._sql.leave_binding
+        sealed = self._sealed(result)
+        return self._happens(how, {**_fence(attempt), "i_result": sealed, "b_result": sealed})
+
+    def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Say of attempts that they live.
+
+        Returns:
+            Those that somebody else has taken over.
+        """
+        lease = {"lease": self.lease}
+        with _available(), self._writing, self._engine.connect() as connection:
+            return [
+                attempt
+                for attempt in attempts
+                if not self._sql.renew.run(connection, {**_fence(attempt), **lease})
+            ]
+
+    def wait_on(self, operation_id: str) -> bool:
+        """Look again at what follows another when the lease of that one ends, if it still runs."""
+        return self._happens(self._sql.wait_on, {"o_id": operation_id})
+
+    def repeat(self, operation: OperationRecord, known: Known, deadline: float, state: State | None) -> bool:
+        """Begin a background operation that failed once more, if nothing has happened since."""
+        how = self._sql.repeat_instance if operation.binding_key is None else self._sql.repeat_binding
+        state_value = None if state is None else state.value
+        return self._happens(
+            how,
+            {
+                **_fence(Attempt.of(operation)),
+                "o_deadline": deadline,
+                "i_revision": known.instance.revision if known.instance else None,
+                "i_state": state_value,
+                "b_state": state_value,
+            },
+        )
+
+    # Connections
+
+    def _happens(self, transition: Transition, parameters: Parameters) -> bool:
+        with _available(), self._writing, self._engine.connect() as connection:
+            return transition.run(connection, parameters)
+
+    def _row(self, query: Query, parameters: Parameters) -> Any:
+        with _available(), self._reading, self._engine.connect() as connection:
+            return query.run(connection, parameters).first()
+
+    def _make_engine(self, options: dict[str, Any]) -> Engine:
+        if self._is_in_memory:
+            options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}, **options}
+        else:
+            options = {"pool_size": 16, "max_overflow": 16, "pool_timeout": 10, **options}
+        try:
+            engine = create_engine(
+                self._url,
+                paramstyle=_STYLES[self._url.get_backend_name()],
+                isolation_level="AUTOCOMMIT",
+                pool_reset_on_return=None,
+                **options,
+            )
+        except ModuleNotFoundError as error:
+            raise StoreError(f"{self!r} needs the driver {error.name!r}: pip install {error.name}") from None
+        if self._is_sqlite:
+            event.listen(engine, "connect", _set_up_sqlite)
+        _forget_in_children(engine)
+        return engine
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
+    def _is_in_memory(self) -> bool:
+        return self._is_sqlite and self._url.database in (None, "", ":memory:")
+
+    @property
+    def _path(self) -> Path:
+        return Path(self._url.database or "")
+
+    # Records
+
+    def _instance(self, row: Sequence[Any], last: Sequence[Any]) -> InstanceRecord:
+        key, revision, state, service_id, plan_id, busy, _, attributes, result, created, updated = row
+        return InstanceRecord(
+            key=key,
+            revision=revision,
+            state=State(state),
+            service_id=service_id,
+            plan_id=plan_id,
+            busy_bindings=busy,
+            attributes=self.vault.open(attributes, InstanceAttributes),
+            result=self.vault.open(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
+            created_at=created,
+            updated_at=updated,
+            operation=_operation(last) if last[0] is not None else None,
+        )
+
+    def _binding(self, row: Sequence[Any], last: Sequence[Any]) -> BindingRecord | None:
+        instance_key, key, revision, state, _, attributes, result, created, updated = row
+        if key is None:
+            return None
+        return BindingRecord(
+            instance_key=instance_key,
+            key=key,
+            revision=revision,
+            state=State(state),
+            attributes=self.vault.open(attributes, BindingAttributes),
+            result=self.vault.open(result, BindingResult) if result else _NO_BINDING_RESULT,
+            created_at=created,
+            updated_at=updated,
+            operation=_operation(last) if last and last[0] is not None else None,
+        )
+
+
+def _fence(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "o_id": attempt.operation_id,
+        "o_attempt": attempt.number,
+        "i_id": attempt.instance_key,
+        "b_id": attempt.binding_key,
+    }
+
+
+def _operation(row: Sequence[Any]) -> OperationRecord:
+    return OperationRecord(
+        id=row[0],
+        instance_key=row[1],
+        binding_key=row[2],
+        kind=Operation(row[3]),
+        mode=Mode(row[4]),
+        state=Progress(row[5]),
+        service_id=row[6],
+        plan_id=row[7],
+        attempt=row[8],
+        lease_until=row[9],
+        wake_at=row[10],
+        deadline=row[11],
+        follows=row[12],
+        created_at=row[13],
+        updated_at=row[14],
+        request=row[15],
+        outcome=row[16],
+    )
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    """Tell a platform whose request fails because the database is away to come back."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
+        _logger.error("the store is not available: %s", _reason(error))
+        raise StoreUnavailable from error
+
+
+def _reason(error: Exception) -> str:
+    """What a driver said, without the statement and its parameters."""
+    return str(getattr(error, "orig", None) or error).strip()
+
+
+def _url(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError):
+        raise StoreError(
+            "the store's URL cannot be read; give one such as sqlite:///broker.db or"
+            " postgresql+psycopg://user:password@host/database"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "postgresql" and parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if backend not in ("sqlite", "postgresql") or parsed.get_driver_name() not in ("pysqlite", "psycopg"):
+        raise StoreError(f"the store cannot be on {parsed.drivername}; use sqlite or postgresql+psycopg")
+    if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        parsed = parsed.set(database=str(Path(parsed.database).absolute()))
+    return parsed
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _forget_in_children(engine: Engine) -> None:
+    """A child of a fork has its parent's sockets; it must not speak on them, nor close them."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    known = weakref.ref(engine)
+
+    def forget() -> None:
+        forked = known()
+        if forked is not None:
+            forked.dispose(close=False)
+
+    os.register_at_fork(after_in_child=forget)

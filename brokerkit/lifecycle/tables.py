@@ -1,0 +1,101 @@
+"""The tables of a store. Whatever a platform or handler said is in the sealed columns, `LargeBinary`."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import (
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    column,
+)
+
+metadata = MetaData()
+
+instances = Table(
+    "brokerkit_instances",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("service_id", String, nullable=False),
+    Column("plan_id", String, nullable=False),
+    Column("busy_bindings", Integer, nullable=False),
+    Column("operation", String),
+    Column("attributes", LargeBinary, nullable=False),
+    Column("result", LargeBinary),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+bindings = Table(
+    "brokerkit_bindings",
+    metadata,
+    Column("instance_id", ForeignKey(instances.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("operation", String),
+    Column("attributes", LargeBinary, nullable=False),
+    Column("result", LargeBinary),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+operations = Table(
+    "brokerkit_operations",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("instance_id", String, nullable=False),
+    Column("binding_id", String),
+    Column("kind", String, nullable=False),
+    Column("mode", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("service_id", String, nullable=False),
+    Column("plan_id", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", Double),
+    Column("wake_at", Double),
+    Column("deadline", Double, nullable=False),
+    Column("follows", String),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("outcome", LargeBinary),
+    Index("brokerkit_operations_of_instance", "instance_id"),
+    Index(
+        "brokerkit_operations_to_wake",
+        "wake_at",
+        sqlite_where=column("state") == "in progress",
+        postgresql_where=column("state") == "in progress",
+    ),
+)
+
+keys = Table(
+    "brokerkit_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""One row, by which a store knows its keys."""
+
+_LONGEST = 200
+_HASHED = "~"
+
+
+def key_of(resource_id: str) -> str:
+    """What stands in a key column for an id of any length and characters.
+
+    That is the id itself, but for those that a database cannot hold or index: PostgreSQL's text has no NUL,
+    and its indexes have entries of less than 3 kB.
+    """
+    if len(resource_id) <= _LONGEST and "\0" not in resource_id and not resource_id.startswith(_HASHED):
+        return resource_id
+    return _HASHED + hashlib.sha256(resource_id.encode()).hexdigest()
