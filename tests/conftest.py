@@ -24,6 +24,8 @@ from brokerkit import (
     ServicePlan,
 )
 
+from .postgres_fixtures import postgres, postgres_url  # noqa: F401
+
 PARAMETERS = {
     "$schema": "http://json-schema.org/draft-07/schema#",
     "type": "object",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from msgspec import Struct
@@ -15,13 +16,15 @@ from ..errors import BrokerError, ConcurrencyError, Retry
 from ..handlers import Handler
 from ..requests import InstanceRequest
 from ..results import Accepted
+from .changes import Attempt, Change
 from .completion import failure, is_gone, outcome_of, remembered, success
 from .errors import StoreUnavailable
 from .persistence import follower_of, persist
 from .recall import kept
 from .records import BindingRecord, InstanceRecord, Outcome, Progress
 from .running import Running
-from .store import Attempt, Change
+
+_logger = logging.getLogger("brokerkit")
 
 _PATIENCE = 3.0
 """For how many seconds an answer waits for a store that went away while its handler ran."""
@@ -167,7 +170,12 @@ class _Ending:
 
     def _leave(self, result: Any) -> None:
         """It was given up: let what follows begin, with what was made all the same."""
-        if self._store.leave(self._attempt, result) and (follower := follower_of(self._store, self._attempt)):
+        if not self._store.leave(self._attempt, result):
+            _logger.warning(
+                "a request, the operation %s, ended after its lease was lost; it is not remembered",
+                self._attempt.operation_id,
+            )
+        elif follower := follower_of(self._store, self._attempt):
             self._running.submit(follower)
 
 

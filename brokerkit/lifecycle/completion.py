@@ -10,6 +10,7 @@ from .._encoding import HandlerMistake
 from ..errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
 from ..requests import InstanceRequest, Operation, UpdateRequest
 from ..results import Accepted, Binding, Provisioned, Updated
+from .changes import UNCHANGED, Change
 from .records import (
     BindingRecord,
     BindingResult,
@@ -19,7 +20,6 @@ from .records import (
     State,
 )
 from .rules import updated_instance
-from .store import UNCHANGED, Change
 
 _MADE = frozenset({Operation.PROVISION, Operation.BIND})
 _REMOVED = frozenset({Operation.DEPROVISION, Operation.UNBIND})

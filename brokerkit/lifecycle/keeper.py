@@ -11,9 +11,10 @@ from math import inf
 from threading import Event, Lock, Thread
 from time import monotonic
 
+from .changes import Attempt
 from .errors import StoreUnavailable
-from .records import OperationRecord
-from .store import Attempt, Store
+from .records import Mode, OperationRecord
+from .store import Store
 
 _logger = logging.getLogger("brokerkit")
 
@@ -122,11 +123,7 @@ class Keeper:
             return
         held = list(self._held.values())
         if held:
-            for attempt in self._store.renew(held):
-                _logger.warning(
-                    "the lease of the operation %s was lost; what it does is not remembered",
-                    attempt.operation_id,
-                )
+            for attempt in self._store.renew(held):  # lost, or through just now
                 self.drop(attempt)
         self._renewed_at = now
 
@@ -137,7 +134,10 @@ class Keeper:
             self._next_look = inf  # from here on, who asks for an earlier look is heard
         due, now, wait = self._store.due(_BATCH)
         for operation in due:
-            if operation.id in self._held or self._stopping:
+            if self._stopping:
+                return
+            is_late = operation.mode is not Mode.AT_ONCE and operation.deadline <= now
+            if operation.id in self._held and not is_late:
                 continue
             if operation.lease_until is not None and monotonic() < self._trusts_leases_from:
                 continue

@@ -19,6 +19,7 @@ from ..handlers import Handler
 from ..requests import BindRequest, InstanceRequest, Operation, ProvisionRequest, UpdateRequest
 from ..results import Accepted
 from .at_once import Claimed, run_at_once
+from .changes import NewOperation, new_operation_id
 from .memory import accepted_again, as_it_is, refusal
 from .polls import poll
 from .recall import kept, kept_briefly, offered, request_again, service_binding, service_instance
@@ -34,7 +35,6 @@ from .rules import (
     wanted_instance,
 )
 from .running import Running
-from .store import NewOperation, new_operation_id
 
 _DEFAULT_DEADLINE = 7 * 24 * 3600.0
 """When an operation fails by itself whose plan does not say, in seconds: as long as Cloud Foundry polls."""

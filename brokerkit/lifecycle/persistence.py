@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event
 
+from .changes import Attempt
 from .errors import StoreUnavailable
 from .records import Progress
-from .store import Attempt, Store
+from .store import Store
 
 
 def persist(

@@ -13,12 +13,12 @@ from .._telling import tell
 from ..errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
 from ..requests import LastBindingOperationRequest, LastOperationRequest, Operation
 from ..results import Binding, LastOperation
+from .changes import Attempt, Change
 from .completion import failure, is_gone, success
 from .memory import last_operation
 from .recall import offered, request_again, service_binding, service_instance
 from .records import Known, Mode, OperationRecord, Progress
 from .running import Running
-from .store import Attempt, Change
 from .tables import key_of
 from .worker import failed
 

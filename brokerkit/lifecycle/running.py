@@ -13,12 +13,13 @@ from flask import Flask
 from .._handler_table import HandlerTable
 from .._telling import tell
 from ..results import LastOperation
+from .changes import Attempt
 from .completion import failure
 from .executors import Executor
 from .keeper import Keeper
 from .recall import request_again
 from .records import Mode, OperationRecord, Outcome
-from .store import Attempt, Store
+from .store import Store
 from .worker import Worker, failed
 
 _logger = logging.getLogger("brokerkit")

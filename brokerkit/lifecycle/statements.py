@@ -1,28 +1,17 @@
-"""The transitions of a store, as SQL: each compares and sets in one transaction.
-
-A transition is a chain of statements, each of which happens only where the one before it changed a row. On
-PostgreSQL a chain is a single statement, with common table expressions that modify data, so that it costs one
-round trip; on SQLite, where a round trip costs nothing, it is a transaction.
-"""
+"""Every statement of a store: how it is read, and each of its transitions, which compare and set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 from sqlalchemy import (
-    CTE,
     Case,
     ColumnElement,
-    Connection,
-    CursorResult,
-    Delete,
     Dialect,
     Double,
     Insert,
     Select,
     String,
-    Update,
     bindparam,
     case,
     delete,
@@ -36,127 +25,16 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
 
 from .records import Mode, Progress, State
 from .tables import bindings, instances, operations
-
-_Statement: TypeAlias = Insert | Update | Delete
-Parameters: TypeAlias = Mapping[str, Any]
+from .transitions import Query, Step, Transition
 
 _CLOCKS = {
     "postgresql": "extract(epoch from clock_timestamp())::double precision",
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
 }
 _LESSER = {"postgresql": "least", "sqlite": "min"}
-
-
-class Step(NamedTuple):
-    """A statement of a chain.
-
-    Args:
-        statement: An insert with values, an update or a delete.
-        must: Must it change a row? If not, and it does not, the chain goes on without it.
-    """
-
-    statement: _Statement
-    must: bool = False
-
-
-class Transition:
-    """A chain of statements that happens as a whole or not at all.
-
-    Args:
-        dialect: The database's.
-        steps: The first must change a row for the others to happen. So must each other that says so.
-    """
-
-    def __init__(self, dialect: Dialect, *steps: Step) -> None:
-        if dialect.name == "postgresql":
-            self._queries = [Query(dialect, _chained(steps))]
-            self._must = [True]
-        else:
-            self._queries = [Query(dialect, step.statement) for step in steps]
-            self._must = [True, *(step.must for step in steps[1:])]
-
-    def run(self, connection: Connection, parameters: Parameters) -> bool:
-        """Let it happen, on a connection in autocommit.
-
-        Returns:
-            Whether it did: whether the store was as the transition requires.
-        """
-        if len(self._queries) == 1:
-            try:
-                return self._queries[0].run(connection, parameters).rowcount > 0
-            except IntegrityError:
-                return False
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            for query, must in zip(self._queries, self._must, strict=True):
-                if query.run(connection, parameters).rowcount == 0 and must:
-                    connection.exec_driver_sql("ROLLBACK")
-                    return False
-            connection.exec_driver_sql("COMMIT")
-        except IntegrityError:
-            connection.exec_driver_sql("ROLLBACK")
-            return False
-        except BaseException:
-            connection.invalidate()  # whatever went wrong, nothing of it stays
-            raise
-        return True
-
-
-class Query:
-    """A statement, compiled once, with its constants."""
-
-    def __init__(self, dialect: Dialect, statement: _Statement | Select[Any]) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self._sql = str(compiled)
-        self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-
-    def run(self, connection: Connection, parameters: Parameters) -> CursorResult[Any]:
-        """Execute it. It goes straight to the driver, as its types need no conversion there."""
-        return connection.exec_driver_sql(self._sql, {**self._constants, **parameters})
-
-
-def _chained(steps: tuple[Step, ...]) -> Select[Any]:
-    """The steps as one statement of PostgreSQL's, which gives a row if they happened.
-
-    What the last required step refers to is executed first, the rest in its order. So whatever locks several
-    rows does it in the same order: an operation, its instance, its binding.
-    """
-    first = _expression(steps[0].statement, 0)
-    expressions, required = [first], [first]
-    for number, step in enumerate(steps[1:], 1):
-        expression = _expression(_after(step.statement, first, *required[1:]), number)
-        expressions.append(expression)
-        if step.must:
-            required.append(expression)
-    return select(literal_column("1")).select_from(required[-1]).add_cte(*expressions)
-
-
-def _expression(statement: Any, number: int) -> CTE:
-    expression: CTE = statement.returning(literal_column("1").label("done")).cte(f"step_{number}")
-    return expression
-
-
-def _after(statement: Any, first: CTE, *required: CTE) -> Any:
-    """The statement, where the first step changed a row.
-
-    An insert fails, and all with it, unless each required step did too: its id would be null.
-    """
-    happened = exists(select(literal_column("1")).select_from(first))
-    if not isinstance(statement, Insert):
-        return statement.where(happened)
-    values: dict[Any, Any] = {
-        statement.table.c[str(getattr(column, "name", column))]: value
-        for column, value in (statement._values or {}).items()
-    }
-    for step in required:
-        key = statement.table.c.id
-        values[key] = select(values[key]).select_from(step).scalar_subquery()
-    chosen = select(*values.values()).where(happened)
-    return insert(statement.table).from_select([column.name for column in values], chosen)
 
 
 class Statements:

@@ -6,35 +6,17 @@ caller saw it, so that any number of threads, processes and machines may race. T
 
 from __future__ import annotations
 
-import logging
-import os
-import secrets
-import sqlite3
-import time
-import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from threading import Lock
+from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
-from sqlalchemy import URL, Engine, create_engine, event, insert, make_url, select
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    NoSuchModuleError,
-    OperationalError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import URL
 
 from ..requests import Operation
 from . import schema, tables
-from .encryption import HOW_TO_MAKE, KeyFile, Vault, new_key
+from .canary import open_vault
+from .changes import Attempt, Change, NewOperation
+from .database import FAULTS, Database, reason
+from .encryption import HOW_TO_MAKE, Vault
 from .errors import StoreError, StoreUnavailable
 from .records import (
     BindingAttributes,
@@ -50,86 +32,14 @@ from .records import (
     Progress,
     State,
 )
-from .statements import Parameters, Query, Statements, Transition
+from .statements import Statements
 from .tables import key_of
+from .transitions import Parameters, Query, Transition
 
-_logger = logging.getLogger("brokerkit")
-
-_STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
-_CANARY = "brokerkit"
 _WIDTH = len(tables.operations.c)
 _INSTANCE_WIDTH = len(tables.instances.c)
 _BINDING_WIDTH = len(tables.bindings.c)
 _NO_INSTANCE_RESULT, _NO_BINDING_RESULT = InstanceResult(), BindingResult()
-
-
-class NewOperation(Struct, frozen=True, kw_only=True):
-    """An operation that is to begin. Times are seconds from now.
-
-    Args:
-        id: What platforms poll with.
-        kind: What is asked.
-        mode: How it is worked on; at once, its first attempt begins with it.
-        instance_id: The instance.
-        binding_id: The binding, if it is about one.
-        service_id: The offering.
-        plan_id: The plan that it is about, or leads to.
-        deadline: When it fails by itself.
-        request: What is kept of the request.
-        follows: The operation whose attempt must end before.
-        wait: When to look whether it has.
-    """
-
-    id: str
-    kind: Operation
-    mode: Mode
-    instance_id: str
-    binding_id: str | None
-    service_id: str
-    plan_id: str
-    deadline: float
-    request: object
-    follows: str | None = None
-    wait: float = 0.0
-
-    def attempt(self) -> Attempt:
-        """The first attempt, of one that is worked on at once."""
-        binding_key = None if self.binding_id is None else key_of(self.binding_id)
-        return Attempt(self.id, 1, self.kind, key_of(self.instance_id), binding_key)
-
-
-class Attempt(Struct, frozen=True):
-    """Who writes: an attempt of an operation, by its number: one that was taken over writes nothing."""
-
-    operation_id: str
-    number: int
-    kind: Operation
-    instance_key: str
-    binding_key: str | None
-
-    @classmethod
-    def of(cls, operation: OperationRecord) -> Attempt:
-        """The attempt that an operation is in."""
-        return cls(
-            operation.id, operation.attempt, operation.kind, operation.instance_key, operation.binding_key
-        )
-
-
-class Change(Struct, frozen=True, kw_only=True):
-    """What becomes of the instance or binding of an operation; what is None stays as it is."""
-
-    state: State | None = None
-    plan_id: str | None = None
-    attributes: InstanceAttributes | None = None
-    result: InstanceResult | BindingResult | None = None
-
-
-UNCHANGED = Change()
-
-
-def new_operation_id() -> str:
-    """An id that sorts by time, and that nobody can guess."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 class Store:
@@ -158,23 +68,20 @@ class Store:
         if not lease > 0:
             raise StoreError(f"Store(lease={lease!r}): give a number of seconds, more than 0")
         self.lease = float(lease)
-        self._url = _url(url)
+        self.database = Database(url, engine_options)
         self._keys = encryption_keys
-        self._vault: Vault | None = None if encryption_keys is None else Vault(encryption_keys)
-        if encryption_keys is None and not self._is_sqlite:
+        if encryption_keys is not None:
+            Vault(encryption_keys)  # tells at once what is no key
+        elif not self.database.is_sqlite:
             raise StoreError(
-                f"a store on {self._url.get_backend_name()} needs encryption_keys, the same on every machine;"
-                f" keep them where you keep other secrets. This makes one: {HOW_TO_MAKE}"
+                f"a store on {self.database} needs encryption_keys, the same on every machine; keep them"
+                f" where you keep other secrets. This makes one: {HOW_TO_MAKE}"
             )
-        self._engine = self._make_engine(engine_options)
-        # SQLite has one writer at a time: waiting for it here is quicker than asking it again and again.
-        self._writing: Any = Lock() if self._is_sqlite else nullcontext()
-        self._reading: Any = self._writing if self._is_in_memory else nullcontext()
-        self._sql = Statements(self._engine.dialect)
-        self._is_open = False
+        self._vault: Vault | None = None
+        self._sql = Statements(self.database.engine.dialect)
 
     def __repr__(self) -> str:
-        return f"Store({self._url.render_as_string(hide_password=True)!r})"
+        return f"Store({str(self.database)!r})"
 
     # Opening
 
@@ -184,17 +91,14 @@ class Store:
         Raises:
             StoreError: They are not, or the database cannot be reached.
         """
-        if self._is_open:
+        if self._vault is not None:
             return
         try:
-            schema.require_newest(self._engine)
-            self._check_keys()
-        except (DBAPIError, PoolTimeoutError) as error:
-            raise StoreError(f"{self!r} cannot be opened: {_reason(error)}") from error
-        # A server that forks after this must not share connections with its children.
-        if not self._is_in_memory:
-            self._engine.dispose()
-        self._is_open = True
+            schema.require_newest(self.database.engine)
+            self._vault = open_vault(self.database, self._keys)
+        except (*FAULTS, StoreUnavailable) as error:
+            raise StoreError(f"{self!r} cannot be opened: {_why(error)}") from error
+        self.database.dispose()  # a server that forks after this must not share connections with its children
 
     def upgrade(self) -> tuple[str | None, str]:
         """Bring the tables to the version that this brokerkit works with.
@@ -206,52 +110,13 @@ class Store:
             StoreError: The database cannot be reached or changed.
         """
         try:
-            return schema.upgrade(self._engine)
-        except (DBAPIError, PoolTimeoutError) as error:
-            raise StoreError(f"{self!r} cannot be upgraded: {_reason(error)}") from error
+            return schema.upgrade(self.database.engine)
+        except FAULTS as error:
+            raise StoreError(f"{self!r} cannot be upgraded: {reason(error)}") from error
 
     def close(self) -> None:
-        """Close the connections; the next use opens new ones."""
-        self._engine.dispose()
-
-    def _check_keys(self) -> None:
-        with self._engine.connect() as connection:
-            canary = connection.scalar(select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
-        if self._vault is None:
-            self._vault = Vault(self._keys_of_file(is_new=canary is None))
-        if canary is None:
-            self._write_canary()
-            return
-        try:
-            self._vault.open(canary, str)
-        except StoreError:
-            where = "encryption_keys" if self._keys is not None else str(KeyFile(self._path).path)
-            raise StoreError(
-                f"{self!r} was sealed with a key that is not in {where}; add the one it was sealed with at"
-                " the end, and take it out after flask broker rotate-keys"
-            ) from None
-
-    def _keys_of_file(self, *, is_new: bool) -> Sequence[str]:
-        if self._is_in_memory:
-            return [new_key()]
-        file = KeyFile(self._path)
-        keys = file.read()
-        if keys is None:
-            if not is_new:
-                raise StoreError(
-                    f"{self!r} is sealed, and its key file {file.path} is gone; put it back, or give"
-                    " Broker(encryption_keys=…)"
-                )
-            keys = file.make()
-        return keys
-
-    def _write_canary(self) -> None:
-        """Leave something by which the keys are known; who comes second finds that of the first."""
-        try:
-            with self._writing, self._engine.connect() as connection:
-                connection.execute(insert(tables.keys).values(id=1, sealed=self.vault.seal(_CANARY)))
-        except IntegrityError:
-            self._check_keys()
+        """Close the connections."""
+        self.database.close()
 
     @property
     def vault(self) -> Vault:
@@ -296,7 +161,7 @@ class Store:
 
     def bindings_of(self, instance_key: str) -> list[BindingRecord]:
         """The bindings of an instance, the oldest first, without their operations."""
-        with _available(), self._reading, self._engine.connect() as connection:
+        with self.database.reading() as connection:
             rows = self._sql.bindings_of.run(connection, {"i_id": instance_key}).all()
         found = (self._binding(row, ()) for row in rows)
         return [binding for binding in found if binding is not None]
@@ -311,7 +176,7 @@ class Store:
         Returns:
             So many operations at most; the time now; in how many seconds the next is due, if there is one.
         """
-        with _available(), self._reading, self._engine.connect() as connection:
+        with self.database.reading() as connection:
             rows = self._sql.due.run(connection, {"limit": limit}).all()
             wait = self._sql.next_due.run(connection, {}).scalar()
         return [_operation(row) for row in rows], rows[0][-1] if rows else 0.0, wait
@@ -483,7 +348,7 @@ class Store:
             Those that somebody else has taken over.
         """
         lease = {"lease": self.lease}
-        with _available(), self._writing, self._engine.connect() as connection:
+        with self.database.writing() as connection:
             return [
                 attempt
                 for attempt in attempts
@@ -512,44 +377,12 @@ class Store:
     # Connections
 
     def _happens(self, transition: Transition, parameters: Parameters) -> bool:
-        with _available(), self._writing, self._engine.connect() as connection:
+        with self.database.writing() as connection:
             return transition.run(connection, parameters)
 
     def _row(self, query: Query, parameters: Parameters) -> Any:
-        with _available(), self._reading, self._engine.connect() as connection:
+        with self.database.reading() as connection:
             return query.run(connection, parameters).first()
-
-    def _make_engine(self, options: dict[str, Any]) -> Engine:
-        if self._is_in_memory:
-            options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}, **options}
-        else:
-            options = {"pool_size": 16, "max_overflow": 16, "pool_timeout": 10, **options}
-        try:
-            engine = create_engine(
-                self._url,
-                paramstyle=_STYLES[self._url.get_backend_name()],
-                isolation_level="AUTOCOMMIT",
-                pool_reset_on_return=None,
-                **options,
-            )
-        except ModuleNotFoundError as error:
-            raise StoreError(f"{self!r} needs the driver {error.name!r}: pip install {error.name}") from None
-        if self._is_sqlite:
-            event.listen(engine, "connect", _set_up_sqlite)
-        _forget_in_children(engine)
-        return engine
-
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._url.get_backend_name() == "sqlite"
-
-    @property
-    def _is_in_memory(self) -> bool:
-        return self._is_sqlite and self._url.database in (None, "", ":memory:")
-
-    @property
-    def _path(self) -> Path:
-        return Path(self._url.database or "")
 
     # Records
 
@@ -617,54 +450,6 @@ def _operation(row: Sequence[Any]) -> OperationRecord:
     )
 
 
-@contextmanager
-def _available() -> Iterator[None]:
-    """Tell a platform whose request fails because the database is away to come back."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
-        _logger.error("the store is not available: %s", _reason(error))
-        raise StoreUnavailable from error
-
-
-def _reason(error: Exception) -> str:
-    """What a driver said, without the statement and its parameters."""
-    return str(getattr(error, "orig", None) or error).strip()
-
-
-def _url(url: str | URL) -> URL:
-    try:
-        parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError):
-        raise StoreError(
-            "the store's URL cannot be read; give one such as sqlite:///broker.db or"
-            " postgresql+psycopg://user:password@host/database"
-        ) from None
-    backend = parsed.get_backend_name()
-    if backend == "postgresql" and parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if backend not in ("sqlite", "postgresql") or parsed.get_driver_name() not in ("pysqlite", "psycopg"):
-        raise StoreError(f"the store cannot be on {parsed.drivername}; use sqlite or postgresql+psycopg")
-    if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        parsed = parsed.set(database=str(Path(parsed.database).absolute()))
-    return parsed
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _forget_in_children(engine: Engine) -> None:
-    """A child of a fork has its parent's sockets; it must not speak on them, nor close them."""
-    if not hasattr(os, "register_at_fork"):
-        return
-    known = weakref.ref(engine)
-
-    def forget() -> None:
-        forked = known()
-        if forked is not None:
-            forked.dispose(close=False)
-
-    os.register_at_fork(after_in_child=forget)
+def _why(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
+    return reason(cause) if isinstance(cause, Exception) else str(error)

@@ -19,19 +19,28 @@ from ..errors import BrokerError, Retry
 from ..handlers import Handler
 from ..requests import InstanceRequest
 from ..results import Accepted, LastOperation
+from .changes import Attempt, Change
 from .completion import failure, is_gone, outcome_of, remembered, success
 from .errors import StoreUnavailable
 from .keeper import Keeper
 from .persistence import follower_of, persist
 from .recall import request_again
 from .records import Known, OperationRecord, Outcome, Progress
-from .store import Attempt, Change, Store
+from .store import Store
 
 _logger = logging.getLogger("brokerkit")
 
 
-class _Halted(Exception):
-    """The operation was given up, or is to go on elsewhere; the generator was closed."""
+class _Stopped(Exception):
+    """An attempt ended at a yield; its generator was closed.
+
+    Args:
+        goes_on: Is the operation to go on in another process, or was it given up?
+    """
+
+    def __init__(self, *, goes_on: bool) -> None:
+        super().__init__()
+        self.goes_on = goes_on
 
 
 class Worker:
@@ -103,8 +112,9 @@ class Worker:
         try:
             result = self._ask(handler, attempt, request)
             change = self._judge(handler, operation, request, result, known)
-        except _Halted:
-            self._leave(attempt, None)
+        except _Stopped as stopped:
+            if not stopped.goes_on or not self._store.postpone(attempt, 0.0, None):
+                self._leave(attempt, None)
         except Retry as retry:
             self._retry(handler, operation, attempt, request, retry)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt
@@ -143,21 +153,19 @@ class Worker:
                     f"{handler} yielded a {type(said).__name__}; yield a text for the user, and return the"
                     " result"
                 )
-            if not self._goes_on(attempt, request, said):
+            is_current = self._note(attempt, request, said)
+            if not is_current or self._stopping.is_set():
                 steps.close()  # its finally clauses run
-                raise _Halted
+                raise _Stopped(goes_on=is_current)
 
-    def _goes_on(self, attempt: Attempt, request: InstanceRequest, said: str | None) -> bool:
-        """Note how far an attempt is. False if it is to stop here."""
+    def _note(self, attempt: Attempt, request: InstanceRequest, said: str | None) -> bool:
+        """Note how far an attempt is. False if its operation was given up or taken over."""
         try:
             if not self._store.tell(attempt, Outcome(description=said or None)):
                 return False
         except StoreUnavailable:
-            return True  # the fence decides at its end
+            return True  # whether it is still ours, its end will show
         tell(self._sender, attempt.kind, request, LastOperation.in_progress(said))
-        if self._stopping.is_set():
-            self._store.postpone(attempt, 0.0, None)
-            return False
         return True
 
     def _judge(
@@ -239,6 +247,10 @@ class Worker:
     def _leave(self, attempt: Attempt, kept: Any) -> None:
         """The operation was given up, or taken over: let what follows begin, if it waits for us."""
         if not self._persist(attempt, lambda: self._store.leave(attempt, kept), Progress.FAILED):
+            _logger.warning(
+                "an attempt of the operation %s ended after its lease was lost; it is not remembered",
+                attempt.operation_id,
+            )
             return
         if follower := follower_of(self._store, attempt):
             self._submit(follower, 0.0)

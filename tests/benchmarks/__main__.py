@@ -15,6 +15,7 @@ from wsgiref.types import WSGIApplication
 from .apps import bare_app, brokerkit_app, openbrokerapi_app
 from .imports import measure_imports
 from .measure import Times, measure
+from .table import Table
 from .traffic import Question, ask, questions
 
 OURS, BARE, PEER = "brokerkit", "bare Flask", "openbrokerapi"
@@ -29,6 +30,8 @@ BUDGETS: dict[str, dict[str, float]] = {
 
 IMPORT_BUDGET = 1.35
 
+_TABLE = Table(label=15, cells=(10, 11, 14, 9, 7, 5, 9, 7, 5))
+
 
 def main() -> int:
     finished: Counter[object] = Counter()
@@ -39,8 +42,8 @@ def main() -> int:
     }
     _check(apps, finished)
     packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "msgspec", PEER))
-    _print(f"Python {python_version()}, {packages}\n")
-    _print(_row("µs per request", *apps, "/ bare", "budget", "", "/ peer", "budget", ""))
+    _TABLE.write(f"Python {python_version()}, {packages}\n")
+    _TABLE.write("µs per request", *apps, "/ bare", "budget", "", "/ peer", "budget", "")
     kept = True
     for question in questions():
         times = measure(question, apps)
@@ -48,14 +51,14 @@ def main() -> int:
         medians = [f"{times.seconds(name) * 1e6:.1f}" for name in apps]
         verdicts = [_verdict(times, OURS, other, budgets[other]) for other in (BARE, PEER)]
         kept = kept and _is_kept(times, OURS, budgets)
-        _print(_row(question.endpoint, *medians, *verdicts[0], *verdicts[1]))
+        _TABLE.write(question.endpoint, *medians, *verdicts[0], *verdicts[1])
     imports = measure_imports(["brokerkit", "flask"])
     kept = kept and _is_kept(imports, "brokerkit", {"flask": IMPORT_BUDGET})
     medians = [f"{imports.seconds(module) * 1e3:.1f}" for module in ("brokerkit", "flask")]
-    _print("")
-    _print(_row("ms to import", "brokerkit", "flask", "", "/ flask", "budget", ""))
+    _TABLE.write("")
+    _TABLE.write("ms to import", "brokerkit", "flask", "", "/ flask", "budget", "")
     verdict = _verdict(imports, "brokerkit", "flask", IMPORT_BUDGET)
-    _print(_row("", *medians, "", *verdict))
+    _TABLE.write("", *medians, "", *verdict)
     return 0 if kept else 1
 
 
@@ -96,16 +99,6 @@ def _is_kept(times: Times, ours: str, budgets: Mapping[str, float]) -> bool:
 def _verdict(times: Times, ours: str, other: str, budget: float) -> tuple[str, str, str]:
     is_kept = _is_kept(times, ours, {other: budget})
     return f"{times.ratio(ours, other):.3f}", f"{budget:.2f}", "ok" if is_kept else "OVER"
-
-
-def _row(label: str, *cells: str) -> str:
-    widths = (10, 11, 14, 9, 7, 5, 9, 7, 5)
-    return label.ljust(15) + "".join(map(str.rjust, cells, widths))
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line.rstrip() + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from typing import Any
 
@@ -23,6 +22,7 @@ from brokerkit import (
 )
 
 from .catalog import CATALOG
+from .peer import make_app, services
 from .traffic import CREDENTIALS, DASHBOARD, PASSWORD, PROGRESS, USERNAME
 
 _INSTANCE = "/v2/service_instances/<instance_id>"
@@ -94,12 +94,7 @@ class _OpenBroker:
     """The same broker for openbrokerapi, which takes any object with these methods."""
 
     def __init__(self) -> None:
-        self._services = [
-            openbrokerapi.Service(
-                **{**service, "plans": [openbrokerapi.ServicePlan(**p) for p in service["plans"]]}
-            )
-            for service in CATALOG["services"]
-        ]
+        self._services = services()
 
     def catalog(self) -> Any:
         return self._services
@@ -116,15 +111,4 @@ class _OpenBroker:
 
 def openbrokerapi_app() -> Flask:
     """Openbrokerapi with authentication, and what it does by itself: no schema is checked."""
-    # It logs every header at the level DEBUG. Nothing is to be slow for the sake of a log.
-    silent = logging.getLogger("openbrokerapi")
-    silent.setLevel(logging.CRITICAL)
-    silent.addHandler(logging.NullHandler())
-    silent.propagate = False
-    app = Flask("openbrokerapi")
-    app.register_blueprint(
-        openbrokerapi.api.get_blueprint(
-            _OpenBroker(), openbrokerapi.api.BrokerCredentials(USERNAME, PASSWORD), silent
-        )
-    )
-    return app
+    return make_app(_OpenBroker())

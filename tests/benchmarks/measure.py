@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle, islice, permutations
 from statistics import median
 from time import perf_counter
@@ -23,7 +24,7 @@ WARM_UP = 20
 
 
 class Times:
-    """The seconds per request of each app, round by round."""
+    """The seconds that each app took for one of what is measured, round by round."""
 
     def __init__(self, rounds: list[dict[str, float]]) -> None:
         self._rounds = rounds
@@ -37,14 +38,22 @@ class Times:
 
 
 def measure(question: Question, apps: Mapping[str, WSGIApplication]) -> Times:
-    """Ask every app the same in every round, each round in another order."""
+    """Ask every app the same."""
+    return take_turns({name: partial(_turn, app, question) for name, app in apps.items()}, ROUNDS, WARM_UP)
+
+
+def take_turns(turns: Mapping[str, Callable[[], float]], rounds: int, warm_up: int) -> Times:
+    """Give each its turn in every round, each round in another order.
+
+    Args:
+        turns: What tells how long it took, by name.
+        rounds: How many count.
+        warm_up: How many go before.
+    """
     with _no_collection():
-        orders = cycle(permutations(apps))
-        rounds = [
-            {name: _turn(apps[name], question) for name in order}
-            for order in islice(orders, WARM_UP + ROUNDS)
-        ]
-    return Times(rounds[WARM_UP:])
+        orders = islice(cycle(permutations(turns)), warm_up + rounds)
+        seconds = [{name: turns[name]() for name in order} for order in orders]
+    return Times(seconds[warm_up:])
 
 
 def _turn(app: WSGIApplication, question: Question) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 from wsgiref.types import WSGIApplication
 
 from werkzeug.test import EnvironBuilder
@@ -50,7 +52,7 @@ class Question(NamedTuple):
 
 def questions() -> list[Question]:
     """One for each endpoint that has a budget."""
-    recorded = {line["name"]: line for line in map(json.loads, _RECORDED.read_text("utf-8").splitlines())}
+    recorded = _recorded()
     create = recorded["cf create-service"]
     instance_id = create["path"].rpartition("/")[2]
     return [
@@ -65,6 +67,15 @@ def questions() -> list[Question]:
     ]
 
 
+def lifecycles() -> Iterator[list[Question]]:
+    """Instances, each with a binding, from beginning to end: no two have an id in common."""
+    template = _lifecycle()
+    instance_id, _, binding_id = template[1].environ["PATH_INFO"].split("/")[3:]
+    while True:
+        ids = {instance_id: str(uuid4()), binding_id: str(uuid4())}
+        yield [_replaced(question, ids) for question in template]
+
+
 def ask(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
     """Send one request and read its answer."""
     statuses: list[str] = []
@@ -77,6 +88,32 @@ def ask(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
     if hasattr(chunks, "close"):
         chunks.close()
     return Reply(int(statuses[0][:3]), json.loads(body))
+
+
+def _replaced(question: Question, ids: dict[str, str]) -> Question:
+    environ, document = question.environ.copy(), json.dumps(question.right.document)
+    for old, new in ids.items():
+        document = document.replace(old, new)
+        for name in ("PATH_INFO", "REQUEST_URI", "RAW_URI"):
+            environ[name] = environ[name].replace(old, new)
+    return question._replace(environ=environ, right=question.right._replace(document=json.loads(document)))
+
+
+def _lifecycle() -> list[Question]:
+    recorded = _recorded()
+    create = recorded["cf create-service"]
+    dashboard_url = DASHBOARD + create["path"].rpartition("/")[2]
+    questions = [_question("provision", create, Reply(201, {"dashboard_url": dashboard_url}))]
+    questions.append(_question("bind", recorded["cf bind-service"], Reply(201, {"credentials": CREDENTIALS})))
+    for endpoint, name in (("unbind", "cf unbind-service"), ("deprovision", "cf delete-service")):
+        # When these were recorded, the instance had been moved to another plan.
+        query = {"query": f"service_id={create['body']['service_id']}&plan_id={create['body']['plan_id']}"}
+        questions.append(_question(endpoint, recorded[name] | query, Reply(200, {})))
+    return questions
+
+
+def _recorded() -> dict[str, Any]:
+    return {line["name"]: line for line in map(json.loads, _RECORDED.read_text("utf-8").splitlines())}
 
 
 def _question(endpoint: str, recorded: dict[str, Any], right: Reply) -> Question:

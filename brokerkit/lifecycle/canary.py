@@ -1,0 +1,67 @@
+"""How a store knows its keys: by a word that was sealed when it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from . import tables
+from .database import Database
+from .encryption import KeyFile, Vault, new_key
+from .errors import StoreError
+
+WORD = "brokerkit"
+
+
+def open_vault(database: Database, keys: Sequence[str | bytes] | None) -> Vault:
+    """What seals and opens what is in a database.
+
+    Args:
+        database: The database.
+        keys: The keys; on SQLite None for those of the key file, which is made for a new database.
+
+    Raises:
+        StoreError: They are not those that it was sealed with, or the key file is gone.
+    """
+    with database.engine.connect() as connection:
+        sealed = connection.scalar(select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
+    where = "encryption_keys"
+    if keys is None:
+        where = f"the key file {KeyFile(database.path).path}"
+        keys = _keys_of_file(database, is_new=sealed is None)
+    vault = Vault(keys)
+    if sealed is None:
+        return _leave_word(database, vault, keys)
+    try:
+        vault.open(sealed, str)
+    except StoreError:
+        raise StoreError(
+            f"the store {database} was sealed with a key that is not in {where}; add it at the end, and take"
+            " it out after flask broker rotate-keys"
+        ) from None
+    return vault
+
+
+def _leave_word(database: Database, vault: Vault, keys: Sequence[str | bytes]) -> Vault:
+    """Leave the word; who comes second reads that of the first."""
+    try:
+        with database.writing() as connection:
+            connection.execute(insert(tables.keys).values(id=1, sealed=vault.seal(WORD)))
+    except IntegrityError:
+        return open_vault(database, keys)
+    return vault
+
+
+def _keys_of_file(database: Database, *, is_new: bool) -> Sequence[str]:
+    if database.is_in_memory:
+        return [new_key()]
+    file = KeyFile(database.path)
+    keys = file.read()
+    if keys is None and not is_new:
+        raise StoreError(
+            f"the store {database} is sealed, and its key file {file.path} is gone; put it back, or give"
+            " Broker(encryption_keys=…)"
+        )
+    return file.make() if keys is None else keys

@@ -1,0 +1,174 @@
+"""The database of a store: SQLite or PostgreSQL, its connections, and what to say when it is away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import StaticPool
+
+from .errors import StoreError, StoreUnavailable
+
+_logger = logging.getLogger("brokerkit")
+
+_STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
+
+FAULTS = (DBAPIError, PoolTimeoutError)
+"""What a driver or its pool raises."""
+
+
+class Database:
+    """Connections to a database, each in autocommit.
+
+    Args:
+        url: An SQLAlchemy URL.
+        options: For SQLAlchemy's `create_engine`.
+
+    Raises:
+        StoreError: The URL is none that a store can be on, or its driver is not installed.
+    """
+
+    def __init__(self, url: str | URL, options: dict[str, Any]) -> None:
+        self.url = _url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.is_in_memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
+        self.engine = self._make_engine(options)
+        self._make_locks()
+        _forget_in_children(self)
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite database."""
+        return Path(self.url.database or "")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read from.
+
+        Raises:
+            StoreUnavailable: The database is away.
+        """
+        with _available(), self._one_reader, self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection to write to.
+
+        Raises:
+            StoreUnavailable: The database is away, or cannot write.
+        """
+        with _available(), self._one_writer, self.engine.connect() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        """Close the connections; the next use opens new ones. What is in memory stays."""
+        if not self.is_in_memory:
+            self.engine.dispose()
+
+    def close(self) -> None:
+        """Close the connections, for good."""
+        self.engine.dispose()
+
+    def _make_locks(self) -> None:
+        # SQLite has one writer at a time: waiting for it here is quicker than asking it again and again.
+        self._one_writer: AbstractContextManager[object] = Lock() if self.is_sqlite else nullcontext()
+        self._one_reader = self._one_writer if self.is_in_memory else nullcontext()
+
+    def _forget(self) -> None:
+        """A child of a fork has its parent's sockets; it must not speak on them, nor close them."""
+        self.engine.dispose(close=False)
+        self._make_locks()
+
+    def _make_engine(self, options: dict[str, Any]) -> Engine:
+        if self.is_in_memory:
+            options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}, **options}
+        else:
+            options = {"pool_size": 16, "max_overflow": 16, "pool_timeout": 10, **options}
+        if not self.is_sqlite:
+            options["connect_args"] = {"connect_timeout": 10, **options.get("connect_args", {})}
+        try:
+            engine = create_engine(
+                self.url,
+                paramstyle=_STYLES[self.url.get_backend_name()],
+                isolation_level="AUTOCOMMIT",
+                pool_reset_on_return=None,
+                **options,
+            )
+        except ModuleNotFoundError as error:
+            raise StoreError(f"a store on {self} needs {error.name}: pip install {error.name}") from None
+        if self.is_sqlite:
+            event.listen(engine, "connect", _set_up_sqlite)
+        return engine
+
+
+def reason(error: Exception) -> str:
+    """What a driver said, without the statement and its parameters."""
+    return str(getattr(error, "orig", None) or error).strip()
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    """Tell a platform whose request fails because the database is away to come back."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
+        _logger.error("the store is not available: %s", reason(error))
+        raise StoreUnavailable from error
+
+
+def _url(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError):
+        raise StoreError(
+            "the store's URL cannot be read; give one such as sqlite:///broker.db or"
+            " postgresql+psycopg://user:password@host/database"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "postgresql" and parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if backend not in ("sqlite", "postgresql") or parsed.get_driver_name() not in ("pysqlite", "psycopg"):
+        raise StoreError(f"the store cannot be on {parsed.drivername}; use sqlite or postgresql+psycopg")
+    if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        parsed = parsed.set(database=str(Path(parsed.database).absolute()))
+    return parsed
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _forget_in_children(database: Database) -> None:
+    if not hasattr(os, "register_at_fork"):
+        return
+    known = weakref.ref(database)
+
+    def forget() -> None:
+        forked = known()
+        if forked is not None:
+            forked._forget()
+
+    os.register_at_fork(after_in_child=forget)

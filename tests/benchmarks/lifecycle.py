@@ -1,0 +1,154 @@
+"""How many lifecycles a broker with a store gets through: provision, bind, unbind, deprovision.
+
+`python -m tests.benchmarks.lifecycle`, with the names of apps to measure these alone. Exit 1 if a budget is
+missed.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import chain, islice
+from time import perf_counter
+from wsgiref.types import WSGIApplication
+
+from .databases import Database, commit_seconds, databases
+from .measure import Times, take_turns
+from .peer_lifecycle import peer_app
+from .stored import stored_app
+from .table import Table
+from .traffic import Question, ask, lifecycles
+
+OURS, PEER = "brokerkit", "openbrokerapi"
+
+APPS = {OURS: stored_app, PEER: peer_app}
+"""What makes an app with a store, from the URL of an empty database."""
+
+THREADS = (1, 4)
+
+BUDGETS = {"SQLite": 1.2, "PostgreSQL": 1.0}
+"""How many lifecycles brokerkit gets through, at least, while the other gets through one."""
+
+ROUNDS = 40
+LIFECYCLES = 8
+"""How many each thread has to get through in a turn."""
+
+WARM_UP = 4
+
+_FRESH = lifecycles()
+
+
+def main(names: Sequence[str]) -> int:
+    table = Table(label=24, cells=(10, 14, 9, 7, 6))
+    table.write("lifecycles per second", OURS, PEER, "/ peer", "budget", "")
+    kept = True
+    with databases() as kinds:
+        for kind in kinds:
+            with stored(kind, names or tuple(APPS)) as apps:
+                for threads in THREADS:
+                    times = measure_lifecycles(apps, threads)
+                    cells, is_kept = _judge(times, apps, BUDGETS[kind.name])
+                    kept = kept and is_kept
+                    table.write(f"{kind.name}, {threads} thread{'s' * (threads > 1)}", *cells)
+        table.write("")
+        table.write("µs per durable commit")
+        for kind in kinds:
+            with kind.fresh() as url:
+                table.write(kind.name, f"{commit_seconds(url) * 1e6:.0f}")
+    return 0 if kept else 1
+
+
+@contextmanager
+def stored(kind: Database, names: Sequence[str]) -> Iterator[dict[str, WSGIApplication]]:
+    """Each app with an empty database of its own, once it has been seen to answer right."""
+    with ExitStack() as stack:
+        apps: dict[str, WSGIApplication] = {
+            name: APPS[name](stack.enter_context(kind.fresh())).wsgi_app for name in names
+        }
+        for name, app in apps.items():
+            _check(f"{name} on {kind.name}", app)
+        yield apps
+
+
+def measure_lifecycles(apps: Mapping[str, WSGIApplication], threads: int) -> Times:
+    """The seconds per lifecycle of each app, asked by so many threads at once; each answer must be right."""
+    with ThreadPoolExecutor(threads) as pool:
+        turns = {name: partial(_turn, app, pool, threads) for name, app in apps.items()}
+        return take_turns(turns, ROUNDS, WARM_UP)
+
+
+def _turn(app: WSGIApplication, pool: ThreadPoolExecutor, threads: int) -> float:
+    work = [list(chain.from_iterable(islice(_FRESH, LIFECYCLES))) for _ in range(threads)]
+    gc.collect()
+    started = perf_counter()
+    for done in [pool.submit(_get_through, app, questions) for questions in work]:
+        done.result()
+    return (perf_counter() - started) / (threads * LIFECYCLES)
+
+
+def _get_through(app: WSGIApplication, questions: Sequence[Question]) -> None:
+    for question in questions:
+        reply = ask(app, question.fresh_environ())
+        if reply != question.right:
+            raise AssertionError(f"a {question.endpoint} got {reply}, not {question.right}")
+
+
+def _check(name: str, app: WSGIApplication) -> None:
+    """Nothing is measured that answers wrong to what a platform repeats, or asks too late."""
+    provision, bind, unbind, deprovision = next(_FRESH)
+    asked = [
+        ("a first provision", provision, 201),
+        ("the same provision", provision, 200),
+        ("another provision", _with_other_parameters(provision), 409),
+        ("a fetch", _as_fetch(provision), 200),
+        ("a first bind", bind, 201),
+        ("the same bind", bind, 200),
+        ("another bind", _with_other_parameters(bind), 409),
+        ("a fetch", _as_fetch(bind), 200),
+        ("a first unbind", unbind, 200),
+        ("a second unbind", unbind, 410),
+        ("a fetch of what is gone", _as_fetch(bind), 404),
+        ("a first deprovision", deprovision, 200),
+        ("a second deprovision", deprovision, 410),
+        ("a fetch of what is gone", _as_fetch(provision), 404),
+    ]
+    for what, question, status in asked:
+        reply = ask(app, question.fresh_environ())
+        told = question.right.document if status < 300 else reply.document
+        if reply.status != status or not _tells(reply.document, told):
+            sys.exit(f"{name} answers {what} with {reply}, not {status} and {told}")
+
+
+def _tells(document: object, facts: object) -> bool:
+    return isinstance(document, dict) and isinstance(facts, dict) and document.items() >= facts.items()
+
+
+def _with_other_parameters(question: Question) -> Question:
+    body = json.dumps(json.loads(question.body) | {"parameters": {"extensions": ["hstore"]}}).encode()
+    return question._replace(environ=question.environ | {"CONTENT_LENGTH": str(len(body))}, body=body)
+
+
+def _as_fetch(question: Question) -> Question:
+    headers = {
+        name: value
+        for name, value in question.environ.items()
+        if name not in ("CONTENT_LENGTH", "CONTENT_TYPE")
+    }
+    return question._replace(environ=headers | {"REQUEST_METHOD": "GET"}, body=b"")
+
+
+def _judge(times: Times, apps: Mapping[str, WSGIApplication], budget: float) -> tuple[list[str], bool]:
+    rates = [f"{1 / times.seconds(name):.0f}" if name in apps else "" for name in (OURS, PEER)]
+    if len(apps) < 2:
+        return rates, True
+    ratio = times.ratio(PEER, OURS)
+    return [*rates, f"{ratio:.3f}", f"{budget:.2f}", "ok" if ratio >= budget else "UNDER"], ratio >= budget
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,179 @@
+"""The broker of the benchmarks, written by hand with openbrokerapi and SQLAlchemy's ORM, as for production.
+
+One transaction a request. What a platform repeats gets the answer that the API asks for, and nothing works on
+one instance twice at a time. Unlike brokerkit's store it encrypts nothing, knows no operation that is in
+progress, and cannot answer a 404 to a bind (openbrokerapi has none).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openbrokerapi  # type: ignore  # it has no types, and is not there when only the linters run
+from flask import Flask
+from sqlalchemy import JSON, Engine, ForeignKey, create_engine, event
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+
+from .peer import make_app, services
+from .traffic import CREDENTIALS, DASHBOARD
+
+
+class _Base(DeclarativeBase):
+    type_annotation_map = {dict[str, Any]: JSON}
+
+
+class _Instance(_Base):
+    __tablename__ = "instances"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    service_id: Mapped[str]
+    plan_id: Mapped[str]
+    organization_guid: Mapped[str]
+    space_guid: Mapped[str]
+    context: Mapped[dict[str, Any]]
+    parameters: Mapped[dict[str, Any]]
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """What makes a repeated PUT the same."""
+        return self.service_id, self.plan_id, self.organization_guid, self.space_guid, self.parameters
+
+    @property
+    def dashboard_url(self) -> str:
+        return DASHBOARD + self.id
+
+
+class _Binding(_Base):
+    __tablename__ = "bindings"
+
+    instance_id: Mapped[str] = mapped_column(ForeignKey(_Instance.id, ondelete="CASCADE"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    service_id: Mapped[str]
+    plan_id: Mapped[str]
+    app_guid: Mapped[str | None]
+    context: Mapped[dict[str, Any]]
+    parameters: Mapped[dict[str, Any]]
+    credentials: Mapped[dict[str, Any]]
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """What makes a repeated PUT the same."""
+        return self.service_id, self.plan_id, self.app_guid, self.parameters
+
+
+class _StoredBroker:
+    def __init__(self, engine: Engine) -> None:
+        self._services = services()
+        self._write = sessionmaker(engine)
+        self._read = sessionmaker(engine.execution_options(reads=True))
+
+    def catalog(self) -> Any:
+        return self._services
+
+    def provision(self, instance_id: str, details: Any, **asked: object) -> Any:
+        instance = _Instance(
+            id=instance_id,
+            service_id=details.service_id,
+            plan_id=details.plan_id,
+            organization_guid=details.organization_guid,
+            space_guid=details.space_guid,
+            context=details.context or {},
+            parameters=details.parameters or {},
+        )
+        order, state = instance.order, openbrokerapi.ProvisionState.SUCCESSFUL_CREATED
+        try:
+            with self._write.begin() as session:
+                session.add(instance)
+                session.flush()  # The id is ours, or refused, before anything is made.
+                dashboard_url = instance.dashboard_url
+        except IntegrityError:
+            with self._read() as session:
+                known = session.get(_Instance, instance_id)
+                if known is None or known.order != order:
+                    raise openbrokerapi.errors.ErrInstanceAlreadyExists from None
+                dashboard_url = known.dashboard_url
+            state = openbrokerapi.ProvisionState.IDENTICAL_ALREADY_EXISTS
+        return openbrokerapi.ProvisionedServiceSpec(state=state, dashboard_url=dashboard_url)
+
+    def get_instance(self, instance_id: str, **asked: object) -> Any:
+        with self._read() as session:
+            instance = session.get(_Instance, instance_id)
+            if instance is None:
+                raise openbrokerapi.errors.ErrInstanceDoesNotExist
+            return openbrokerapi.service_broker.GetInstanceDetailsSpec(
+                instance.service_id, instance.plan_id, instance.dashboard_url, instance.parameters
+            )
+
+    def deprovision(self, instance_id: str, **asked: object) -> Any:
+        with self._write.begin() as session:
+            instance = session.get(_Instance, instance_id, with_for_update=True)
+            if instance is None:
+                raise openbrokerapi.errors.ErrInstanceDoesNotExist
+            session.delete(instance)
+        return openbrokerapi.DeprovisionServiceSpec(is_async=False)
+
+    def bind(self, instance_id: str, binding_id: str, details: Any, **asked: object) -> Any:
+        app_guid = details.bind_resource.app_guid if details.bind_resource else details.app_guid
+        with self._write.begin() as session:
+            if session.get(_Instance, instance_id, with_for_update=True) is None:
+                raise openbrokerapi.errors.ErrBadRequest("There is no such instance.")
+            binding = _Binding(
+                instance_id=instance_id,
+                id=binding_id,
+                service_id=details.service_id,
+                plan_id=details.plan_id,
+                app_guid=app_guid,
+                context=details.context or {},
+                parameters=details.parameters or {},
+            )
+            known = session.get(_Binding, (instance_id, binding_id))
+            if known is None:
+                binding.credentials = CREDENTIALS
+                session.add(binding)
+                state = openbrokerapi.BindState.SUCCESSFUL_BOUND
+            elif known.order == binding.order:
+                binding = known
+                state = openbrokerapi.BindState.IDENTICAL_ALREADY_EXISTS
+            else:
+                raise openbrokerapi.errors.ErrBindingAlreadyExists
+            return openbrokerapi.Binding(state=state, credentials=binding.credentials)
+
+    def get_binding(self, instance_id: str, binding_id: str, **asked: object) -> Any:
+        with self._read() as session:
+            binding = session.get(_Binding, (instance_id, binding_id))
+            if binding is None:
+                raise openbrokerapi.errors.ErrBindingDoesNotExist
+            return openbrokerapi.service_broker.GetBindingSpec(
+                credentials=binding.credentials, parameters=binding.parameters
+            )
+
+    def unbind(self, instance_id: str, binding_id: str, **asked: object) -> Any:
+        with self._write.begin() as session:
+            binding = session.get(_Binding, (instance_id, binding_id), with_for_update=True)
+            if binding is None:
+                raise openbrokerapi.errors.ErrBindingDoesNotExist
+            session.delete(binding)
+        return openbrokerapi.UnbindSpec(is_async=False)
+
+
+def peer_app(url: str) -> Flask:
+    """Openbrokerapi on an empty database, in which the tables are made."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    _Base.metadata.create_all(engine)
+    return make_app(_StoredBroker(engine))
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # or sqlite3 begins by itself, too late
+    for pragma in ("busy_timeout = 10000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # Who reads first and then writes would be refused, not made to wait, if another had written in between.
+    reads = connection.get_execution_options().get("reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
