@@ -47,7 +47,7 @@ def open_vault(database: Database, keys: Sequence[str | bytes] | None) -> Vault:
 def _leave_word(database: Database, vault: Vault, keys: Sequence[str | bytes]) -> Vault:
     """Leave the word; who comes second reads that of the first."""
     try:
-        with database.writing() as connection:
+        with database.engine.connect() as connection:
             connection.execute(insert(tables.keys).values(id=1, sealed=vault.seal(WORD)))
     except IntegrityError:
         return open_vault(database, keys)

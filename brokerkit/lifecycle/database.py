@@ -12,7 +12,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -50,6 +51,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.is_in_memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
         self.engine = self._make_engine(options)
+        driver = self.engine.dialect.loaded_dbapi
+        self._away = (driver.OperationalError, driver.InterfaceError, driver.InternalError)
         self._make_locks()
         _forget_in_children(self)
 
@@ -62,24 +65,41 @@ class Database:
         return Path(self.url.database or "")
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection to read from.
+    def reading(self) -> Iterator[DBAPIConnection]:
+        """A connection of the driver's own, to read from; SQLAlchemy's own costs more than the reading.
 
         Raises:
             StoreUnavailable: The database is away.
         """
-        with _available(), self._one_reader, self.engine.connect() as connection:
+        with self._connection() as connection, self._one_reader:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A connection to write to.
+    def writing(self) -> Iterator[DBAPIConnection]:
+        """A connection to write to, likewise.
 
         Raises:
             StoreUnavailable: The database is away, or cannot write.
         """
-        with _available(), self._one_writer, self.engine.connect() as connection:
+        with self._connection() as connection, self._one_writer:
             yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[DBAPIConnection]:
+        connection = None
+        try:
+            connection = self.engine.raw_connection()
+            yield connection
+        except BaseException as error:
+            if connection is not None:
+                connection.invalidate()  # whatever was begun on it is undone
+            if not isinstance(error, (*self._away, *_AWAY)):
+                raise
+            self.dispose()  # the others of the pool are likely to be of no use either
+            _logger.error("the store is not available: %s", reason(error))
+            raise StoreUnavailable from error
+        else:
+            connection.close()
 
     def dispose(self) -> None:
         """Close the connections; the next use opens new ones. What is in memory stays."""
@@ -122,19 +142,13 @@ class Database:
         return engine
 
 
-def reason(error: Exception) -> str:
+_AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
+"""What SQLAlchemy raises where it connects."""
+
+
+def reason(error: BaseException) -> str:
     """What a driver said, without the statement and its parameters."""
     return str(getattr(error, "orig", None) or error).strip()
-
-
-@contextmanager
-def _available() -> Iterator[None]:
-    """Tell a platform whose request fails because the database is away to come back."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
-        _logger.error("the store is not available: %s", reason(error))
-        raise StoreUnavailable from error
 
 
 def _url(url: str | URL) -> URL:

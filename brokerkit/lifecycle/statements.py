@@ -224,7 +224,7 @@ class Statements:
             .values(
                 revision=instances.c.revision + 1,
                 state=State.DELETED.value,
-                attributes=_blob("i_attributes"),
+                attributes=b"",
                 result=None,
                 updated_at=now,
             )

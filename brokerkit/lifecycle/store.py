@@ -162,7 +162,7 @@ class Store:
     def bindings_of(self, instance_key: str) -> list[BindingRecord]:
         """The bindings of an instance, the oldest first, without their operations."""
         with self.database.reading() as connection:
-            rows = self._sql.bindings_of.run(connection, {"i_id": instance_key}).all()
+            rows = self._sql.bindings_of.run(connection, {"i_id": instance_key}).fetchall()
         found = (self._binding(row, ()) for row in rows)
         return [binding for binding in found if binding is not None]
 
@@ -177,8 +177,8 @@ class Store:
             So many operations at most; the time now; in how many seconds the next is due, if there is one.
         """
         with self.database.reading() as connection:
-            rows = self._sql.due.run(connection, {"limit": limit}).all()
-            wait = self._sql.next_due.run(connection, {}).scalar()
+            rows = self._sql.due.run(connection, {"limit": limit}).fetchall()
+            (wait,) = self._sql.next_due.run(connection, {}).fetchone() or (None,)
         return [_operation(row) for row in rows], rows[0][-1] if rows else 0.0, wait
 
     # Claims
@@ -290,9 +290,6 @@ class Store:
     def _ended(
         self, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change
     ) -> dict[str, Any]:
-        attributes = change.attributes
-        if change.state is State.DELETED and attempt.binding_key is None and attributes is None:
-            attributes = InstanceAttributes(instance_id=attempt.instance_key)
         state_value = None if change.state is None else change.state.value
         result = self._sealed(change.result)
         return {
@@ -302,7 +299,7 @@ class Store:
             "i_state": state_value,
             "b_state": state_value,
             "i_plan_id": change.plan_id,
-            "i_attributes": self._sealed(attributes),
+            "i_attributes": self._sealed(change.attributes),
             "i_result": result,
             "b_result": result,
         }
@@ -382,7 +379,7 @@ class Store:
 
     def _row(self, query: Query, parameters: Parameters) -> Any:
         with self.database.reading() as connection:
-            return query.run(connection, parameters).first()
+            return query.run(connection, parameters).fetchone()
 
     # Records
 
@@ -395,7 +392,11 @@ class Store:
             service_id=service_id,
             plan_id=plan_id,
             busy_bindings=busy,
-            attributes=self.vault.open(attributes, InstanceAttributes),
+            attributes=(
+                self.vault.open(attributes, InstanceAttributes)
+                if attributes
+                else InstanceAttributes(instance_id=key)  # it was deleted
+            ),
             result=self.vault.open(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
             created_at=created,
             updated_at=updated,

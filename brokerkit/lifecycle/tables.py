@@ -33,6 +33,7 @@ instances = Table(
     Column("result", LargeBinary),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 bindings = Table(
@@ -47,6 +48,7 @@ bindings = Table(
     Column("result", LargeBinary),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 operations = Table(
@@ -76,6 +78,7 @@ operations = Table(
         sqlite_where=column("state") == "in progress",
         postgresql_where=column("state") == "in progress",
     ),
+    sqlite_with_rowid=False,
 )
 
 keys = Table(

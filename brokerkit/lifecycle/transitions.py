@@ -12,8 +12,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     CTE,
-    Connection,
-    CursorResult,
     Delete,
     Dialect,
     Insert,
@@ -24,7 +22,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 _Statement: TypeAlias = Insert | Update | Delete
 Parameters: TypeAlias = Mapping[str, Any]
@@ -51,6 +49,7 @@ class Transition:
     """
 
     def __init__(self, dialect: Dialect, *steps: Step) -> None:
+        self._conflict: type[Exception] = dialect.loaded_dbapi.IntegrityError
         if dialect.name == "postgresql":
             self._queries = [Query(dialect, _chained(steps))]
             self._must = [True]
@@ -58,7 +57,7 @@ class Transition:
             self._queries = [Query(dialect, step.statement) for step in steps]
             self._must = [True, *(step.must for step in steps[1:])]
 
-    def run(self, connection: Connection, parameters: Parameters) -> bool:
+    def run(self, connection: DBAPIConnection, parameters: Parameters) -> bool:
         """Let it happen, on a connection in autocommit.
 
         Returns:
@@ -67,21 +66,19 @@ class Transition:
         if len(self._queries) == 1:
             try:
                 return self._queries[0].run(connection, parameters).rowcount > 0
-            except IntegrityError:
+            except self._conflict:
                 return False
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            for query, must in zip(self._queries, self._must, strict=True):
-                if query.run(connection, parameters).rowcount == 0 and must:
-                    connection.exec_driver_sql("ROLLBACK")
-                    return False
-            connection.exec_driver_sql("COMMIT")
-        except IntegrityError:
-            connection.exec_driver_sql("ROLLBACK")
-            return False
-        except BaseException:
-            connection.invalidate()  # whatever went wrong, nothing of it stays
-            raise
+        cursor = connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        for query, must in zip(self._queries, self._must, strict=True):
+            try:
+                happened = query.run(connection, parameters).rowcount > 0
+            except self._conflict:
+                happened = False
+            if must and not happened:
+                cursor.execute("ROLLBACK")
+                return False
+        cursor.execute("COMMIT")
         return True
 
 
@@ -93,9 +90,11 @@ class Query:
         self._sql = str(compiled)
         self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
-    def run(self, connection: Connection, parameters: Parameters) -> CursorResult[Any]:
+    def run(self, connection: DBAPIConnection, parameters: Parameters) -> DBAPICursor:
         """Execute it. It goes straight to the driver, as its types need no conversion there."""
-        return connection.exec_driver_sql(self._sql, {**self._constants, **parameters})
+        cursor = connection.cursor()
+        cursor.execute(self._sql, {**self._constants, **parameters})
+        return cursor
 
 
 def _chained(steps: tuple[Step, ...]) -> Select[Any]:
