@@ -93,6 +93,10 @@ class CatalogRequest(Request, frozen=True, kw_only=True):
     """``GET /v2/catalog``. No handler gets it; signals do."""
 
 
+# Handlers of a broker with a store need not ask whether it is there, and those of another never look.
+_NOTHING: Any = None
+
+
 class InstanceRequest(Request, frozen=True, kw_only=True):
     """What every request about a service instance has.
 
@@ -102,7 +106,7 @@ class InstanceRequest(Request, frozen=True, kw_only=True):
     """
 
     instance_id: str
-    instance: ServiceInstance | None = None
+    instance: ServiceInstance = _NOTHING
 
 
 class BindingRequest(InstanceRequest, frozen=True, kw_only=True):
@@ -114,7 +118,7 @@ class BindingRequest(InstanceRequest, frozen=True, kw_only=True):
     """
 
     binding_id: str
-    binding: ServiceBinding | None = None
+    binding: ServiceBinding = _NOTHING
 
 
 class ProvisionRequest(InstanceRequest, frozen=True, kw_only=True):

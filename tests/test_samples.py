@@ -21,6 +21,9 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+FIRST_OF_UNBIND = "def unbind(request: osb.UnbindRequest) -> None:\n"
+
+
 def demo(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "samples/demo.py"],
@@ -39,6 +42,7 @@ def test_the_demo_replays_three_platforms_and_ends_by_itself(checkout: Path) -> 
     for platform in ("Cloud Foundry", "Korifi", "Kubernetes"):
         assert platform in done.stdout
     assert "in progress" in done.stdout
+    assert "kill -9" in done.stdout
     assert "each as the rules say" in done.stdout
     assert "\033" not in done.stdout, "no colours where there is no terminal"
 
@@ -46,9 +50,10 @@ def test_the_demo_replays_three_platforms_and_ends_by_itself(checkout: Path) -> 
 @pytest.mark.parametrize(
     ("right", "wrong", "told"),
     [
-        ("return osb.Provisioned(exists=", "return osb.Provisioned(exists=True or ", "expected 201 or 202"),
-        ("raise osb.InstanceDoesNotExist", "return osb.InstanceDetails()", "expected 410"),
-        ("    get_binding(request)\n", "    raise ValueError\n", "expected 200 or 202"),
+        ("return osb.Provisioned(", "return osb.Provisioned(exists=True, ", "expected 201 or 202"),
+        ("    return osb.Binding(", "    return dict(", "expected 201 or 202"),
+        (FIRST_OF_UNBIND, f"{FIRST_OF_UNBIND}    raise ValueError\n", "expected 200 or 202"),
+        ('    yield "Starting the server"\n', "    raise ValueError\n", "wrong."),
     ],
 )
 def test_the_demo_ends_with_1_if_an_answer_is_not_what_the_rules_say(

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from . import tables
 from .database import Database
-from .encryption import KeyFile, Vault, new_key
+from .encryption import FileVault, KeyFile, Vault, new_key
 from .errors import StoreError
 
 WORD = "brokerkit"
@@ -28,10 +28,14 @@ def open_vault(database: Database, keys: Sequence[str | bytes] | None) -> Vault:
     with database.engine.connect() as connection:
         sealed = connection.scalar(select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
     where = "encryption_keys"
-    if keys is None:
-        where = f"the key file {KeyFile(database.path).path}"
-        keys = _keys_of_file(database, is_new=sealed is None)
-    vault = Vault(keys)
+    if keys is not None:
+        vault = Vault(keys)
+    elif database.is_in_memory:
+        vault = Vault([new_key()])
+    else:
+        file = KeyFile(database.path)
+        where = f"the key file {file.path}"
+        vault = FileVault(file, _keys_of_file(database, file, is_new=sealed is None))
     if sealed is None:
         return _leave_word(database, vault, keys)
     try:
@@ -44,7 +48,7 @@ def open_vault(database: Database, keys: Sequence[str | bytes] | None) -> Vault:
     return vault
 
 
-def _leave_word(database: Database, vault: Vault, keys: Sequence[str | bytes]) -> Vault:
+def _leave_word(database: Database, vault: Vault, keys: Sequence[str | bytes] | None) -> Vault:
     """Leave the word; who comes second reads that of the first."""
     try:
         with database.engine.connect() as connection:
@@ -54,10 +58,7 @@ def _leave_word(database: Database, vault: Vault, keys: Sequence[str | bytes]) -
     return vault
 
 
-def _keys_of_file(database: Database, *, is_new: bool) -> Sequence[str]:
-    if database.is_in_memory:
-        return [new_key()]
-    file = KeyFile(database.path)
+def _keys_of_file(database: Database, file: KeyFile, *, is_new: bool) -> Sequence[str]:
     keys = file.read()
     if keys is None and not is_new:
         raise StoreError(

@@ -29,6 +29,7 @@ from .errors import StoreError, StoreUnavailable
 
 _logger = logging.getLogger("brokerkit")
 
+_SETTINGS = frozenset({"lease"})
 _STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
 
 FAULTS = (DBAPIError, PoolTimeoutError)
@@ -44,10 +45,14 @@ class Database:
 
     Raises:
         StoreError: The URL is none that a store can be on, or its driver is not installed.
+
+    :attr:`settings` has what the URL says to the store, and not to the driver.
     """
 
     def __init__(self, url: str | URL, options: dict[str, Any]) -> None:
-        self.url = _url(url)
+        parsed = _url(url)
+        self.settings = {name: str(parsed.query[name]) for name in _SETTINGS & parsed.query.keys()}
+        self.url = parsed.difference_update_query(_SETTINGS)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.is_in_memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
         self.engine = self._make_engine(options)

@@ -6,6 +6,7 @@ new one can be put in front of the old ones, and the old ones go when everything
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import stat
@@ -17,6 +18,8 @@ import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from .errors import StoreError
+
+_logger = logging.getLogger("brokerkit")
 
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
@@ -48,7 +51,8 @@ class Vault:
             raise StoreError(
                 f"encryption_keys is empty; give at least one key. This makes one: {HOW_TO_MAKE}"
             )
-        self._fernet = MultiFernet([_fernet(key, number) for number, key in enumerate(keys)])
+        fernets = [_fernet(key, number) for number, key in enumerate(keys)]
+        self._newest, self._fernet = fernets[0], MultiFernet(fernets)
 
     def seal(self, value: object) -> bytes:
         """A struct or JSON value, so that only who has a key can read it.
@@ -69,9 +73,17 @@ class Vault:
             decoder = _decoders[kind] = msgspec.json.Decoder(kind)
         return decoder.decode(self._decrypt(sealed))  # type: ignore[return-value]
 
-    def reseal(self, sealed: bytes) -> bytes:
-        """The same, sealed with the newest key."""
-        return self._fernet.encrypt(self._decrypt(sealed))
+    def reseal(self, sealed: bytes) -> bytes | None:
+        """The same, sealed with the newest key; None if it is.
+
+        Raises:
+            StoreError: It was sealed with none of the keys.
+        """
+        try:
+            self._newest.decrypt(sealed)
+        except InvalidToken:
+            return self._fernet.encrypt(self._decrypt(sealed))
+        return None
 
     def _decrypt(self, sealed: bytes) -> bytes:
         try:
@@ -145,3 +157,77 @@ class KeyFile:
         keys = self.read()
         assert keys is not None, "it was made just now"
         return keys
+
+    def replace(self, keys: Sequence[str]) -> None:
+        """Put other keys into it, as a whole or not at all; its owner stays.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        path = self.path.resolve()
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            owner = path.stat()
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    if os.name == "posix":
+                        os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+                    file.write("".join(f"{key}\n" for key in keys).encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"the key file {self.path} cannot be written: {error.strerror}") from None
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Another one whenever other keys are in it; None if it cannot be looked at."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+
+class FileVault(Vault):
+    """Seals and opens with the keys that are in a key file now: a new one need not be told to who runs.
+
+    Args:
+        file: The key file.
+        keys: What was in it.
+    """
+
+    def __init__(self, file: KeyFile, keys: Sequence[str]) -> None:
+        super().__init__(keys)
+        self._file = file
+        self._stamp: tuple[int, int] | None = None
+
+    def seal(self, value: object) -> bytes:
+        """As :meth:`Vault.seal`."""
+        self._look()
+        return super().seal(value)
+
+    def _decrypt(self, sealed: bytes) -> bytes:
+        try:
+            return super()._decrypt(sealed)
+        except StoreError:
+            if not self._look():
+                raise
+        return super()._decrypt(sealed)
+
+    def _look(self) -> bool:
+        """Read the file again, if it is another one. What cannot be read is told, and the keys stay."""
+        stamp = self._file.stamp()
+        if stamp is None or stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            keys = self._file.read()
+            vault = Vault(keys) if keys else self
+        except StoreError as error:
+            _logger.error("%s", error)
+            return False
+        self._newest, self._fernet = vault._newest, vault._fernet
+        return True

@@ -36,7 +36,7 @@ from .rules import (
 )
 from .running import Running
 
-_DEFAULT_DEADLINE = 7 * 24 * 3600.0
+DEFAULT_DEADLINE = 7 * 24 * 3600.0
 """When an operation fails by itself whose plan does not say, in seconds: as long as Cloud Foundry polls."""
 
 _PATIENCE = 20.0
@@ -266,7 +266,7 @@ class Managed:
             binding_id=getattr(request, "binding_id", None),
             service_id=request.service.id,
             plan_id=request.plan.id,
-            deadline=float(request.plan.maximum_polling_duration or _DEFAULT_DEADLINE),
+            deadline=float(request.plan.maximum_polling_duration or DEFAULT_DEADLINE),
             request=kept(request) if whole else kept_briefly(request),
             follows=follows.id if follows else None,
             wait=wait,

@@ -66,6 +66,7 @@ class Running:
         with self._starting:
             if self._pid == os.getpid():
                 return
+            self.store.open()  # one of Flask's commands may have loaded the app without it
             self.stopping = Event()
             self.keeper = Keeper(self.store, self._look_at)
             worker = Worker(

@@ -7,6 +7,7 @@ caller saw it, so that any number of threads, processes and machines may race. T
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from sqlalchemy import URL
@@ -16,7 +17,7 @@ from . import schema, tables
 from .canary import open_vault
 from .changes import Attempt, Change, NewOperation
 from .database import FAULTS, Database, reason
-from .encryption import HOW_TO_MAKE, Vault
+from .encryption import HOW_TO_MAKE, KeyFile, Vault
 from .errors import StoreError, StoreUnavailable
 from .records import (
     BindingAttributes,
@@ -36,6 +37,7 @@ from .statements import Statements
 from .tables import key_of
 from .transitions import Parameters, Query, Transition
 
+_LEASE = 30.0
 _WIDTH = len(tables.operations.c)
 _INSTANCE_WIDTH = len(tables.instances.c)
 _BINDING_WIDTH = len(tables.bindings.c)
@@ -50,7 +52,8 @@ class Store:
             ``"postgresql+psycopg://user:password@host/database"``. ``"sqlite://"`` is in memory, for tests.
         encryption_keys: Fernet keys, the newest first. Required on PostgreSQL; on SQLite, where none are
             given, one is made in a file beside the database.
-        lease: For how many seconds a process that no longer says so is taken to be alive.
+        lease: For how many seconds a process that no longer says so is taken to be alive; 30, unless this
+            or the URL says another number (``"sqlite:///broker.db?lease=10"``).
         engine_options: For SQLAlchemy's `create_engine`, such as ``pool_size``.
 
     Raises:
@@ -62,13 +65,11 @@ class Store:
         url: str | URL,
         *,
         encryption_keys: Sequence[str | bytes] | None = None,
-        lease: float = 30.0,
+        lease: float | None = None,
         **engine_options: Any,
     ) -> None:
-        if not lease > 0:
-            raise StoreError(f"Store(lease={lease!r}): give a number of seconds, more than 0")
-        self.lease = float(lease)
         self.database = Database(url, engine_options)
+        self.lease = _seconds(self.database.settings.get("lease", _LEASE) if lease is None else lease)
         self._keys = encryption_keys
         if encryption_keys is not None:
             Vault(encryption_keys)  # tells at once what is no key
@@ -123,6 +124,13 @@ class Store:
         """What seals and opens; there once the store is open."""
         assert self._vault is not None, "the store is not open"
         return self._vault
+
+    @property
+    def key_file(self) -> KeyFile | None:
+        """Where its keys are, if they were not given."""
+        if self._keys is not None or self.database.is_in_memory:
+            return None
+        return KeyFile(self.database.path)
 
     # Reading
 
@@ -418,6 +426,16 @@ class Store:
             updated_at=updated,
             operation=_operation(last) if last and last[0] is not None else None,
         )
+
+
+def _seconds(lease: object) -> float:
+    try:
+        seconds = float(lease)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        raise StoreError(f"the lease of a store is {lease!r}; give a number of seconds, more than 0")
+    return seconds
 
 
 def _fence(attempt: Attempt) -> dict[str, Any]:
