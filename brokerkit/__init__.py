@@ -35,6 +35,8 @@ from .errors import (
     Retry,
 )
 from .handlers import HandlerGroup, SetupError
+from .lifecycle.errors import StoreError
+from .lifecycle.executors import Executor, ThreadExecutor
 from .requests import (
     BindingRequest,
     BindRequest,
@@ -95,6 +97,7 @@ __all__ = [
     "DeprovisionRequest",
     "Deprovisioned",
     "Endpoint",
+    "Executor",
     "GetBindingRequest",
     "GetInstanceRequest",
     "HandlerGroup",
@@ -129,6 +132,8 @@ __all__ = [
     "ServiceOffering",
     "ServicePlan",
     "SetupError",
+    "StoreError",
+    "ThreadExecutor",
     "UnbindRequest",
     "Unbound",
     "UpdateRequest",

@@ -163,6 +163,15 @@ class Broker(HandlerGroup):
         """
         return BrokerBlueprint(self._pipeline, self._start)
 
+    def close(self) -> None:
+        """Stop what runs in the background, and close the store's connections.
+
+        Serving processes need not: they do so when they end. The next request would begin anew.
+        """
+        if self._running is not None:
+            self._running.stop()
+            self._running.store.close()
+
     def _start(self, app: Flask) -> None:
         if self._running is not None:
             self._running.attach(app)

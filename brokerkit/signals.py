@@ -1,5 +1,8 @@
 """What others may listen to: blinker signals, sent by the broker after the fact.
 
+In a broker with a store that is when the fact is stored, in whichever process does so. Of work that goes on
+after its answer, `provisioned` and its like are sent when it is done, with the request that began it.
+
 Subscribe to one broker or to all::
 
     @provisioned.connect_via(broker)
@@ -62,11 +65,16 @@ operation_started = _signals.signal(
 )
 operation_progressed = _signals.signal(
     "operation-progressed",
-    doc="A poll found work in progress. Args: request (the poll), result (`LastOperation`).",
+    doc="""Work got further: a background handler said so, or a poll found it.
+
+    Args:
+        request: The poll; in a broker with a store, the request that began the work.
+        result: A `LastOperation`.
+    """,
 )
 operation_failed = _signals.signal(
     "operation-failed",
-    doc="A poll found that work failed. Args: request (the poll), result (`LastOperation`).",
+    doc="""Work that went on after its answer failed, or was given up. Args as for `operation_progressed`.""",
 )
 authentication_failed = _signals.signal(
     "authentication-failed",

@@ -17,7 +17,7 @@ from ..handlers import Handler
 from ..requests import InstanceRequest
 from ..results import Accepted
 from .changes import Attempt, Change
-from .completion import failure, is_gone, outcome_of, remembered, success
+from .completion import failure, is_gone, outcome_of, planned, remembered, success
 from .errors import StoreUnavailable
 from .persistence import follower_of, persist
 from .recall import kept
@@ -59,7 +59,7 @@ def run_at_once(
     """
     attempt, request = claimed.attempt, claimed.request
     running.keeper.hold(attempt)
-    ending = _Ending(running, claimed)
+    ending = _Ending(running, claimed, planned(attempt.kind, request, claimed.instance))
     try:
         try:
             result, answer = _ask(table, handler, attempt, request)
@@ -93,8 +93,9 @@ def _ask(table: HandlerTable, handler: Handler, attempt: Attempt, request: Any) 
 class _Ending:
     """How an attempt ends, in the store."""
 
-    def __init__(self, running: Running, claimed: Claimed) -> None:
+    def __init__(self, running: Running, claimed: Claimed, plan: Change) -> None:
         self._running = running
+        self._plan = plan
         self._store = running.store
         self._claimed = claimed
         self._attempt = claimed.attempt
@@ -122,7 +123,7 @@ class _Ending:
 
             leads_to = Progress.IN_PROGRESS
         else:
-            change = success(kind, claimed.request, result, claimed.instance, claimed.binding)
+            change = success(kind, self._plan, result, claimed.instance, claimed.binding)
             kept_result = change.result
 
             def write() -> bool:
@@ -138,11 +139,12 @@ class _Ending:
         kind = self._attempt.kind
         try:
             if is_gone(kind, error):
-                change = success(kind, self._claimed.request, None, None, None)
                 written = self._write(
-                    lambda: self._store.end(self._attempt, Progress.SUCCEEDED, None, change),
+                    lambda: self._store.end(self._attempt, Progress.SUCCEEDED, None, self._plan),
                     Progress.SUCCEEDED,
                 )
+                if written:
+                    tell(self._running.sender, kind, self._claimed.request, PLAIN_SUCCESS[kind])
             elif _is_refusal(error):
                 written = self._write(
                     lambda: self._store.withdraw(self._attempt, self._claimed.previous), Progress.FAILED

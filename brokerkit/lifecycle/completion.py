@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from .._encoding import HandlerMistake
 from ..errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
@@ -25,31 +26,43 @@ _MADE = frozenset({Operation.PROVISION, Operation.BIND})
 _REMOVED = frozenset({Operation.DEPROVISION, Operation.UNBIND})
 
 
+def planned(operation: Operation, request: InstanceRequest, instance: InstanceRecord | None) -> Change:
+    """What becomes of an instance or binding if its handler gets through, but for what that answers.
+
+    To be asked before the handler is, which may change the request's dicts.
+    """
+    if operation in _REMOVED:
+        return Change(state=State.DELETED)
+    if operation in _MADE:
+        return Change(state=State.READY)
+    assert isinstance(request, UpdateRequest), "nothing else is left"
+    assert instance is not None, "only what is there is updated"
+    assert request.plan is not None, "it has the instance's, unless told another"
+    return Change(plan_id=request.plan.id, attributes=updated_instance(instance, request, request.plan))
+
+
 def success(
     operation: Operation,
-    request: InstanceRequest,
+    plan: Change,
     result: object,
     instance: InstanceRecord | None,
     binding: BindingRecord | None,
 ) -> Change:
-    """What a handler that did it changes.
+    """What a handler that got through changes.
+
+    Args:
+        operation: What was asked.
+        plan: What was :func:`planned`.
+        result: What it answered.
+        instance: The instance as it was.
+        binding: The binding as it was.
 
     Raises:
         HandlerMistake: Its `data` is no JSON object.
     """
     if operation in _REMOVED:
-        return Change(state=State.DELETED)
-    kept = remembered(operation, result, instance, binding)
-    if operation is not Operation.UPDATE:
-        return Change(state=State.READY, result=kept)
-    assert isinstance(request, UpdateRequest), "an update's"
-    assert instance is not None, "only what is there is updated"
-    assert request.plan is not None, "it has the instance's, unless told another"
-    return Change(
-        plan_id=request.plan.id,
-        attributes=updated_instance(instance, request, request.plan),
-        result=kept,
-    )
+        return plan
+    return replace(plan, result=remembered(operation, result, instance, binding))
 
 
 def remembered(
@@ -63,7 +76,7 @@ def remembered(
     if operation is Operation.BIND or operation is Operation.UNBIND:
         before = binding.result if binding else BindingResult()
         if isinstance(result, Binding):
-            told = msgspec.structs.replace(result, data=None, exists=False)
+            told = replace(result, data=None, exists=False)
             return BindingResult(binding=told, data=_data(result, before.data))
         if isinstance(result, Accepted):
             return BindingResult(binding=before.binding, data=_data(result, before.data))

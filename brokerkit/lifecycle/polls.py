@@ -14,7 +14,7 @@ from ..errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
 from ..requests import LastBindingOperationRequest, LastOperationRequest, Operation
 from ..results import Binding, LastOperation
 from .changes import Attempt, Change
-from .completion import failure, is_gone, success
+from .completion import failure, is_gone, planned, success
 from .memory import last_operation
 from .recall import offered, request_again, service_binding, service_instance
 from .records import Known, Mode, OperationRecord, Progress
@@ -162,4 +162,5 @@ def _succeeded(
             )
         result = Binding()
     encode_result(operation.kind, result, service=request.service, accepts_incomplete=True)
-    return result, success(operation.kind, request, result, known.instance, known.binding)
+    plan = planned(operation.kind, request, known.instance)
+    return result, success(operation.kind, plan, result, known.instance, known.binding)

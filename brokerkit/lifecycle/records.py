@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct, field
 
+from .._masking import Masked
 from ..requests import Operation
 from ..resources import BindResource
 from ..results import Binding, InstanceMetadata
@@ -37,8 +38,10 @@ class Progress(StrEnum):
     FAILED = "failed"
 
 
-class InstanceAttributes(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class InstanceAttributes(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """What a platform asked of an instance. Sealed in the store, as all that follows."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"parameters"})
 
     instance_id: str
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -48,16 +51,20 @@ class InstanceAttributes(Struct, frozen=True, kw_only=True, omit_defaults=True):
     maintenance_version: str | None = None
 
 
-class InstanceResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class InstanceResult(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """What handlers answered of an instance."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"data"})
 
     dashboard_url: str | None = None
     metadata: InstanceMetadata | None = None
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class BindingAttributes(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BindingAttributes(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """What a platform asked of a binding."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"parameters"})
 
     binding_id: str
     plan_id: str
@@ -69,8 +76,10 @@ class BindingAttributes(Struct, frozen=True, kw_only=True, omit_defaults=True):
     predecessor: str | None = None
 
 
-class BindingResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BindingResult(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """What a handler answered of a binding."""
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"data"})
 
     binding: Binding | None = None
     data: dict[str, Any] = field(default_factory=dict)

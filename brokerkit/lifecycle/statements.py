@@ -30,7 +30,7 @@ from .records import Mode, Progress, State
 from .tables import bindings, instances, operations
 from .transitions import Query, Step, Transition
 
-_CLOCKS = {
+CLOCKS = {
     "postgresql": "extract(epoch from clock_timestamp())::double precision",
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
 }
@@ -45,7 +45,7 @@ class Statements:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        now: ColumnElement[float] = literal_column(_CLOCKS[dialect.name], Double())
+        now: ColumnElement[float] = literal_column(CLOCKS[dialect.name], Double())
         self._now = now
         self.find_instance = self._query(self._finding_instance())
         self.find_binding = self._query(self._finding_binding())
@@ -440,7 +440,8 @@ class Statements:
     # Sweeps: what must be looked at
 
     def _sweeps(self, now: ColumnElement[float]) -> None:
-        in_progress = operations.c.state == Progress.IN_PROGRESS.value
+        # Written out, not a parameter: only so does a planner know that the partial index will do.
+        in_progress = operations.c.state == literal_column(f"'{Progress.IN_PROGRESS.value}'")
         self.due = self._query(
             select(operations, now)
             .where(in_progress, operations.c.wake_at <= now)

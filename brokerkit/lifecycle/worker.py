@@ -20,7 +20,7 @@ from ..handlers import Handler
 from ..requests import InstanceRequest
 from ..results import Accepted, LastOperation
 from .changes import Attempt, Change
-from .completion import failure, is_gone, outcome_of, remembered, success
+from .completion import failure, is_gone, outcome_of, planned, remembered, success
 from .errors import StoreUnavailable
 from .keeper import Keeper
 from .persistence import follower_of, persist
@@ -109,9 +109,10 @@ class Worker:
         if handler.max_attempts is not None and operation.attempt > handler.max_attempts:
             error = HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
             return self._failed(operation, attempt, request, error)
+        plan = planned(operation.kind, request, known.instance)
         try:
             result = self._ask(handler, attempt, request)
-            change = self._judge(handler, operation, request, result, known)
+            change = self._judge(handler, operation, request, plan, result, known)
         except _Stopped as stopped:
             if not stopped.goes_on or not self._store.postpone(attempt, 0.0, None):
                 self._leave(attempt, None)
@@ -119,9 +120,7 @@ class Worker:
             self._retry(handler, operation, attempt, request, retry)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt
             if is_gone(operation.kind, error):
-                result = PLAIN_SUCCESS[operation.kind]
-                change = success(operation.kind, request, result, known.instance, known.binding)
-                self._succeeded(operation, attempt, request, result, change)
+                self._succeeded(operation, attempt, request, PLAIN_SUCCESS[operation.kind], plan)
             else:
                 self._failed(operation, attempt, request, error)
         else:
@@ -173,6 +172,7 @@ class Worker:
         handler: Handler,
         operation: OperationRecord,
         request: InstanceRequest,
+        plan: Change,
         result: object,
         known: Known,
     ) -> Change:
@@ -181,7 +181,7 @@ class Worker:
                 raise HandlerMistake("returned Accepted from the background; return what it did")
             service = request.service  # type: ignore[attr-defined]
             encode_result(operation.kind, result, service=service, accepts_incomplete=True)
-            return success(operation.kind, request, result, known.instance, known.binding)
+            return success(operation.kind, plan, result, known.instance, known.binding)
 
     # Ends
 
