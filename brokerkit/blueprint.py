@@ -37,6 +37,7 @@ from .requests import (
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from click import Command
 
 _INSTANCE = "/v2/service_instances/<instance_id>"
 _BINDING = f"{_INSTANCE}/service_bindings/<binding_id>"
@@ -75,12 +76,19 @@ class BrokerBlueprint(Blueprint):
     Args:
         pipeline: What answers.
         before_start: Called with the app at each registration; raises if the broker cannot serve.
+        commands: Gives the operators' commands, `flask broker …`.
     """
 
-    def __init__(self, pipeline: Pipeline, before_start: Callable[[Flask], None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        before_start: Callable[[Flask], None],
+        commands: Callable[[], Iterable[Command]],
+    ) -> None:
         super().__init__("brokerkit", __name__)
         self._pipeline = pipeline
         self._before_start = before_start
+        self._commands = commands
         self._prefix_has_parts = False
         for endpoint in ENDPOINTS:
             self.add_url_rule(
@@ -102,11 +110,22 @@ class BrokerBlueprint(Blueprint):
         A second registration, or that of another broker, gets a name of its own where none is given.
         """
         self._before_start(app)
+        self._add_commands(app, options)
         if "name" not in options:
             prefix = f"{options['name_prefix']}." if options.get("name_prefix") else ""
             names = chain([self.name], (f"{self.name}-{number}" for number in count(2)))
             options["name"] = next(name for name in names if prefix + name not in app.blueprints)
         super().register(app, options)
+
+    def _add_commands(self, app: Flask, options: dict[str, Any]) -> None:
+        """Let Flask add the commands: as `broker`, those of a second broker as `broker-2`, unless told."""
+        if not self.cli.commands:
+            self.cli.help = "What the service broker offers and remembers."
+            for command in self._commands():
+                self.cli.add_command(command)
+        names = chain(["broker"], (f"broker-{number}" for number in count(2)))
+        free = (name for name in names if app.cli.commands.get(name) in (None, self.cli))
+        options.setdefault("cli_group", next(free))
 
     def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
         def view(**parts: str) -> Response:

@@ -19,6 +19,8 @@ from .catalog import Catalog
 from .handlers import Handler, HandlerGroup, SetupError
 
 if TYPE_CHECKING:
+    from click import Command
+
     from .lifecycle.executors import Executor
     from .lifecycle.running import Running
     from .lifecycle.store import Store
@@ -161,7 +163,13 @@ class Broker(HandlerGroup):
         When it is registered, the broker checks its handlers against its catalog, and raises
         :class:`SetupError` with all that does not fit. No handler can be added from then on.
         """
-        return BrokerBlueprint(self._pipeline, self._start)
+        return BrokerBlueprint(self._pipeline, self._start, self._commands)
+
+    def _commands(self) -> list[Command]:
+        from .cli import Desk, commands
+
+        store = self._running.store if self._running else None
+        return commands(Desk(lambda: self._pipeline.current_table().catalog, store))
 
     def close(self) -> None:
         """Stop what runs in the background, and close the store's connections.
@@ -185,6 +193,9 @@ class Broker(HandlerGroup):
         if faults:
             raise SetupError(faults)
         if self._running is not None:
-            self._running.store.open()
+            from .cli import is_choosing
+
+            if not is_choosing():
+                self._running.store.open()
         for group in self._groups:
             group._attached = True

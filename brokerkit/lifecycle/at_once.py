@@ -17,11 +17,11 @@ from ..handlers import Handler
 from ..requests import InstanceRequest
 from ..results import Accepted
 from .changes import Attempt, Change
-from .completion import failure, is_gone, outcome_of, planned, remembered, success
+from .completion import accepted, failure, is_gone, outcome_of, planned, remembered, success
 from .errors import StoreUnavailable
 from .persistence import follower_of, persist
 from .recall import kept
-from .records import BindingRecord, InstanceRecord, Outcome, Progress
+from .records import BindingRecord, InstanceRecord, Progress
 from .running import Running
 
 _logger = logging.getLogger("brokerkit")
@@ -114,8 +114,7 @@ class _Ending:
         """
         claimed, kind = self._claimed, self._attempt.kind
         if isinstance(result, Accepted):
-            kept_result = remembered(kind, result, claimed.instance, claimed.binding)
-            outcome = Outcome(accepted=result.operation or kind.value)
+            outcome, kept_result = accepted(kind, result, claimed.instance, claimed.binding)
 
             def write() -> bool:
                 request = kept(claimed.request)

@@ -91,6 +91,23 @@ def remembered(
     )
 
 
+def accepted(
+    operation: Operation, result: Accepted, instance: InstanceRecord | None, binding: BindingRecord | None
+) -> tuple[Outcome, InstanceResult | BindingResult | None]:
+    """What is kept of work that goes on elsewhere: with the operation, and with the instance or binding.
+
+    What an update leads to waits with the operation, as it may fail (R-UPD-5).
+
+    Raises:
+        HandlerMistake: Its `data` is no JSON object.
+    """
+    kept = remembered(operation, result, instance, binding)
+    outcome = Outcome(accepted=result.operation or operation.value)
+    if operation is Operation.UPDATE and isinstance(kept, InstanceResult):
+        return replace(outcome, result=kept), None
+    return outcome, kept
+
+
 def failure(operation: Operation) -> Change:
     """What a handler that did not get through changes: what could not be made must be deleted (R-DEL-5)."""
     return Change(state=State.FAILED) if operation in _MADE else UNCHANGED

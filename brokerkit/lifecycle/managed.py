@@ -295,10 +295,13 @@ class Managed:
             result = as_it_is(operation, known)
             return result, _encoded(operation, result, request)
         if verdict is Verdict.REPEAT and request.accepts_incomplete:
-            subject = known.instance if getattr(request, "binding_id", None) is None else known.binding
+            instance = known.instance
+            subject = instance if getattr(request, "binding_id", None) is None else known.binding
+            assert instance is not None, "something is in progress"
             assert subject is not None, "something is in progress"
             assert subject.operation is not None, "something is in progress"
-            accepted = accepted_again(subject.operation, subject)
+            outcome = self._store.outcome_of(subject.operation)
+            accepted = accepted_again(subject.operation, outcome, instance)
             return accepted, _encoded(operation, accepted, request)
         raise refusal(Verdict.BUSY if verdict is Verdict.REPEAT else verdict, request, known)
 

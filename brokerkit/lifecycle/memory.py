@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..requests import BindingRequest, Operation
 from ..results import Accepted, Binding, InstanceDetails, LastOperation, Provisioned, Updated
-from .records import BindingRecord, InstanceRecord, Known, Mode, OperationRecord, Outcome, Progress
+from .records import InstanceRecord, Known, Mode, OperationRecord, Outcome, Progress
 from .rules import Standing, Verdict, standing
 
 _LONGEST_PAUSE = 60
@@ -74,15 +74,12 @@ def details(instance: InstanceRecord) -> InstanceDetails:
     )
 
 
-def accepted_again(operation: OperationRecord, subject: InstanceRecord | BindingRecord) -> Accepted:
+def accepted_again(operation: OperationRecord, outcome: Outcome, instance: InstanceRecord) -> Accepted:
     """The 202 of an operation that is in progress (R-PROV-4)."""
-    if operation.kind in (Operation.PROVISION, Operation.UPDATE) and isinstance(subject, InstanceRecord):
-        return Accepted(
-            operation=operation.id,
-            dashboard_url=subject.result.dashboard_url,
-            metadata=subject.result.metadata,
-        )
-    return Accepted(operation=operation.id)
+    if operation.kind not in (Operation.PROVISION, Operation.UPDATE):
+        return Accepted(operation=operation.id)
+    result = outcome.result or instance.result
+    return Accepted(operation=operation.id, dashboard_url=result.dashboard_url, metadata=result.metadata)
 
 
 def last_operation(operation: OperationRecord, outcome: Outcome, now: float) -> LastOperation:
@@ -106,7 +103,7 @@ _MAY_TELL_USABLE = frozenset({Operation.UPDATE, Operation.DEPROVISION})
 def _pause(operation: OperationRecord, now: float) -> int:
     """What has taken long will take long; what waits is not to be asked before."""
     pause = (now - operation.created_at) / 10
-    is_followed = operation.follows is not None and operation.attempt == 0  # it begins when it can
+    is_followed = operation.follows is not None and operation.tries == 0  # it begins when it can
     waits = operation.mode is Mode.BACKGROUND and operation.lease_until is None and not is_followed
     if waits and operation.wake_at is not None:
         pause = max(pause, operation.wake_at - now)

@@ -19,6 +19,7 @@ from .memory import last_operation
 from .recall import offered, request_again, service_binding, service_instance
 from .records import Known, Mode, OperationRecord, Progress
 from .running import Running
+from .store import Store
 from .tables import key_of
 from .worker import failed
 
@@ -63,7 +64,9 @@ def _operation(
         last = subject.operation, known.now
     elif binding_id is not None:
         last = store.last_operation_of_binding(request.instance_id, binding_id)
-    if last is None:
+    if last is None or (
+        subject is None and last[0].kind is not Operation.UNBIND
+    ):  # it went with its instance
         raise InstanceDoesNotExist if binding_id is None else BindingDoesNotExist
     if request.operation is not None:
         raise BrokerError("There is no such operation.", status=400, error="UnknownOperation")
@@ -82,7 +85,7 @@ def _ask(
         The operation as it is then; None if it is as it was.
     """
     store = running.store
-    known = store.find_by_key(operation.instance_key, operation.binding_key)
+    known = _with_what_is_to_come(store, operation)
     service, plan = offered(table.catalog, operation.service_id, operation.plan_id)
     handlers = table.serving(_asked(request), service, plan)
     if not handlers or known.instance is None:
@@ -115,6 +118,15 @@ def _ask(
     return found[0] if found else None
 
 
+def _with_what_is_to_come(store: Store, operation: OperationRecord) -> Known:
+    """What is known, with what the handler of an update already said of the instance."""
+    known = store.find_by_key(operation.instance_key, operation.binding_key)
+    coming = store.outcome_of(operation).result
+    if coming is None or known.instance is None:
+        return known
+    return replace(known, instance=replace(known.instance, result=coming))
+
+
 def _moved(
     running: Running,
     table: HandlerTable,
@@ -137,6 +149,7 @@ def _moved(
         instance_usable=found.instance_usable,
         update_repeatable=found.update_repeatable,
         retry_after=None,
+        result=None,
     )
     if found.state == "failed":
         if store.end(attempt, Progress.FAILED, outcome, failure(operation.kind)):

@@ -63,7 +63,7 @@ def request_again(
         told["instance"] = service_instance(store, catalog, instance)
     if binding is not None and operation.kind is Operation.UNBIND:
         told["binding"] = service_binding(binding)
-    return kind(service=service, plan=plan, attempt=max(operation.attempt, 1), **told)
+    return kind(service=service, plan=plan, attempt=max(operation.tries, 1), **told)
 
 
 @functools.cache

@@ -94,6 +94,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
         update_repeatable: Of an update that failed (R-ERR-2).
         accepted: The string that its handler put into `Accepted`.
         retry_after: When to ask again, in seconds, as its handler said.
+        result: Of an update that goes on elsewhere: what the instance is to have when it succeeds.
     """
 
     description: str | None = None
@@ -101,6 +102,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     update_repeatable: bool | None = None
     accepted: str | None = None
     retry_after: int | None = None
+    result: InstanceResult | None = None
 
 
 class OperationRecord(Struct, frozen=True, kw_only=True):
@@ -116,7 +118,8 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
         service_id: The offering.
         plan_id: The plan: of an update, the one that it leads to.
         attempt: How often it was begun. Who writes of an attempt names its number, so that nobody whose
-            attempt was taken over can write.
+            attempt was taken over can write. It only ever grows.
+        attempts_before: How many of these were made before an operator had it begin anew.
         lease_until: Until when somebody who runs it is taken for alive; None if nobody does.
         wake_at: When somebody must look at it.
         deadline: When it fails by itself.
@@ -136,6 +139,7 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
     service_id: str
     plan_id: str
     attempt: int
+    attempts_before: int
     lease_until: float | None
     wake_at: float | None
     deadline: float
@@ -144,6 +148,11 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
     updated_at: float
     request: bytes
     outcome: bytes | None
+
+    @property
+    def tries(self) -> int:
+        """How often it was begun, as its handler counts."""
+        return self.attempt - self.attempts_before
 
     def is_running_at(self, now: float) -> bool:
         """Does somebody work on it, also if it has been given up?"""

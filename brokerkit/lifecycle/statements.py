@@ -165,6 +165,7 @@ class Statements:
             service_id=_text("o_service_id"),
             plan_id=_text("o_plan_id"),
             attempt=_number("o_attempt"),
+            attempts_before=0,
             lease_until=now + _seconds("o_lease"),
             wake_at=now + _seconds("o_wake"),
             deadline=now + _seconds("o_deadline"),
@@ -245,7 +246,18 @@ class Statements:
             Step(delete(instances).where(instances.c.id == _text("i_id"), instances.c.revision == 1)),
             Step(
                 update(instances)
-                .values(revision=instances.c.revision + 1, state=State.DELETED.value, operation=None)
+                .values(
+                    revision=instances.c.revision + 1,
+                    state=State.DELETED.value,
+                    operation=select(func.max(operations.c.id))
+                    .where(
+                        operations.c.instance_id == _text("i_id"),
+                        operations.c.binding_id.is_(None),
+                        operations.c.id != _text("o_id"),
+                    )
+                    .scalar_subquery(),
+                    attributes=b"",
+                )
                 .where(instances.c.id == _text("i_id"), instances.c.revision > 1)
             ),
         )
@@ -386,7 +398,7 @@ class Statements:
             update(operations)
             .values(
                 state=Progress.IN_PROGRESS.value,
-                attempt=0,
+                attempts_before=operations.c.attempt,
                 outcome=None,
                 wake_at=now,
                 deadline=now + _seconds("o_deadline"),

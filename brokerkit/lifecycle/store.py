@@ -458,14 +458,15 @@ def _operation(row: Sequence[Any]) -> OperationRecord:
         service_id=row[6],
         plan_id=row[7],
         attempt=row[8],
-        lease_until=row[9],
-        wake_at=row[10],
-        deadline=row[11],
-        follows=row[12],
-        created_at=row[13],
-        updated_at=row[14],
-        request=row[15],
-        outcome=row[16],
+        attempts_before=row[9],
+        lease_until=row[10],
+        wake_at=row[11],
+        deadline=row[12],
+        follows=row[13],
+        created_at=row[14],
+        updated_at=row[15],
+        request=row[16],
+        outcome=row[17],
     )
 
 

@@ -63,6 +63,7 @@ operations = Table(
     Column("service_id", String, nullable=False),
     Column("plan_id", String, nullable=False),
     Column("attempt", Integer, nullable=False),
+    Column("attempts_before", Integer, nullable=False),
     Column("lease_until", Double),
     Column("wake_at", Double),
     Column("deadline", Double, nullable=False),

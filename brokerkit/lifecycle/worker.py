@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Generator
+from functools import partial
 from threading import Event
 from typing import Any
 
-import msgspec
 from flask import Flask
+from msgspec.structs import replace
 
-from .._dispatch import blaming, call
+from .._dispatch import blaming, call, check_pollable
 from .._encoding import PLAIN_SUCCESS, HandlerMistake, encode_result
 from .._handler_table import HandlerTable
 from .._telling import tell
@@ -20,12 +21,12 @@ from ..handlers import Handler
 from ..requests import InstanceRequest
 from ..results import Accepted, LastOperation
 from .changes import Attempt, Change
-from .completion import failure, is_gone, outcome_of, planned, remembered, success
+from .completion import accepted, failure, is_gone, outcome_of, planned, success
 from .errors import StoreUnavailable
 from .keeper import Keeper
 from .persistence import follower_of, persist
-from .recall import request_again
-from .records import Known, OperationRecord, Outcome, Progress
+from .recall import kept, request_again
+from .records import BindingResult, InstanceResult, Known, OperationRecord, Outcome, Progress
 from .store import Store
 
 _logger = logging.getLogger("brokerkit")
@@ -67,25 +68,25 @@ class Worker:
         submit: Callable[[str, float], None],
         stopping: Event,
     ) -> None:
-        self._sender = sender
-        self._store = store
+        self.sender = sender
+        self.store = store
         self._keeper = keeper
         self._app = app
         self._table = table
-        self._submit = submit
-        self._stopping = stopping
+        self.submit = submit
+        self.stopping = stopping
 
     def run(self, operation_id: str) -> None:
         """Run the next attempt of an operation, if it is due and nobody else has it. Raises nothing."""
         try:
-            operation = self._store.begin(operation_id)
+            operation = self.store.begin(operation_id)
             if operation is None:
                 return
             attempt = Attempt.of(operation)
             self._keeper.hold(attempt)
             try:
                 with self._app().app_context():
-                    self._run(operation, attempt)
+                    self._attempt(operation, attempt)
             finally:
                 self._keeper.drop(attempt)
         except StoreUnavailable:
@@ -93,53 +94,79 @@ class Worker:
         except BaseException:
             _logger.exception("the operation %s is interrupted", operation_id)
 
-    def _run(self, operation: OperationRecord, attempt: Attempt) -> None:
-        known = self._store.find_by_key(operation.instance_key, operation.binding_key)
+    def _attempt(self, operation: OperationRecord, attempt: Attempt) -> None:
+        known = self.store.find_by_key(operation.instance_key, operation.binding_key)
         table = self._table()
-        request: Any = request_again(self._store, table.catalog, operation, known.instance, known.binding)
+        request: Any = request_again(self.store, table.catalog, operation, known.instance, known.binding)
+        work = _Work(self, operation, attempt, request, known)
         handlers = table.serving(operation.kind, request.service, request.plan)
         if not handlers:
-            error = HandlerMistake(
+            mistake = HandlerMistake(
                 f"no @{operation.kind} handler serves the plan {operation.plan_id!r} any more, which the"
                 f" operation {operation.id} needs; put the plan or the handler back, and run flask broker"
                 f" retry {operation.id}"
             )
-            return self._failed(operation, attempt, request, error)
+            return work.failed(mistake)
         handler = handlers[0]
-        if handler.max_attempts is not None and operation.attempt > handler.max_attempts:
-            error = HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
-            return self._failed(operation, attempt, request, error)
-        plan = planned(operation.kind, request, known.instance)
-        try:
-            result = self._ask(handler, attempt, request)
-            change = self._judge(handler, operation, request, plan, result, known)
-        except _Stopped as stopped:
-            if not stopped.goes_on or not self._store.postpone(attempt, 0.0, None):
-                self._leave(attempt, None)
-        except Retry as retry:
-            self._retry(handler, operation, attempt, request, retry)
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt
-            if is_gone(operation.kind, error):
-                self._succeeded(operation, attempt, request, PLAIN_SUCCESS[operation.kind], plan)
-            else:
-                self._failed(operation, attempt, request, error)
-        else:
-            self._succeeded(operation, attempt, request, result, change)
-        return None
+        if handler.max_attempts is not None and operation.tries > handler.max_attempts:
+            mistake = HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
+            return work.failed(mistake)
+        return work.run(table, handler)
 
-    def _ask(self, handler: Handler, attempt: Attempt, request: InstanceRequest) -> object:
-        _, result = call(handler, request)
-        if inspect.isgenerator(result):
-            result = self._drive(handler, attempt, request, result)
-        return PLAIN_SUCCESS.get(attempt.kind) if result is None else result
 
-    def _drive(
+class _Work:
+    """What one attempt does."""
+
+    def __init__(
         self,
-        handler: Handler,
+        worker: Worker,
+        operation: OperationRecord,
         attempt: Attempt,
         request: InstanceRequest,
-        steps: Generator[object, Any, object],
-    ) -> object:
+        known: Known,
+    ) -> None:
+        self._worker = worker
+        self._store = worker.store
+        self._operation = operation
+        self._attempt = attempt
+        self._request: Any = request
+        self._known = known
+        self._kind = operation.kind
+
+    def run(self, table: HandlerTable, handler: Handler) -> None:
+        """Ask the handler, and end as it says."""
+        instance, binding = self._known.instance, self._known.binding
+        plan = planned(self._kind, self._request, instance)
+        try:
+            result = self._ask(handler)
+            if type(result) is Accepted:
+                check_pollable(table, self._kind, handler, self._request.service, self._request.plan)
+            with blaming(handler):
+                self._check(result)
+                change = success(self._kind, plan, result, instance, binding)
+        except _Stopped as stopped:
+            if not stopped.goes_on or not self._store.postpone(self._attempt, 0.0, None):
+                self._leave(None)
+        except Retry as retry:
+            self._retry(handler, retry)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt
+            if is_gone(self._kind, error):
+                self._succeeded(PLAIN_SUCCESS[self._kind], plan)
+            else:
+                self.failed(error)
+        else:
+            if isinstance(result, Accepted):
+                self._accepted(result)
+            else:
+                self._succeeded(result, change)
+
+    def _ask(self, handler: Handler) -> object:
+        _, result = call(handler, self._request)
+        if inspect.isgenerator(result):
+            result = self._drive(handler, result)
+        return PLAIN_SUCCESS.get(self._kind) if result is None else result
+
+    def _drive(self, handler: Handler, steps: Generator[object, Any, object]) -> object:
         """Run a generator step by step, and tell what it says of itself."""
         while True:
             try:
@@ -152,112 +179,84 @@ class Worker:
                     f"{handler} yielded a {type(said).__name__}; yield a text for the user, and return the"
                     " result"
                 )
-            is_current = self._note(attempt, request, said)
-            if not is_current or self._stopping.is_set():
+            is_current = self._note(said)
+            if not is_current or self._worker.stopping.is_set():
                 steps.close()  # its finally clauses run
                 raise _Stopped(goes_on=is_current)
 
-    def _note(self, attempt: Attempt, request: InstanceRequest, said: str | None) -> bool:
-        """Note how far an attempt is. False if its operation was given up or taken over."""
+    def _note(self, said: str | None) -> bool:
+        """Note how far it is. False if the operation was given up or taken over."""
         try:
-            if not self._store.tell(attempt, Outcome(description=said or None)):
+            if not self._store.tell(self._attempt, Outcome(description=said or None)):
                 return False
         except StoreUnavailable:
             return True  # whether it is still ours, its end will show
-        tell(self._sender, attempt.kind, request, LastOperation.in_progress(said))
+        self._tell(LastOperation.in_progress(said))
         return True
 
-    def _judge(
-        self,
-        handler: Handler,
-        operation: OperationRecord,
-        request: InstanceRequest,
-        plan: Change,
-        result: object,
-        known: Known,
-    ) -> Change:
-        with blaming(handler):
-            if type(result) is Accepted:
-                raise HandlerMistake("returned Accepted from the background; return what it did")
-            service = request.service  # type: ignore[attr-defined]
-            encode_result(operation.kind, result, service=service, accepts_incomplete=True)
-            return success(operation.kind, plan, result, known.instance, known.binding)
+    def _check(self, result: Any) -> None:
+        shown = replace(result, operation=self._operation.id) if type(result) is Accepted else result
+        encode_result(self._kind, shown, service=self._request.service, accepts_incomplete=True)
 
     # Ends
 
-    def _succeeded(
-        self,
-        operation: OperationRecord,
-        attempt: Attempt,
-        request: InstanceRequest,
-        result: object,
-        change: Change,
-    ) -> None:
-        if self._persist(
-            attempt,
-            lambda: self._store.end(attempt, Progress.SUCCEEDED, Outcome(), change),
-            Progress.SUCCEEDED,
-        ):
-            tell(self._sender, operation.kind, request, _as_made(result))
+    def _succeeded(self, result: Any, change: Change) -> None:
+        end = partial(self._store.end, self._attempt, Progress.SUCCEEDED, Outcome(), change)
+        if not self._persist(end, Progress.SUCCEEDED):
+            self._leave(change.result)
+        elif getattr(result, "exists", False):  # which says nothing of what was made in the background
+            self._tell(replace(result, exists=False))
         else:
-            kept = remembered(operation.kind, result, None, None)
-            self._leave(attempt, kept)
+            self._tell(result)
 
-    def _failed(
-        self,
-        operation: OperationRecord,
-        attempt: Attempt,
-        request: InstanceRequest,
-        error: BaseException,
-    ) -> None:
-        outcome = _log(operation, error)
-        change = failure(operation.kind)
-        if self._persist(
-            attempt,
-            lambda: self._store.end(attempt, Progress.FAILED, outcome, change),
-            Progress.FAILED,
-        ):
-            tell(self._sender, operation.kind, request, failed(outcome))
+    def _accepted(self, result: Accepted) -> None:
+        """The work goes on elsewhere after all, and is polled from now on."""
+        outcome, kept_result = accepted(self._kind, result, self._known.instance, self._known.binding)
+        accept = partial(self._store.accept, self._attempt, outcome, kept(self._request), kept_result)
+        if not self._persist(accept, Progress.IN_PROGRESS):
+            self._leave(kept_result)
+
+    def failed(self, error: BaseException) -> None:
+        """The handler refused or failed, or there is none."""
+        outcome = _log(self._operation, error)
+        change = failure(self._kind)
+        end = partial(self._store.end, self._attempt, Progress.FAILED, outcome, change)
+        if self._persist(end, Progress.FAILED):
+            self._tell(failed(outcome))
         else:
-            self._leave(attempt, None)
+            self._leave(None)
 
-    def _retry(
-        self,
-        handler: Handler,
-        operation: OperationRecord,
-        attempt: Attempt,
-        request: InstanceRequest,
-        retry: Retry,
-    ) -> None:
-        if handler.max_attempts is not None and operation.attempt >= handler.max_attempts:
-            error = BrokerError(retry.description or f"It was not done after {operation.attempt} attempts.")
-            return self._failed(operation, attempt, request, error)
+    def _retry(self, handler: Handler, retry: Retry) -> None:
+        attempts = self._operation.tries
+        if handler.max_attempts is not None and attempts >= handler.max_attempts:
+            return self.failed(
+                BrokerError(retry.description or f"It was not done after {attempts} attempts.")
+            )
         outcome = Outcome(description=retry.description) if retry.description else None
-        if self._persist(
-            attempt,
-            lambda: self._store.postpone(attempt, retry.after, outcome),
-            Progress.IN_PROGRESS,
-        ):
-            tell(self._sender, operation.kind, request, LastOperation.in_progress(retry.description))
-            self._submit(operation.id, retry.after)
+        postpone = partial(self._store.postpone, self._attempt, retry.after, outcome)
+        if self._persist(postpone, Progress.IN_PROGRESS):
+            self._tell(LastOperation.in_progress(retry.description))
+            self._worker.submit(self._operation.id, retry.after)
         else:
-            self._leave(attempt, None)
+            self._leave(None)
         return None
 
-    def _leave(self, attempt: Attempt, kept: Any) -> None:
+    def _leave(self, result: InstanceResult | BindingResult | None) -> None:
         """The operation was given up, or taken over: let what follows begin, if it waits for us."""
-        if not self._persist(attempt, lambda: self._store.leave(attempt, kept), Progress.FAILED):
+        if not self._persist(partial(self._store.leave, self._attempt, result), Progress.FAILED):
             _logger.warning(
                 "an attempt of the operation %s ended after its lease was lost; it is not remembered",
-                attempt.operation_id,
+                self._operation.id,
             )
-            return
-        if follower := follower_of(self._store, attempt):
-            self._submit(follower, 0.0)
+        elif follower := follower_of(self._store, self._attempt):
+            self._worker.submit(follower, 0.0)
 
-    def _persist(self, attempt: Attempt, write: Callable[[], bool], leads_to: Progress) -> bool:
-        """Write how an attempt ended, however long the store is away."""
-        return persist(self._store, attempt, write, self._stopping, leads_to=leads_to)
+    def _persist(self, write: Callable[[], bool], leads_to: Progress) -> bool:
+        """Write how it ended, however long the store is away."""
+        return persist(self._store, self._attempt, write, self._worker.stopping, leads_to=leads_to)
+
+    def _tell(self, result: object) -> None:
+        tell(self._worker.sender, self._kind, self._request, result)
 
 
 def failed(outcome: Outcome) -> LastOperation:
@@ -267,13 +266,6 @@ def failed(outcome: Outcome) -> LastOperation:
         instance_usable=outcome.instance_usable,
         update_repeatable=outcome.update_repeatable,
     )
-
-
-def _as_made(result: object) -> object:
-    """Of what was made in the background, that it is there already says nothing."""
-    if getattr(result, "exists", False):
-        return msgspec.structs.replace(result, exists=False)  # type: ignore[type-var]
-    return result
 
 
 def _log(operation: OperationRecord, error: BaseException) -> Outcome:

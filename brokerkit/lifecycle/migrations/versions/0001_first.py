@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("service_id", sa.String, nullable=False),
         sa.Column("plan_id", sa.String, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("attempts_before", sa.Integer, nullable=False),
         sa.Column("lease_until", sa.Double),
         sa.Column("wake_at", sa.Double),
         sa.Column("deadline", sa.Double, nullable=False),

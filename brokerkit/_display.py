@@ -1,0 +1,128 @@
+"""What commands print: JSON for programs, tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_STYLES = {"failed": "red", "in progress": "yellow", "creating": "yellow", "updating": "yellow"}
+_NARROW = frozenset(
+    {"state", "kind", "mode", "attempt", "bindings", "created_at", "updated_at", "expires_at"}
+)
+_WIDE = 1_000_000
+
+
+def print_json(value: object) -> None:
+    """Print JSON that is ASCII alone, whatever the terminal makes of other characters."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Print a row for each object.
+
+    Args:
+        rows: The objects.
+        columns: The heading of each of the fields that are shown.
+    """
+    rich = _rich()
+    table = rich.Table(box=None, pad_edge=False, header_style="bold")
+    for name, heading in columns.items():
+        table.add_column(heading, overflow="fold", min_width=len(heading), no_wrap=name in _NARROW)
+    for row in rows:
+        table.add_row(*(rich.text(row[name]) for name in columns))
+    _print(table)
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Print the fields of an object, one below the other."""
+    rich = _rich()
+    table = rich.Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), rich.text(value))
+    _print(table)
+
+
+def say(text: str) -> None:
+    """Print a sentence."""
+    click.echo(printable(text))
+
+
+def note(text: str) -> None:
+    """Print a sentence beside the output."""
+    click.echo(printable(text), err=True)
+
+
+def printable(text: str) -> str:
+    """A text on one line, without what would steer a terminal or deceive a reader."""
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def local(moment: str) -> str:
+    """A time in RFC 3339, as ISO 8601 in the zone of this machine."""
+    return datetime.fromisoformat(moment).astimezone().isoformat(timespec="seconds")
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _shown(value: Any) -> str:
+    if value is None or value in ({}, [], ""):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping | list | tuple):
+        return printable(json.dumps(value, ensure_ascii=False))
+    return printable(str(value))
+
+
+class _Rich:
+    """What there is of rich, which is loaded only where a table is printed."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        self.Console, self.Table, self._text = Console, Table, Text
+
+    def text(self, value: Any) -> RenderableType:
+        """A value as it stands in a cell; nothing in it is markup."""
+        shown = _shown(value)
+        return self._text(shown, style=_STYLES.get(shown, ""))
+
+
+def _rich() -> _Rich:
+    try:
+        return _Rich()
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"tables need {error.name}: pip install rich; or use --json") from None
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _print(table: RenderableType) -> None:
+    """Print a table: to a terminal in its width, else each row on a line, however long that is."""
+    console: Console = _rich().Console(width=None if _is_terminal() else _WIDE, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(_encodable(line.rstrip()))
+
+
+def _encodable(line: str) -> str:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
