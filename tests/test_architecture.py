@@ -44,6 +44,7 @@ ORDER = (
     "lifecycle.transitions",
     "lifecycle.statements",
     "lifecycle.database",
+    "lifecycle.commits",
     "lifecycle.schema",
     "lifecycle.canary",
     "lifecycle.store",

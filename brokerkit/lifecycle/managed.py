@@ -25,11 +25,13 @@ from .polls import poll
 from .recall import kept, kept_briefly, offered, request_again, service_binding, service_instance
 from .records import BindingRecord, InstanceRecord, Known, Mode, OperationRecord, Outcome, Progress, State
 from .rules import (
+    Standing,
     Verdict,
     is_same_binding,
     is_same_instance,
     is_same_update,
     judge,
+    standing,
     updated_instance,
     wanted_binding,
     wanted_instance,
@@ -170,7 +172,7 @@ class Managed:
         known = self._store.find(request.instance_id, request.predecessor)
         found = known.binding
         made = found.result.binding if found else None
-        if found is None or found.state is not State.READY:
+        if found is None or standing(found) is not Standing.READY:
             raise BadRequest("predecessor_binding_id: the instance has no such binding")
         expires_at = made.metadata.expires_at if made and made.metadata else None
         if expires_at is not None and expires_at.timestamp() <= known.now:

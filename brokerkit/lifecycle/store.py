@@ -16,6 +16,7 @@ from ..requests import Operation
 from . import schema, tables
 from .canary import open_vault
 from .changes import Attempt, Change, NewOperation
+from .commits import EachForItself, OneForAll, Write
 from .database import FAULTS, Database, reason
 from .encryption import HOW_TO_MAKE, KeyFile, Vault
 from .errors import StoreError, StoreUnavailable
@@ -80,6 +81,7 @@ class Store:
             )
         self._vault: Vault | None = None
         self._sql = Statements(self.database.engine.dialect)
+        self._commits = (OneForAll if self.database.is_sqlite else EachForItself)(self.database)
 
     def __repr__(self) -> str:
         return f"Store({str(self.database)!r})"
@@ -352,13 +354,9 @@ class Store:
         Returns:
             Those that somebody else has taken over.
         """
-        lease = {"lease": self.lease}
-        with self.database.writing() as connection:
-            return [
-                attempt
-                for attempt in attempts
-                if not self._sql.renew.run(connection, {**_fence(attempt), **lease})
-            ]
+        writes = [Write(self._sql.renew, {**_fence(attempt), "lease": self.lease}) for attempt in attempts]
+        renewed = self._commits.run(writes)
+        return [attempt for attempt, lives in zip(attempts, renewed, strict=True) if not lives]
 
     def wait_on(self, operation_id: str) -> bool:
         """Look again at what follows another when the lease of that one ends, if it still runs."""
@@ -382,8 +380,8 @@ class Store:
     # Connections
 
     def _happens(self, transition: Transition, parameters: Parameters) -> bool:
-        with self.database.writing() as connection:
-            return transition.run(connection, parameters)
+        (happened,) = self._commits.run([Write(transition, parameters)])
+        return happened
 
     def _row(self, query: Query, parameters: Parameters) -> Any:
         with self.database.reading() as connection:

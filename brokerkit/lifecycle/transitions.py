@@ -64,22 +64,35 @@ class Transition:
             Whether it did: whether the store was as the transition requires.
         """
         if len(self._queries) == 1:
-            try:
-                return self._queries[0].run(connection, parameters).rowcount > 0
-            except self._conflict:
-                return False
+            return self._changes(self._queries[0], connection, parameters)
+        connection.cursor().execute("BEGIN IMMEDIATE")
+        happened = self._happens(connection, parameters)
+        connection.cursor().execute("COMMIT" if happened else "ROLLBACK")
+        return happened
+
+    def run_within(self, connection: DBAPIConnection, parameters: Parameters) -> bool:
+        """Let it happen as a part of a transaction of SQLite's, which goes on whether it does or not."""
+        if len(self._queries) == 1:
+            return self._changes(self._queries[0], connection, parameters)
         cursor = connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        for query, must in zip(self._queries, self._must, strict=True):
-            try:
-                happened = query.run(connection, parameters).rowcount > 0
-            except self._conflict:
-                happened = False
-            if must and not happened:
-                cursor.execute("ROLLBACK")
-                return False
-        cursor.execute("COMMIT")
-        return True
+        cursor.execute("SAVEPOINT transition")
+        happened = self._happens(connection, parameters)
+        if not happened:
+            cursor.execute("ROLLBACK TO transition")
+        cursor.execute("RELEASE transition")
+        return happened
+
+    def _happens(self, connection: DBAPIConnection, parameters: Parameters) -> bool:
+        return all(
+            self._changes(query, connection, parameters) or not must
+            for query, must in zip(self._queries, self._must, strict=True)
+        )
+
+    def _changes(self, query: Query, connection: DBAPIConnection, parameters: Parameters) -> bool:
+        try:
+            return query.run(connection, parameters).rowcount > 0
+        except self._conflict:
+            return False
 
 
 class Query:
