@@ -6,8 +6,7 @@ import logging
 import os
 import sqlite3
 import weakref
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -69,42 +68,32 @@ class Database:
         """The file of a SQLite database."""
         return Path(self.url.database or "")
 
-    @contextmanager
-    def reading(self) -> Iterator[DBAPIConnection]:
+    def reading(self) -> AbstractContextManager[DBAPIConnection]:
         """A connection of the driver's own, to read from; SQLAlchemy's own costs more than the reading.
 
         Raises:
             StoreUnavailable: The database is away.
         """
-        with self._connection() as connection, self._one_reader:
-            yield connection
+        return _Use(self, self._one_reader)
 
-    @contextmanager
-    def writing(self) -> Iterator[DBAPIConnection]:
+    def writing(self) -> AbstractContextManager[DBAPIConnection]:
         """A connection to write to, likewise.
 
         Raises:
             StoreUnavailable: The database is away, or cannot write.
         """
-        with self._connection() as connection, self._one_writer:
-            yield connection
+        return _Use(self, self._one_writer)
 
-    @contextmanager
-    def _connection(self) -> Iterator[DBAPIConnection]:
-        connection = None
-        try:
-            connection = self.engine.raw_connection()
-            yield connection
-        except BaseException as error:
-            if connection is not None:
-                connection.invalidate()  # whatever was begun on it is undone
-            if not isinstance(error, (*self._away, *_AWAY)):
-                raise
-            self.dispose()  # the others of the pool are likely to be of no use either
+    def failed(self, error: BaseException) -> None:
+        """What to raise instead of an error of the driver's.
+
+        Raises:
+            StoreUnavailable: The database is away, or cannot write.
+        """
+        if isinstance(error, (*self._away, *_AWAY)):
+            self.dispose()  # the other connections are likely to be of no use either
             _logger.error("the store is not available: %s", reason(error))
             raise StoreUnavailable from error
-        else:
-            connection.close()
 
     def dispose(self) -> None:
         """Close the connections; the next use opens new ones. What is in memory stays."""
@@ -117,8 +106,8 @@ class Database:
 
     def _make_locks(self) -> None:
         # SQLite has one writer at a time: waiting for it here is quicker than asking it again and again.
-        self._one_writer: AbstractContextManager[object] = Lock() if self.is_sqlite else nullcontext()
-        self._one_reader = self._one_writer if self.is_in_memory else nullcontext()
+        self._one_writer = Lock() if self.is_sqlite else None
+        self._one_reader = self._one_writer if self.is_in_memory else None
 
     def _forget(self) -> None:
         """A child of a fork has its parent's sockets; it must not speak on them, nor close them."""
@@ -145,6 +134,42 @@ class Database:
         if self.is_sqlite:
             event.listen(engine, "connect", _set_up_sqlite)
         return engine
+
+
+class _Use:
+    """A connection in use. A class, as a generator would cost a poll a tenth of its time.
+
+    Args:
+        database: Whose connection.
+        lock: What is held meanwhile, if anything.
+    """
+
+    __slots__ = ("_database", "_lock", "_pooled")
+
+    def __init__(self, database: Database, lock: Lock | None) -> None:
+        self._database = database
+        self._lock = lock
+
+    def __enter__(self) -> DBAPIConnection:
+        try:
+            self._pooled = self._database.engine.raw_connection()
+        except Exception as error:
+            self._database.failed(error)
+            raise
+        if self._lock is not None:
+            self._lock.acquire()
+        assert self._pooled.dbapi_connection is not None, "it was taken from the pool just now"
+        return self._pooled.dbapi_connection
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            self._pooled.invalidate()  # whatever was begun on it is undone
+        if self._lock is not None:
+            self._lock.release()
+        if error is None:
+            self._pooled.close()
+        else:
+            self._database.failed(error)
 
 
 _AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)

@@ -110,7 +110,9 @@ class Running:
             self.give_up(operation, INTERRUPTED, self.store.expire)
         elif operation.deadline <= now:
             self.give_up(operation, TOO_LONG, self.store.abandon)
-        elif operation.mode is Mode.BACKGROUND and not self.store.wait_on(operation.id):
+        elif operation.mode is Mode.BACKGROUND and not (
+            operation.follows is not None and self.store.wait_on(operation.id)
+        ):
             self.submit(operation.id)
 
     def give_up(

@@ -7,6 +7,7 @@ caller saw it, so that any number of threads, processes and machines may race. T
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -39,6 +40,7 @@ from .tables import key_of
 from .transitions import Parameters, Query, Transition
 
 _LEASE = 30.0
+_NO_OUTCOME = Outcome()
 _WIDTH = len(tables.operations.c)
 _INSTANCE_WIDTH = len(tables.instances.c)
 _BINDING_WIDTH = len(tables.bindings.c)
@@ -80,6 +82,7 @@ class Store:
                 f" where you keep other secrets. This makes one: {HOW_TO_MAKE}"
             )
         self._vault: Vault | None = None
+        self._open_outcome = lru_cache(256)(self._open_outcome_anew)
         self._sql = Statements(self.database.engine.dialect)
         self._commits = (OneForAll if self.database.is_sqlite else EachForItself)(self.database)
 
@@ -177,8 +180,11 @@ class Store:
         return [binding for binding in found if binding is not None]
 
     def outcome_of(self, operation: OperationRecord) -> Outcome:
-        """What is told of an operation."""
-        return self.vault.open(operation.outcome, Outcome) if operation.outcome else Outcome()
+        """What is told of an operation. Polls ask for the same again and again, so the last are kept open."""
+        return self._open_outcome(operation.outcome) if operation.outcome else _NO_OUTCOME
+
+    def _open_outcome_anew(self, sealed: bytes) -> Outcome:
+        return self.vault.open(sealed, Outcome)
 
     def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
         """What must be looked at.
@@ -305,7 +311,7 @@ class Store:
         return {
             **_fence(attempt),
             "o_state": state.value,
-            "o_outcome": self._sealed(outcome),
+            "o_outcome": b"" if outcome == _NO_OUTCOME else self._sealed(outcome),
             "i_state": state_value,
             "b_state": state_value,
             "i_plan_id": change.plan_id,

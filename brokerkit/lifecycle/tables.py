@@ -33,7 +33,6 @@ instances = Table(
     Column("result", LargeBinary),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 bindings = Table(
@@ -48,7 +47,6 @@ bindings = Table(
     Column("result", LargeBinary),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 operations = Table(
@@ -79,7 +77,6 @@ operations = Table(
         sqlite_where=column("state") == "in progress",
         postgresql_where=column("state") == "in progress",
     ),
-    sqlite_with_rowid=False,
 )
 
 keys = Table(

@@ -106,7 +106,7 @@ class Query:
     def run(self, connection: DBAPIConnection, parameters: Parameters) -> DBAPICursor:
         """Execute it. It goes straight to the driver, as its types need no conversion there."""
         cursor = connection.cursor()
-        cursor.execute(self._sql, {**self._constants, **parameters})
+        cursor.execute(self._sql, {**self._constants, **parameters} if self._constants else parameters)
         return cursor
 
 

@@ -1,105 +1,58 @@
 """How fast brokerkit is, against its budgets: ``make bench``.
 
-Exit 1 if a budget is missed.
+With names of parts it measures these alone: ``python -m tests.benchmarks polls recovery``. Exit 1 if a budget
+is missed.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections import Counter
-from collections.abc import Mapping
-from importlib.metadata import version
-from platform import python_version
-from wsgiref.types import WSGIApplication
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from time import perf_counter
 
-from .apps import bare_app, brokerkit_app, openbrokerapi_app
-from .imports import measure_imports
-from .measure import Times, measure
-from .table import Table
-from .traffic import Question, ask, questions
+from . import imports, lifecycle, polls, recovery, requests, volume, waiting
+from .databases import Database, databases
+from .verdicts import Verdicts
 
-OURS, BARE, PEER = "brokerkit", "bare Flask", "openbrokerapi"
-
-BUDGETS: dict[str, dict[str, float]] = {
-    "provision": {BARE: 1.0, PEER: 0.5},
-    "catalog": {BARE: 0.8, PEER: 0.4},
-    "last operation": {BARE: 1.1, PEER: 0.55},
-    "bind": {BARE: 1.0, PEER: 0.5},
+STATELESS: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
+    "requests": requests.run,
+    "imports": imports.run,
 }
-"""What brokerkit may take of the time that the other takes."""
-
-IMPORT_BUDGET = 1.35
-
-_TABLE = Table(label=15, cells=(10, 11, 14, 9, 7, 5, 9, 7, 5))
-
-
-def main() -> int:
-    finished: Counter[object] = Counter()
-    apps: dict[str, WSGIApplication] = {
-        OURS: brokerkit_app(finished).wsgi_app,
-        BARE: bare_app().wsgi_app,
-        PEER: openbrokerapi_app().wsgi_app,
-    }
-    _check(apps, finished)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "msgspec", PEER))
-    _TABLE.write(f"Python {python_version()}, {packages}\n")
-    _TABLE.write("µs per request", *apps, "/ bare", "budget", "", "/ peer", "budget", "")
-    kept = True
-    for question in questions():
-        times = measure(question, apps)
-        budgets = BUDGETS[question.endpoint]
-        medians = [f"{times.seconds(name) * 1e6:.1f}" for name in apps]
-        verdicts = [_verdict(times, OURS, other, budgets[other]) for other in (BARE, PEER)]
-        kept = kept and _is_kept(times, OURS, budgets)
-        _TABLE.write(question.endpoint, *medians, *verdicts[0], *verdicts[1])
-    imports = measure_imports(["brokerkit", "flask"])
-    kept = kept and _is_kept(imports, "brokerkit", {"flask": IMPORT_BUDGET})
-    medians = [f"{imports.seconds(module) * 1e3:.1f}" for module in ("brokerkit", "flask")]
-    _TABLE.write("")
-    _TABLE.write("ms to import", "brokerkit", "flask", "", "/ flask", "budget", "")
-    verdict = _verdict(imports, "brokerkit", "flask", IMPORT_BUDGET)
-    _TABLE.write("", *medians, "", *verdict)
-    return 0 if kept else 1
+STORED: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
+    "lifecycles": lifecycle.run,
+    "polls": polls.run,
+    "volume": volume.run,
+    "recovery": recovery.run,
+    "waiting": waiting.run,
+}
 
 
-def _check(apps: Mapping[str, WSGIApplication], finished: Counter[object]) -> None:
-    """Nothing is measured that answers wrong, or that is fast because a check is switched off."""
-    for question in questions():
-        for name, app in apps.items():
-            reply = ask(app, question.fresh_environ())
-            if reply != question.right:
-                sys.exit(f"{name} answers {question.endpoint} with {reply}, not {question.right}")
-    if finished.total() != len(questions()):
-        sys.exit(f"the subscriber of {OURS} was told of {finished.total()} requests")
-    for fault, status, spoilt in _spoilt(questions()[0]):
-        reply = ask(apps[OURS], spoilt.fresh_environ())
-        if reply.status != status:
-            sys.exit(f"{OURS} answers a provision with {fault} with {reply}")
+def main(names: Sequence[str]) -> int:
+    parts = STATELESS | STORED
+    verdicts = Verdicts()
+    with ExitStack() as stack:
+        kinds = stack.enter_context(databases()) if STORED.keys() & names else []
+        for name in names:
+            started = perf_counter()
+            parts[name](kinds, verdicts)
+            sys.stdout.write(f"\n({name}: {perf_counter() - started:.0f} s)\n\n")
+            sys.stdout.flush()
+    return 0 if verdicts.all_kept else 1
 
 
-def _spoilt(provision: Question) -> list[tuple[str, int, Question]]:
-    def without(header: str) -> Question:
-        kept = {name: value for name, value in provision.environ.items() if name != header}
-        return provision._replace(environ=kept)
-
-    body = provision.body.replace(b'["pg_trgm"]', b'["DROP-TABLE"]')
-    length = {"CONTENT_LENGTH": str(len(body))}
-    refused = provision._replace(environ={**provision.environ, **length}, body=body)
-    return [
-        ("no credentials", 401, without("HTTP_AUTHORIZATION")),
-        ("no version", 400, without("HTTP_X_BROKER_API_VERSION")),
-        ("parameters that its schema refuses", 400, refused),
-    ]
-
-
-def _is_kept(times: Times, ours: str, budgets: Mapping[str, float]) -> bool:
-    return all(times.ratio(ours, other) <= budget for other, budget in budgets.items())
-
-
-def _verdict(times: Times, ours: str, other: str, budget: float) -> tuple[str, str, str]:
-    is_kept = _is_kept(times, ours, {other: budget})
-    return f"{times.ratio(ours, other):.3f}", f"{budget:.2f}", "ok" if is_kept else "OVER"
+def _names(arguments: Sequence[str]) -> Sequence[str]:
+    """The parts to measure: those asked for, with `store` for all that need one; or all that there are."""
+    everything = [*STATELESS, *STORED]
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure brokerkit.")
+    parser.add_argument("parts", nargs="*", help=f"store, {', '.join(everything)}; everything by default")
+    asked = parser.parse_args(arguments).parts or everything
+    chosen = [name for each in asked for name in (STORED if each == "store" else [each])]
+    if unknown := set(chosen) - set(everything):
+        parser.error(f"there is no part {unknown.pop()!r}; there are store, {', '.join(everything)}")
+    return chosen
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(_names(sys.argv[1:])))

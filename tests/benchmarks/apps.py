@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import openbrokerapi  # type: ignore  # it has no types, and is not there when only the linters run
@@ -28,11 +29,14 @@ from .traffic import CREDENTIALS, DASHBOARD, PASSWORD, PROGRESS, USERNAME
 _INSTANCE = "/v2/service_instances/<instance_id>"
 
 
-def brokerkit_app(finished: Counter[object]) -> Flask:
-    """Brokerkit with all its checks, and a subscriber that counts as one for metrics would.
+def brokerkit_app(
+    finished: Counter[object] | None = None, polled: Callable[[], object] = lambda: None
+) -> Flask:
+    """Brokerkit without a store, with all its checks, and a subscriber that counts as one for metrics would.
 
     Args:
-        finished: Where it counts.
+        finished: Where it counts; None for no subscriber.
+        polled: What the handler of polls does before it answers.
     """
     broker = Broker(Catalog.from_dict(CATALOG), auth=BasicAuth(USERNAME, PASSWORD))
 
@@ -46,6 +50,7 @@ def brokerkit_app(finished: Counter[object]) -> Flask:
 
     @broker.last_operation
     def last_operation(request: LastOperationRequest) -> LastOperation:
+        polled()
         return LastOperation.in_progress(PROGRESS)
 
     @broker.update
@@ -56,9 +61,11 @@ def brokerkit_app(finished: Counter[object]) -> Flask:
     def not_asked(request: object) -> Any:
         raise AssertionError("the catalog promises these, but the benchmark does not ask for them")
 
-    @signals.request_finished.connect_via(broker)
-    def count(sender: object, *, operation: object, status: int, **facts: object) -> None:
-        finished[operation] += 1
+    if finished is not None:
+
+        @signals.request_finished.connect_via(broker)
+        def count(sender: object, *, operation: object, status: int, **facts: object) -> None:
+            finished[operation] += 1
 
     app = Flask("brokerkit")
     app.register_blueprint(broker.blueprint)

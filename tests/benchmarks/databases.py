@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from statistics import median
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 from sqlalchemy import make_url
@@ -47,22 +47,32 @@ def _fresh_sqlite() -> Iterator[str]:
 
 def commit_seconds(url: str) -> float:
     """What writing one row durably takes by itself: no store can tell of a change sooner."""
-    commit = _sqlite_commit(url) if url.startswith("sqlite") else _postgres_commit(url)
-    return median(_seconds(commit) for _ in range(COMMITS))
+    with _bare(url) as execute:
+        return median(_seconds(lambda: execute("INSERT INTO bare VALUES (?)", ROW)) for _ in range(COMMITS))
 
 
-def _sqlite_commit(url: str) -> Callable[[], object]:
-    connection = sqlite3.connect(str(make_url(url).database), isolation_level=None)
-    for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "CREATE TABLE bare (x TEXT)"):
-        connection.execute(statement)
-    return lambda: connection.execute("INSERT INTO bare VALUES (?)", (ROW,))
+@contextmanager
+def reading(url: str) -> Iterator[Callable[[], object]]:
+    """What reads one row by itself, on an empty database: no store can tell of what it keeps sooner."""
+    with _bare(url) as execute:
+        execute("INSERT INTO bare VALUES (?)", ROW)
+        yield lambda: execute("SELECT x FROM bare WHERE x = ?", ROW).fetchone()
 
 
-def _postgres_commit(url: str) -> Callable[[], object]:
-    libpq_url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = psycopg.connect(libpq_url, autocommit=True)
-    connection.execute("CREATE TABLE bare (x TEXT)")
-    return lambda: connection.execute("INSERT INTO bare VALUES (%s)", (ROW,))
+@contextmanager
+def _bare(url: str) -> Iterator[Callable[[str, str], Any]]:
+    """Executes statements with the driver alone, on an empty database with a table."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(str(make_url(url).database), isolation_level=None)) as sqlite:
+            for setting in ("journal_mode = WAL", "synchronous = FULL"):
+                sqlite.execute(f"PRAGMA {setting}")
+            sqlite.execute("CREATE TABLE bare (x TEXT)")
+            yield lambda statement, value: sqlite.execute(statement, (value,))
+    else:
+        libpq_url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        with closing(psycopg.connect(libpq_url, autocommit=True)) as postgres:
+            postgres.execute("CREATE TABLE bare (x TEXT)")
+            yield lambda statement, value: postgres.execute(statement.replace("?", "%s").encode(), (value,))
 
 
 def _seconds(work: Callable[[], object]) -> float:

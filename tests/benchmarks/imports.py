@@ -7,11 +7,25 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from .databases import Database
 from .measure import Times
+from .table import Table
+from .verdicts import Verdicts
+
+BUDGET = 1.35
 
 ROUNDS = 10
 
 _CHILD = "from time import perf_counter as now; start = now(); import {}; print(now() - start)"
+
+
+def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
+    """Measure, print and judge."""
+    table = Table(label=15, cells=(10, 11, 9, 7, 5))
+    imports = measure_imports(["brokerkit", "flask"])
+    medians = [f"{imports.seconds(module) * 1e3:.1f}" for module in ("brokerkit", "flask")]
+    table.write("ms to import", "brokerkit", "flask", "/ flask", "budget", "")
+    table.write("", *medians, *verdicts.at_most(imports.ratio("brokerkit", "flask"), BUDGET))
 
 
 def measure_imports(modules: Sequence[str]) -> Times:

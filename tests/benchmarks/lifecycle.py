@@ -1,7 +1,6 @@
 """How many lifecycles a broker with a store gets through: provision, bind, unbind, deprovision.
 
-`python -m tests.benchmarks.lifecycle`, with the names of apps to measure these alone. Exit 1 if a budget is
-missed.
+`python -m tests.benchmarks.lifecycle` with the name of an app measures that one alone, as for a profile.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from .peer_lifecycle import peer_app
 from .stored import stored_app
 from .table import Table
 from .traffic import Question, ask, lifecycles
+from .verdicts import Verdicts, joined
 
 OURS, PEER = "brokerkit", "openbrokerapi"
 
@@ -43,43 +43,42 @@ WARM_UP = 4
 _FRESH = lifecycles()
 
 
-def main(names: Sequence[str]) -> int:
+def run(kinds: Sequence[Database], verdicts: Verdicts, names: Sequence[str] = tuple(APPS)) -> None:
+    """Measure, print, and judge if both apps are measured."""
     table = Table(label=24, cells=(10, 14, 9, 7, 6))
     table.write("lifecycles per second", OURS, PEER, "/ peer", "budget", "")
-    kept = True
-    with databases() as kinds:
-        for kind in kinds:
-            with stored(kind, names or tuple(APPS)) as apps:
-                for threads in THREADS:
-                    times = measure_lifecycles(apps, threads)
-                    cells, is_kept = _judge(times, apps, BUDGETS[kind.name])
-                    kept = kept and is_kept
-                    table.write(f"{kind.name}, {threads} thread{'s' * (threads > 1)}", *cells)
-        table.write("")
-        table.write("µs per durable commit")
-        for kind in kinds:
-            with kind.fresh() as url:
-                table.write(kind.name, f"{commit_seconds(url) * 1e6:.0f}")
-    return 0 if kept else 1
+    for kind in kinds:
+        with _stored(kind, names) as apps:
+            for threads in THREADS:
+                times = measure_lifecycles(apps, threads)
+                rates = [f"{1 / times.seconds(name):.0f}" if name in apps else "" for name in (OURS, PEER)]
+                ratio = [times.ratio(PEER, OURS)] if len(apps) == 2 else []
+                verdict = joined(verdicts.at_least(each, BUDGETS[kind.name]) for each in ratio)
+                table.write(f"{kind.name}, {threads} thread{'s' * (threads > 1)}", *rates, *verdict)
+    table.write("")
+    table.write("µs per durable commit")
+    for kind in kinds:
+        with kind.fresh() as url:
+            table.write(kind.name, f"{commit_seconds(url) * 1e6:.0f}")
 
 
 @contextmanager
-def stored(kind: Database, names: Sequence[str]) -> Iterator[dict[str, WSGIApplication]]:
+def _stored(kind: Database, names: Sequence[str]) -> Iterator[dict[str, WSGIApplication]]:
     """Each app with an empty database of its own, once it has been seen to answer right."""
     with ExitStack() as stack:
         apps: dict[str, WSGIApplication] = {
-            name: APPS[name](stack.enter_context(kind.fresh())).wsgi_app for name in names
+            name: stack.enter_context(APPS[name](stack.enter_context(kind.fresh()))) for name in names
         }
         for name, app in apps.items():
             _check(f"{name} on {kind.name}", app)
         yield apps
 
 
-def measure_lifecycles(apps: Mapping[str, WSGIApplication], threads: int) -> Times:
+def measure_lifecycles(apps: Mapping[str, WSGIApplication], threads: int, rounds: int = ROUNDS) -> Times:
     """The seconds per lifecycle of each app, asked by so many threads at once; each answer must be right."""
     with ThreadPoolExecutor(threads) as pool:
         turns = {name: partial(_turn, app, pool, threads) for name, app in apps.items()}
-        return take_turns(turns, ROUNDS, WARM_UP)
+        return take_turns(turns, rounds, WARM_UP)
 
 
 def _turn(app: WSGIApplication, pool: ThreadPoolExecutor, threads: int) -> float:
@@ -142,13 +141,12 @@ def _as_fetch(question: Question) -> Question:
     return question._replace(environ=headers | {"REQUEST_METHOD": "GET"}, body=b"")
 
 
-def _judge(times: Times, apps: Mapping[str, WSGIApplication], budget: float) -> tuple[list[str], bool]:
-    rates = [f"{1 / times.seconds(name):.0f}" if name in apps else "" for name in (OURS, PEER)]
-    if len(apps) < 2:
-        return rates, True
-    ratio = times.ratio(PEER, OURS)
-    return [*rates, f"{ratio:.3f}", f"{budget:.2f}", "ok" if ratio >= budget else "UNDER"], ratio >= budget
+def _main(names: Sequence[str]) -> int:
+    verdicts = Verdicts()
+    with databases() as kinds:
+        run(kinds, verdicts, names or tuple(APPS))
+    return 0 if verdicts.all_kept else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_main(sys.argv[1:]))

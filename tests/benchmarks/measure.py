@@ -39,7 +39,9 @@ class Times:
 
 def measure(question: Question, apps: Mapping[str, WSGIApplication]) -> Times:
     """Ask every app the same."""
-    return take_turns({name: partial(_turn, app, question) for name, app in apps.items()}, ROUNDS, WARM_UP)
+    return take_turns(
+        {name: partial(_ask_often, app, question) for name, app in apps.items()}, ROUNDS, WARM_UP
+    )
 
 
 def take_turns(turns: Mapping[str, Callable[[], float]], rounds: int, warm_up: int) -> Times:
@@ -56,8 +58,8 @@ def take_turns(turns: Mapping[str, Callable[[], float]], rounds: int, warm_up: i
     return Times(seconds[warm_up:])
 
 
-def _turn(app: WSGIApplication, question: Question) -> float:
-    """The seconds that one request takes."""
+def _ask_often(app: WSGIApplication, question: Question) -> float:
+    """A turn of asking the same: the seconds that one request takes."""
     environs = [question.fresh_environ() for _ in range(REQUESTS)]
     gc.collect()  # nobody inherits the garbage of the turn before
     started = perf_counter()

@@ -7,10 +7,12 @@ progress, and cannot answer a 404 to a bind (openbrokerapi has none).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from wsgiref.types import WSGIApplication
 
 import openbrokerapi  # type: ignore  # it has no types, and is not there when only the linters run
-from flask import Flask
 from sqlalchemy import JSON, Engine, ForeignKey, create_engine, event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
@@ -157,14 +159,18 @@ class _StoredBroker:
         return openbrokerapi.UnbindSpec(is_async=False)
 
 
-def peer_app(url: str) -> Flask:
+@contextmanager
+def peer_app(url: str) -> Iterator[WSGIApplication]:
     """Openbrokerapi on an empty database, in which the tables are made."""
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     _Base.metadata.create_all(engine)
-    return make_app(_StoredBroker(engine))
+    try:
+        yield make_app(_StoredBroker(engine)).wsgi_app
+    finally:
+        engine.dispose()
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

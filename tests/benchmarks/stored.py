@@ -1,6 +1,11 @@
-"""The same broker with brokerkit and its store: handlers that do nothing but return credentials."""
+"""Brokers with brokerkit's store, whose handlers do nothing; and how one is served until it is closed."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from wsgiref.types import WSGIApplication
 
 from cryptography.fernet import Fernet
 from flask import Flask
@@ -12,6 +17,7 @@ from brokerkit import (
     Broker,
     Catalog,
     DeprovisionRequest,
+    Executor,
     Provisioned,
     ProvisionRequest,
     UnbindRequest,
@@ -21,19 +27,34 @@ from brokerkit import (
 from .catalog import CATALOG
 from .traffic import CREDENTIALS, DASHBOARD, PASSWORD, USERNAME
 
+_KEY = Fernet.generate_key().decode()
 
-def stored_app(url: str) -> Flask:
-    """Brokerkit on an empty database, with all its checks and with encryption."""
+
+def stored_broker(
+    url: str, in_background: Callable[[ProvisionRequest], Any] | None = None, executor: Executor | None = None
+) -> Broker:
+    """Brokerkit with a database, with all its checks and with encryption.
+
+    Args:
+        url: The database's.
+        in_background: Provisions in the background; without it, it is done at once.
+        executor: Who runs that.
+    """
     broker = Broker(
         Catalog.from_dict(CATALOG),
         auth=BasicAuth(USERNAME, PASSWORD),
         store=url,
-        encryption_keys=[Fernet.generate_key().decode()],
+        encryption_keys=[_KEY],
+        executor=executor,
     )
 
-    @broker.provision
     def provision(request: ProvisionRequest) -> Provisioned:
         return Provisioned(dashboard_url=DASHBOARD + request.instance_id)
+
+    if in_background is None:
+        broker.provision(provision)
+    else:
+        broker.provision(background=True)(in_background)
 
     @broker.bind
     def bind(request: BindRequest) -> Binding:
@@ -51,6 +72,22 @@ def stored_app(url: str) -> Flask:
     def update(request: UpdateRequest) -> None:
         raise AssertionError("the catalog promises it, but the benchmark does not ask for it")
 
+    return broker
+
+
+@contextmanager
+def served(broker: Broker) -> Iterator[WSGIApplication]:
+    """An app with the broker, which is closed at the end, before its database is gone."""
     app = Flask("brokerkit")
     app.register_blueprint(broker.blueprint)
-    return app
+    try:
+        yield app.wsgi_app
+    finally:
+        broker.close()
+
+
+@contextmanager
+def stored_app(url: str) -> Iterator[WSGIApplication]:
+    """Brokerkit on a database, which does everything at once."""
+    with served(stored_broker(url)) as app:
+        yield app

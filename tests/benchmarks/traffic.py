@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -76,6 +77,25 @@ def lifecycles() -> Iterator[list[Question]]:
         yield [_replaced(question, ids) for question in template]
 
 
+def provisions(count: int) -> list[Question]:
+    """So many that have no id in common. Whoever works in the background answers them otherwise than told."""
+    return [questions[0] for questions in islice(lifecycles(), count)]
+
+
+def poll_of(provision: Question, operation: str, right: Reply) -> Question:
+    """How a platform asks for an operation.
+
+    Args:
+        provision: What began it.
+        operation: Its id.
+        right: The answer.
+    """
+    poll = _question("last operation", _recorded()["poll"], right)
+    ids = {poll.environ["PATH_INFO"].split("/")[3]: provision.environ["PATH_INFO"].split("/")[3]}
+    ids["operation=OPERATION"] = f"operation={operation}"
+    return _replaced(poll, ids)
+
+
 def ask(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
     """Send one request and read its answer."""
     statuses: list[str] = []
@@ -94,7 +114,7 @@ def _replaced(question: Question, ids: dict[str, str]) -> Question:
     environ, document = question.environ.copy(), json.dumps(question.right.document)
     for old, new in ids.items():
         document = document.replace(old, new)
-        for name in ("PATH_INFO", "REQUEST_URI", "RAW_URI"):
+        for name in ("PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI"):
             environ[name] = environ[name].replace(old, new)
     return question._replace(environ=environ, right=question.right._replace(document=json.loads(document)))
 

@@ -26,7 +26,6 @@ def upgrade() -> None:
         sa.Column("result", sa.LargeBinary),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("updated_at", sa.Double, nullable=False),
-        sqlite_with_rowid=False,  # the key is the table: a row is one page, not two
     )
     op.create_table(
         "brokerkit_bindings",
@@ -44,7 +43,6 @@ def upgrade() -> None:
         sa.Column("result", sa.LargeBinary),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("updated_at", sa.Double, nullable=False),
-        sqlite_with_rowid=False,  # the key is the table: a row is one page, not two
     )
     op.create_table(
         "brokerkit_operations",
@@ -66,7 +64,6 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.Double, nullable=False),
         sa.Column("request", sa.LargeBinary, nullable=False),
         sa.Column("outcome", sa.LargeBinary),
-        sqlite_with_rowid=False,
     )
     op.create_index("brokerkit_operations_of_instance", "brokerkit_operations", ["instance_id"])
     in_progress = sa.column("state") == "in progress"

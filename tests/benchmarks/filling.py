@@ -1,0 +1,79 @@
+"""A store that has been in use: rows like those that requests leave, written straight into its tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import uuid4
+from wsgiref.types import WSGIApplication
+
+from sqlalchemy import Connection, Table, create_engine, func, insert, select
+
+from brokerkit.lifecycle.changes import new_operation_id
+from brokerkit.lifecycle.tables import bindings, instances, operations
+
+from .traffic import ask, lifecycles
+
+_BATCH = 1000
+
+Row = dict[str, Any]
+
+
+def fill(url: str, app: WSGIApplication, count: int) -> None:
+    """Make so many instances, each second one with a binding, and the operations that made them.
+
+    Args:
+        url: The URL of an empty store.
+        app: What serves it. One instance and its binding are made by asking; the others are copies.
+        count: How many instances.
+    """
+    for question in next(lifecycles())[:2]:
+        reply = ask(app, question.fresh_environ())
+        if reply != question.right:
+            raise AssertionError(f"a {question.endpoint} got {reply}, not {question.right}")
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            originals = {table: _rows(connection, table) for table in (operations, instances, bindings)}
+            for start in range(1, count, _BATCH):
+                copies: dict[Table, list[Row]] = defaultdict(list)
+                for number in range(start, min(start + _BATCH, count)):
+                    for table, row in _copy(originals, with_binding=number % 2 == 0):
+                        copies[table].append(row)
+                for table, rows in copies.items():
+                    connection.execute(insert(table), rows)
+            stored = connection.scalar(select(func.count()).select_from(instances))
+            if stored != count:
+                raise AssertionError(f"there are {stored} instances, not {count}")
+        # What a database does now and then, and is not to do while it is measured.
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for upkeep in _UPKEEP[engine.dialect.name]:
+                connection.exec_driver_sql(upkeep)
+    finally:
+        engine.dispose()
+
+
+_UPKEEP = {"sqlite": ("PRAGMA wal_checkpoint(TRUNCATE)",), "postgresql": ("VACUUM ANALYZE", "CHECKPOINT")}
+
+
+def _rows(connection: Connection, table: Table) -> list[Row]:
+    return [dict(row._mapping) for row in connection.execute(select(table))]
+
+
+def _copy(originals: Mapping[Table, list[Row]], *, with_binding: bool) -> Iterator[tuple[Table, Row]]:
+    """The rows of one more instance."""
+    (instance,), (binding,) = originals[instances], originals[bindings]
+    instance_id = str(uuid4())
+    ids: dict[Any, str] = {binding["id"]: str(uuid4()), None: ""}
+    for operation in originals[operations]:
+        ids[operation["id"]] = new_operation_id()
+        if operation["binding_id"] is None:
+            yield operations, operation | {"id": ids[operation["id"]], "instance_id": instance_id}
+        elif with_binding:
+            keys = {"instance_id": instance_id, "binding_id": ids[operation["binding_id"]]}
+            yield operations, operation | {"id": ids[operation["id"]]} | keys
+    yield instances, instance | {"id": instance_id, "operation": ids[instance["operation"]]}
+    if with_binding:
+        keys = {"instance_id": instance_id, "id": ids[binding["id"]]}
+        yield bindings, binding | {"operation": ids[binding["operation"]]} | keys
