@@ -64,13 +64,16 @@ def _operation(
         last = subject.operation, known.now
     elif binding_id is not None:
         last = store.last_operation_of_binding(request.instance_id, binding_id)
-    if last is None or (
-        subject is None and last[0].kind is not Operation.UNBIND
-    ):  # it went with its instance
+    if last is None or (subject is None and not _tells_of_an_unbind(last[0])):
         raise InstanceDoesNotExist if binding_id is None else BindingDoesNotExist
     if request.operation is not None:
         raise BrokerError("There is no such operation.", status=400, error="UnknownOperation")
     return last
+
+
+def _tells_of_an_unbind(operation: OperationRecord) -> bool:
+    """Of a binding that is gone, only that is remembered (R-LAST-5); else it went with its instance."""
+    return operation.kind is Operation.UNBIND and operation.state is Progress.SUCCEEDED
 
 
 def _ask(
