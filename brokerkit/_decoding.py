@@ -103,6 +103,10 @@ class _BindBody(Struct, frozen=True):
     predecessor_binding_id: str | None = None
 
 
+# What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.
+_FOUND_OUT = [msgspec.json.Decoder(kind) for kind in (_ProvisionBody, _UpdateBody, _BindBody)]
+
+
 def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
     """The body as an object (for fields that we do not know) and as a struct (for those that we do)."""
     try:

@@ -44,6 +44,10 @@ _UPDATE, _BIND = Operation.UPDATE, Operation.BIND  # looking a member up in its 
 class Dispatch(Protocol):
     """Who answers what reached the broker in order."""
 
+    def get_ready(self) -> None:
+        """A request came: this process serves."""
+        ...
+
     def serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
         """Answer a request, and tell the signals.
 
@@ -65,6 +69,9 @@ class Direct:
 
     def __init__(self, sender: object) -> None:
         self._sender = sender
+
+    def get_ready(self) -> None:
+        """As :meth:`Dispatch.get_ready`; there is nothing to do."""
 
     def serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
         """As :meth:`Dispatch.serve`.

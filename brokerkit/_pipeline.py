@@ -160,6 +160,7 @@ class Pipeline:
                 )
             )
             if asked.operation is _CATALOG:
+                self._dispatch.get_ready()
                 result = table.catalog
                 answer = encode_catalog(table.catalog, environ.get("HTTP_IF_NONE_MATCH"))
             else:

@@ -223,6 +223,7 @@ class Retry(Exception):
             raise ValueError(f"Retry(after={after!r}): give a number of seconds, more than 0")
         if description is not None and not isinstance(description, str):
             raise ValueError("Retry(description=…) takes a text")
+        (description or "").encode()  # a lone surrogate is a ValueError too
         super().__init__(description or f"Tried again in {after:g} seconds.")
         self.after = after
         self.description = description

@@ -53,6 +53,7 @@ ORDER = (
     "lifecycle.completion",
     "lifecycle.persistence",
     "lifecycle.executors",
+    "lifecycle.heart",
     "lifecycle.keeper",
     "lifecycle.worker",
     "lifecycle.running",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +16,7 @@ from .._handler_table import HandlerTable
 from .._telling import tell
 from ..errors import BrokerError, ConcurrencyError, Retry
 from ..handlers import Handler
-from ..requests import InstanceRequest
+from ..requests import InstanceRequest, Operation
 from ..results import Accepted
 from .changes import Attempt, Change
 from .completion import accepted, failure, is_gone, outcome_of, planned, remembered, success
@@ -58,7 +60,7 @@ def run_at_once(
         HandlerMistake: It answered what no platform may be told.
     """
     attempt, request = claimed.attempt, claimed.request
-    running.keeper.hold(attempt)
+    running.heart.hold(attempt)
     ending = _Ending(running, claimed, planned(attempt.kind, request, claimed.instance))
     try:
         try:
@@ -69,7 +71,6 @@ def run_at_once(
         ending.went_well(result)
     finally:
         ending.close()
-    tell(running.sender, attempt.kind, request, result)
     return result, answer
 
 
@@ -103,7 +104,7 @@ class _Ending:
 
     def close(self) -> None:
         if not self._is_pending:
-            self._running.keeper.drop(self._attempt)
+            self._running.heart.drop(self._attempt)
 
     def went_well(self, result: object) -> None:
         """Remember what was done.
@@ -112,65 +113,71 @@ class _Ending:
             ConcurrencyError: It was halted meanwhile; what follows gets what was made.
             StoreUnavailable: The store is away. It is remembered when it is back.
         """
-        claimed, kind = self._claimed, self._attempt.kind
+        claimed, kind, store = self._claimed, self._attempt.kind, self._store
         if isinstance(result, Accepted):
-            outcome, kept_result = accepted(kind, result, claimed.instance, claimed.binding)
-
-            def write() -> bool:
-                request = kept(claimed.request)
-                return self._store.accept(self._attempt, outcome, request, kept_result)
-
+            outcome, made = accepted(kind, result, claimed.instance, claimed.binding)
+            write = partial(store.accept, self._attempt, outcome, kept(claimed.request), made)
             leads_to = Progress.IN_PROGRESS
         else:
             change = success(kind, self._plan, result, claimed.instance, claimed.binding)
-            kept_result = change.result
-
-            def write() -> bool:
-                return self._store.end(self._attempt, Progress.SUCCEEDED, None, change)
-
+            made = change.result
+            write = partial(store.end, self._attempt, Progress.SUCCEEDED, None, change)
             leads_to = Progress.SUCCEEDED
-        if not self._write(write, leads_to):
-            self._leave(kept_result)
+        if not self._write(write, leads_to, told=result, made=made):
             raise ConcurrencyError("It was given up, or deleted, while it was being done.")
 
     def failed(self, error: BaseException) -> None:
         """Remember that it failed, or, after a refusal, nothing at all (R-REQ-8)."""
-        kind = self._attempt.kind
+        kind, store = self._attempt.kind, self._store
         try:
             if is_gone(kind, error):
-                written = self._write(
-                    lambda: self._store.end(self._attempt, Progress.SUCCEEDED, None, self._plan),
-                    Progress.SUCCEEDED,
-                )
-                if written:
-                    tell(self._running.sender, kind, self._claimed.request, PLAIN_SUCCESS[kind])
+                end = partial(store.end, self._attempt, Progress.SUCCEEDED, None, self._plan)
+                self._write(end, Progress.SUCCEEDED, told=PLAIN_SUCCESS[kind])
             elif _is_refusal(error):
-                written = self._write(
-                    lambda: self._store.withdraw(self._attempt, self._claimed.previous), Progress.FAILED
-                )
+                self._write(partial(store.withdraw, self._attempt, self._claimed.previous), Progress.FAILED)
             else:
-                outcome = outcome_of(error)
-                failure_change: Change = failure(kind)
-                written = self._write(
-                    lambda: self._store.end(self._attempt, Progress.FAILED, outcome, failure_change),
-                    Progress.FAILED,
-                )
-            if not written:
-                self._leave(None)
+                end = partial(store.end, self._attempt, Progress.FAILED, outcome_of(error), failure(kind))
+                self._write(end, Progress.FAILED)
         except StoreUnavailable:
             pass  # what went wrong first is told; this is written later
 
-    def _write(self, write: Any, leads_to: Progress) -> bool:
+    def _write(
+        self, write: Callable[[], bool], leads_to: Progress, *, told: object = None, made: Any = None
+    ) -> bool:
+        """Write how it ended; if the store stays away, have that done later.
+
+        Args:
+            write: Writes it.
+            leads_to: The state that the operation then has.
+            told: The result that the signals are told when it is written.
+            made: What was made, if it turns out that the operation was given up.
+        """
         stopping = self._running.stopping
         try:
-            return persist(self._store, self._attempt, write, stopping, leads_to=leads_to, patience=_PATIENCE)
+            written = persist(
+                self._store, self._attempt, write, stopping, leads_to=leads_to, patience=_PATIENCE
+            )
         except StoreUnavailable:
             self._is_pending = True
-            self._running.keeper.write_later(self._attempt, write)
+            later = partial(self._write_now, write, told, made)
+            self._running.keeper.write_later(self._attempt, later)
             raise
+        return self._settle(written, told, made)
+
+    def _write_now(self, write: Callable[[], bool], told: object, made: Any) -> None:
+        self._settle(write(), told, made)
+
+    def _settle(self, written: bool, told: object, made: Any) -> bool:
+        if not written:
+            self._leave(made)
+        elif told is not None:
+            tell(self._running.sender, self._attempt.kind, self._claimed.request, told)
+        return written
 
     def _leave(self, result: Any) -> None:
         """It was given up: let what follows begin, with what was made all the same."""
+        if self._attempt.kind is Operation.UPDATE:
+            result = None  # an update that failed made nothing (R-UPD-5)
         if not self._store.leave(self._attempt, result):
             _logger.warning(
                 "a request, the operation %s, ended after its lease was lost; it is not remembered",

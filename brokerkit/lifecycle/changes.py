@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import ClassVar
 
 from msgspec import Struct
 
+from .._masking import Masked
 from ..requests import Operation
 from .records import BindingResult, InstanceAttributes, InstanceResult, Mode, OperationRecord, State
 from .tables import key_of
 
 
-class NewOperation(Struct, frozen=True, kw_only=True):
+class NewOperation(Masked, frozen=True, kw_only=True):
     """An operation that is to begin. Times are seconds from now.
 
     Args:
@@ -28,6 +30,8 @@ class NewOperation(Struct, frozen=True, kw_only=True):
         follows: The operation whose attempt must end before.
         wait: When to look whether it has.
     """
+
+    _secret: ClassVar[frozenset[str]] = frozenset({"request"})
 
     id: str
     kind: Operation

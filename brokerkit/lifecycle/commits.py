@@ -63,6 +63,11 @@ class OneForAll:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._begin_anew()
+        database.after_fork.append(self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """Nobody waits, and nobody commits; of a fork's parent, somebody may."""
         self._waiting: deque[_Ticket] = deque()
         self._committing = Lock()
 
@@ -74,7 +79,7 @@ class OneForAll:
             if not ticket.is_through:
                 self._commit_for_all()
         if ticket.error is not None:
-            raise ticket.error
+            raise ticket.own_error()
         return ticket.happened
 
     def _commit_for_all(self) -> None:
@@ -90,6 +95,10 @@ class OneForAll:
                     self._commit([ticket])
                 except Exception as error:  # noqa: BLE001 - likewise
                     ticket.fail(error)
+        except BaseException:  # of this thread alone, such as a server's abort
+            for ticket in tickets:
+                ticket.fail(StoreUnavailable())
+            raise
 
     def _commit(self, tickets: Sequence[_Ticket]) -> None:
         with self._database.writing() as connection:
@@ -122,3 +131,12 @@ class _Ticket:
 
     def fail(self, error: Exception) -> None:
         self.error, self.is_through = error, True
+
+    def own_error(self) -> Exception:
+        """The error, for this thread alone, as each adds to its traceback."""
+        assert self.error is not None, "there was one"
+        if isinstance(self.error, StoreUnavailable):
+            own = StoreUnavailable()
+            own.__cause__ = self.error.__cause__
+            return own
+        return self.error

@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import weakref
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
@@ -28,6 +29,15 @@ from .errors import StoreError, StoreUnavailable
 
 _logger = logging.getLogger("brokerkit")
 
+_TIMEOUTS = {
+    "connect_timeout": 10,  # in seconds, as all but the last
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+"""After which a PostgreSQL that does not answer is away."""
+
 _SETTINGS = frozenset({"lease"})
 _STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
 
@@ -45,7 +55,8 @@ class Database:
     Raises:
         StoreError: The URL is none that a store can be on, or its driver is not installed.
 
-    :attr:`settings` has what the URL says to the store, and not to the driver.
+    :attr:`settings` has what the URL says to the store, and not to the driver. In the child of a fork, what
+    :attr:`after_fork` holds is called.
     """
 
     def __init__(self, url: str | URL, options: dict[str, Any]) -> None:
@@ -58,10 +69,11 @@ class Database:
         driver = self.engine.dialect.loaded_dbapi
         self._away = (driver.OperationalError, driver.InterfaceError, driver.InternalError)
         self._make_locks()
+        self.after_fork: list[Callable[[], None]] = []
         _forget_in_children(self)
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return self.url.set(query={}).render_as_string(hide_password=True)  # a query may have one too
 
     @property
     def path(self) -> Path:
@@ -91,7 +103,8 @@ class Database:
             StoreUnavailable: The database is away, or cannot write.
         """
         if isinstance(error, (*self._away, *_AWAY)):
-            self.dispose()  # the other connections are likely to be of no use either
+            if not isinstance(error, PoolTimeoutError):
+                self.dispose()  # the other connections are likely to be of no use either
             _logger.error("the store is not available: %s", reason(error))
             raise StoreUnavailable from error
 
@@ -113,6 +126,8 @@ class Database:
         """A child of a fork has its parent's sockets; it must not speak on them, nor close them."""
         self.engine.dispose(close=False)
         self._make_locks()
+        for begin_anew in self.after_fork:
+            begin_anew()
 
     def _make_engine(self, options: dict[str, Any]) -> Engine:
         if self.is_in_memory:
@@ -120,7 +135,7 @@ class Database:
         else:
             options = {"pool_size": 16, "max_overflow": 16, "pool_timeout": 10, **options}
         if not self.is_sqlite:
-            options["connect_args"] = {"connect_timeout": 10, **options.get("connect_args", {})}
+            options["connect_args"] = {**_TIMEOUTS, **options.get("connect_args", {})}
         try:
             engine = create_engine(
                 self.url,

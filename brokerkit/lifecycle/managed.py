@@ -21,7 +21,7 @@ from ..results import Accepted
 from .at_once import Claimed, run_at_once
 from .changes import NewOperation, new_operation_id
 from .memory import accepted_again, as_it_is, refusal
-from .polls import poll
+from .polls import look, poll
 from .recall import kept, kept_briefly, offered, request_again, service_binding, service_instance
 from .records import BindingRecord, InstanceRecord, Known, Mode, OperationRecord, Outcome, Progress, State
 from .rules import (
@@ -44,7 +44,7 @@ DEFAULT_DEADLINE = 7 * 24 * 3600.0
 _PATIENCE = 20.0
 """For how many seconds a delete whose platform cannot poll waits for what it halted."""
 
-_TRIES = 1000
+_TRIES = 100
 """How often a request looks anew when others were quicker."""
 
 HALTED = Outcome(description="It was to be deleted before it was done.")
@@ -71,6 +71,10 @@ class Managed:
             Operation.LAST_OPERATION: self._poll,
             Operation.LAST_BINDING_OPERATION: self._poll,
         }
+
+    def get_ready(self) -> None:
+        """As `Dispatch.get_ready`."""
+        self._running.ensure_started()
 
     def serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
         """As `Dispatch.serve`."""
@@ -115,6 +119,8 @@ class Managed:
             verdict = judge(Operation.UPDATE, known, same=self._is_same(table, instance, asked, plan))
             if verdict in (Verdict.ASK, Verdict.TELL):
                 check_update(table.catalog, asked, stored[1] if stored else None)
+            if self._moved_on(verdict, table, request, known):
+                continue
             if verdict is not Verdict.ASK:
                 return self._from_memory(verdict, Operation.UPDATE, request, known)
             _check_nobody_works(instance.operation, known.now)
@@ -143,6 +149,8 @@ class Managed:
         for _ in range(_TRIES):
             known = self._store.find(request.instance_id, request.binding_id)
             verdict = judge(Operation.BIND, known, same=is_same_binding(known, request))
+            if self._moved_on(verdict, table, request, known):
+                continue
             if verdict is not Verdict.ASK:
                 return self._from_memory(verdict, Operation.BIND, request, known)
             instance = known.instance
@@ -187,6 +195,8 @@ class Managed:
         for _ in range(_TRIES):
             known = self._store.find(request.instance_id, binding_id)
             verdict = judge(operation, known)
+            if self._moved_on(verdict, table, request, known):
+                continue
             if verdict not in (Verdict.ASK, Verdict.HALT):
                 return self._from_memory(verdict, operation, request, known)
             instance, binding = known.instance, known.binding
@@ -237,7 +247,7 @@ class Managed:
         """Wait a moment for who works on what is to be deleted, but not for ever."""
         now = monotonic()
         until = now + _PATIENCE if until is None else until
-        if now >= until:
+        if now >= until or self._running.stopping.is_set():
             late = BrokerError("It is still being stopped; try again in a while.", status=503)
             late.headers = (("Retry-After", "10"),)
             raise late
@@ -283,9 +293,9 @@ class Managed:
             previous = subject.operation.id if subject and subject.operation else None
             claimed = Claimed(new.attempt(), request, known.instance, known.binding, previous)
             return run_at_once(self._running, table, handler, claimed)
-        self._running.submit(new.id, new.wait)
         accepted = Accepted(operation=new.id)
         tell(self._running.sender, new.kind, request, accepted)
+        self._running.submit(new.id, new.wait)
         return accepted, _encoded(new.kind, accepted, request)
 
     # What is known
@@ -306,6 +316,12 @@ class Managed:
             accepted = accepted_again(subject.operation, outcome, instance)
             return accepted, _encoded(operation, accepted, request)
         raise refusal(Verdict.BUSY if verdict is Verdict.REPEAT else verdict, request, known)
+
+    def _moved_on(self, verdict: Verdict, table: HandlerTable, request: Any, known: Known) -> bool:
+        """Has the work elsewhere ended that keeps a request off, and whose platform never asked?"""
+        if verdict is not Verdict.BUSY or known.instance is None:
+            return False
+        return look(self._running, table, request, known.instance)
 
     def _fetch(self, table: HandlerTable, request: Any) -> tuple[object, Answer]:
         """A fetch: the handler's answer where there is a handler, else what is stored (R-GETI, R-GETB)."""

@@ -23,6 +23,8 @@ from .rules import Standing, Verdict, standing
 
 _LONGEST_PAUSE = 60
 
+TOO_LONG = Outcome(description="It took longer than its service plan allows.")
+
 
 def refusal(verdict: Verdict, request: object, known: Known) -> BrokerError:
     """What a verdict is to the platform that is not to get what it asked for."""
@@ -92,6 +94,8 @@ def last_operation(operation: OperationRecord, outcome: Outcome, now: float) -> 
             instance_usable=outcome.instance_usable if operation.kind in _MAY_TELL_USABLE else None,
             update_repeatable=(outcome.update_repeatable if operation.kind is Operation.UPDATE else None),
         )
+    if operation.mode is not Mode.AT_ONCE and operation.deadline <= now:
+        return LastOperation.failed(TOO_LONG.description)  # as soon as who works on it is through
     return LastOperation.in_progress(
         outcome.description, retry_after=outcome.retry_after or _pause(operation, now)
     )

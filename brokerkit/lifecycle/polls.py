@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
@@ -11,17 +12,27 @@ from .._encoding import PLAIN_SUCCESS, Answer, HandlerMistake, encode_result
 from .._handler_table import HandlerTable
 from .._telling import tell
 from ..errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
-from ..requests import LastBindingOperationRequest, LastOperationRequest, Operation
+from ..requests import (
+    BindingRequest,
+    InstanceRequest,
+    LastBindingOperationRequest,
+    LastOperationRequest,
+    Operation,
+)
 from ..results import Binding, LastOperation
 from .changes import Attempt, Change
 from .completion import failure, is_gone, planned, success
 from .memory import last_operation
 from .recall import offered, request_again, service_binding, service_instance
-from .records import Known, Mode, OperationRecord, Progress
+from .records import BindingRecord, InstanceRecord, Known, Mode, OperationRecord, Progress
 from .running import Running
 from .store import Store
 from .tables import key_of
 from .worker import failed
+
+_logger = logging.getLogger("brokerkit")
+
+Subject: TypeAlias = InstanceRecord | BindingRecord
 
 
 def poll(
@@ -39,6 +50,29 @@ def poll(
     outcome = running.store.outcome_of(operation)
     result = last_operation(operation, outcome, now)
     return result, encode_result(_asked(request), result, service=request.service, accepts_incomplete=True)
+
+
+def look(running: Running, table: HandlerTable, request: InstanceRequest, subject: Subject) -> bool:
+    """Ask how an operation goes that keeps its instance or binding busy, and that nobody may be polling.
+
+    Returns:
+        Whether it has moved on.
+    """
+    operation = subject.operation
+    if operation is None or operation.state is not Progress.IN_PROGRESS or operation.mode is not Mode.POLLED:
+        return False
+    names: dict[str, Any] = {"headers": request.headers, "instance_id": request.instance_id}
+    if operation.binding_key is None:
+        poll_request: LastOperationRequest | LastBindingOperationRequest = LastOperationRequest(**names)
+    else:
+        assert isinstance(request, BindingRequest), "only such are about a binding"
+        poll_request = LastBindingOperationRequest(binding_id=request.binding_id, **names)
+    try:
+        moved = _ask(running, table, operation, poll_request)
+    except Exception:  # it is busy, then, as far as anybody knows
+        _logger.exception("how the operation %s goes could not be found out", operation.id)
+        return False
+    return moved is not None and moved.state is not Progress.IN_PROGRESS
 
 
 def _asked(request: LastOperationRequest | LastBindingOperationRequest) -> Operation:
@@ -144,8 +178,10 @@ def _moved(
     before = store.outcome_of(operation)
     if found.state == "in progress":
         outcome = replace(before, description=found.description, retry_after=found.retry_after)
+        if outcome == before or not store.tell(attempt, outcome):
+            return False
         tell(running.sender, operation.kind, request, found)
-        return outcome != before and store.tell(attempt, outcome)
+        return True
     outcome = replace(
         before,
         description=found.description,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, get_type_hints, overload
 
@@ -15,11 +16,13 @@ from ..requests import (
     DeprovisionRequest,
     InstanceRequest,
     Operation,
+    PreviousValues,
     ProvisionRequest,
+    RequestHeaders,
     UnbindRequest,
     UpdateRequest,
 )
-from ..resources import ServiceBinding, ServiceInstance
+from ..resources import BindResource, ServiceBinding, ServiceInstance
 from .records import BindingRecord, InstanceRecord, OperationRecord
 from .store import Store
 
@@ -30,6 +33,9 @@ _KINDS: dict[Operation, Callable[..., InstanceRequest]] = {
     Operation.BIND: BindRequest,
     Operation.UNBIND: UnbindRequest,
 }
+
+# What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.
+_FOUND_OUT = [msgspec.json.Decoder(kind) for kind in (RequestHeaders, BindResource, PreviousValues)]
 
 _NOT_KEPT = {"service", "plan", "instance", "binding", "attempt"}
 """What is known from elsewhere when a request is made again."""
@@ -96,14 +102,14 @@ def service_instance(store: Store, catalog: Catalog, record: InstanceRecord) -> 
         instance_id=attributes.instance_id,
         service=service,
         plan=plan,
-        parameters=attributes.parameters,
-        context=attributes.context,
+        parameters=_copy(attributes.parameters),
+        context=_copy(attributes.context),
         organization_guid=attributes.organization_guid,
         space_guid=attributes.space_guid,
         maintenance_info=None if version is None else MaintenanceInfo(version),
         dashboard_url=result.dashboard_url,
         metadata=result.metadata,
-        data=result.data,
+        data=_copy(result.data),
         bindings=_Bindings(functools.partial(store.bindings_of, record.key)),
         created_at=_moment(record.created_at),
         updated_at=_moment(record.updated_at),
@@ -115,16 +121,21 @@ def service_binding(record: BindingRecord) -> ServiceBinding:
     attributes = record.attributes
     return ServiceBinding(
         binding_id=attributes.binding_id,
-        parameters=attributes.parameters,
-        context=attributes.context,
+        parameters=_copy(attributes.parameters),
+        context=_copy(attributes.context),
         app_guid=attributes.app_guid,
         bind_resource=attributes.bind_resource,
         predecessor=attributes.predecessor,
         result=record.result.binding,
-        data=record.result.data,
+        data=_copy(record.result.data),
         created_at=_moment(record.created_at),
         updated_at=_moment(record.updated_at),
     )
+
+
+def _copy(document: dict[str, Any]) -> dict[str, Any]:
+    """What a handler may write into, without changing what is remembered."""
+    return deepcopy(document) if document else {}
 
 
 def _moment(seconds: float) -> datetime:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from msgspec import Struct, field
+from msgspec.json import Decoder
 
 from .._masking import Masked
 from ..requests import Operation
@@ -103,6 +104,12 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     accepted: str | None = None
     retry_after: int | None = None
     result: InstanceResult | None = None
+
+
+# What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.
+_FOUND_OUT = [
+    Decoder(kind) for kind in (InstanceAttributes, InstanceResult, BindingAttributes, BindingResult, Outcome)
+]
 
 
 class OperationRecord(Struct, frozen=True, kw_only=True):

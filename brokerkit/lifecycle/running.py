@@ -1,4 +1,4 @@
-"""What a process runs for a store: keeper, executor and worker, from its first request to its end."""
+"""What a process runs for a store: heart, keeper, executor and worker, from its first request to its end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from flask import Flask
 from .._handler_table import HandlerTable
 from .._telling import tell
 from ..results import LastOperation
-from .changes import Attempt
+from .changes import Attempt, Change
 from .completion import failure
 from .executors import Executor
+from .heart import Heart
 from .keeper import Keeper
+from .memory import TOO_LONG
 from .recall import request_again
 from .records import Mode, OperationRecord, Outcome
 from .store import Store
@@ -24,7 +26,6 @@ from .worker import Worker, failed
 
 _logger = logging.getLogger("brokerkit")
 
-TOO_LONG = Outcome(description="It took longer than its service plan allows.")
 INTERRUPTED = Outcome(description="The service broker was interrupted.")
 
 
@@ -68,17 +69,19 @@ class Running:
                 return
             self.store.open()  # one of Flask's commands may have loaded the app without it
             self.stopping = Event()
-            self.keeper = Keeper(self.store, self._look_at)
+            self.heart = Heart(self.store)
+            self.keeper = Keeper(self.store, self.heart, self._look_at)
             worker = Worker(
                 self.sender,
                 self.store,
-                self.keeper,
+                self.heart,
                 app=lambda: self.app,
                 table=self.table,
                 submit=self.submit,
                 stopping=self.stopping,
             )
             self._executor.start(worker.run)
+            self.heart.start()
             self.keeper.start()
             atexit.register(self.stop)
             self._pid = os.getpid()
@@ -90,6 +93,7 @@ class Running:
         self.stopping.set()
         self._executor.stop()
         self.keeper.stop()
+        self.heart.stop()
         self._pid = 0
         atexit.unregister(self.stop)
 
@@ -106,20 +110,24 @@ class Running:
 
     def _look_at(self, operation: OperationRecord, now: float) -> None:
         """Do what is due for an operation that nobody seems to run."""
+        if operation.mode is not Mode.AT_ONCE and operation.deadline <= now:
+            # While somebody works on a binding, nothing may begin on its instance: that waits for the end.
+            if operation.binding_key is None or not operation.is_running_at(now):
+                self.give_up(operation, TOO_LONG, self.store.abandon)
+            return
+        may_be_run = operation.lease_until is not None or operation.follows is not None
+        if may_be_run and self.store.call_out(operation.id):
+            return
         if operation.mode is Mode.AT_ONCE:
             self.give_up(operation, INTERRUPTED, self.store.expire)
-        elif operation.deadline <= now:
-            self.give_up(operation, TOO_LONG, self.store.abandon)
-        elif operation.mode is Mode.BACKGROUND and not (
-            operation.follows is not None and self.store.wait_on(operation.id)
-        ):
+        elif operation.mode is Mode.BACKGROUND:
             self.submit(operation.id)
 
     def give_up(
         self,
         operation: OperationRecord,
         outcome: Outcome,
-        how: Callable[..., bool],
+        how: Callable[[Attempt, Outcome, Change], bool],
     ) -> bool:
         """Let an operation fail that its attempt does not end.
 
@@ -140,7 +148,8 @@ class Running:
             operation.instance_key,
             outcome.description,
         )
-        self.tell(operation, failed(outcome))
+        with self.app.app_context():  # as receivers have it elsewhere
+            self.tell(operation, failed(outcome))
         return True
 
     def tell(self, operation: OperationRecord, result: LastOperation) -> None:

@@ -31,7 +31,7 @@ from .tables import bindings, instances, operations
 from .transitions import Query, Step, Transition
 
 CLOCKS = {
-    "postgresql": "extract(epoch from clock_timestamp())::double precision",
+    "postgresql": "extract(epoch from statement_timestamp())::double precision",
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
 }
 _LESSER = {"postgresql": "least", "sqlite": "min"}
@@ -190,7 +190,7 @@ class Statements:
         )
         done = Step(over.values(lease_until=None))
         abandoned = Step(over)  # by who does not run it; who does may do so still
-        expired = Step(over.values(lease_until=None).where(operations.c.lease_until < now))
+        expired = Step(over.values(lease_until=None).where(_IS_CALLED_OUT, operations.c.wake_at <= now))
         instance = Step(
             update(instances)
             .values(
@@ -314,8 +314,10 @@ class Statements:
     def _attempts(self, now: ColumnElement[float]) -> None:
         lesser = getattr(func, _LESSER[self._dialect.name])
         before = operations.alias("before")
-        is_followed = exists(
-            select(literal_column("1")).where(before.c.id == operations.c.follows, before.c.lease_until > now)
+        may_run_before = exists(
+            select(literal_column("1")).where(
+                before.c.id == operations.c.follows, before.c.lease_until >= operations.c.wake_at
+            )
         )
         self.begin = self._transition(
             Step(
@@ -327,16 +329,20 @@ class Statements:
                     updated_at=now,
                 )
                 .where(
-                    operations.c.id == _text("o_id"),
-                    operations.c.state == Progress.IN_PROGRESS.value,
+                    *_CURRENT,
                     operations.c.mode == Mode.BACKGROUND.value,
                     operations.c.wake_at <= now,
-                    ~is_followed,
+                    or_(operations.c.lease_until.is_(None), _IS_CALLED_OUT),
+                    ~may_run_before,
                 )
             )
         )
         self.tell = self._transition(
-            Step(update(operations).values(outcome=_blob("o_outcome"), updated_at=now).where(*_CURRENT))
+            Step(
+                update(operations)
+                .values(outcome=_blob("o_outcome"), updated_at=now)
+                .where(*_CURRENT, operations.c.deadline > now)
+            )
         )
         self.postpone = self._transition(
             Step(
@@ -368,15 +374,33 @@ class Statements:
                 operations.c.state == Progress.IN_PROGRESS.value,
             )
         )
+        after = operations.alias("after")
+
+        def is_ours(last: Any) -> Any:
+            """The last operation is the one that was given up, or one that waits for it."""
+            waits = exists(
+                select(literal_column("1")).where(
+                    after.c.id == last, after.c.follows == _text("o_id"), after.c.attempt == 0
+                )
+            )
+            return or_(last == _text("o_id"), waits)
+
+        # The revisions, so that who is about to follow looks anew, and sees that it need not wait.
         instance = Step(
             update(instances)
-            .values(result=func.coalesce(_blob("i_result"), instances.c.result))
-            .where(instances.c.id == _text("i_id"))
+            .values(
+                revision=instances.c.revision + 1,
+                result=func.coalesce(_blob("i_result"), instances.c.result),
+            )
+            .where(instances.c.id == _text("i_id"), is_ours(instances.c.operation))
         )
         binding = Step(
             update(bindings)
-            .values(result=func.coalesce(_blob("b_result"), bindings.c.result))
-            .where(*_THE_BINDING)
+            .values(
+                revision=bindings.c.revision + 1,
+                result=func.coalesce(_blob("b_result"), bindings.c.result),
+            )
+            .where(*_THE_BINDING, is_ours(bindings.c.operation))
         )
         self.leave_instance = self._transition(left, followers, instance)
         self.leave_binding = self._transition(left, followers, binding)
@@ -391,10 +415,32 @@ class Statements:
                     operations.c.id == _text("o_id"),
                     operations.c.attempt == _number("o_attempt"),
                     operations.c.lease_until.is_not(None),
+                    # Of what was given up, a lease that has ended stays so: what follows may have begun.
+                    or_(operations.c.state == Progress.IN_PROGRESS.value, operations.c.lease_until > now),
                 )
             )
         )
-        again = (
+        can_be_repeated = exists(
+            select(literal_column("1")).where(
+                operations.c.id == _text("o_id"),
+                operations.c.state == Progress.FAILED.value,
+                operations.c.mode == Mode.BACKGROUND.value,
+                or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
+            )
+        )
+        # First the instance: every claim changes one of these two, and PostgreSQL looks at the row that it
+        # waited for anew, but not at what a subquery found.
+        as_seen = (
+            update(instances)
+            .where(
+                instances.c.id == _text("i_id"),
+                instances.c.revision == _number("i_revision"),
+                instances.c.busy_bindings == _number("i_busy"),
+                can_be_repeated,
+            )
+            .values(revision=instances.c.revision + 1)
+        )
+        again = Step(
             update(operations)
             .values(
                 state=Progress.IN_PROGRESS.value,
@@ -404,41 +450,25 @@ class Statements:
                 deadline=now + _seconds("o_deadline"),
                 updated_at=now,
             )
-            .where(
-                operations.c.id == _text("o_id"),
-                operations.c.state == Progress.FAILED.value,
-                operations.c.mode == Mode.BACKGROUND.value,
-                or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
-            )
+            .where(operations.c.id == _text("o_id"), operations.c.state == Progress.FAILED.value),
+            must=True,
         )
-        is_last = select(instances.c.id).where(
-            instances.c.id == _text("i_id"),
-            instances.c.operation == _text("o_id"),
-            instances.c.busy_bindings == 0,
-            instances.c.state != State.DELETED.value,
+        is_last_of_binding = exists(
+            select(literal_column("1")).where(*_THE_BINDING, bindings.c.operation == _text("o_id"))
         )
         self.repeat_instance = self._transition(
-            Step(again.where(exists(is_last))),
             Step(
-                update(instances)
-                .values(
-                    revision=instances.c.revision + 1,
-                    state=func.coalesce(_text("i_state"), instances.c.state),
+                as_seen.values(state=func.coalesce(_text("i_state"), instances.c.state)).where(
+                    instances.c.operation == _text("o_id"),
+                    instances.c.busy_bindings == 0,
+                    instances.c.state != State.DELETED.value,
                 )
-                .where(instances.c.id == _text("i_id"))
             ),
-        )
-        is_last_of_binding = select(bindings.c.id).where(*_THE_BINDING, bindings.c.operation == _text("o_id"))
-        instance_rests = select(instances.c.id).where(
-            instances.c.id == _text("i_id"), instances.c.revision == _number("i_revision")
+            again,
         )
         self.repeat_binding = self._transition(
-            Step(again.where(exists(is_last_of_binding), exists(instance_rests))),
-            Step(
-                update(instances)
-                .values(busy_bindings=instances.c.busy_bindings + 1)
-                .where(instances.c.id == _text("i_id"))
-            ),
+            Step(as_seen.values(busy_bindings=instances.c.busy_bindings + 1).where(is_last_of_binding)),
+            again,
             Step(
                 update(bindings)
                 .values(
@@ -462,21 +492,20 @@ class Statements:
         )
         self.next_due = self._query(select(func.min(operations.c.wake_at) - now).where(in_progress))
         before = operations.alias("before")
-        self.wait_on = self._transition(
+        lease_before = (
+            select(before.c.lease_until).where(before.c.id == operations.c.follows).scalar_subquery()
+        )
+        self.call_out = self._transition(
             Step(
                 update(operations)
-                .values(
-                    wake_at=select(before.c.lease_until)
-                    .where(before.c.id == operations.c.follows)
-                    .scalar_subquery()
-                )
+                .values(wake_at=case((lease_before > now, lease_before), else_=now + _seconds("grace")))
                 .where(
                     operations.c.id == _text("o_id"),
                     in_progress,
-                    exists(
-                        select(literal_column("1")).where(
-                            before.c.id == operations.c.follows, before.c.lease_until > now
-                        )
+                    operations.c.wake_at <= now,
+                    or_(
+                        operations.c.lease_until >= operations.c.wake_at,
+                        lease_before >= operations.c.wake_at,
                     ),
                 )
             )
@@ -511,6 +540,9 @@ _CURRENT = (
     operations.c.state == Progress.IN_PROGRESS.value,
 )
 """An operation that is in progress, in the attempt that its writer knows: the fence."""
+
+_IS_CALLED_OUT = operations.c.wake_at > operations.c.lease_until
+"""Somebody noted that a lease had ended, and who may live had time to renew it. A lease ends at `wake_at`."""
 
 _THE_BINDING = (bindings.c.instance_id == _text("i_id"), bindings.c.id == _text("b_id"))
 

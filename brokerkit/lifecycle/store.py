@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import URL
 
 from ..requests import Operation
@@ -41,6 +42,7 @@ from .transitions import Parameters, Query, Transition
 
 _LEASE = 30.0
 _NO_OUTCOME = Outcome()
+_SHORT = 2048
 _WIDTH = len(tables.operations.c)
 _INSTANCE_WIDTH = len(tables.instances.c)
 _BINDING_WIDTH = len(tables.bindings.c)
@@ -82,7 +84,9 @@ class Store:
                 f" where you keep other secrets. This makes one: {HOW_TO_MAKE}"
             )
         self._vault: Vault | None = None
-        self._open_outcome = lru_cache(256)(self._open_outcome_anew)
+        # With the time to answer when it is called out, that makes a lease.
+        self._term = self.lease * 2 / 3
+        self._outcomes = lru_cache(256)(self._open_outcome)
         self._sql = Statements(self.database.engine.dialect)
         self._commits = (OneForAll if self.database.is_sqlite else EachForItself)(self.database)
 
@@ -102,6 +106,9 @@ class Store:
         try:
             schema.require_newest(self.database.engine)
             self._vault = open_vault(self.database, self._keys)
+        except StoreError:
+            self.close()
+            raise
         except (*FAULTS, StoreUnavailable) as error:
             raise StoreError(f"{self!r} cannot be opened: {_why(error)}") from error
         self.database.dispose()  # a server that forks after this must not share connections with its children
@@ -161,7 +168,9 @@ class Store:
 
     def find_operation(self, operation_id: str) -> tuple[OperationRecord, float] | None:
         """An operation by its id, with the time now."""
-        row = self._row(self._sql.find_operation, {"o_id": operation_id.replace("\0", "")})
+        if "\0" in operation_id:  # which no id has, and PostgreSQL cannot ask for
+            return None
+        row = self._row(self._sql.find_operation, {"o_id": operation_id})
         return None if row is None else (_operation(row), row[-1])
 
     def last_operation_of_binding(
@@ -180,11 +189,19 @@ class Store:
         return [binding for binding in found if binding is not None]
 
     def outcome_of(self, operation: OperationRecord) -> Outcome:
-        """What is told of an operation. Polls ask for the same again and again, so the last are kept open."""
-        return self._open_outcome(operation.outcome) if operation.outcome else _NO_OUTCOME
+        """What is told of an operation. Polls ask for the same again and again: short ones are kept open."""
+        sealed = operation.outcome
+        if not sealed:
+            return _NO_OUTCOME
+        return self._opened(sealed) if len(sealed) < _SHORT else self.vault.open(sealed, Outcome)
 
-    def _open_outcome_anew(self, sealed: bytes) -> Outcome:
-        return self.vault.open(sealed, Outcome)
+    def _open_outcome(self, sealed: bytes) -> tuple[Outcome, bool]:
+        outcome = self.vault.open(sealed, Outcome)
+        return outcome, outcome.result is None
+
+    def _opened(self, sealed: bytes) -> Outcome:
+        outcome, can_be_shared = self._outcomes(sealed)
+        return outcome if can_be_shared else self.vault.open(sealed, Outcome)
 
     def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
         """What must be looked at.
@@ -240,8 +257,8 @@ class Store:
             "o_service_id": new.service_id,
             "o_plan_id": new.plan_id,
             "o_attempt": 1 if at_once else 0,
-            "o_lease": self.lease if at_once else None,
-            "o_wake": self.lease if at_once else new.wait,
+            "o_lease": self._term if at_once else None,
+            "o_wake": self._term if at_once else new.wait,
             "o_deadline": new.deadline,
             "o_follows": new.follows,
             "o_request": self.vault.seal(new.request),
@@ -266,7 +283,7 @@ class Store:
         return self._happens(how, self._ended(attempt, Progress.FAILED, outcome, change))
 
     def expire(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
-        """The operation failed, if who ran it has not said for a whole lease that it lives."""
+        """The operation failed, if who ran it was called out and did not say that it lives."""
         of_binding = attempt.binding_key is not None
         how = self._sql.expire_binding if of_binding else self._sql.expire_instance
         return self._happens(how, self._ended(attempt, Progress.FAILED, outcome, change))
@@ -327,10 +344,15 @@ class Store:
 
     def begin(self, operation_id: str) -> OperationRecord | None:
         """Begin the next attempt of a background operation, if it is due and nobody else has it."""
-        if not self._happens(self._sql.begin, {"o_id": operation_id, "lease": self.lease}):
-            return None
         found = self.find_operation(operation_id)
-        return found[0] if found else None
+        if found is None:
+            return None
+        seen, now = found
+        # By the number that was seen, so that none is ever given twice.
+        numbers = {"o_id": seen.id, "o_attempt": seen.attempt, "lease": self._term}
+        if not self._happens(self._sql.begin, numbers):
+            return None
+        return replace(seen, attempt=seen.attempt + 1, lease_until=now + self._term)
 
     def tell(self, attempt: Attempt, outcome: Outcome) -> bool:
         """The attempt got further."""
@@ -360,13 +382,19 @@ class Store:
         Returns:
             Those that somebody else has taken over.
         """
-        writes = [Write(self._sql.renew, {**_fence(attempt), "lease": self.lease}) for attempt in attempts]
+        writes = [Write(self._sql.renew, {**_fence(attempt), "lease": self._term}) for attempt in attempts]
         renewed = self._commits.run(writes)
         return [attempt for attempt, lives in zip(attempts, renewed, strict=True) if not lives]
 
-    def wait_on(self, operation_id: str) -> bool:
-        """Look again at what follows another when the lease of that one ends, if it still runs."""
-        return self._happens(self._sql.wait_on, {"o_id": operation_id})
+    def call_out(self, operation_id: str) -> bool:
+        """Give who may run an operation, or the one that it follows, time to say that it lives.
+
+        Where the database was away, or hung, nobody could; so that a lease has ended shows nothing by itself.
+
+        Returns:
+            Whether there is somebody to wait for; then it is due again later.
+        """
+        return self._happens(self._sql.call_out, {"o_id": operation_id, "grace": self.lease / 3})
 
     def repeat(self, operation: OperationRecord, known: Known, deadline: float, state: State | None) -> bool:
         """Begin a background operation that failed once more, if nothing has happened since."""
@@ -378,6 +406,7 @@ class Store:
                 **_fence(Attempt.of(operation)),
                 "o_deadline": deadline,
                 "i_revision": known.instance.revision if known.instance else None,
+                "i_busy": known.instance.busy_bindings if known.instance else None,
                 "i_state": state_value,
                 "b_state": state_value,
             },

@@ -18,12 +18,12 @@ from .._handler_table import HandlerTable
 from .._telling import tell
 from ..errors import BrokerError, Retry
 from ..handlers import Handler
-from ..requests import InstanceRequest
+from ..requests import InstanceRequest, Operation
 from ..results import Accepted, LastOperation
 from .changes import Attempt, Change
 from .completion import accepted, failure, is_gone, outcome_of, planned, success
 from .errors import StoreUnavailable
-from .keeper import Keeper
+from .heart import Heart
 from .persistence import follower_of, persist
 from .recall import kept, request_again
 from .records import BindingResult, InstanceResult, Known, OperationRecord, Outcome, Progress
@@ -50,7 +50,7 @@ class Worker:
     Args:
         sender: The broker, for the signals.
         store: The store.
-        keeper: Keeps the attempts alive.
+        heart: Keeps the attempts alive.
         app: Gives the Flask app whose context handlers run in.
         table: Gives the handlers.
         submit: Has an operation run again later.
@@ -61,7 +61,7 @@ class Worker:
         self,
         sender: object,
         store: Store,
-        keeper: Keeper,
+        heart: Heart,
         *,
         app: Callable[[], Flask],
         table: Callable[[], HandlerTable],
@@ -70,7 +70,7 @@ class Worker:
     ) -> None:
         self.sender = sender
         self.store = store
-        self._keeper = keeper
+        self._heart = heart
         self._app = app
         self._table = table
         self.submit = submit
@@ -83,12 +83,12 @@ class Worker:
             if operation is None:
                 return
             attempt = Attempt.of(operation)
-            self._keeper.hold(attempt)
+            self._heart.hold(attempt)
             try:
                 with self._app().app_context():
                     self._attempt(operation, attempt)
             finally:
-                self._keeper.drop(attempt)
+                self._heart.drop(attempt)
         except StoreUnavailable:
             pass  # it is in the log, and the operation is taken up when the store is back
         except BaseException:
@@ -155,10 +155,15 @@ class _Work:
             else:
                 self.failed(error)
         else:
-            if isinstance(result, Accepted):
-                self._accepted(result)
-            else:
-                self._succeeded(result, change)
+            try:
+                if isinstance(result, Accepted):
+                    self._accepted(result)
+                else:
+                    self._succeeded(result, change)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is through, and must not run again
+                self.failed(error)
 
     def _ask(self, handler: Handler) -> object:
         _, result = call(handler, self._request)
@@ -181,8 +186,15 @@ class _Work:
                 )
             is_current = self._note(said)
             if not is_current or self._worker.stopping.is_set():
-                steps.close()  # its finally clauses run
+                self._close(handler, steps)
                 raise _Stopped(goes_on=is_current)
+
+    def _close(self, handler: Handler, steps: Generator[object, Any, object]) -> None:
+        """Let its `finally` clauses run. What they raise is no answer of the handler's."""
+        try:
+            steps.close()
+        except Exception:
+            _logger.exception("%s failed while it was closed", handler)
 
     def _note(self, said: str | None) -> bool:
         """Note how far it is. False if the operation was given up or taken over."""
@@ -242,7 +254,13 @@ class _Work:
         return None
 
     def _leave(self, result: InstanceResult | BindingResult | None) -> None:
-        """The operation was given up, or taken over: let what follows begin, if it waits for us."""
+        """The operation was given up, or taken over: let what follows begin, if it waits for us.
+
+        Args:
+            result: What was made all the same, for who deletes it. An update that failed made nothing.
+        """
+        if self._kind is Operation.UPDATE:
+            result = None
         if not self._persist(partial(self._store.leave, self._attempt, result), Progress.FAILED):
             _logger.warning(
                 "an attempt of the operation %s ended after its lease was lost; it is not remembered",
