@@ -321,7 +321,7 @@ class Managed:
         """Has the work elsewhere ended that keeps a request off, and whose platform never asked?"""
         if verdict is not Verdict.BUSY or known.instance is None:
             return False
-        return look(self._running, table, request, known.instance)
+        return look(self._running, table, request, known.instance, known.now)
 
     def _fetch(self, table: HandlerTable, request: Any) -> tuple[object, Answer]:
         """A fetch: the handler's answer where there is a handler, else what is stored (R-GETI, R-GETB)."""

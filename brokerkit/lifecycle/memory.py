@@ -94,7 +94,8 @@ def last_operation(operation: OperationRecord, outcome: Outcome, now: float) -> 
             instance_usable=outcome.instance_usable if operation.kind in _MAY_TELL_USABLE else None,
             update_repeatable=(outcome.update_repeatable if operation.kind is Operation.UPDATE else None),
         )
-    if operation.mode is not Mode.AT_ONCE and operation.deadline <= now:
+    is_late = operation.mode is Mode.BACKGROUND and operation.deadline <= now
+    if is_late and operation.binding_key is not None and operation.is_running_at(now):
         return LastOperation.failed(TOO_LONG.description)  # as soon as who works on it is through
     return LastOperation.in_progress(
         outcome.description, retry_after=outcome.retry_after or _pause(operation, now)

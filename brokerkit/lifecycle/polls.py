@@ -32,6 +32,9 @@ from .worker import failed
 
 _logger = logging.getLogger("brokerkit")
 
+QUIET = 60.0
+"""For how many seconds an operation must not have changed for a request to ask how it goes."""
+
 Subject: TypeAlias = InstanceRecord | BindingRecord
 
 
@@ -52,14 +55,20 @@ def poll(
     return result, encode_result(_asked(request), result, service=request.service, accepts_incomplete=True)
 
 
-def look(running: Running, table: HandlerTable, request: InstanceRequest, subject: Subject) -> bool:
+def look(
+    running: Running, table: HandlerTable, request: InstanceRequest, subject: Subject, now: float
+) -> bool:
     """Ask how an operation goes that keeps its instance or binding busy, and that nobody may be polling.
+
+    A platform that lost the answer to its request never polls.
 
     Returns:
         Whether it has moved on.
     """
     operation = subject.operation
     if operation is None or operation.state is not Progress.IN_PROGRESS or operation.mode is not Mode.POLLED:
+        return False
+    if now - operation.updated_at < QUIET:
         return False
     names: dict[str, Any] = {"headers": request.headers, "instance_id": request.instance_id}
     if operation.binding_key is None:
