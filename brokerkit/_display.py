@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _STYLES = {"failed": "red", "in progress": "yellow", "creating": "yellow", "updating": "yellow"}
 _NARROW = frozenset(
-    {"state", "kind", "mode", "attempt", "bindings", "created_at", "updated_at", "expires_at"}
+    {"operation_id", "state", "kind", "mode", "attempt", "bindings", "created_at", "updated_at", "expires_at"}
 )
 _WIDE = 1_000_000
 

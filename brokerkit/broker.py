@@ -123,6 +123,13 @@ class Broker(HandlerGroup):
             store = Store(store, encryption_keys=encryption_keys)
         elif encryption_keys is not None:
             raise TypeError("Broker: give encryption_keys to the Store")
+        if executor is not None and not all(
+            callable(getattr(executor, name, None)) for name in ("start", "submit", "stop")
+        ):
+            raise TypeError(
+                f"Broker: executor is of the type {type(executor).__name__}; give one with start, submit and"
+                " stop, such as ThreadExecutor()"
+            )
         running = Running(self, store, executor or ThreadExecutor(), lambda: self._pipeline.current_table())
         return running, Managed(running)
 

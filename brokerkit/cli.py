@@ -108,6 +108,8 @@ def _open(desk: Desk, *, as_it_is: bool = False) -> Store:
     if desk.store is None:
         raise _refusal("this broker has no store, so it remembers nothing; give Broker(store=…)")
     if not as_it_is:
+        if not desk.store.is_there:
+            raise _refusal(f"there is no store at {desk.store.database}; the broker makes it when it starts")
         desk.store.open()
     return desk.store
 

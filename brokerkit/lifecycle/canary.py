@@ -35,7 +35,11 @@ def open_vault(database: Database, keys: Sequence[str | bytes] | None) -> Vault:
     else:
         file = KeyFile(database.path)
         where = f"the key file {file.path}"
-        vault = FileVault(file, _keys_of_file(database, file, is_new=sealed is None))
+        keys_of_file = _keys_of_file(database, file, is_new=sealed is None)
+        try:
+            vault = FileVault(file, keys_of_file)
+        except StoreError:
+            raise StoreError(f"{where} holds what is no key; put back the one that there was") from None
     if sealed is None:
         return _leave_word(database, vault, keys)
     try:

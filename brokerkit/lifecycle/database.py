@@ -80,6 +80,27 @@ class Database:
         """The file of a SQLite database."""
         return Path(self.url.database or "")
 
+    def check_folder(self) -> None:
+        """Make sure that a database of SQLite's can be where it is to be.
+
+        Raises:
+            StoreError: It cannot, which SQLite tells in no more than five words.
+        """
+        if not self.is_sqlite or self.is_in_memory:
+            return
+        folder = self.path.parent
+        if not folder.is_dir():
+            raise StoreError(f"the folder of the store {self} does not exist; make {folder}")
+        if self.path.is_dir():
+            raise StoreError(
+                f"the store {self} is a folder; give a file in it, such as {self.path}/broker.db"
+            )
+        if not os.access(folder, os.W_OK) or (self.path.exists() and not os.access(self.path, os.W_OK)):
+            raise StoreError(
+                f"the store {self} cannot be written by the user of this process; give that user the rights"
+                f" to the folder {folder} and the files in it"
+            )
+
     def reading(self) -> AbstractContextManager[DBAPIConnection]:
         """A connection of the driver's own, to read from; SQLAlchemy's own costs more than the reading.
 
@@ -145,7 +166,9 @@ class Database:
                 **options,
             )
         except ModuleNotFoundError as error:
-            raise StoreError(f"a store on {self} needs {error.name}: pip install {error.name}") from None
+            raise StoreError(
+                f"a store on {self} needs {error.name}: pip install '{error.name}[binary]'"
+            ) from None
         if self.is_sqlite:
             event.listen(engine, "connect", _set_up_sqlite)
         return engine
@@ -197,6 +220,8 @@ def reason(error: BaseException) -> str:
 
 
 def _url(url: str | URL) -> URL:
+    if isinstance(url, str) and url.startswith("postgres://"):  # as many platforms hand it out
+        url = url.replace("postgres://", "postgresql://", 1)
     try:
         parsed = make_url(url)
         parsed.get_dialect()

@@ -5,6 +5,7 @@ Alembic is loaded only where tables are made or upgraded.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
     Returns:
         The version before, and the one now.
     """
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps are of no use to anybody
     from alembic import command
     from alembic.config import Config
 

@@ -6,7 +6,7 @@ caller saw it, so that any number of threads, processes and machines may race. T
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import inf
 from typing import Any
@@ -103,6 +103,7 @@ class Store:
         """
         if self._vault is not None:
             return
+        self.database.check_folder()
         try:
             schema.require_newest(self.database.engine)
             self._vault = open_vault(self.database, self._keys)
@@ -126,6 +127,21 @@ class Store:
             return schema.upgrade(self.database.engine)
         except FAULTS as error:
             raise StoreError(f"{self!r} cannot be upgraded: {reason(error)}") from error
+
+    @property
+    def is_there(self) -> bool:
+        """Was it ever opened? To ask makes nothing.
+
+        Raises:
+            StoreError: The database cannot be reached.
+        """
+        if self.database.is_sqlite and not (self.database.is_in_memory or self.database.path.exists()):
+            return False
+        try:
+            with self.database.engine.connect() as connection:
+                return schema.version_of(connection) is not None
+        except FAULTS as error:
+            raise StoreError(f"{self!r} cannot be opened: {reason(error)}") from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -342,10 +358,17 @@ class Store:
 
     # Attempts
 
-    def begin(self, operation_id: str) -> OperationRecord | None:
-        """Begin the next attempt of a background operation, if it is due and nobody else has it."""
+    def begin(
+        self, operation_id: str, is_served: Callable[[OperationRecord], bool] = lambda _: True
+    ) -> OperationRecord | None:
+        """Begin the next attempt of a background operation, if it is due and nobody else has it.
+
+        Args:
+            operation_id: Which.
+            is_served: Can this process do it? If not, it is left to others.
+        """
         found = self.find_operation(operation_id)
-        if found is None:
+        if found is None or not is_served(found[0]):
             return None
         seen, now = found
         # By the number that was seen, so that none is ever given twice.

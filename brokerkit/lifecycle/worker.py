@@ -25,7 +25,7 @@ from .completion import accepted, failure, is_gone, outcome_of, planned, success
 from .errors import StoreUnavailable
 from .heart import Heart
 from .persistence import follower_of, persist
-from .recall import kept, request_again
+from .recall import kept, offered, request_again
 from .records import BindingResult, InstanceResult, Known, OperationRecord, Outcome, Progress
 from .store import Store
 
@@ -75,13 +75,15 @@ class Worker:
         self._table = table
         self.submit = submit
         self.stopping = stopping
+        self._left: set[str] = set()
 
     def run(self, operation_id: str) -> None:
         """Run the next attempt of an operation, if it is due and nobody else has it. Raises nothing."""
         try:
-            operation = self.store.begin(operation_id)
+            operation = self.store.begin(operation_id, self._is_served)
             if operation is None:
                 return
+            _logger.info("%s: attempt %d begins", _named(operation), operation.tries)
             attempt = Attempt.of(operation)
             self._heart.hold(attempt)
             try:
@@ -94,20 +96,28 @@ class Worker:
         except BaseException:
             _logger.exception("the operation %s is interrupted", operation_id)
 
+    def _is_served(self, operation: OperationRecord) -> bool:
+        """Is there a handler for it here? While a new version is rolled out, other processes may have one."""
+        table = self._table()
+        service, plan = offered(table.catalog, operation.service_id, operation.plan_id)
+        if table.serving(operation.kind, service, plan):
+            return True
+        if operation.id not in self._left:
+            self._left.add(operation.id)
+            _logger.warning(
+                "%s is left to other processes: no @%s handler serves the plan %r here",
+                _named(operation),
+                operation.kind,
+                operation.plan_id,
+            )
+        return False
+
     def _attempt(self, operation: OperationRecord, attempt: Attempt) -> None:
         known = self.store.find_by_key(operation.instance_key, operation.binding_key)
         table = self._table()
         request: Any = request_again(self.store, table.catalog, operation, known.instance, known.binding)
         work = _Work(self, operation, attempt, request, known)
-        handlers = table.serving(operation.kind, request.service, request.plan)
-        if not handlers:
-            mistake = HandlerMistake(
-                f"no @{operation.kind} handler serves the plan {operation.plan_id!r} any more, which the"
-                f" operation {operation.id} needs; put the plan or the handler back, and run flask broker"
-                f" retry {operation.id}"
-            )
-            return work.failed(mistake)
-        handler = handlers[0]
+        handler = table.serving(operation.kind, request.service, request.plan)[0]
         if handler.max_attempts is not None and operation.tries > handler.max_attempts:
             mistake = HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
             return work.failed(mistake)
@@ -216,7 +226,9 @@ class _Work:
         end = partial(self._store.end, self._attempt, Progress.SUCCEEDED, Outcome(), change)
         if not self._persist(end, Progress.SUCCEEDED):
             self._leave(change.result)
-        elif getattr(result, "exists", False):  # which says nothing of what was made in the background
+            return
+        _logger.info("%s succeeded", _named(self._operation))
+        if getattr(result, "exists", False):  # which says nothing of what was made in the background
             self._tell(replace(result, exists=False))
         else:
             self._tell(result)
@@ -247,6 +259,7 @@ class _Work:
         outcome = Outcome(description=retry.description) if retry.description else None
         postpone = partial(self._store.postpone, self._attempt, retry.after, outcome)
         if self._persist(postpone, Progress.IN_PROGRESS):
+            _logger.info("%s: tried again in %g seconds", _named(self._operation), retry.after)
             self._tell(LastOperation.in_progress(retry.description))
             self._worker.submit(self._operation.id, retry.after)
         else:
@@ -286,12 +299,16 @@ def failed(outcome: Outcome) -> LastOperation:
     )
 
 
+def _named(operation: OperationRecord) -> str:
+    """What a log line is about."""
+    return f"the operation {operation.id}, {operation.kind} of {operation.instance_key}"
+
+
 def _log(operation: OperationRecord, error: BaseException) -> Outcome:
-    what = f"the operation {operation.id}, {operation.kind} of {operation.instance_key}"
     if isinstance(error, HandlerMistake):
-        _logger.error("%s [%s]", error, what)
-    elif isinstance(error, BrokerError) and error.status < 500:
-        _logger.info("%s failed: %r", what, error.description)
+        _logger.error("%s [%s]", error, _named(operation))
+    elif isinstance(error, BrokerError):  # which its handler meant
+        _logger.warning("%s failed: %r", _named(operation), error.description)
     else:
-        _logger.error("%s failed", what, exc_info=error)
+        _logger.error("%s failed", _named(operation), exc_info=error)
     return outcome_of(error)

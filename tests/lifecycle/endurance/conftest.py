@@ -1,0 +1,88 @@
+"""What the tests share that shoot at a store: processes to shoot at, and where these note what they do.
+
+`BROKERKIT_ENDURANCE=4` makes them take about four times as long, and try more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from .events import Events
+from .processes import Nursery, Server
+from .served import LEASE, Setting
+
+ROUNDS = int(os.environ.get("BROKERKIT_ENDURANCE", "1"))
+"""How often things are tried whose outcome depends on chance."""
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as made:
+        yield made
+
+
+@dataclass
+class Range:
+    """A store, the processes that serve it, and what their handlers noted.
+
+    Args:
+        nursery: Where the processes come from.
+        url: The store's.
+        folder: Of events, gates and logs.
+    """
+
+    nursery: Nursery
+    url: str
+    folder: Path
+    servers: list[Server] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.events = Events(self.folder / "events")
+
+    def setting(
+        self,
+        *,
+        lease: float = LEASE,
+        kill_at: int | None = None,
+        busy_timeout: int | None = None,
+        log_level: str = "INFO",
+    ) -> Setting:
+        return Setting(
+            url=self.url,
+            folder=str(self.folder),
+            lease=lease,
+            kill_at=kill_at,
+            busy_timeout=busy_timeout,
+            log_level=log_level,
+        )
+
+    def serve(self, setting: Setting | None = None, *, threads: int = 8) -> Server:
+        """One more process."""
+        server = self.nursery.serve(setting or self.setting(), threads=threads)
+        self.servers.append(server)
+        return server
+
+    def open_gate(self, name: str) -> None:
+        (self.folder / name).touch()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8")
+
+    def close(self) -> None:
+        """Kill those that are left."""
+        for server in self.servers:
+            if server.is_alive:
+                server.kill()
+
+
+@pytest.fixture
+def shooting_range(nursery: Nursery, store_url: str, tmp_path: Path) -> Iterator[Range]:
+    made = Range(nursery, store_url, tmp_path)
+    yield made
+    made.close()
