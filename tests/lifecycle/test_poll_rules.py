@@ -16,6 +16,7 @@ from brokerkit import (
     Provisioned,
     Updated,
 )
+from brokerkit.lifecycle import polls as lifecycle_polls
 
 from ..conftest import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder, error_of
 from .conftest import (
@@ -313,9 +314,10 @@ def test_a_poll_that_goes_wrong_moves_nothing(
 
 @pytest.mark.parametrize("ends", ["succeeded", "failed"])
 def test_what_ended_elsewhere_is_in_nobodys_way(
-    platform: Platform, recorder: Recorder, told: Told, ends: str
+    platform: Platform, recorder: Recorder, told: Told, ends: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though its platform never polls: who would be told ConcurrencyError makes the broker look."""
+    monkeypatch.setattr(lifecycle_polls, "QUIET", 0.0)
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
     platform.patch(INSTANCE, {**IDS, "parameters": {"size": 5}}, query=CAN_POLL)
@@ -329,9 +331,21 @@ def test_what_ended_elsewhere_is_in_nobodys_way(
     assert told.names == ["provisioned", "operation_started", "operation_progressed", done, "bound"]
 
 
+def test_what_was_heard_of_just_now_is_not_asked_again(platform: Platform, recorder: Recorder) -> None:
+    """A platform that polls is the one that finds out."""
+    platform.put(INSTANCE, PROVISION)
+    recorder.answers["update"] = Accepted()
+    platform.patch(INSTANCE, {**IDS, "parameters": {"size": 5}}, query=CAN_POLL)
+    assert platform.put(BINDING, IDS).status_code == 422
+    assert not polls(recorder)
+
+
 @pytest.mark.parametrize("answer", [ValueError("inside"), BrokerError("Away", status=503), None], ids=repr)
-def test_what_cannot_be_found_out_is_in_the_way(platform: Platform, recorder: Recorder, answer: Any) -> None:
+def test_what_cannot_be_found_out_is_in_the_way(
+    platform: Platform, recorder: Recorder, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error is that of the operation's handler, and no other request is failed by it."""
+    monkeypatch.setattr(lifecycle_polls, "QUIET", 0.0)
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
     platform.patch(INSTANCE, {**IDS, "parameters": {"size": 5}}, query=CAN_POLL)
