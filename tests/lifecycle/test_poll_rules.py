@@ -321,7 +321,7 @@ def test_what_ended_elsewhere_is_in_nobodys_way(
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
     platform.patch(INSTANCE, {**IDS, "parameters": {"size": 5}}, query=CAN_POLL)
-    recorder.answers["last_operation"] = LastOperation.in_progress()
+    recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
     assert platform.put(BINDING, IDS).status_code == 422
     recorder.answers["last_operation"] = getattr(LastOperation, ends)()
     assert platform.put(BINDING, IDS).status_code == 201

@@ -91,7 +91,7 @@ def test_nothing_that_was_said_is_to_be_read_in_the_store_or_the_log(
     settle("DELETE", binding_path("i1", "b2"), None, deletion(plan)) if answer.status == 500 else None
     server.terminate()
     log = shooting_range.log.encode()
-    assert b"DEBUG" in log
+    assert b"INFO" in log
     assert mark.found_in(log) - {"description"} == set()
 
 
