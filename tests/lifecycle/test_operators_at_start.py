@@ -143,10 +143,21 @@ def test_wrong_keys_are_told_in_one_line(flask: Flask, made: str, command: list[
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:////nowhere/broker.db", "postgresql+psycopg://nobody@/nothing?host=/nowhere"]
+    ("url", "told"),
+    [
+        ("sqlite:////nowhere/broker.db", "there is no store"),
+        ("postgresql+psycopg://nobody@/nothing?host=/nowhere", "cannot be opened"),
+    ],
 )
-def test_a_database_that_is_away_is_told_in_one_line(flask: Flask, url: str) -> None:
-    assert_refused(flask("broker", "operations", STORE=url), "cannot be opened")
+def test_a_database_that_is_away_is_told_in_one_line(flask: Flask, url: str, told: str) -> None:
+    assert_refused(flask("broker", "operations", STORE=url), told)
+
+
+def test_a_command_makes_no_store(flask: Flask, tmp_path: Path) -> None:
+    """In the wrong folder, nothing is there; that is not the same as an empty store."""
+    url = f"sqlite:///{tmp_path / 'own.db'}"
+    assert_refused(flask("broker", "instances", STORE=url, KEYS=""), "there is no store")
+    assert not [*tmp_path.glob("own*")]
 
 
 def test_the_catalog_needs_no_store_that_works(flask: Flask, made: str) -> None:
@@ -178,10 +189,11 @@ def test_a_command_of_the_author_finds_the_store_open(flask: Flask, made: str) -
     assert (done.returncode, done.stdout) == (0, "410\n"), done.stderr
 
 
-def test_without_given_keys_the_command_that_makes_a_sqlite_store_makes_its_key_file(
-    flask: Flask, tmp_path: Path
-) -> None:
+def test_without_given_keys_a_new_key_goes_in_front_of_the_key_file(flask: Flask, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'own.db'}"
+    store = Store(url)
+    store.open()
+    store.close()
     assert flask("broker", "instances", STORE=url, KEYS="").stdout == "There are no instances.\n"
     file = tmp_path / "own.db.key"
     before = file.read_text().split()
