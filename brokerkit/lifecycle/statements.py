@@ -555,3 +555,14 @@ def _waking(now: ColumnElement[float], lesser: Any) -> Case[Any]:
         (operations.c.mode == Mode.AT_ONCE.value, lease),
         else_=lesser(lease, operations.c.deadline),
     )
+
+
+_COMPILED: dict[str, Statements] = {}
+
+
+def statements_for(dialect: Dialect) -> Statements:
+    """The statements for a kind of database, compiled once for all stores on it."""
+    found = _COMPILED.get(dialect.name)
+    if found is None:
+        found = _COMPILED[dialect.name] = Statements(dialect)
+    return found

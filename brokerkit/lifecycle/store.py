@@ -36,7 +36,7 @@ from .records import (
     Progress,
     State,
 )
-from .statements import Statements
+from .statements import statements_for
 from .tables import key_of
 from .transitions import Parameters, Query, Transition
 
@@ -87,7 +87,7 @@ class Store:
         # With the time to answer when it is called out, that makes a lease.
         self._term = self.lease * 2 / 3
         self._outcomes = lru_cache(256)(self._open_outcome)
-        self._sql = Statements(self.database.engine.dialect)
+        self._sql = statements_for(self.database.engine.dialect)
         self._commits = (OneForAll if self.database.is_sqlite else EachForItself)(self.database)
 
     def __repr__(self) -> str:
