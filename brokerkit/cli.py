@@ -187,7 +187,7 @@ def instances(desk: Desk, deleted: bool, limit: int, reveal: bool, as_json: bool
     reporter = _reporter(desk, store, reveal=reveal)
     found, more = list_instances(store, limit, deleted=deleted)
     columns = _INSTANCES | _INSTANCES_REVEALED if reveal else _INSTANCES
-    _print([reporter.known(known) for known in found], as_json, columns, "There are no instances.")
+    _print([reporter.instance(*each) for each in found], as_json, columns, "There are no instances.")
     _tell_more(more, limit)
 
 
@@ -204,13 +204,13 @@ def bindings(desk: Desk, instance: str | None, limit: int, reveal: bool, as_json
     key: str | None = None
     if instance is not None:
         known = find_instance(store, instance)
-        if known is None or known.instance is None:
+        if known is None:
             raise _refusal(f"there is no instance {instance}")
-        key = known.instance.key
+        key = known[0].key
     reporter = _reporter(desk, store, reveal=reveal)
     found, more = list_bindings(store, limit, key)
     columns = _BINDINGS | _BINDINGS_REVEALED if reveal else _BINDINGS
-    _print([reporter.known(each) for each in found], as_json, columns, "There are no bindings.")
+    _print([reporter.binding(*each) for each in found], as_json, columns, "There are no bindings.")
     _tell_more(more, limit)
 
 
@@ -273,12 +273,11 @@ def _everything(store: Store, reporter: Reporter, told: str, limit: int) -> tupl
     found: list[Report] = []
     cut: list[bool] = []
     known = operators.find_instance(store, told)
-    if known is not None and known.instance is not None:
-        found.append(reporter.known(known) | history(instance_key=known.instance.key))
-    for known in operators.find_bindings(store, told):
-        assert known.binding is not None, "it was found"
-        keys = {"instance_key": known.binding.instance_key, "binding_key": known.binding.key}
-        found.append(reporter.known(known) | history(**keys))
+    if known is not None:
+        found.append(reporter.instance(*known) | history(instance_key=known[0].key))
+    for instance, binding in operators.find_bindings(store, told):
+        keys = {"instance_key": instance.key, "binding_key": binding.key}
+        found.append(reporter.binding(instance, binding) | history(**keys))
     for instance_key, binding_key in operators.bindings_gone(store, told):
         past = history(instance_key=instance_key, binding_key=binding_key)
         if past["operations"]:

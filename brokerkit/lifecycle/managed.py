@@ -312,9 +312,10 @@ class Managed:
             assert instance is not None, "something is in progress"
             assert subject is not None, "something is in progress"
             assert subject.operation is not None, "something is in progress"
-            outcome = self._store.outcome_of(subject.operation)
-            accepted = accepted_again(subject.operation, outcome, instance)
-            return accepted, _encoded(operation, accepted, request)
+            if not _comes_to_nothing(operation, subject.operation, request):
+                outcome = self._store.outcome_of(subject.operation)
+                accepted = accepted_again(subject.operation, outcome, instance)
+                return accepted, _encoded(operation, accepted, request)
         raise refusal(Verdict.BUSY if verdict is Verdict.REPEAT else verdict, request, known)
 
     def _moved_on(self, verdict: Verdict, table: HandlerTable, request: Any, known: Known) -> bool:
@@ -375,6 +376,12 @@ def _check_nobody_works(operation: OperationRecord | None, now: float) -> None:
     """What was given up may be worked on for a while still, and never do two work at a time."""
     if operation is not None and operation.state is not Progress.IN_PROGRESS and operation.is_running_at(now):
         raise ConcurrencyError
+
+
+def _comes_to_nothing(operation: Operation, running: OperationRecord, request: Any) -> bool:
+    """Would a platform that is told to poll never get its credentials, which the first request is to get?"""
+    is_bind = operation is Operation.BIND and running.mode is Mode.AT_ONCE
+    return is_bind and not request.service.bindings_retrievable
 
 
 def _encoded(operation: Operation, result: Any, request: InstanceRequest) -> Answer:

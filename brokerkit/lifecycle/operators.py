@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 from sqlalchemy import (
     ColumnElement,
-    Double,
     Select,
     Table,
     and_,
     delete,
     exists,
     func,
-    literal_column,
     or_,
     select,
 )
 
 from ..catalog import Catalog
 from ..requests import Operation
+from . import rows
 from .errors import StoreError
 from .managed import DEFAULT_DEADLINE
 from .recall import offered
 from .records import BindingRecord, InstanceRecord, Known, Mode, OperationRecord, Progress, State
 from .rules import Standing, standing
 from .schema import NEWEST
-from .statements import CLOCKS
+from .statements.reads import every_binding, every_instance, every_operation
+from .statements.words import clock
 from .store import Store
 from .tables import bindings, instances, key_of, operations
 from .transitions import Query
 
 _BATCH = 500
 """How many rows are deleted at a time, so that nobody waits long for them."""
+
+
+InstanceFound: TypeAlias = tuple[InstanceRecord, int]
+"""An instance and how many bindings it has, in whatever state."""
+
+BindingFound: TypeAlias = tuple[InstanceRecord, BindingRecord]
+"""A binding behind its instance."""
 
 
 class Refused(Exception):
@@ -49,10 +56,10 @@ class Purged(Struct, frozen=True):
     operations: int
 
 
-# What is in it: the newest first, as records that are read one by one
+# What is in it: each list in one read, the newest first
 
 
-def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[list[Known], bool]:
+def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[list[InstanceFound], bool]:
     """So many instances at most, and whether there are more.
 
     Args:
@@ -60,20 +67,16 @@ def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[
         limit: How many.
         deleted: Also those that were deleted.
     """
-    statement = select(instances.c.id).order_by(instances.c.created_at.desc(), instances.c.id.desc())
-    if not deleted:
-        statement = statement.where(instances.c.state != State.DELETED.value)
-    keys, more = _some(store, statement, limit)
-    found = (store.find_by_key(key) for (key,) in keys)
-    return [known for known in found if known.instance], more
+    which = [] if deleted else [instances.c.state != State.DELETED.value]
+    return _instances(store, limit, *which)
 
 
-def list_bindings(store: Store, limit: int, instance_key: str | None = None) -> tuple[list[Known], bool]:
+def list_bindings(
+    store: Store, limit: int, instance_key: str | None = None
+) -> tuple[list[BindingFound], bool]:
     """So many bindings at most, of one instance or of all, and whether there are more."""
-    statement = select(bindings.c.instance_id, bindings.c.id)
-    if instance_key is not None:
-        statement = statement.where(bindings.c.instance_id == instance_key)
-    return _bindings(store, statement, limit)
+    which = [] if instance_key is None else [bindings.c.instance_id == instance_key]
+    return _bindings(store, limit, *which)
 
 
 def list_operations(
@@ -93,32 +96,29 @@ def list_operations(
         instance_key: Only those on this instance and its bindings.
         binding_key: Only those on bindings with this id.
     """
-    statement = select(operations.c.id).order_by(operations.c.created_at.desc(), operations.c.id.desc())
+    statement = every_operation(store.database.engine.dialect)
+    statement = statement.order_by(operations.c.created_at.desc(), operations.c.id.desc())
     if state is not None:
         statement = statement.where(operations.c.state == state.value)
     if instance_key is not None:
         statement = statement.where(operations.c.instance_id == instance_key)
     if binding_key is not None:
         statement = statement.where(operations.c.binding_id == binding_key)
-    ids, more = _some(store, statement, limit)
-    found = (store.find_operation(each) for (each,) in ids)
-    return [operation for operation in found if operation is not None], more
+    found, more = _some(store, statement, limit)
+    return [rows.operation_now(row) for row in found], more
 
 
-def find_instance(store: Store, told: str) -> Known | None:
+def find_instance(store: Store, told: str) -> InstanceFound | None:
     """An instance by its id, or by what a list shows for one that is too long to be kept."""
-    for key in _keys(told):
-        known = store.find_by_key(key)
-        if known.instance is not None:
-            return known
-    return None
+    keys = _keys(told)
+    found, _ = _instances(store, _BATCH, or_(*(instances.c.id == key for key in keys)))
+    by_key = {instance.key: (instance, number) for instance, number in found}
+    return next((by_key[key] for key in keys if key in by_key), None)
 
 
-def find_bindings(store: Store, told: str) -> list[Known]:
+def find_bindings(store: Store, told: str) -> list[BindingFound]:
     """The bindings with an id, which can be one for each instance."""
-    statement = select(bindings.c.instance_id, bindings.c.id)
-    keys = or_(*(bindings.c.id == key for key in _keys(told)))
-    return _bindings(store, statement.where(keys), _BATCH)[0]
+    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in _keys(told))))[0]
 
 
 def bindings_gone(store: Store, told: str) -> list[tuple[str, str]]:
@@ -133,21 +133,26 @@ def bindings_gone(store: Store, told: str) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in _some(store, statement, _BATCH)[0]]
 
 
-def number_of_bindings(store: Store, instance_key: str) -> int:
-    """How many bindings an instance has, in whatever state."""
-    return _count(store, bindings, bindings.c.instance_id == instance_key)
+def _instances(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[InstanceFound], bool]:
+    its_own = bindings.c.instance_id == instances.c.id
+    number = select(func.count()).select_from(bindings).where(its_own).scalar_subquery()
+    statement = every_instance(store.database.engine.dialect).add_columns(number).where(*which)
+    statement = statement.order_by(instances.c.created_at.desc(), instances.c.id.desc())
+    found, more = _some(store, statement, limit)
+    return [(rows.instance(row, store.vault), row[-1]) for row in found], more
 
 
-def _bindings(store: Store, statement: Select[Any], limit: int) -> tuple[list[Known], bool]:
+def _bindings(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[BindingFound], bool]:
+    statement = every_binding(store.database.engine.dialect).where(*which)
     statement = statement.order_by(bindings.c.created_at.desc(), bindings.c.instance_id, bindings.c.id)
-    keys, more = _some(store, statement, limit)
-    found = (store.find_by_key(*key) for key in keys)
-    return [known for known in found if known.binding], more
+    found, more = _some(store, statement, limit)
+    vault = store.vault
+    return [(rows.instance(row, vault), rows.binding_behind_instance(row, vault)) for row in found], more
 
 
 def _some(store: Store, statement: Select[Any], limit: int) -> tuple[list[Any], bool]:
-    rows = _rows(store, statement.limit(limit + 1))
-    return rows[:limit], len(rows) > limit
+    found = _rows(store, statement.limit(limit + 1))
+    return found[:limit], len(found) > limit
 
 
 def _rows(store: Store, statement: Select[Any]) -> list[Any]:
@@ -156,7 +161,7 @@ def _rows(store: Store, statement: Select[Any]) -> list[Any]:
         return list(query.run(connection, {}).fetchall())
 
 
-def _keys(told: str) -> Iterable[str]:
+def _keys(told: str) -> Collection[str]:
     """What may stand for an id that a list shows: with signs escaped, or too long to be kept."""
     meant = _ESCAPED.sub(lambda match: chr(int(match[1][1:], 16)), told)
     return dict.fromkeys((key_of(told), key_of(meant), told.replace("\0", "")))
@@ -236,8 +241,7 @@ def purge(store: Store, older_than: float, *, dry_run: bool = False) -> Purged:
     What is in progress stays, and so does what somebody may still work on, the last operation of whatever
     is there, and all operations of an instance of which one is in progress.
     """
-    now: ColumnElement[float] = literal_column(CLOCKS[store.database.engine.dialect.name], Double())
-    moment = float(_rows(store, select(now))[0][0])
+    moment = float(_rows(store, select(clock(store.database.engine.dialect)))[0][0])
     old = _old_instances(moment - older_than, moment)
     over = _old_operations(moment - older_than, moment)
     if dry_run:

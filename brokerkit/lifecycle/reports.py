@@ -13,9 +13,8 @@ import msgspec
 
 from .._masking import MASK
 from ..catalog import Catalog
-from .operators import number_of_bindings
 from .recall import offered
-from .records import BindingRecord, InstanceRecord, Known, OperationRecord, Outcome
+from .records import BindingRecord, InstanceRecord, OperationRecord, Outcome
 from .rules import Standing, standing
 from .store import Store
 
@@ -36,15 +35,15 @@ class Reporter:
         self._catalog = catalog
         self._secret: Callable[[Any], Any] = _as_it_is if reveal else _masked
 
-    def instance(self, record: InstanceRecord) -> Report:
-        """An instance."""
+    def instance(self, record: InstanceRecord, bindings: int) -> Report:
+        """An instance, which has so many bindings."""
         attributes, result, secret = record.attributes, record.result, self._secret
         return {
             "type": "instance",
             "instance_id": attributes.instance_id,
             "state": _standing(record),
             **self._plan(record.service_id, record.plan_id),
-            "bindings": number_of_bindings(self._store, record.key),
+            "bindings": bindings,
             "organization_guid": attributes.organization_guid,
             "space_guid": attributes.space_guid,
             "context": attributes.context,
@@ -123,13 +122,6 @@ class Reporter:
             "accepted": self._secret(outcome.accepted),
             "request": told,
         }
-
-    def known(self, known: Known) -> Report:
-        """The binding of what is known, if there is one, else the instance."""
-        assert known.instance is not None, "it is there"
-        if known.binding is not None:
-            return self.binding(known.instance, known.binding)
-        return self.instance(known.instance)
 
     def _plan(self, service_id: str, plan_id: str) -> Report:
         service, plan = offered(self._catalog, service_id, plan_id)

@@ -46,6 +46,7 @@ class Running:
         self.store = store
         self.table = table
         self._executor = executor
+        self._at_yield: Callable[[], None] = _go_on
         self._app: Flask | None = None
         self._pid = 0
         self._starting = Lock()
@@ -70,7 +71,7 @@ class Running:
             self.store.open()  # one of Flask's commands may have loaded the app without it
             self.stopping = Event()
             self.heart = Heart(self.store)
-            self.keeper = Keeper(self.store, self.heart, self._look_at)
+            self.keeper = Keeper(self.store, self.heart, self.look_at)
             worker = Worker(
                 self.sender,
                 self.store,
@@ -79,6 +80,7 @@ class Running:
                 table=self.table,
                 submit=self.submit,
                 stopping=self.stopping,
+                at_yield=self._at_yield,
             )
             self._executor.start(worker.run)
             self.heart.start()
@@ -97,6 +99,23 @@ class Running:
         self._pid = 0
         atexit.unregister(self.stop)
 
+    def use(
+        self, executor: Executor, at_yield: Callable[[], None] | None = None
+    ) -> tuple[Executor, Callable[[], None]]:
+        """Have another executor run what is to come; what runs is stopped first. For tests.
+
+        Args:
+            executor: The executor.
+            at_yield: Called in the thread of an attempt after each `yield` of its handler.
+
+        Returns:
+            What there was before, to be put back.
+        """
+        self.stop()
+        before = self._executor, self._at_yield
+        self._executor, self._at_yield = executor, at_yield or _go_on
+        return before
+
     def submit(self, operation_id: str, delay: float = 0.0) -> None:
         """Have an operation run, in so many seconds; if that goes wrong, it is found when it is due."""
         try:
@@ -108,7 +127,7 @@ class Running:
         if delay > 0:
             self.keeper.look_in(delay)
 
-    def _look_at(self, operation: OperationRecord, now: float) -> None:
+    def look_at(self, operation: OperationRecord, now: float) -> None:
         """Do what is due for an operation that nobody seems to run."""
         if operation.mode is not Mode.AT_ONCE and operation.deadline <= now:
             # While somebody works on a binding, nothing may begin on its instance: that waits for the end.
@@ -158,3 +177,7 @@ class Running:
         catalog = self.table().catalog
         request = request_again(self.store, catalog, operation, known.instance, known.binding)
         tell(self.sender, operation.kind, request, result)
+
+
+def _go_on() -> None:
+    """Nothing is to wait at a `yield`."""

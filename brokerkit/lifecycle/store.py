@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import inf
 from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy import URL
 
-from ..requests import Operation
-from . import schema, tables
+from . import rows, schema
 from .canary import open_vault
 from .changes import Attempt, Change, NewOperation
 from .commits import EachForItself, OneForAll, Write
 from .database import FAULTS, Database, reason
 from .encryption import HOW_TO_MAKE, KeyFile, Vault
 from .errors import StoreError, StoreUnavailable
+from .lease import DEFAULT_LEASE, Lease
+from .parameters import begun, ended, fence, results, seal, states
 from .records import (
     BindingAttributes,
     BindingRecord,
@@ -30,23 +30,18 @@ from .records import (
     InstanceRecord,
     InstanceResult,
     Known,
-    Mode,
     OperationRecord,
     Outcome,
     Progress,
     State,
 )
-from .statements import statements_for
+from .statements.compiled import statements_for
+from .statements.words import Either
 from .tables import key_of
 from .transitions import Parameters, Query, Transition
 
-_LEASE = 30.0
 _NO_OUTCOME = Outcome()
 _SHORT = 2048
-_WIDTH = len(tables.operations.c)
-_INSTANCE_WIDTH = len(tables.instances.c)
-_BINDING_WIDTH = len(tables.bindings.c)
-_NO_INSTANCE_RESULT, _NO_BINDING_RESULT = InstanceResult(), BindingResult()
 
 
 class Store:
@@ -74,7 +69,9 @@ class Store:
         **engine_options: Any,
     ) -> None:
         self.database = Database(url, engine_options)
-        self.lease = _seconds(self.database.settings.get("lease", _LEASE) if lease is None else lease)
+        told = self.database.settings.get("lease", DEFAULT_LEASE) if lease is None else lease
+        self._lease = Lease(told)
+        self.lease = self._lease.seconds
         self._keys = encryption_keys
         if encryption_keys is not None:
             Vault(encryption_keys)  # tells at once what is no key
@@ -84,8 +81,6 @@ class Store:
                 f" where you keep other secrets. This makes one: {HOW_TO_MAKE}"
             )
         self._vault: Vault | None = None
-        # With the time to answer when it is called out, that makes a lease.
-        self._term = self.lease * 2 / 3
         self._outcomes = lru_cache(256)(self._open_outcome)
         self._sql = statements_for(self.database.engine.dialect)
         self._commits = (OneForAll if self.database.is_sqlite else EachForItself)(self.database)
@@ -144,8 +139,10 @@ class Store:
             raise StoreError(f"{self!r} cannot be opened: {reason(error)}") from error
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. What was in memory is gone, and opened anew it is empty."""
         self.database.close()
+        if self.database.is_in_memory:
+            self._vault = None
 
     @property
     def vault(self) -> Vault:
@@ -169,40 +166,31 @@ class Store:
     def find_by_key(self, instance_key: str, binding_key: str | None = None) -> Known:
         """As :meth:`find`, by the keys of a record."""
         if binding_key is None:
-            row = self._row(self._sql.find_instance, {"i_id": instance_key})
-            if row is None:
-                return Known()
-            instance = self._instance(row[:_INSTANCE_WIDTH], row[_INSTANCE_WIDTH:-1])
-            return Known(instance, None, row[-1])
-        row = self._row(self._sql.find_binding, {"i_id": instance_key, "b_id": binding_key})
-        if row is None:
-            return Known()
-        rest = _INSTANCE_WIDTH + _WIDTH
-        instance = self._instance(row[:_INSTANCE_WIDTH], row[_INSTANCE_WIDTH:rest])
-        end = rest + _BINDING_WIDTH
-        return Known(instance, self._binding(row[rest:end], row[end:-1]), row[-1])
+            row = self._row(self._sql.reads.instance, {"i_id": instance_key})
+            return Known() if row is None else rows.known_instance(row, self.vault)
+        row = self._row(self._sql.reads.binding, {"i_id": instance_key, "b_id": binding_key})
+        return Known() if row is None else rows.known_binding(row, self.vault)
 
     def find_operation(self, operation_id: str) -> tuple[OperationRecord, float] | None:
         """An operation by its id, with the time now."""
         if "\0" in operation_id:  # which no id has, and PostgreSQL cannot ask for
             return None
-        row = self._row(self._sql.find_operation, {"o_id": operation_id})
-        return None if row is None else (_operation(row), row[-1])
+        row = self._row(self._sql.reads.operation, {"o_id": operation_id})
+        return None if row is None else rows.operation_now(row)
 
     def last_operation_of_binding(
         self, instance_id: str, binding_id: str
     ) -> tuple[OperationRecord, float] | None:
         """The last operation on a binding, also on one that is gone."""
         keys = {"i_id": key_of(instance_id), "b_id": key_of(binding_id)}
-        row = self._row(self._sql.last_of_binding, keys)
-        return None if row is None else (_operation(row), row[-1])
+        row = self._row(self._sql.reads.last_of_binding, keys)
+        return None if row is None else rows.operation_now(row)
 
     def bindings_of(self, instance_key: str) -> list[BindingRecord]:
         """The bindings of an instance, the oldest first, without their operations."""
         with self.database.reading() as connection:
-            rows = self._sql.bindings_of.run(connection, {"i_id": instance_key}).fetchall()
-        found = (self._binding(row, ()) for row in rows)
-        return [binding for binding in found if binding is not None]
+            found = self._sql.reads.bindings_of.run(connection, {"i_id": instance_key}).fetchall()
+        return [rows.binding(row, self.vault) for row in found]
 
     def outcome_of(self, operation: OperationRecord) -> Outcome:
         """What is told of an operation. Polls ask for the same again and again: short ones are kept open."""
@@ -226,30 +214,32 @@ class Store:
             So many operations at most; the time now; in how many seconds the next is due, if there is one.
         """
         with self.database.reading() as connection:
-            rows = self._sql.due.run(connection, {"limit": limit}).fetchall()
-            (wait,) = self._sql.next_due.run(connection, {}).fetchone() or (None,)
-        return [_operation(row) for row in rows], rows[0][-1] if rows else 0.0, wait
+            found = self._sql.sweeps.due.run(connection, {"limit": limit}).fetchall()
+            (wait,) = self._sql.sweeps.next_due.run(connection, {}).fetchone() or (None,)
+        return [rows.operation(row) for row in found], found[0][-1] if found else 0.0, wait
 
     # Claims
 
     def claim_new_instance(self, new: NewOperation, attributes: InstanceAttributes) -> bool:
         """Begin a provision, if there is no such instance."""
         return self._happens(
-            self._sql.claim_new_instance, {**self._begun(new), "i_attributes": self.vault.seal(attributes)}
+            self._sql.claims.new_instance, {**self._begins(new), "i_attributes": self.vault.seal(attributes)}
         )
 
     def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
         """Begin an update or deprovision, if the instance is as it was seen, and no binding of it is busy."""
-        return self._happens(self._sql.claim_instance, {**self._begun(new), "i_revision": instance.revision})
+        return self._happens(
+            self._sql.claims.instance, {**self._begins(new), "i_revision": instance.revision}
+        )
 
     def claim_new_binding(
         self, new: NewOperation, instance: InstanceRecord, attributes: BindingAttributes
     ) -> bool:
         """Begin a bind, if the instance is as it was seen, and there is no such binding."""
         return self._happens(
-            self._sql.claim_new_binding,
+            self._sql.claims.new_binding,
             {
-                **self._begun(new),
+                **self._begins(new),
                 "i_revision": instance.revision,
                 "b_attributes": self.vault.seal(attributes),
             },
@@ -258,51 +248,28 @@ class Store:
     def claim_binding(self, new: NewOperation, instance: InstanceRecord, binding: BindingRecord) -> bool:
         """Begin an unbind, if the instance and the binding are as they were seen."""
         return self._happens(
-            self._sql.claim_binding,
-            {**self._begun(new), "i_revision": instance.revision, "b_revision": binding.revision},
+            self._sql.claims.binding,
+            {**self._begins(new), "i_revision": instance.revision, "b_revision": binding.revision},
         )
 
-    def _begun(self, new: NewOperation) -> dict[str, Any]:
-        at_once = new.mode is Mode.AT_ONCE
-        return {
-            "o_id": new.id,
-            "i_id": key_of(new.instance_id),
-            "b_id": None if new.binding_id is None else key_of(new.binding_id),
-            "o_kind": new.kind.value,
-            "o_mode": new.mode.value,
-            "o_service_id": new.service_id,
-            "o_plan_id": new.plan_id,
-            "o_attempt": 1 if at_once else 0,
-            "o_lease": self._term if at_once else None,
-            "o_wake": self._term if at_once else new.wait,
-            "o_deadline": new.deadline,
-            "o_follows": new.follows,
-            "o_request": self.vault.seal(new.request),
-        }
+    def _begins(self, new: NewOperation) -> dict[str, Any]:
+        return begun(new, self._lease.term, self.vault)
 
     # Ends
 
     def end(self, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change) -> bool:
         """The attempt is through, and its operation over."""
-        gone = change.state is State.DELETED
-        of_binding = attempt.binding_key is not None
-        if gone:
-            how = self._sql.end_unbind if of_binding else self._sql.end_deprovision
-        else:
-            how = self._sql.end_binding if of_binding else self._sql.end_instance
-        return self._happens(how, self._ended(attempt, state, outcome, change))
+        ends = self._sql.ends
+        how = ends.gone if change.state is State.DELETED else ends.done
+        return self._ends(how, attempt, state, outcome, change)
 
     def abandon(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
         """The operation failed, whatever its attempt may still do: it can write nothing but :meth:`leave`."""
-        of_binding = attempt.binding_key is not None
-        how = self._sql.abandon_binding if of_binding else self._sql.abandon_instance
-        return self._happens(how, self._ended(attempt, Progress.FAILED, outcome, change))
+        return self._ends(self._sql.ends.abandoned, attempt, Progress.FAILED, outcome, change)
 
     def expire(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
         """The operation failed, if who ran it was called out and did not say that it lives."""
-        of_binding = attempt.binding_key is not None
-        how = self._sql.expire_binding if of_binding else self._sql.expire_instance
-        return self._happens(how, self._ended(attempt, Progress.FAILED, outcome, change))
+        return self._ends(self._sql.ends.expired, attempt, Progress.FAILED, outcome, change)
 
     def withdraw(self, attempt: Attempt, previous: str | None) -> bool:
         """The handler refused: all is as it was before.
@@ -311,12 +278,8 @@ class Store:
             attempt: The attempt, the only one.
             previous: The operation that the instance or binding had before.
         """
-        how = {
-            Operation.PROVISION: self._sql.withdraw_provision,
-            Operation.BIND: self._sql.withdraw_bind,
-            Operation.UNBIND: self._sql.withdraw_unbind,
-        }.get(attempt.kind, self._sql.withdraw_change)
-        return self._happens(how, {**_fence(attempt), "o_previous": previous})
+        how = self._sql.ends.withdrawn[attempt.kind]
+        return self._happens(how, {**fence(attempt), "o_previous": previous})
 
     def accept(
         self,
@@ -326,35 +289,20 @@ class Store:
         result: InstanceResult | BindingResult | None,
     ) -> bool:
         """The work goes on elsewhere, and its handler will be polled."""
-        how = self._sql.accept_instance if attempt.binding_key is None else self._sql.accept_binding
+        how = self._sql.ends.accepted.on(attempt.binding_key)
         parameters = {
-            **_fence(attempt),
+            **fence(attempt),
             "o_outcome": self.vault.seal(outcome),
             "o_request": self.vault.seal(request),
-            "i_result": self._sealed(result),
-            "b_result": self._sealed(result),
+            **results(result, self.vault),
         }
         return self._happens(how, parameters)
 
-    def _ended(
-        self, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change
-    ) -> dict[str, Any]:
-        state_value = None if change.state is None else change.state.value
-        result = self._sealed(change.result)
-        return {
-            **_fence(attempt),
-            "o_state": state.value,
-            "o_outcome": b"" if outcome == _NO_OUTCOME else self._sealed(outcome),
-            "i_state": state_value,
-            "b_state": state_value,
-            "i_plan_id": change.plan_id,
-            "i_attributes": self._sealed(change.attributes),
-            "i_result": result,
-            "b_result": result,
-        }
-
-    def _sealed(self, value: object) -> bytes | None:
-        return None if value is None else self.vault.seal(value)
+    def _ends(
+        self, how: Either, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change
+    ) -> bool:
+        parameters = ended(attempt, state, outcome, change, self.vault)
+        return self._happens(how.on(attempt.binding_key), parameters)
 
     # Attempts
 
@@ -372,20 +320,22 @@ class Store:
             return None
         seen, now = found
         # By the number that was seen, so that none is ever given twice.
-        numbers = {"o_id": seen.id, "o_attempt": seen.attempt, "lease": self._term}
-        if not self._happens(self._sql.begin, numbers):
+        numbers = {"o_id": seen.id, "o_attempt": seen.attempt, "lease": self._lease.term}
+        if not self._happens(self._sql.attempts.begin, numbers):
             return None
-        return replace(seen, attempt=seen.attempt + 1, lease_until=now + self._term)
+        return replace(seen, attempt=seen.attempt + 1, lease_until=now + self._lease.term)
 
     def tell(self, attempt: Attempt, outcome: Outcome) -> bool:
         """The attempt got further."""
-        return self._happens(self._sql.tell, {**_fence(attempt), "o_outcome": self.vault.seal(outcome)})
+        return self._happens(
+            self._sql.attempts.tell, {**fence(attempt), "o_outcome": self.vault.seal(outcome)}
+        )
 
     def postpone(self, attempt: Attempt, after: float, outcome: Outcome | None) -> bool:
         """The attempt is over, and the next one begins in so many seconds."""
         return self._happens(
-            self._sql.postpone,
-            {**_fence(attempt), "after": after, "o_outcome": self._sealed(outcome)},
+            self._sql.attempts.postpone,
+            {**fence(attempt), "after": after, "o_outcome": seal(outcome, self.vault)},
         )
 
     def leave(self, attempt: Attempt, result: InstanceResult | BindingResult | None) -> bool:
@@ -395,9 +345,8 @@ class Store:
             attempt: The attempt.
             result: What it made all the same, for who deletes it.
         """
-        how = self._sql.leave_instance if attempt.binding_key is None else self._sql.leave_binding
-        sealed = self._sealed(result)
-        return self._happens(how, {**_fence(attempt), "i_result": sealed, "b_result": sealed})
+        how = self._sql.attempts.leave.on(attempt.binding_key)
+        return self._happens(how, {**fence(attempt), **results(result, self.vault)})
 
     def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Say of attempts that they live.
@@ -405,7 +354,8 @@ class Store:
         Returns:
             Those that somebody else has taken over.
         """
-        writes = [Write(self._sql.renew, {**_fence(attempt), "lease": self._term}) for attempt in attempts]
+        how, term = self._sql.attempts.renew, self._lease.term
+        writes = [Write(how, {**fence(attempt), "lease": term}) for attempt in attempts]
         renewed = self._commits.run(writes)
         return [attempt for attempt, lives in zip(attempts, renewed, strict=True) if not lives]
 
@@ -417,21 +367,19 @@ class Store:
         Returns:
             Whether there is somebody to wait for; then it is due again later.
         """
-        return self._happens(self._sql.call_out, {"o_id": operation_id, "grace": self.lease / 3})
+        return self._happens(self._sql.sweeps.call_out, {"o_id": operation_id, "grace": self._lease.grace})
 
     def repeat(self, operation: OperationRecord, known: Known, deadline: float, state: State | None) -> bool:
         """Begin a background operation that failed once more, if nothing has happened since."""
-        how = self._sql.repeat_instance if operation.binding_key is None else self._sql.repeat_binding
-        state_value = None if state is None else state.value
+        how = self._sql.attempts.repeat.on(operation.binding_key)
         return self._happens(
             how,
             {
-                **_fence(Attempt.of(operation)),
+                **fence(Attempt.of(operation)),
                 "o_deadline": deadline,
                 "i_revision": known.instance.revision if known.instance else None,
                 "i_busy": known.instance.busy_bindings if known.instance else None,
-                "i_state": state_value,
-                "b_state": state_value,
+                **states(state),
             },
         )
 
@@ -444,86 +392,6 @@ class Store:
     def _row(self, query: Query, parameters: Parameters) -> Any:
         with self.database.reading() as connection:
             return query.run(connection, parameters).fetchone()
-
-    # Records
-
-    def _instance(self, row: Sequence[Any], last: Sequence[Any]) -> InstanceRecord:
-        key, revision, state, service_id, plan_id, busy, _, attributes, result, created, updated = row
-        return InstanceRecord(
-            key=key,
-            revision=revision,
-            state=State(state),
-            service_id=service_id,
-            plan_id=plan_id,
-            busy_bindings=busy,
-            attributes=(
-                self.vault.open(attributes, InstanceAttributes)
-                if attributes
-                else InstanceAttributes(instance_id=key)  # it was deleted
-            ),
-            result=self.vault.open(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
-            created_at=created,
-            updated_at=updated,
-            operation=_operation(last) if last[0] is not None else None,
-        )
-
-    def _binding(self, row: Sequence[Any], last: Sequence[Any]) -> BindingRecord | None:
-        instance_key, key, revision, state, _, attributes, result, created, updated = row
-        if key is None:
-            return None
-        return BindingRecord(
-            instance_key=instance_key,
-            key=key,
-            revision=revision,
-            state=State(state),
-            attributes=self.vault.open(attributes, BindingAttributes),
-            result=self.vault.open(result, BindingResult) if result else _NO_BINDING_RESULT,
-            created_at=created,
-            updated_at=updated,
-            operation=_operation(last) if last and last[0] is not None else None,
-        )
-
-
-def _seconds(lease: object) -> float:
-    try:
-        seconds = float(lease)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if not 0 < seconds < inf:
-        raise StoreError(f"the lease of a store is {lease!r}; give a number of seconds, more than 0")
-    return seconds
-
-
-def _fence(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "o_id": attempt.operation_id,
-        "o_attempt": attempt.number,
-        "i_id": attempt.instance_key,
-        "b_id": attempt.binding_key,
-    }
-
-
-def _operation(row: Sequence[Any]) -> OperationRecord:
-    return OperationRecord(
-        id=row[0],
-        instance_key=row[1],
-        binding_key=row[2],
-        kind=Operation(row[3]),
-        mode=Mode(row[4]),
-        state=Progress(row[5]),
-        service_id=row[6],
-        plan_id=row[7],
-        attempt=row[8],
-        attempts_before=row[9],
-        lease_until=row[10],
-        wake_at=row[11],
-        deadline=row[12],
-        follows=row[13],
-        created_at=row[14],
-        updated_at=row[15],
-        request=row[16],
-        outcome=row[17],
-    )
 
 
 def _why(error: Exception) -> str:

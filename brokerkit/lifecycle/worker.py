@@ -55,6 +55,8 @@ class Worker:
         table: Gives the handlers.
         submit: Has an operation run again later.
         stopping: Is set when the process is about to end.
+        at_yield: Called in the thread of an attempt after each `yield` of its handler, when that is
+            told, and the attempt goes on.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Worker:
         table: Callable[[], HandlerTable],
         submit: Callable[[str, float], None],
         stopping: Event,
+        at_yield: Callable[[], None],
     ) -> None:
         self.sender = sender
         self.store = store
@@ -75,6 +78,7 @@ class Worker:
         self._table = table
         self.submit = submit
         self.stopping = stopping
+        self.at_yield = at_yield
         self._left: set[str] = set()
 
     def run(self, operation_id: str) -> None:
@@ -195,6 +199,8 @@ class _Work:
                     " result"
                 )
             is_current = self._note(said)
+            if is_current:
+                self._worker.at_yield()
             if not is_current or self._worker.stopping.is_set():
                 self._close(handler, steps)
                 raise _Stopped(goes_on=is_current)

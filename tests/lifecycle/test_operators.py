@@ -26,6 +26,7 @@ from brokerkit import (
     ServicePlan,
 )
 from brokerkit.lifecycle.changes import Attempt, Change
+from brokerkit.lifecycle.database import Database
 from brokerkit.lifecycle.records import Progress, State
 
 from ..conftest import (
@@ -192,6 +193,25 @@ def test_a_list_is_cut_at_its_limit_and_says_so_beside_the_output(platform: Plat
     assert cut.stderr == "There are more than 2; --limit shows more.\n"
     whole = run(platform.app, command, "--limit", "6", "--json")
     assert (len(json.loads(whole.stdout)), whole.stderr) == (6 if command == "operations" else 3, "")
+
+
+@pytest.mark.parametrize("command", ["instances", "bindings", "operations"])
+def test_a_list_is_one_read_however_long_it_is(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    reads: list[int] = []
+    reading = Database.reading
+
+    def counted(database: Database) -> Any:
+        reads.append(threading.get_ident())  # the broker's own threads read too
+        return reading(database)
+
+    for number in range(3):
+        make(platform, f"i{number}")
+        bind(platform, f"i{number}", "b")
+    monkeypatch.setattr(Database, "reading", counted)
+    assert len(told_json(platform.app, command)) >= 3
+    assert reads.count(threading.get_ident()) == 1
 
 
 def test_show_tells_an_instance_with_what_was_done_to_it_and_its_bindings(platform: Platform) -> None:

@@ -1,0 +1,1 @@
+"""Every statement of a store, in chapters: reads, and transitions that compare and set."""
