@@ -1,0 +1,293 @@
+"""What an exchange shows: all of a request and its answer but the secrets, and how to repeat it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import msgspec
+import pytest
+
+from brokerkit import _asking as asking
+from brokerkit._asking import Ask
+from brokerkit._transport import Login, Transport
+from brokerkit.client import BrokerClient, ClientError
+from brokerkit.exchange import Exchange, login_secrets, masked
+from brokerkit.platforms import Platform, cloudfoundry
+from brokerkit.requests import Operation
+
+from .conftest import FakeBroker, answer, client_of
+
+PASSWORD = 'pa"ss/wörd &s3cret'
+LOGIN = b64encode(f"platform:{PASSWORD}".encode()).decode()
+SECRETS = [PASSWORD, LOGIN, quote(PASSWORD, safe=""), quote_plus(PASSWORD), "hunter2", "s3cret", "w\\u00f6rd"]
+
+
+def exchange(**fields: Any) -> Exchange:
+    usual = {"method": "GET", "url": "http://h/v2/catalog", "headers": {}}
+    return Exchange(**{**usual, **fields})
+
+
+def shown(each: Exchange) -> str:
+    """All that an exchange shows."""
+    rich = " ".join(f"{name}={value}" for name, value in each.__rich_repr__())
+    return "\n".join(
+        [str(each), repr(each), each.asked, each.sent, each.answered, each.curl, *each.answer_head, rich]
+    )
+
+
+# Secrets
+
+BINDINGS: dict[str, Any] = {
+    "credentials": {"credentials": {"uri": "db://u:hunter2@h", "a": ["hunter2", {"b": "hunter2"}], "n": 1}},
+    "a drain": {"syslog_drain_url": "https://hunter2.example.org"},
+    "a route service": {"route_service_url": "https://hunter2.example.org"},
+    "a mount": {"volume_mounts": [{"device": {"mount_config": {"key": "hunter2"}}}]},
+    "parameters": {"parameters": {"admin_password": "hunter2", "apiKey": "hunter2", "pwd": "hunter2"}},
+    "a URL": {"dashboard_url": "https://user:hunter2@dash.example.org/x"},
+    "a URL with a slash in its password": {"description": "db://user:hun/hunter2@db.example.org/x"},
+    "a URL with an at in its password": {"description": "db://user:a@hunter2@db.example.org/x"},
+    "the password itself": {"description": f"wrong: {PASSWORD}"},
+    "the password in a URL": {"description": f"https://h/?p={quote(PASSWORD, safe='')}"},
+    "the password in a query": {"description": f"https://h/?p={quote_plus(PASSWORD)}"},
+    "the login": {"description": f"Authorization: Basic {LOGIN}"},
+}
+BODIES: dict[str, bytes] = {
+    **{name: msgspec.json.encode(body) for name, body in BINDINGS.items()},
+    "half of a JSON object": b'{"credentials": {"uri": "hunter2", "x": {"y": "hunter2"',
+    "Python": b"{'credentials': {'password': 'hunter2'}}",
+    "HTML": b"<p>password: hunter2</p><p><token>hunter2</token></p>",
+    "a form": b"user=u&password=hunter2&secret_key='hunter2'",
+    "too deep": b'{"password": "hunter2", "a": ' + b"[" * 5000,
+    "in ASCII": b'{"description": "' + PASSWORD.replace('"', '\\"').replace("ö", "\\u00f6").encode() + b'"}',
+    "not UTF-8": b'\xff"password"="hunter2"',
+}
+
+
+@pytest.mark.parametrize("what", BODIES)
+@pytest.mark.parametrize("status", [200, 201, 422, 500])
+def test_no_secret_is_in_what_is_told_of_an_answer(what: str, status: int, fake: FakeBroker) -> None:
+    seen: list[Exchange] = []
+    fake.will(answer(status, BODIES[what], X_Auth_Token="hunter2", Set_Cookie="s=hunter2"))
+    client = client_of(fake.url, password=PASSWORD, observe=seen.append, mitigate_for=1)
+    calls: list[Callable[[], object]] = [
+        client.catalog,
+        lambda: client.bind("i1", "b1", "s", "p"),
+        lambda: client.update("i1", "s"),
+        lambda: client.wait("i1", patience=0),
+    ]
+    told = []
+    for call in calls:
+        try:
+            call()
+        except ClientError as error:
+            told += [str(error), repr(error), repr(error.args), repr(getattr(error, "faults", ""))]
+            told += [repr(getattr(error, "description", "")), repr(error.mitigation)]
+    told += [shown(each) for each in seen]
+    assert len(seen) >= len(calls)
+    for secret in SECRETS:
+        assert not any(secret in each for each in told), secret
+
+
+def test_a_failed_operation_tells_no_secret(fake: FakeBroker) -> None:
+    fake.will(answer(200, {"state": "failed", "description": f"db://u:hunter2@h does not know {PASSWORD}"}))
+    with pytest.raises(ClientError) as caught:
+        client_of(fake.url, password=PASSWORD).wait("i1")
+    assert "the operation failed: db://***@h does not know ***" in str(caught.value)
+
+
+def test_no_secret_is_in_what_is_told_of_a_request(fake: FakeBroker) -> None:
+    seen: list[Exchange] = []
+    platform = Platform(
+        headers={"X-Api-Key": "hunter2", "Cookie": "hunter2", "Proxy-Authorization": "hunter2"}
+    )
+    client = BrokerClient(fake.url, token="t0ken-hunter2", platform=platform, observe=seen.append)
+    client.provision("t0ken-hunter2", "s", "p", parameters={"token": "hunter2", "keep": "this"})
+    (each,) = seen
+    assert "hunter2" not in shown(each)
+    assert each.asked.endswith("/v2/service_instances/***?accepts_incomplete=true")
+    assert '"parameters":{"token":"***","keep":"this"}' in each.sent
+
+
+WRONG_LOGINS = {
+    "one of its own": ("Basic " + b64encode(b"other:password").decode(), True),
+    "ours with more": ("Basic " + b64encode(f"platform:{PASSWORD}x".encode()).decode(), False),
+    "ours with less in front": ("Basic " + b64encode(f"x:{PASSWORD}".encode()).decode(), False),
+    "no Base64 at all": ("Basic ???", True),
+    "no UTF-8": ("Basic " + b64encode(b"other:\xff").decode(), True),
+    "ours with what is no UTF-8": (
+        "Basic " + b64encode(f"platform:{PASSWORD}".encode() + b"\xff").decode(),
+        False,
+    ),
+    "another token": ("Bearer abc", True),
+    "no scheme": ("abc", True),
+    "empty": ("", True),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_LOGINS)
+def test_another_login_is_shown_unless_ours_is_in_it(what: str) -> None:
+    value, is_shown = WRONG_LOGINS[what]
+    secrets = login_secrets("platform", PASSWORD, None)
+    curl = exchange(headers={"Authorization": value}, secrets=secrets).curl
+    assert "BROKER_PASSWORD" not in curl
+    assert (value.split()[-1] in curl if value else "'Authorization;'" in curl) is is_shown
+    assert is_shown or "***" in curl
+
+
+def test_what_is_no_secret_is_shown() -> None:
+    each = exchange(
+        method="PUT",
+        url="https://h:8443/v2/x?accepts_incomplete=true",
+        body=b'{"parameters": {"size": 3}}',
+        status=201,
+        answer=b'{"dashboard_url": "https://dash.example.org:8443/bob@example.org", "a": [true, null, 1.5]}',
+        answer_headers={"content-type": "application/json", "set-cookie": "a=b"},
+    )
+    assert each.asked == "PUT /v2/x?accepts_incomplete=true"
+    assert each.sent == '{"parameters":{"size":3}}'
+    assert each.answered == (
+        '201 {"dashboard_url":"https://dash.example.org:8443/bob@example.org","a":[true,null,1.5]}'
+    )
+    assert each.answer_head == ("content-type: application/json", "set-cookie: ***")
+    assert str(each) == f"{each.asked} {each.sent}\n→ {each.answered}"
+
+
+def test_a_login_without_a_password_has_no_secrets() -> None:
+    assert login_secrets("platform", "", None) == ()
+    assert login_secrets(None, None, None) == ()
+    assert login_secrets(None, None, "t") == ("t",)
+
+
+def test_masking_keeps_what_is_no_value() -> None:
+    assert masked({"password": None, "tokens": [True, 1, "x"], "free": False}) == {
+        "password": None,
+        "tokens": [True, "***", "***"],
+        "free": False,
+    }
+
+
+# What is shown of what is long, odd or nothing
+
+
+def test_a_long_answer_is_cut() -> None:
+    each = exchange(status=200, answer=b'"' + b"x" * 100_000 + b'"')
+    assert len(each.answered) < 2100
+    assert each.answered.endswith("… (100,002 bytes)")
+
+
+def test_an_answer_on_a_terminal_is_only_text() -> None:
+    each = exchange(status=200, answer=b"\x1b[2J\x07 a\r\nb \xff \xe2\x80\xae", method="GET")
+    assert each.answered == "200 \\x1b[2J\\x07 a b \\xff \\u202e"
+    assert each.answered.isprintable()
+
+
+def test_nothing_is_shown_as_nothing() -> None:
+    each = exchange(status=200)
+    assert (each.answered, each.sent, each.document, each.word) == ("200", "", None, None)
+    assert exchange().answered == "no answer: unknown"
+    assert exchange(url="HTTPS://h").asked == "GET /"
+
+
+def test_an_answer_of_no_use_says_why() -> None:
+    each = exchange(status=200, failure="the body is too long", answer=b"abc")
+    assert each.answered == "200 (the body is too long) abc"
+
+
+def test_the_fields_of_an_answer_can_be_asked_for() -> None:
+    body = {"error": "E", "description": "D", "operation": "O", "state": "S"}
+    each = exchange(status=200, answer=msgspec.json.encode(body))
+    assert (each.word, each.description, each.operation, each.state) == ("E", "D", "O", "S")
+    other = exchange(status=200, answer=msgspec.json.encode({"error": 1, "description": "", "state": None}))
+    assert (other.word, other.description, other.operation, other.state) == (None, None, None, None)
+
+
+# curl
+
+ASKS: dict[str, tuple[Ask, dict[str, str | None]]] = {
+    "a catalog": (asking.catalog(), {}),
+    "a provision": (
+        asking.provision(
+            "a/b c", can_poll=True, service_id="s", plan_id="p", parameters={"a": "it's \\ $HOME `x` é"}
+        ),
+        {},
+    ),
+    "an update": (asking.update("i1", can_poll=False, service_id="s"), {}),
+    "a delete": (asking.delete("i1", "b1", service_id="s&x", plan_id="p", can_poll=True), {}),
+    "a body with spaces": (Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b'{ "a" :\n\t1 }'), {}),
+    "a body that is no JSON": (
+        Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b"@{'\\a\x1b[2J\n\xff\xc3\xa9"),
+        {},
+    ),
+    "an empty body": (Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b""), {}),
+    "a body without a type": (Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b"{}"), {"Content-Type": None}),
+    "an empty header": (asking.catalog(), {"X-Broker-API-Request-Identity": "", "X-Odd": "a'b\"c"}),
+    "no login": (asking.catalog(), {"Authorization": None}),
+    "another login": (asking.catalog(), {"Authorization": "Basic " + b64encode(b"u:v").decode()}),
+}
+
+
+def compared(fake: FakeBroker) -> list[tuple[Any, ...]]:
+    ours = {"user-agent", "accept", "accept-encoding", "connection", "content-length"}
+    return [
+        (
+            asked.method,
+            asked.target,
+            asked.body,
+            {name.lower(): value for name, value in asked.headers.items() if name.lower() not in ours},
+        )
+        for asked in fake.asked
+    ]
+
+
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="needs curl and bash")
+@pytest.mark.parametrize("what", ASKS)
+@pytest.mark.parametrize(
+    "login", [Login("platform", PASSWORD), Login(token="t0ken"), Login()], ids=["basic", "token", "none"]
+)
+def test_the_command_line_repeats_the_request(what: str, login: Login, fake: FakeBroker) -> None:
+    ask, headers = ASKS[what]
+    usual = {
+        "X-Broker-API-Version": "2.17",
+        "X-Broker-API-Originating-Identity": cloudfoundry().originating_identity,
+    }
+    sent = Transport(fake.url, login).send(ask, {**usual, **headers})
+    environment = {
+        "PATH": os.environ["PATH"],
+        "BROKER_USERNAME": "platform",
+        "BROKER_PASSWORD": PASSWORD,
+        "BROKER_TOKEN": "t0ken",
+        "NO_PROXY": "*",
+    }
+    assert sent.curl.isprintable()
+    done = subprocess.run(["bash", "-c", sent.curl], capture_output=True, env=environment, check=True)
+    assert done.stdout.startswith(b"HTTP/1.1 200")
+    first, second = compared(fake)
+    assert second == first
+
+
+@pytest.mark.parametrize(
+    ("verify", "option"), [(True, []), (False, ["-k"]), ("/etc/a b.pem", ["--cacert", "/etc/a b.pem"])]
+)
+def test_the_command_line_trusts_whom_the_request_did(verify: bool | str, option: list[str]) -> None:
+    words = shlex.split(exchange(verify=verify).curl)
+    assert words == ["curl", "-i", "-X", "GET", *option, "http://h/v2/catalog"]
+
+
+def test_the_command_line_has_no_secret_but_says_where() -> None:
+    secrets = login_secrets("platform", PASSWORD, None)
+    each = exchange(
+        method="PUT",
+        headers={"Authorization": f"Basic {LOGIN}", "Content-Type": "application/json"},
+        body=b'{"parameters": {"password": "hunter2", "size": 3}}',
+        secrets=secrets,
+    )
+    words = shlex.split(each.curl)
+    assert words[words.index("-u") + 1] == "$BROKER_USERNAME:$BROKER_PASSWORD"
+    assert words[words.index("--data-raw") + 1] == '{"parameters":{"password":"***","size":3}}'

@@ -1,0 +1,84 @@
+"""What each platform says of itself, and the requests that a checker makes of its own."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+
+import pytest
+
+from brokerkit import _asking as asking
+from brokerkit._asking import Ask
+from brokerkit.platforms import ORGANIZATION, SPACE, Platform, cloudfoundry, korifi, kubernetes
+from brokerkit.requests import Operation
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "version"),
+    [
+        (cloudfoundry(), "cloudfoundry", "2.15"),
+        (korifi(), None, "2.17"),
+        (kubernetes(), "kubernetes", "2.14"),
+        (Platform(), None, "2.17"),
+    ],
+)
+def test_each_says_who_it_is_and_what_it_speaks(platform: Platform, name: str | None, version: str) -> None:
+    assert platform.api_version == version
+    assert platform.whole_context.get("platform") == name
+    assert (platform.originating_identity is None) == (name is None)
+
+
+def test_an_identity_is_the_platforms_name_and_its_users_facts() -> None:
+    name, _, facts = (kubernetes("ann", uid="7", groups=("a", "b")).originating_identity or "").partition(" ")
+    assert name == "kubernetes"
+    assert json.loads(b64decode(facts)) == {"username": "ann", "uid": "7", "groups": ["a", "b"], "extra": {}}
+
+
+def test_a_platform_that_knows_nothing_of_its_user_says_nothing() -> None:
+    assert Platform(name="other").originating_identity is None
+    assert Platform(name="other").whole_context == {"platform": "other"}
+
+
+def test_the_place_of_what_is_ordered_is_in_the_context_too() -> None:
+    platform = cloudfoundry("u", organization_guid="o", space_guid="s", instance_name="db")
+    assert (platform.organization_guid, platform.space_guid) == ("o", "s")
+    assert platform.whole_context["organization_guid"] == "o"
+    assert platform.whole_context["space_guid"] == "s"
+    assert platform.instance_context["instance_name"] == "db"
+    cluster = kubernetes(namespace="n", namespace_uid="nu", cluster_id="c", instance_name="db")
+    assert (cluster.organization_guid, cluster.space_guid) == ("c", "nu")
+    assert cluster.whole_context == {"platform": "kubernetes", "namespace": "n", "clusterid": "c"}
+    assert cluster.instance_context == {"instance_name": "db"}
+    assert (korifi().organization_guid, korifi().space_guid) == (ORGANIZATION, SPACE)
+
+
+def test_platforms_do_not_share_what_can_be_changed() -> None:
+    cloudfoundry().context["a"] = 1
+    assert "a" not in cloudfoundry().context
+    Platform().headers["X-A"] = "1"
+    assert Platform().headers == {}
+
+
+# Requests that are changed before they are sent
+
+
+def test_a_request_can_be_changed_in_its_body_and_query() -> None:
+    ask = asking.provision("i1", can_poll=True, service_id="s", plan_id="p", context=None)
+    assert ask.body == {"service_id": "s", "plan_id": "p"}
+    assert ask.with_body(plan_id=None, more=1).body == {"service_id": "s", "plan_id": None, "more": 1}
+    assert ask.without("plan_id", "accepts_incomplete") == Ask(
+        Operation.PROVISION, "PUT", "/v2/service_instances/i1", (), {"service_id": "s"}
+    )
+    assert ask.body == {"service_id": "s", "plan_id": "p"}, "it was not changed itself"
+
+
+def test_bytes_are_sent_as_they_are() -> None:
+    ask = asking.update("i1", can_poll=False)._replace(body=b"{")
+    assert ask.data == b"{"
+    assert ask.without("service_id").data == b"{"
+    assert asking.catalog().data is None
+
+
+def test_a_query_is_quoted() -> None:
+    ask = asking.poll("i/1", None, operation="a b&c/ü")
+    assert ask.target == "/v2/service_instances/i%2F1/last_operation?operation=a%20b%26c%2F%C3%BC"

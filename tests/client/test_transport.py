@@ -1,0 +1,446 @@
+"""What goes wrong below HTTP, and what the client does not do because no platform does it."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Event
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from brokerkit import _asking as asking
+from brokerkit import _transport
+from brokerkit._transport import Login, Transport
+from brokerkit.client import BrokerClient, BrokerUnreachable
+
+from .conftest import FakeBroker, Play, Street, answer, client_of, faking, free_port, no_answer, raw
+
+
+def unreachable(client: BrokerClient) -> BrokerUnreachable:
+    with pytest.raises(BrokerUnreachable) as caught:
+        client.get_instance("i1")
+    error = caught.value
+    assert str(error).startswith(f"the service broker did not answer: {error.exchange.failure}\n")
+    assert error.exchange.status is None
+    assert error.exchange.answered == f"no answer: {error.exchange.failure}"
+    return error
+
+
+NO_ANSWERS: dict[str, tuple[Play, str]] = {
+    "the end": (no_answer, "the connection was closed before an answer"),
+    "half a status": (raw(b"HTTP/1.1 2"), "what came is not HTTP: HTTP/1.1 2"),
+    "half a body": (
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}"),
+        "the connection was closed in the middle of the answer",
+    ),
+    "half a chunk": (
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"),
+        "the connection was closed in the middle of the answer",
+    ),
+    "a chunk without a length": (
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n{}"),
+        "what came is not HTTP: a chunk has no length",
+    ),
+    "another protocol": (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "what came is not HTTP: SSH-2.0-OpenSSH_9.2"),
+    "a status that is none": (raw(b"HTTP/1.1 abc\r\n\r\n"), "what came is not HTTP: HTTP/1.1 abc"),
+    "200 headers": (
+        raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n"),
+        "what came is not HTTP: got more than 100 headers",
+    ),
+    "a header without end": (
+        raw(b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 70_000 + b"\r\n\r\n"),
+        "what came is not HTTP: got more than 65536 bytes when reading header line",
+    ),
+    "two lengths": (
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+        "what came is not HTTP: Content-Length contained multiple unmatching values (2, 3)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NO_ANSWERS)
+def test_what_is_no_answer_is_told_as_what_it_is(what: str, fake: FakeBroker) -> None:
+    play, failure = NO_ANSWERS[what]
+    fake.will(play)
+    error = unreachable(client_of(fake.url))
+    assert error.exchange.failure == failure
+    assert error.exchange.reached
+
+
+def test_nobody_listens() -> None:
+    error = unreachable(client_of(f"http://127.0.0.1:{free_port()}"))
+    assert error.exchange.failure == "no connection: Connection refused"
+    assert not error.exchange.reached
+
+
+def test_a_name_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*arguments: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    error = unreachable(client_of("http://broker.invalid"))
+    assert error.exchange.failure == "no connection: Name or service not known"
+    assert not error.exchange.reached
+
+
+@pytest.mark.parametrize("url", [f"http://{'a' * 64}.example", "http://a..b"])
+def test_a_name_that_none_can_be(url: str) -> None:
+    error = unreachable(client_of(url))
+    assert not error.exchange.reached
+
+
+def test_a_connection_that_is_reset(fake: FakeBroker) -> None:
+    def reset(handler: BaseHTTPRequestHandler) -> None:
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        handler.connection.close()
+
+    fake.will(reset)
+    error = unreachable(client_of(fake.url))
+    assert error.exchange.failure == "the connection was closed before an answer"
+    assert error.exchange.reached
+
+
+# Time
+
+
+def dripping(before: bytes, drop: bytes, pause: float = 0.02) -> Callable[[Event], Play]:
+    def make(over: Event) -> Play:
+        def play(handler: BaseHTTPRequestHandler) -> None:
+            handler.wfile.write(before)
+            while not over.wait(pause):
+                handler.wfile.write(drop)
+                handler.wfile.flush()
+
+        return play
+
+    return make
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+DRIPS = {
+    "the status": dripping(b"", b"H"),
+    "the headers": dripping(HEAD + b"X-A: ", b"x"),
+    "answers that are none yet": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the body": dripping(HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+    "chunks": dripping(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "a body without end": dripping(HEAD + b"\r\n", b" "),
+    "a body without end or pause": dripping(HEAD + b"\r\n", b" ", pause=0),
+}
+
+
+@pytest.mark.parametrize("what", DRIPS)
+def test_an_answer_that_drips_has_to_be_whole_in_time(what: str, fake: FakeBroker) -> None:
+    over = Event()
+    fake.will(DRIPS[what](over))
+    began = time.monotonic()
+    error = unreachable(client_of(fake.url, timeout=0.3))
+    over.set()
+    assert 0.25 < time.monotonic() - began < 5
+    assert error.exchange.failure == "no whole answer within the time"
+    assert error.exchange.reached
+    assert error.exchange.seconds >= 0.25
+
+
+def test_a_request_may_have_a_time_of_its_own(fake: FakeBroker, patience: Play) -> None:
+    fake.will(patience)
+    exchange = Transport(fake.url, Login()).send(asking.catalog(), {}, timeout=0.1)
+    assert exchange.failure == "no whole answer within the time"
+
+
+def test_it_can_hang_up_on_a_broker(fake: FakeBroker, patience: Play) -> None:
+    fake.will(patience)
+    exchange = Transport(fake.url, Login()).send(asking.catalog(), {}, hang_up=True)
+    assert exchange.status is None
+    assert exchange.reached
+    assert exchange.seconds < 5
+
+
+def test_a_connection_that_nobody_accepts_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        waiting = [socket.socket() for _ in range(4)]
+        try:
+            for each in waiting:  # until its queue is full
+                each.setblocking(False)
+                each.connect_ex(server.getsockname())
+            error = unreachable(client_of(url, timeout=0.3))
+        finally:
+            for each in waiting:
+                each.close()
+    assert error.exchange.failure == "no connection within the time"
+    assert not error.exchange.reached
+
+
+# Connections
+
+
+def test_each_request_has_a_connection_of_its_own(fake: FakeBroker) -> None:
+    """One that is kept may be closed by the broker when the next request is on its way."""
+    ports: list[int] = []
+
+    def note(handler: BaseHTTPRequestHandler) -> None:
+        ports.append(handler.client_address[1])
+        handler.close_connection = False
+        answer()(handler)
+
+    fake.will(note)
+    client = client_of(fake.url)
+    for _ in range(3):
+        client.get_instance("i1")
+    assert len(set(ports)) == 3
+    assert [asked.headers["Connection"] for asked in fake.asked] == ["close"] * 3
+
+
+def test_cookies_are_not_kept(fake: FakeBroker) -> None:
+    fake.will(answer(200, Set_Cookie="session=1; Path=/"))
+    client = client_of(fake.url)
+    for _ in range(2):
+        client.get_instance("i1")
+    assert not any("Cookie" in asked.headers for asked in fake.asked)
+
+
+def test_no_login_is_taken_from_netrc(
+    fake: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    BrokerClient(fake.url).get_instance("i1")
+    BrokerClient(fake.url, token="t0ken").get_instance("i1")
+    assert [asked.headers.get("Authorization") for asked in fake.asked] == [None, "Bearer t0ken"]
+
+
+def test_a_proxy_of_the_environment_is_used(fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxied: list[str] = []
+
+    def proxy(handler: BaseHTTPRequestHandler) -> None:
+        proxied.append(handler.path)
+        answer()(handler)
+
+    fake.will(proxy)
+    monkeypatch.setenv("http_proxy", fake.url)
+    monkeypatch.setattr(Street, "find", lambda street, target: (fake, target))
+    client_of("http://broker.invalid").get_instance("i1")
+    assert proxied == ["http://broker.invalid/v2/service_instances/i1"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_where_the_proxy_is_away_nothing_was_asked(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{free_port()}")
+    error = unreachable(client_of(f"{scheme}://broker.invalid"))
+    assert error.exchange.failure == "no connection: Connection refused"
+    assert not error.exchange.reached
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a key and a certificate for 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "broker.pem"
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    file.write_bytes(key.private_bytes(pem, *plain) + made.public_bytes(pem))
+    return file
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[FakeBroker]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with faking(context) as street:
+        yield street.move_in()
+
+
+def test_a_certificate_that_is_not_trusted_is_told(secure: FakeBroker) -> None:
+    error = unreachable(client_of(secure.url))
+    failure = error.exchange.failure or ""
+    assert failure.startswith("no connection: TLS failed: certificate verify failed: self")
+    assert "_ssl.c" not in failure
+    assert not error.exchange.reached
+    assert not secure.asked
+
+
+def test_a_certificate_may_be_trusted(secure: FakeBroker, certificate: Path) -> None:
+    client_of(secure.url, verify=certificate).get_instance("i1")
+    assert secure.methods == ["GET"]
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_certificates_may_be_left_unchecked(secure: FakeBroker) -> None:
+    client_of(secure.url, verify=False).get_instance("i1")
+    assert secure.methods == ["GET"]
+
+
+def test_a_broker_that_speaks_no_tls_is_told(fake: FakeBroker) -> None:
+    error = unreachable(client_of(fake.url.replace("http:", "https:")))
+    assert (error.exchange.failure or "").startswith("no connection: TLS failed: ")
+    assert not error.exchange.reached
+
+
+def test_a_broker_that_never_shakes_hands(certificate: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        error = unreachable(client_of(f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.3))
+    assert error.exchange.failure == "no connection within the time"
+    assert not error.exchange.reached
+
+
+def test_a_secure_answer_that_drips_has_to_be_whole_in_time(secure: FakeBroker, certificate: Path) -> None:
+    over = Event()
+    secure.will(DRIPS["the body"](over))
+    error = unreachable(client_of(secure.url, verify=str(certificate), timeout=0.5))
+    over.set()
+    assert error.exchange.failure == "no whole answer within the time"
+
+
+def test_a_file_of_no_certificates_is_told(secure: FakeBroker, tmp_path: Path) -> None:
+    file = tmp_path / "empty.pem"
+    file.write_text("none")
+    error = unreachable(client_of(secure.url, verify=file))
+    assert (error.exchange.failure or "").startswith("no connection: TLS failed: ")
+    assert not error.exchange.reached
+
+
+def test_certificates_of_the_environment_that_are_not_there(
+    secure: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    error = unreachable(client_of(secure.url))
+    assert "/nowhere.pem" in (error.exchange.failure or "")
+    assert not error.exchange.reached
+
+
+# What is told when it is made
+
+URLS = [
+    "",
+    "127.0.0.1:8080",
+    "ftp://127.0.0.1",
+    "http://",
+    "http://h:port",
+    "http://h:99999",
+    "http://h:0",
+    "http://[::1",
+    "http://h/?a=1",
+    "http://h/#x",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"is not the URL of a broker; give one such as http://127\.0\.0\.1:8080"
+    ):
+        BrokerClient(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://platform:s3cret@h",
+        "http://platform@h",
+        "ftp://platform:s3cret@h",
+        "platform:s3cret@h",
+        "http://platform:s3cret@h:port",
+        "http://platform:s3/cret@[h",
+    ],
+)
+def test_a_login_in_the_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match=r"login|not the URL") as caught:
+        BrokerClient(url)
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"username": "u"}, "give both a username and a password"),
+        ({"password": "p"}, "give both a username and a password"),
+        ({"username": "u", "password": "p", "token": "t"}, "not both"),
+        ({"username": "u:v", "password": "p"}, "the username has a colon"),
+        ({"token": ""}, "the token is empty"),
+        ({"token": "a\r\nX-Evil: 1"}, "characters that no header can hold"),
+        ({"timeout": 0}, "timeout=0 is no time"),
+        ({"timeout": float("nan")}, "is no time"),
+        ({"verify": "/nowhere.pem"}, "there is no such file"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        BrokerClient("http://127.0.0.1:8080", **options)  # type: ignore[arg-type]
+
+
+def test_a_header_that_cannot_be_sent_is_told(fake: FakeBroker) -> None:
+    exchange = Transport(fake.url, Login()).send(asking.catalog(), {"X-A": "a\r\nX-B: c"})
+    assert (exchange.failure or "").startswith("the request cannot be sent: ")
+    assert not exchange.reached
+    assert not fake.asked
+
+
+def test_a_header_that_is_told_replaces_the_usual_one(fake: FakeBroker) -> None:
+    transport = Transport(fake.url, Login("platform", "s3cret"))
+    told = {"authorization": "Basic d3Jvbmc=", "ACCEPT": None, "X-Empty": "", "X-Ü": "ü".strip("ü") or "é"}
+    exchange = transport.send(asking.catalog(), {**told, "X-Ü": None, "X-Latin": "é"})
+    (asked,) = fake.asked
+    assert asked.headers["authorization"] == "Basic d3Jvbmc="
+    assert "Authorization" not in exchange.headers
+    assert "Accept" not in asked.headers
+    assert asked.headers["X-Empty"] == ""
+    assert asked.headers["X-Latin"].encode("latin-1").decode() == "é"
+
+
+def test_without_requests_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['requests'] = None; import brokerkit.client"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    told = "the platform's side of the API needs requests: pip install requests"
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {told}"
+
+
+def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("brokerkit._transport_again", _transport.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    monkeypatch.setitem(sys.modules, "urllib3.connection", None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs urllib3\.connection: pip install requests"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def test_brokerkit_itself_does_without_requests() -> None:
+    code = "import sys, brokerkit; print(sorted({'requests', 'urllib3'} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == "[]"
