@@ -61,26 +61,63 @@ def judge(document: object, structure: type[msgspec.Struct]) -> Verdict:
         document: What stands in a catalog file, read.
         structure: The struct that the document must fit.
     """
-    offerings, plans_of = _nodes(document)
-    plans = [plan for of_offering in plans_of for plan in of_offering]
     validators: dict[SchemaKey, Validator] = {}
     return Verdict(
-        faults=[
-            *_structure_faults(document, structure),
-            *_duplicates(offerings, "id"),
-            *_duplicates(offerings, "name"),
-            *_duplicates(plans, "id"),
-            *(fault for of_offering in plans_of for fault in _duplicates(of_offering, "name")),
-            *(fault for plan in plans for fault in _version_faults(plan)),
-            *(fault for plan in plans for fault in _schema_faults(plan, validators)),
-        ],
-        warnings=[
-            *(line for node in (*offerings, *plans) for line in _recommendations(node)),
-            *(line for offering in offerings for line in _cloud_foundry_offering(offering)),
-            *(line for plan in plans for line in _cloud_foundry_maintenance_info(plan)),
-        ],
+        faults=[finding.line for finding in find_faults(document, structure, validators)],
+        warnings=[finding.line for finding in find_warnings(document)],
         validators=validators,
     )
+
+
+class Finding(NamedTuple):
+    """What is wrong with a catalog, or not recommended.
+
+    Args:
+        rule: The number of the rule that it breaks, and which part of it.
+        line: What is wrong, with its place in front.
+    """
+
+    rule: str
+    line: str
+
+
+def find_faults(
+    document: object, structure: type[msgspec.Struct], validators: dict[SchemaKey, Validator]
+) -> Iterator[Finding]:
+    """What no platform should see.
+
+    Args:
+        document: What stands in a catalog file, read.
+        structure: The struct that the document must fit.
+        validators: Gets the compiled schemas.
+    """
+    offerings, plans_of = _nodes(document)
+    plans = [plan for of_offering in plans_of for plan in of_offering]
+    for line in _structure_faults(document, structure):
+        yield Finding("R-CAT-3" if ".plans[" in line else "R-CAT-2", line)
+    for nodes, field in ((offerings, "id"), (offerings, "name"), (plans, "id")):
+        yield from _found("R-CAT-5", _duplicates(nodes, field))
+    for of_offering in plans_of:
+        yield from _found("R-CAT-5", _duplicates(of_offering, "name"))
+    for plan in plans:
+        yield from _found("R-CAT-3.version", _version_faults(plan))
+        yield from _found("R-CAT-4", _schema_faults(plan, validators))
+
+
+def find_warnings(document: object) -> Iterator[Finding]:
+    """What only Cloud Foundry refuses, or is not recommended."""
+    offerings, plans_of = _nodes(document)
+    plans = [plan for of_offering in plans_of for plan in of_offering]
+    for node in (*offerings, *plans):
+        yield from _recommendations(node)
+    for offering in offerings:
+        yield from _found("R-CAT-6", _cloud_foundry_offering(offering))
+    for plan in plans:
+        yield from _found("R-CAT-6", _cloud_foundry_maintenance_info(plan))
+
+
+def _found(rule: str, lines: Iterator[str]) -> Iterator[Finding]:
+    return (Finding(rule, line) for line in lines)
 
 
 def unknown_fields(document: object, structure: type[msgspec.Struct]) -> Iterator[str]:
@@ -186,29 +223,20 @@ def _schema_faults(plan: _Node, validators: dict[SchemaKey, Validator]) -> Itera
                 yield f"{plan.place}.schemas.{resource}.{action}.parameters: {error}"
 
 
-def _recommendations(node: _Node) -> Iterator[str]:
+def _recommendations(node: _Node) -> Iterator[Finding]:
     name = node.value.get("name")
     if isinstance(name, str) and name and not _FRIENDLY.fullmatch(name):
-        yield f"{node.place}.name: {name!r} is hard to type; letters, digits, '.' and '-' are recommended"
-    for field in ("id", "name"):
+        told = f"{name!r} is hard to type; letters, digits, '.' and '-' are recommended"
+        yield Finding("R-CAT-5.names", f"{node.place}.name: {told}")
+    for field in ("id", "name", "description"):
         value = node.value.get(field)
-        if isinstance(value, str) and len(value) > _RECOMMENDED_LENGTH:
-            yield (
-                f"{node.place}.{field}: is {len(value):,} characters long;"
-                f" at most {_RECOMMENDED_LENGTH} are recommended"
-            )
-    description = node.value.get("description")
-    if isinstance(description, str):
-        if len(description) > _CLOUD_FOUNDRY_DESCRIPTION:
-            yield (
-                f"{node.place}.description: Cloud Foundry refuses more than"
-                f" {_CLOUD_FOUNDRY_DESCRIPTION:,} characters"
-            )
-        elif len(description) > _RECOMMENDED_LENGTH:
-            yield (
-                f"{node.place}.description: is {len(description):,} characters long;"
-                f" at most {_RECOMMENDED_LENGTH} are recommended"
-            )
+        length = len(value) if isinstance(value, str) else 0
+        if field == "description" and length > _CLOUD_FOUNDRY_DESCRIPTION:
+            told = f"Cloud Foundry refuses more than {_CLOUD_FOUNDRY_DESCRIPTION:,} characters"
+            yield Finding("R-CAT-6", f"{node.place}.{field}: {told}")
+        elif length > _RECOMMENDED_LENGTH:
+            told = f"is {length:,} characters long; at most {_RECOMMENDED_LENGTH} are recommended"
+            yield Finding("R-CAT-5.lengths", f"{node.place}.{field}: {told}")
 
 
 def _cloud_foundry_offering(offering: _Node) -> Iterator[str]:

@@ -55,7 +55,10 @@ def compile_schema(schema: dict[str, Any]) -> Validator:
         raise SchemaError(
             "has no '$schema'; name the draft, such as \"http://json-schema.org/draft-07/schema#\""
         )
-    size = len(msgspec.json.encode(schema))
+    try:
+        size = len(msgspec.json.encode(schema))
+    except RecursionError:
+        raise SchemaError("is nested too deep") from None
     if size > MAX_BYTES:
         raise SchemaError(f"is {size:,} bytes long as JSON; at most {MAX_BYTES:,} are allowed")
     refused: list[str] = []

@@ -182,7 +182,9 @@ class ServiceOffering(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dashboard_client: DashboardClient | None = None
 
 
-class _Document(Struct, frozen=True):
+class Document(Struct, frozen=True):
+    """What ``GET /v2/catalog`` answers (R-CAT-1)."""
+
     services: Sequence[ServiceOffering]
 
 
@@ -204,10 +206,10 @@ class Catalog(Struct, frozen=True, dict=True):
 
     def __post_init__(self) -> None:
         document = _plain({"services": self.services})
-        verdict = judge(document, _Document)
+        verdict = judge(document, Document)
         if verdict.faults:
             raise CatalogError(verdict.faults)
-        told = msgspec.convert(document, _Document).services
+        told = msgspec.convert(document, Document).services
         services = tuple(_with_effective_values(offering) for offering in told)
         msgspec.structs.force_setattr(self, "services", services)
         self.__dict__["_validators"] = verdict.validators
@@ -225,11 +227,11 @@ class Catalog(Struct, frozen=True, dict=True):
         """
         plain = _plain(document)
         try:
-            services = msgspec.convert(plain, _Document).services
+            services = msgspec.convert(plain, Document).services
         except msgspec.ValidationError as error:
-            raise CatalogError(judge(plain, _Document).faults or [f"catalog: {error}"]) from None
+            raise CatalogError(judge(plain, Document).faults or [f"catalog: {error}"]) from None
         catalog = cls(services)
-        catalog._warn([*unknown_fields(plain, _Document)])
+        catalog._warn([*unknown_fields(plain, Document)])
         return catalog
 
     @classmethod
@@ -286,7 +288,7 @@ class Catalog(Struct, frozen=True, dict=True):
     @cached_property
     def encoded(self) -> bytes:
         """The answer to ``GET /v2/catalog``."""
-        return msgspec.json.encode(_Document(self.services))
+        return msgspec.json.encode(Document(self.services))
 
     @cached_property
     def etag(self) -> str:

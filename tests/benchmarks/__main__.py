@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import perf_counter
 
-from . import imports, lifecycle, polls, recovery, requests, volume, waiting
+from . import checking, imports, lifecycle, polls, recovery, requests, volume, waiting
 from .databases import Database, databases
 from .verdicts import Verdicts
 
 STATELESS: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "requests": requests.run,
     "imports": imports.run,
+    "checking": checking.run,
 }
 STORED: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "lifecycles": lifecycle.run,

@@ -1,0 +1,1 @@
+"""Checks any service broker, in whatever language it is written, against the rules of the API."""

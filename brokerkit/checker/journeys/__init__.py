@@ -1,0 +1,1 @@
+"""The journeys: what is asked of a broker, in which order."""

@@ -1,0 +1,65 @@
+"""Several requests for one thing, sent at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from threading import Barrier
+
+from ..._asking import Ask
+from ...exchange import Exchange
+from ..journey import Journey
+from ..ledger import Resource
+from ..situations import Situation
+from ..threads import in_threads
+
+_TOGETHER = 5.0
+"""For how many seconds threads wait for each other."""
+
+
+class AtOnce(Journey):
+    """Can send several requests at once."""
+
+    def all_at_once(
+        self, situation: Situation, resource: Resource, asks: Sequence[tuple[str, Ask]]
+    ) -> list[Exchange]:
+        """Send requests at once, and note them as one.
+
+        Args:
+            situation: Why they are sent.
+            resource: What they are about.
+            asks: What is asked, each with a word for what it has in common with others.
+        """
+        together = Barrier(len(asks))
+
+        def send(ask: Ask) -> Exchange:
+            together.wait(_TOGETHER)
+            return self.send(ask, resource)
+
+        futures = in_threads([partial(send, ask) for _, ask in asks], len(asks))
+        answers = [future.result() for future in futures]
+        if all(_is_plain_refusal(each) for each in answers):
+            self.skip(f"it was refused: {answers[0].answered}", situation)
+            return answers
+        kinds = [kind for kind, _ in asks]
+        self.note(situation, asks[0][1], _telling(answers), *answers, kinds=kinds)
+        return answers
+
+    def after_halt(self, situation: Situation, resource: Resource, delete: Ask, deleted: Exchange) -> None:
+        """Delete once more what was deleted while it was being made; and again, to know what that means."""
+        after = self.send(delete, resource)
+        if after.status == 202:
+            self.wait(resource, after, polled=Situation.POLLED_DELETION)
+        again = self.send(delete, resource)
+        self.note(situation, delete, after, deleted, again=again.status)
+
+
+def _is_plain_refusal(exchange: Exchange) -> bool:
+    """Is it refused for what it is, such as a quota, and not for the others?"""
+    return exchange.status is not None and 400 <= exchange.status < 500 and exchange.status not in (409, 422)
+
+
+def _telling(answers: Sequence[Exchange]) -> Exchange:
+    """The one to show: the last that was accepted, else any."""
+    accepted = [each for each in answers if each.status in (200, 201, 202)]
+    return accepted[-1] if accepted else answers[0]

@@ -1,0 +1,139 @@
+"""At the door: versions, logins, identities, and the catalog once more."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from ... import _asking as asking
+from ..._asking import Ask
+from ...exchange import Exchange
+from ...platforms import cloudfoundry
+from ..journey import Journey
+from ..ledger import Resource
+from ..session import Headers, new_binding, new_instance
+from ..situations import Situation
+
+_VERSION = "X-Broker-API-Version"
+_IDENTITY = "X-Broker-API-Originating-Identity"
+
+_MALFORMED_IDENTITIES = {
+    "one that has no value": "cloudfoundry",
+    "one that is not base64": "cloudfoundry §§§".encode().decode("latin-1"),
+    "one that is not JSON": f"cloudfoundry {b64encode(b'ann').decode()}",
+    "one that is no object": f"cloudfoundry {b64encode(b'[1]').decode()}",
+}
+
+
+class Door(Journey):
+    """Asks who may come in, and how."""
+
+    def go(self, catalog: Exchange) -> None:
+        """Try every header, on several endpoints.
+
+        Args:
+            catalog: The catalog as it came.
+        """
+        self._versions()
+        self._logins()
+        self._identities()
+        self._catalog(catalog)
+        self._unknown()
+
+    def _each(self) -> list[tuple[str, Ask, Resource | None]]:
+        """A request of each kind, which is right but for its headers."""
+        made, gone = new_instance(), new_instance()
+        return [
+            ("a request for the catalog", asking.catalog(), None),
+            ("a provision", self.provision(made, self.target.create.least), made),
+            ("a poll", self.poll(gone, None), None),
+            ("a delete", self.delete(gone), None),
+        ]
+
+    def _try(self, situation: Situation, headers: Headers) -> None:
+        for what, ask, resource in self._each():
+            answer = self.ask(situation, ask, resource=resource, headers=headers, what=what)
+            if ask.method == "PUT" and resource is not None:
+                self.undo(resource, answer)
+
+    def _versions(self) -> None:
+        self._try(Situation.VERSION_MISSING, {_VERSION: None})
+        self._try(Situation.VERSION_MALFORMED, {_VERSION: "two"})
+        self._try(Situation.VERSION_OF_OTHER_MAJOR, {_VERSION: "3.0"})
+        self.ask(Situation.VERSION_LATER, asking.catalog(), headers={_VERSION: "2.99"})
+        self.ask(Situation.VERSION_OLD, asking.catalog(), headers={_VERSION: "2.0"})
+
+    def _logins(self) -> None:
+        login = self.session.transport.login
+        if login.header is None:
+            self.skip(
+                "the check was given no login",
+                Situation.LOGIN_MISSING,
+                Situation.LOGIN_WRONG,
+                Situation.LOGIN_MISSING_AND_ALL_ELSE_WRONG,
+            )
+            return
+        self._try(Situation.LOGIN_MISSING, {"Authorization": None})
+        for wrong in _wrong_logins(login.header):
+            self._try(Situation.LOGIN_WRONG, {"Authorization": wrong})
+        resource = new_instance()
+        ask = self.provision(resource, None)._replace(body=b"{")
+        headers = {"Authorization": None, _VERSION: None, _IDENTITY: "§".encode().decode("latin-1")}
+        self.ask(Situation.LOGIN_MISSING_AND_ALL_ELSE_WRONG, ask, resource=resource, headers=headers)
+
+    def _identities(self) -> None:
+        for what, identity in _MALFORMED_IDENTITIES.items():
+            for _, ask, resource in self._each()[:2]:
+                self.ask(
+                    Situation.IDENTITY_MALFORMED,
+                    ask,
+                    resource=resource,
+                    headers={_IDENTITY: identity},
+                    what=what,
+                )
+        anyone = f"brokerkit {b64encode(b'{}').decode()}"
+        self.ask(Situation.IDENTITY_OF_ANY_PLATFORM, asking.catalog(), headers={_IDENTITY: anyone})
+
+    def _catalog(self, catalog: Exchange) -> None:
+        platform = cloudfoundry()
+        headers = {**platform.headers, _IDENTITY: platform.originating_identity}
+        self.ask(Situation.CATALOG_AS_CLOUD_FOUNDRY, asking.catalog(), headers=headers)
+        known = {
+            asked: catalog.answer_headers[told]
+            for told, asked in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
+            if told in catalog.answer_headers
+        }
+        for asked, value in known.items():
+            self.ask(Situation.CATALOG_KNOWN, asking.catalog(), headers={asked: value}, what=asked)
+        if not known:
+            self.skip("the catalog carries no ETag or Last-Modified", Situation.CATALOG_KNOWN)
+
+    def _unknown(self) -> None:
+        """Ask for what nobody made."""
+        nothing = new_instance()
+        binding = new_binding(nothing)
+        if self.target.instances_retrievable:
+            self.ask(Situation.UNKNOWN_FETCHED, self.fetch(nothing))
+        else:
+            self.skip("instances are not retrievable", Situation.UNKNOWN_FETCHED)
+        self.ask(Situation.UNKNOWN_POLLED, self.poll(nothing, None))
+        if self.target.takes_updates:
+            update = self.update(nothing, parameters=self.target.change.first)
+            self.ask(Situation.UNKNOWN_UPDATED, update)
+        else:
+            self.skip("the plan does not say that it can be updated", Situation.UNKNOWN_UPDATED)
+        self.ask(Situation.UNKNOWN_DEPROVISIONED, self.delete(nothing), resource=nothing)
+        if self.target.bindable:
+            bind = self.bind(
+                binding, self.target.bind.least, bind_resource={"app_guid": "app"}, app_guid="app"
+            )
+            self.ask(Situation.UNKNOWN_BOUND, bind, resource=binding)
+        else:
+            self.skip("the plan is not bindable", Situation.UNKNOWN_BOUND)
+
+
+def _wrong_logins(header: str) -> list[str]:
+    scheme = header.partition(" ")[0]
+    if scheme == "Basic":
+        pairs = (b"brokerkit:wrong", b"brokerkit:", b":")
+        return [*(f"Basic {b64encode(pair).decode()}" for pair in pairs), "Basic %%%", "Bearer wrong"]
+    return [f"{scheme} wrong", f"Basic {b64encode(b'brokerkit:wrong').decode()}"]

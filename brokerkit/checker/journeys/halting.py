@@ -1,0 +1,75 @@
+"""Provisions that come at once, and a delete that does not wait for them."""
+
+from __future__ import annotations
+
+from ...exchange import Exchange
+from ..journey import SUCCEEDED
+from ..ledger import Resource
+from ..session import new_instance
+from ..situations import Situation
+from .at_once import AtOnce
+
+OF_HALTING = frozenset(
+    {
+        Situation.PROVISIONED_AT_ONCE_BY_MANY,
+        Situation.PROVISIONED_WITH_VERSION,
+        Situation.DEPROVISIONED_WHILE_CREATED,
+        Situation.DEPROVISIONED_AFTER_HALT,
+        Situation.FETCHED_AFTER_HALT,
+    }
+)
+"""What it comes to."""
+
+
+class Halting(AtOnce):
+    """Orders one instance several times at once, deletes it at once, and sees that nothing is left."""
+
+    def go(self) -> None:
+        """Do it."""
+        resource = new_instance()
+        create, version = self.target.create, self.target.version
+        info = {"version": version} if version else None
+        one = self.provision(resource, create.least, maintenance_info=info)
+        asks = [("one", one), ("one", one)]
+        if create.other is not None and create.told:
+            other = self.provision(resource, create.other, maintenance_info=info)
+            asks += [("other", other), ("other", other)]
+        else:
+            asks += asks
+        answers = self.all_at_once(Situation.PROVISIONED_AT_ONCE_BY_MANY, resource, asks)
+        made = [each for each in answers if each.status in (200, 201, 202)]
+        if version is not None:
+            self.note(Situation.PROVISIONED_WITH_VERSION, one, made[0] if made else answers[0])
+        else:
+            self.skip("the plan has no maintenance_info", Situation.PROVISIONED_WITH_VERSION)
+        accepted = next((each for each in made if each.status == 202), None)
+        if accepted is None:
+            self.skip(
+                "it is made at once",
+                Situation.DEPROVISIONED_WHILE_CREATED,
+                Situation.DEPROVISIONED_AFTER_HALT,
+                Situation.FETCHED_AFTER_HALT,
+            )
+            self._delete(resource)
+        else:
+            self._halt(resource, accepted)
+
+    def _halt(self, resource: Resource, accepted: Exchange) -> None:
+        """Delete it while it is in progress (R-DEL-3)."""
+        delete = self.delete(resource)
+        deleted = self.ask(Situation.DEPROVISIONED_WHILE_CREATED, delete, accepted, resource=resource)
+        if deleted.status == 202:
+            if self.wait(resource, deleted, polled=Situation.POLLED_DELETION).state != SUCCEEDED:
+                return
+        elif deleted.status != 200:
+            self.wait(resource, accepted)
+            self._delete(resource)
+            return
+        self.after_halt(Situation.DEPROVISIONED_AFTER_HALT, resource, delete, deleted)
+        if self.target.instances_retrievable:
+            self.ask(Situation.FETCHED_AFTER_HALT, self.fetch(resource))
+
+    def _delete(self, resource: Resource) -> None:
+        deleted = self.send(self.delete(resource), resource)
+        if deleted.status == 202:
+            self.wait(resource, deleted, polled=Situation.POLLED_DELETION)

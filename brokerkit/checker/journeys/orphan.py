@@ -1,0 +1,38 @@
+"""A provision whose answer gets lost, and what a platform does then."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from ..journey import SUCCEEDED, Journey
+from ..session import new_instance
+from ..situations import Situation
+
+_BETWEEN_DELETES = 0.2
+
+
+class Orphan(Journey):
+    """Orders an instance and does not wait for the answer, then cleans up as a platform does (R-ERR-4)."""
+
+    def go(self, seconds: float) -> None:
+        """Do it.
+
+        Args:
+            seconds: For how long to go on. A broker that asks to wait has as long as an operation may take.
+        """
+        resource = new_instance()
+        self.send(self.provision(resource, self.target.create.least), resource, hang_up=True)
+        began = monotonic()
+        delete = self.delete(resource)
+        while True:
+            last = self.send(delete, resource)
+            gone = last.status in (200, 410)
+            if last.status == 202:
+                gone = self.wait(resource, last, polled=Situation.POLLED_DELETION).state == SUCCEEDED
+            waits = last.status == 422 and last.word == "ConcurrencyError"
+            if gone or monotonic() - began > (self.timeout if waits else seconds):
+                break
+            self.session.wait(_BETWEEN_DELETES)
+        # A DELETE may have been quicker than the provision; what that makes is deleted in the end.
+        self.session.ledger.asked(resource, self.target.service_id, self.target.plan_id)
+        self.note(Situation.ORPHAN_DELETED, delete, last, gone=gone, seconds=monotonic() - began)

@@ -1,0 +1,43 @@
+"""From what was seen to a verdict for each rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from .report import Failure, Verdict
+from .rule import Rule, Seen
+from .situations import Situation
+
+_NOT_COME_TO = "the check did not come to it"
+_NO_SUCH_ANSWER = "the broker gave no such answer"
+
+
+def judge(rules: Iterable[Rule], seen: Sequence[Seen], skipped: Mapping[Situation, str]) -> list[Verdict]:
+    """Judge everything by every rule.
+
+    Args:
+        rules: The rules.
+        seen: What was seen.
+        skipped: Why some situations were not come to.
+    """
+    return [_verdict(rule, [each for each in seen if rule.when(each)], skipped) for rule in rules]
+
+
+def _verdict(rule: Rule, seen: Sequence[Seen], skipped: Mapping[Situation, str]) -> Verdict:
+    failures = [
+        Failure(where=each.where, fault=fault, exchange=each.exchange, before=each.before)
+        for each in seen
+        if (fault := rule.judge(each)) is not None
+    ]
+    why: str | None = None
+    if not seen:
+        reasons = [skipped[each] for each in rule.situations if each in skipped]
+        why = reasons[0] if reasons else _NOT_COME_TO if rule.situations else _NO_SUCH_ANSWER
+    return Verdict(
+        key=rule.key,
+        level=rule.level,
+        sentence=rule.sentence,
+        judged=len(seen),
+        failures=tuple(failures),
+        why=why,
+    )

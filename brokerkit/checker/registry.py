@@ -1,0 +1,37 @@
+"""All rules, in the order of the API's digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .rule import Rule
+from .rules import (
+    bind,
+    catalog,
+    deletes,
+    errors,
+    every_request,
+    get_binding,
+    get_instance,
+    last_operation,
+    provision,
+    update,
+)
+
+RULES: Sequence[Rule] = tuple(
+    rule
+    for chapter in (
+        every_request,
+        errors,
+        catalog,
+        provision,
+        get_instance,
+        update,
+        bind,
+        get_binding,
+        deletes,
+        last_operation,
+    )
+    for rule in chapter.RULES
+)
+"""Every rule that can be seen from outside."""

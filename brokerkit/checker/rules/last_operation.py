@@ -1,0 +1,102 @@
+"""R-LAST: asking how an operation goes."""
+
+from __future__ import annotations
+
+from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, at
+from ..situations import Situation
+from .bodies import faults
+
+RULES: list[Rule] = []
+_chapter = Chapter(RULES)
+rule, expects = _chapter.rule, _chapter.expects
+
+_POLLS = at(Situation.POLLED, Situation.POLLED_DELETION, Situation.POLLED_AGAIN)
+
+expects(
+    "R-LAST-1.polled",
+    MUST,
+    "A poll of an operation is answered with 200.",
+    at(Situation.POLLED),
+    200,
+)
+
+
+@rule(
+    "R-LAST-1.body",
+    MUST,
+    "The answer to a poll has a state ('in progress', 'succeeded', 'failed'), and texts and booleans.",
+    _POLLS,
+)
+def body(seen: Seen) -> str | None:
+    """Everything else is optional."""
+    return faults(seen) if seen.status == 200 and seen.exchange.document is not None else None
+
+
+@rule(
+    "R-LAST-1.ends",
+    MUST,
+    "An operation comes to its end within the plan's maximum_polling_duration.",
+    at(Situation.POLLED_TO_THE_END),
+)
+def ends(seen: Seen) -> str | None:
+    """Where the plan has none, it may take as long as it wants."""
+    if seen.facts["ended"]:
+        return None
+    return f"was still in progress after {seen.facts['seconds']:.0f} s"
+
+
+@rule(
+    "R-LAST-2.retry-after",
+    INTEROP,
+    "A Retry-After of a poll is a whole number of seconds.",
+    lambda seen: (
+        seen.situation in (Situation.POLLED, Situation.POLLED_DELETION) and _retry_after(seen) is not None
+    ),
+)
+def retry_after(seen: Seen) -> str | None:
+    """Platforms read no dates there."""
+    told = _retry_after(seen) or ""
+    return None if told.strip().isdecimal() else f"answered with Retry-After: {told[:60]!r}"
+
+
+def _retry_after(seen: Seen) -> str | None:
+    return seen.exchange.answer_headers.get("retry-after")
+
+
+expects(
+    "R-LAST-3.unknown",
+    MUST,
+    "Polling a service instance or service binding that never existed is 404.",
+    at(Situation.UNKNOWN_POLLED, Situation.BINDING_POLLED_UNKNOWN),
+    404,
+)
+expects(
+    "R-LAST-3.deletion",
+    MUST,
+    "A poll of a deletion is answered with 200, or with 410 when it is done.",
+    at(Situation.POLLED_DELETION),
+    200,
+    410,
+)
+expects(
+    "R-LAST-4.unknown-operation",
+    MUST,
+    "A poll of an operation that is none is refused with 400.",
+    at(Situation.POLLED_UNKNOWN_OPERATION),
+    400,
+)
+
+
+@rule(
+    "R-LAST-5.remembered",
+    SHOULD,
+    "The outcome of an operation is told again to a platform that asks again.",
+    at(Situation.POLLED_AGAIN),
+)
+def remembered(seen: Seen) -> str | None:
+    """An answer may have been lost."""
+    (before,) = seen.before
+    if seen.status == 200 and seen.exchange.state == before.state:
+        return None
+    told = seen.exchange.state or seen.exchange.word or ""
+    return f"answered {seen.status} {told} after it had told {before.state!r}"

@@ -1,0 +1,490 @@
+"""`brokerkit check` as a person and as a script run it: what it asks for, where reports go, how it ends."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from brokerkit.checker.options import Options, Progress
+from brokerkit.checker.registry import RULES
+from brokerkit.checker.report import Level, Report
+from brokerkit.command import report_files
+from brokerkit.command.check import check as command
+
+from . import made
+from .terminal import ROOT, Terminal
+
+KNOWN = [
+    made.passed("R-PROV-1.created"),
+    made.passed("R-PROV-4.same-operation"),
+    made.passed("R-BIND-1.created", Level.SHOULD),
+    made.passed("R-CAT-7.effective", Level.INTEROP),
+]
+
+
+class Check:
+    """Runs the command with a check that notes what it was asked, and finds what it is told to."""
+
+    def __init__(self) -> None:
+        self.finds: Report | Callable[[], Report] = made.RIGHT
+        self.asked: list[tuple[str, Options]] = []
+
+    def __call__(self, url: str, options: Options, *, progress: Callable[[Progress], None]) -> Report:
+        self.asked.append((url, options))
+        progress(Progress(1, 2, "hello-db/small"))
+        return self.finds() if callable(self.finds) else self.finds
+
+    @property
+    def options(self) -> Options:
+        ((_, options),) = self.asked
+        return options
+
+    def run(self, *arguments: object, stdin: str | None = None, **environment: str) -> Result:
+        """Run it, without anything in the environment but this."""
+        runner = CliRunner(env={**dict.fromkeys(_ENVIRONMENT), **environment})
+        result = runner.invoke(command, [str(each) for each in arguments], input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    def refusal(self, *arguments: object, **environment: str) -> str:
+        """What the command says if it refuses to begin."""
+        result = self.run(*arguments, **environment)
+        assert (result.exit_code, result.stdout, self.asked) == (2, "", [])
+        return result.stderr.partition("Error: ")[2].rstrip()
+
+
+_ENVIRONMENT = ("BROKER_URL", "BROKER_USERNAME", "BROKER_PASSWORD", "BROKER_TOKEN")
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> Check:
+    check = Check()
+    module = ModuleType("brokerkit.checker.check")
+    module.__dict__["check"] = check
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("brokerkit.checker.registry.RULES", KNOWN)
+    return check
+
+
+# What is asked
+
+
+def test_without_options_everything_is_checked(check: Check) -> None:
+    assert check.run(made.URL).exit_code == 0
+    assert check.asked == [(made.URL, Options())]
+
+
+def test_each_option_reaches_the_check(check: Check, tmp_path: Path) -> None:
+    parameters, certificate = tmp_path / "parameters.json", tmp_path / "ca.pem"
+    parameters.write_text('{"*": {"bind": {"role": "reader"}}}')
+    certificate.touch()
+    check.run(
+        *(made.URL, "--username", "platform", "--password", made.PASSWORD, "--platform", "korifi"),
+        *("--plan", "db", "--plan", "cache/small", "--parameters", parameters, "--level", "should"),
+        *("--only", "R-PROV", "--only", "r-bind-1", "--skip", "R-PROV-4.same", "--timeout", "1.5"),
+        *("--operation-timeout", "90", "--jobs", "2", "--ca-file", certificate),
+    )
+    assert check.options == Options(
+        username="platform",
+        password=made.PASSWORD,
+        platform="korifi",
+        plans=("db", "cache/small"),
+        parameters={"*": {"bind": ({"role": "reader"},)}},
+        level=Level.SHOULD,
+        only=("R-PROV", "r-bind-1"),
+        skip=("R-PROV-4.same",),
+        timeout=1.5,
+        operation_timeout=90.0,
+        jobs=2,
+        verify=str(certificate),
+    )
+
+
+def test_the_environment_tells_what_is_not_typed(check: Check) -> None:
+    check.run(BROKER_URL=made.URL, BROKER_USERNAME="platform", BROKER_PASSWORD=made.PASSWORD)
+    assert check.asked == [(made.URL, Options(username="platform", password=made.PASSWORD))]
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        (["--token", "t"], Options(token="t")),
+        (["--username", "u", "--password", "p"], Options(username="u", password="p")),
+        (["--password", "p"], Options(username="platform", password="p")),
+    ],
+)
+def test_a_login_that_is_typed_wins_over_the_environment(
+    check: Check, typed: list[str], wanted: Options
+) -> None:
+    environment = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "x", "BROKER_TOKEN": "y"}
+    check.run(made.URL, *typed, **environment)
+    assert check.options == wanted
+
+
+def test_a_password_is_asked_for_and_not_shown() -> None:
+    with Terminal("tests.checker.played", "right", made.URL, "--username", "platform") as terminal:
+        terminal.read_until("Password of platform: ")
+        terminal.type(f"{made.PASSWORD}\n")
+        assert terminal.read_all() == 0
+        assert made.PASSWORD not in terminal.output
+
+
+def test_who_does_not_want_to_say_the_password_gets_no_verdict() -> None:
+    with Terminal("tests.checker.played", "right", made.URL, "--username", "platform") as terminal:
+        terminal.read_until("Password of platform: ")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.read_all() == 130
+        assert "Traceback" not in terminal.output
+
+
+def test_any_certificate_is_good_if_that_is_wanted(check: Check) -> None:
+    with warnings.catch_warnings():
+        check.run(made.URL, "--insecure")
+    assert check.options.verify is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "where is the broker? Give its URL, or BROKER_URL"),
+        (["127.0.0.1:8080"], "'127.0.0.1:8080' is not the URL of a broker; give one such as http://127"),
+        (["ftp://u:hunter2@x"], "the URL has a login in it"),
+        (["http://u:hunter2@x"], "the URL has a login in it"),
+        ([made.URL, "--token", "t", "--username", "u"], "give a username and password, or a token, not both"),
+        ([made.URL, "--password", "p"], "whose password is it? Give --username too"),
+        ([made.URL, "--username", "u"], "give a password too; best in BROKER_PASSWORD"),
+        ([made.URL, "--insecure", "--ca-file", __file__], "give --insecure or --ca-file, not both"),
+        ([made.URL, "--timeout", "1e9"], "timeout is 1000000000.0; give a number above 0, and at most 86400"),
+        ([made.URL, "--only", "R-PRV"], "--only: there is no rule 'R-PRV'; did you mean R-PROV"),
+        ([made.URL, "--skip", "r-prov-4.same-operatoin"], "did you mean R-PROV-4.same-operation"),
+        ([made.URL, "--skip", "xyz"], "--skip: there is no rule 'xyz'; --list lists all of them"),
+        ([made.URL, "--skip", "R"], "no rule is left to judge; --list lists all of them"),
+        ([made.URL, "--only", "R-CAT", "--level", "MUST"], "no rule is left to judge"),
+        ([made.URL, "--level", "MAY"], "Invalid value for '--level'"),
+        ([made.URL, "--jobs", "0"], "Invalid value for '--jobs'"),
+        ([made.URL, "--parameters", "nothing.json"], "Invalid value for '--parameters'"),
+        ([made.URL, "--json", "-", "--html", "-"], "--html and --json cannot both go to -"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_the_check(
+    check: Check, arguments: list[str], told: str
+) -> None:
+    assert told in check.refusal(*arguments)
+
+
+def test_faults_of_the_parameters_are_told_without_values(check: Check, tmp_path: Path) -> None:
+    path = tmp_path / "parameters.json"
+    path.write_text(json.dumps({"db\x1b[31m": {"bind": "not-to-be-seen"}, "x": 1}))
+    told = check.refusal(made.URL, "--parameters", path)
+    assert told.splitlines() == [
+        f"{path} has 2 faults:",
+        r'  "db\x1b[31m".bind: must be an object of parameters, and is a string',
+        '  "x": must be an object with some of provision, update and bind, and is a number',
+    ]
+
+
+def test_a_parameters_file_that_cannot_be_read_is_told(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("brokerkit.command.check.read_parameters", refuse)
+    assert check.refusal(made.URL, "--parameters", __file__).endswith("cannot be read: Permission denied")
+
+
+# Reports
+
+
+def test_several_reports_at_a_time_go_to_files(check: Check, tmp_path: Path) -> None:
+    check.finds = made.WRONG
+    files = {name: tmp_path / f"report.{name}" for name in ("junit", "json", "html")}
+    result = check.run(made.URL, *(part for name, file in files.items() for part in (f"--{name}", file)))
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.stdout.splitlines()[-1].startswith(
+        "2 rules passed, 2 failed (1 MUST, 1 SHOULD), 1 skipped;"
+    )
+    assert ET.parse(files["junit"]).getroot().get("tests") == "5"
+    assert json.loads(files["json"].read_text())["summary"]["failed"] == 2
+    assert files["html"].read_text().startswith("<!DOCTYPE html>")
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+
+
+@pytest.mark.parametrize(("name", "start"), [("junit", "<?xml"), ("json", "{"), ("html", "<!DOCTYPE")])
+def test_a_report_on_stdout_is_alone_there(check: Check, name: str, start: str) -> None:
+    check.finds = made.NASTY
+    result = check.run(made.URL, f"--{name}", "-")
+    assert result.exit_code == 1
+    assert result.stdout.startswith(start)
+    assert "rules passed" not in result.stdout
+    assert result.stderr.splitlines()[-1].startswith("0 rules passed, 1 failed (1 MUST), 1 skipped;")
+
+
+def test_a_report_on_stdout_goes_with_one_in_a_file(check: Check, tmp_path: Path) -> None:
+    result = check.run(made.URL, "--json", "-", "--html", tmp_path / "x.html")
+    assert json.loads(result.stdout)["url"] == made.URL
+    assert (tmp_path / "x.html").read_text().endswith("</html>\n")
+
+
+def test_a_file_that_cannot_be_there_is_told_before_the_check(check: Check, tmp_path: Path) -> None:
+    assert f"there is no folder {tmp_path}/no" in check.refusal(made.URL, "--json", tmp_path / "no" / "x")
+    assert f"{tmp_path} is a folder" in check.refusal(made.URL, "--html", tmp_path)
+    twice = check.refusal(made.URL, "--json", tmp_path / "x", "--junit", f"{tmp_path}/./x")
+    assert twice.startswith("--json and --junit cannot both go to ")
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_check(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    assert "is not yours to write to" in check.refusal(made.URL, "--json", tmp_path / "x")
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "report.json"
+    file.write_text("before")
+    real = Path.replace
+
+    def fail(path: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    result = check.run(made.URL, "--json", file)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"Error: {file} could not be written: No space left on device\n",
+    )
+    assert result.stdout.splitlines()[-1].startswith("2 rules passed")
+    assert file.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [file]
+    monkeypatch.setattr(Path, "replace", real)
+    assert check.run(made.URL, "--json", file).exit_code == 0
+    assert json.loads(file.read_text())["exit_code"] == 0
+
+
+def test_a_broken_rule_stays_the_verdict_where_a_file_could_not_be_written(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check.finds = made.WRONG
+    monkeypatch.setattr(Path, "replace", lambda path, target: (_ for _ in ()).throw(OSError(5, "I/O error")))
+    assert check.run(made.URL, "--json", tmp_path / "x").exit_code == 1
+
+
+def test_a_file_has_the_permissions_of_any_that_is_made_here_or_of_the_one_before(tmp_path: Path) -> None:
+    plain, old, new = tmp_path / "plain", tmp_path / "old", tmp_path / "new"
+    plain.touch()
+    old.touch(mode=0o600)
+    for file in (old, new):
+        report_files.write_file(str(file), "x")
+    assert stat.S_IMODE(new.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+
+
+def test_what_a_link_leads_to_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("before")
+    link.symlink_to(target)
+    report_files.write_file(str(link), "after")
+    assert link.is_symlink()
+    assert target.read_text() == "after"
+
+
+def test_a_device_is_written_to_and_not_replaced(check: Check) -> None:
+    assert check.run(made.URL, "--json", os.devnull).exit_code == 0
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        (made.RIGHT, 0),
+        (made.make_report(made.failed(level=Level.SHOULD), made.failed(level=Level.INTEROP)), 0),
+        (made.WRONG, 1),
+        (made.NASTY, 1),
+        (made.LEFT, 2),
+        (made.UNREACHABLE, 2),
+        (made.INTERRUPTED, 2),
+    ],
+)
+def test_the_exit_code_is_the_verdict(check: Check, report: Report, code: int) -> None:
+    check.finds = report
+    assert check.run(made.URL).exit_code == code
+
+
+def test_verbose_shows_every_failure(check: Check) -> None:
+    check.finds = made.WRONG
+    assert "and 2 more; --verbose shows all" in check.run(made.URL).stdout
+    assert "more; --verbose" not in check.run(made.URL, "--verbose").stdout
+
+
+def test_no_output_has_a_secret(check: Check) -> None:
+    check.finds = made.NASTY
+    login = ("--username", "platform", "--password", made.PASSWORD)
+    for more in (
+        (),
+        ("--verbose",),
+        ("--json", "-"),
+        ("--junit", "-"),
+        ("--html", "-"),
+        ("--jobs", "x"),
+        ("--help",),
+    ):
+        result = check.run(made.URL, *login, *more, BROKER_TOKEN=made.PASSWORD)
+        assert made.PASSWORD not in result.output
+        assert made.SECRETS[0] not in result.output
+
+
+def test_a_mistake_of_the_checker_is_no_verdict(check: Check) -> None:
+    def fail() -> Report:
+        raise RuntimeError("no\x1b[31m")
+
+    check.finds = fail
+    result = check.run(made.URL)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert r"RuntimeError: no\x1b[31m" in result.stderr
+    assert result.stderr.endswith("Error: this is a mistake of the checker, and not of the broker\n")
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (
+            ModuleNotFoundError(
+                "the platform's side of the API needs requests: pip install requests", name="requests"
+            ),
+            "Error: the platform's side of the API needs requests: pip install requests\n",
+        ),
+        (
+            ModuleNotFoundError("No module named 'urllib3'", name="urllib3"),
+            "Error: 'brokerkit check' needs urllib3: pip install urllib3\n",
+        ),
+    ],
+)
+def test_what_is_not_installed_is_told_in_a_line(check: Check, missing: Exception, told: str) -> None:
+    def fail() -> Report:
+        raise missing
+
+    check.finds = fail
+    result = check.run(made.URL)
+    assert (result.exit_code, result.stderr) == (2, told)
+
+
+def test_without_rich_it_says_what_to_install(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.partition(".")[0] == "rich":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.delitem(sys.modules, "brokerkit.checker.table", raising=False)
+    monkeypatch.setattr(builtins, "__import__", missing)
+    assert check.refusal(made.URL) == "'brokerkit check' needs rich: pip install rich"
+
+
+def test_a_module_of_its_own_that_is_missing_is_a_mistake_of_the_checker(check: Check) -> None:
+    def fail() -> Report:
+        raise ModuleNotFoundError("No module named 'brokerkit.nothing'", name="brokerkit.nothing")
+
+    check.finds = fail
+    result = check.run(made.URL)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("Error: this is a mistake of the checker, and not of the broker\n")
+
+
+def test_a_refusal_of_the_check_is_told_as_it_is(check: Check) -> None:
+    def fail() -> Report:
+        raise click.UsageError("no")
+
+    check.finds = fail
+    assert check.run(made.URL).exit_code == 2
+
+
+def test_after_ctrl_c_there_is_a_report() -> None:
+    with Terminal("tests.checker.played", "wait", made.URL) as terminal:
+        terminal.read_until("waiting")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.read_all() == 2
+        assert terminal.lines[-2:] == [
+            "The check was not done to its end: interrupted.",
+            "1 rule passed, 0 failed, 1 skipped; 214 requests in 5.2 s.",
+        ]
+
+
+def test_after_another_ctrl_c_it_stops_at_once_and_says_what_that_means() -> None:
+    with Terminal("tests.checker.played", "wait-long", made.URL) as terminal:
+        terminal.read_until("waiting")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.read_until("deleting")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.read_all() == 130
+        assert terminal.output.endswith("Error: stopped; what the check made may be there still\n")
+        assert "Traceback" not in terminal.output
+
+
+@pytest.mark.parametrize("more", [[], ["--list"]])
+def test_a_pipe_that_nobody_reads_does_not_change_the_verdict(more: list[str]) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.checker.played", "wrong", made.URL, *more],
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            check=False,
+            timeout=30,
+        )
+    finally:
+        os.close(writes)
+    assert (run.returncode, run.stderr) == (0 if more else 1, "")
+
+
+# The rules
+
+
+def test_rules_are_listed_without_a_broker(check: Check) -> None:
+    result = check.run("--list")
+    assert (result.exit_code, check.asked) == (0, [])
+    assert result.stdout.splitlines()[:3] == [
+        "R-PROV-1.created         MUST     A request without a version is refused.",
+        "R-PROV-4.same-operation  MUST     A request without a version is refused.",
+        "R-BIND-1.created         SHOULD   A request without a version is refused.",
+    ]
+
+
+def test_only_the_rules_that_would_be_judged_are_listed(check: Check) -> None:
+    told = check.run("--list", "--level", "SHOULD", "--skip", "R-PROV-1").stdout.splitlines()
+    assert [line.split()[0] for line in told] == ["R-PROV-4.same-operation", "R-BIND-1.created"]
+
+
+def test_every_rule_is_listed(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brokerkit.checker.registry.RULES", RULES)
+    lines = check.run("--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [rule.key for rule in RULES]
+
+
+def test_help_says_what_the_exit_codes_mean(check: Check) -> None:
+    told = " ".join(check.run("--help").stdout.split())
+    assert "The exit code is 0; 1 if the broker breaks a rule that it MUST keep; 2 if" in told

@@ -1,0 +1,355 @@
+"""Whatever a check made it deletes, however it ends; and what it cannot delete, it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+
+from brokerkit._transport import Login, Transport
+from brokerkit.checker import check as checking
+from brokerkit.checker.check import check
+from brokerkit.checker.cleanup import clean_up, leftovers
+from brokerkit.checker.ledger import Resource
+from brokerkit.checker.options import Options, Progress
+from brokerkit.checker.report import Report
+from brokerkit.checker.session import Session
+from brokerkit.platforms import cloudfoundry
+from brokerkit.testing.serving import serve
+
+from .every_kind import WithoutStore
+from .hostile import Handler, Hostile, Play, serving
+
+LOGIN = {"username": "platform", "password": "s3cret"}
+ENVIRONMENT = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret", "NO_COLOR": "1"}
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives up sooner."""
+    monkeypatch.setattr(checking, "_CLEAN_UP_FOR", 1.0)
+    monkeypatch.setattr(checking, "_ORPHANS_FOR", 0.5)
+
+
+def checked(url: str, **options: object) -> Report:
+    return check(url, Options(**{**LOGIN, "timeout": 5.0, "operation_timeout": 2.0, **options}))  # type: ignore[arg-type]
+
+
+# It is stopped from outside
+
+
+class Running:
+    """`brokerkit check` in a process of its own."""
+
+    def __init__(self, url: str, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "brokerkit", "check", url, "--json", "-", *options],
+            env={**os.environ, **ENVIRONMENT},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ends(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+@contextmanager
+def running(url: str, *options: str) -> Iterator[Running]:
+    made = Running(url, *options)
+    try:
+        yield made
+    finally:
+        if made.process.poll() is None:
+            made.process.kill()
+            made.process.communicate()
+
+
+def until(fact: Callable[[], object]) -> None:
+    ends = time.monotonic() + 20
+    while not fact():
+        assert time.monotonic() < ends, "it never came to that"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"), [("SIGINT", 1), ("SIGINT", 20), ("SIGINT", 90), ("SIGTERM", 40), ("SIGHUP", 60)]
+)
+def test_a_check_that_is_stopped_deletes_what_it_made(name: str, moment: int) -> None:
+    memory = WithoutStore(polls=2)
+    asked: list[str] = []
+    memory.app.before_request(lambda: asked.append("a request"))
+    with serve(memory.app) as url, running(url) as checker:
+        until(lambda: len(asked) >= moment)
+        checker.process.send_signal(getattr(signal, name))
+        code, out, err = checker.ends()
+    assert memory.instances == {}, err
+    assert json.loads(out)["trouble"] == "interrupted"
+    assert json.loads(out)["leftovers"] == []
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_a_second_ctrl_c_ends_it_and_tells_what_is_left() -> None:
+    broker = Hostile()
+
+    def play(handler: Handler) -> None:
+        if handler.command == "DELETE" and "service_bindings" not in handler.path:
+            broker.over.wait(20)
+        else:
+            broker.answer_well(handler)
+
+    broker.play = play
+    with serving(broker) as url, running(url, "--jobs", "1") as checker:
+        until(lambda: any(each.startswith("DELETE") for each in broker.requests))
+        checker.process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            checker.process.communicate(timeout=0.5)
+        checker.process.send_signal(signal.SIGINT)
+        code, out, err = checker.ends()
+    assert "Traceback" not in err
+    told = json.loads(out)
+    assert told["leftovers"]
+    assert "interrupted again" in told["trouble"]
+    assert code in (1, 2)
+
+
+def test_a_progress_that_fails_loses_nothing() -> None:
+    memory = WithoutStore()
+
+    def tell(progress: Progress) -> None:
+        if memory.instances and progress.total > 1:
+            raise ZeroDivisionError
+
+    with serve(memory.app) as url, pytest.raises(ZeroDivisionError):
+        check(url, Options(**LOGIN), progress=tell)  # type: ignore[arg-type]
+    assert memory.instances == {}
+
+
+# The broker is in the way
+
+
+def test_a_broker_that_dies_and_comes_back_is_cleaned_up() -> None:
+    broker = Hostile()
+    there: list[str] = []
+    with serving(broker) as url:
+        port = int(url.rpartition(":")[2])
+        checker = _Check(url)
+        until(lambda: broker.there)
+    until(lambda: not checker.thread.is_alive() or checker.said("deleting"))
+    there += broker.there
+    again = Hostile()
+    again.there = broker.there
+    with serving(again, port):
+        report = checker.ends()
+    assert there
+    assert again.there == set()
+    assert report.leftovers == ()
+    assert report.trouble is not None
+    assert "cannot be reached" in report.trouble
+
+
+class _Check:
+    """A check in a thread."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.told: list[str] = []
+        self.reports: list[Report] = []
+        self.thread = Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        options = Options(**LOGIN, timeout=5.0, jobs=1)  # type: ignore[arg-type]
+        self.reports.append(check(self.url, options, progress=lambda each: self.told.append(each.doing)))
+
+    def said(self, word: str) -> bool:
+        return any(word in each for each in self.told)
+
+    def ends(self) -> Report:
+        self.thread.join(30)
+        return self.reports[0]
+
+
+@pytest.mark.usefixtures("hurried")
+def test_of_a_broker_that_never_comes_back_everything_left_is_told_with_a_command_that_deletes_it() -> None:
+    broker = Hostile()
+    with serving(broker) as url:
+        port = int(url.rpartition(":")[2])
+        checker = _Check(url)
+        until(lambda: broker.there)
+    report = checker.ends()
+    left = {
+        f"/v2/service_instances/{each.instance_id}"
+        + (f"/service_bindings/{each.binding_id}" if each.binding_id else "")
+        for each in report.leftovers
+    }
+    assert broker.there
+    assert broker.there <= left
+    assert all("cannot be reached" in each.why for each in report.leftovers)
+    assert "s3cret" not in str(report)
+    again = Hostile()
+    again.there = set(broker.there)
+    with serving(again, port):
+        for each in report.leftovers:
+            run_in_a_shell(each.curl)
+    assert again.there == set()
+
+
+def run_in_a_shell(command: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not there")
+    subprocess.run(
+        ["bash", "-c", command],
+        env={**os.environ, **ENVIRONMENT},
+        check=True,
+        capture_output=True,
+        timeout=20,
+    )
+
+
+def refusing(status: int, body: object, times: int) -> Hostile:
+    """A broker whose first deletes of each thing are refused."""
+    broker = Hostile()
+    refused: dict[str, int] = {}
+
+    def play(handler: Handler) -> None:
+        made = handler.command == "DELETE" and handler.path.partition("?")[0] in broker.there
+        with broker.lock:
+            count = refused[handler.path] = refused.get(handler.path, 0) + made
+        if made and count <= times:
+            handler.answer(status, body)
+        else:
+            broker.answer_well(handler)
+
+    broker.play = play
+    return broker
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(422, {"error": "ConcurrencyError", "description": "wait"}), (500, {}), (503, b"<html>")],
+)
+def test_deletes_that_are_refused_for_a_while_are_sent_again(status: int, body: object) -> None:
+    broker = refusing(status, body, times=2)
+    with serving(broker) as url:
+        report = checked(url, only=["R-PROV-3"])
+    assert broker.there == set()
+    assert report.leftovers == ()
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_cannot_be_deleted_is_left_over_with_what_the_broker_said() -> None:
+    broker = refusing(500, {"description": "no disk"}, times=10**6)
+    with serving(broker) as url:
+        report = checked(url, only=["R-CAT", "R-PROV-3.again"])
+    assert len(report.leftovers) == len(broker.there) > 0
+    assert all("no disk" in each.why for each in report.leftovers)
+    assert report.exit_code != 0
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_was_refused_is_not_left_over_though_its_delete_fails_too() -> None:
+    broker = Hostile(lambda handler: handler.answer(400 if handler.command == "PUT" else 500))
+    with serving(broker) as url:
+        report = checked(url, skip=["R-ERR-4.orphans"])  # of which nobody knows what became
+    assert report.leftovers == ()
+
+
+def test_what_was_refused_and_made_all_the_same_is_deleted() -> None:
+    broker = Hostile()
+
+    def play(handler: Handler) -> None:
+        if handler.command == "PUT":
+            handler.answer(400)
+        else:
+            broker.answer_well(handler)
+
+    broker.play = play
+    with serving(broker) as url:
+        checked(url)
+    assert broker.there == set()
+
+
+def deleting(broker: Hostile, polls: int) -> Play:
+    """Deletes take so many polls each."""
+    left: dict[str, int] = {}
+
+    def play(handler: Handler) -> None:
+        path = handler.path.partition("?")[0].removesuffix("/last_operation")
+        if handler.command == "DELETE" and path in broker.there:
+            left.setdefault(path, polls)
+            handler.answer(202, {"operation": "delete"})
+        elif path in left:
+            left[path] -= 1
+            if not left[path]:
+                broker.there.discard(path)
+            handler.answer(200, {"state": "in progress" if left[path] else "succeeded"})
+        else:
+            broker.answer_well(handler)
+
+    return play
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """One that has an instance with a binding in its ledger."""
+    broker = Hostile()
+    with serving(broker) as url:
+        made = Session(Transport(url, Login(**LOGIN), timeout=5), cloudfoundry())
+        for resource in (BINDING, INSTANCE):
+            made.ledger.asked(resource, "s-id", "p-id")
+        broker.there = {INSTANCE_PATH, f"{INSTANCE_PATH}/service_bindings/b1"}
+        made.broker = broker  # type: ignore[attr-defined]
+        yield made
+
+
+INSTANCE, BINDING = Resource("i1"), Resource("i1", "b1")
+INSTANCE_PATH = "/v2/service_instances/i1"
+
+
+def test_deletions_are_waited_for_as_long_as_they_go_on(session: Session) -> None:
+    broker: Hostile = session.broker  # type: ignore[attr-defined]
+    broker.play = deleting(broker, polls=9)
+    clean_up(session, 0.2, at_most=20, sleep=lambda _: time.sleep(0.05))
+    assert broker.there == set()
+    assert list(session.ledger) == []
+    first = broker.requests.index(f"DELETE {INSTANCE_PATH}")
+    assert f"GET {INSTANCE_PATH}/service_bindings/b1/last_operation" in broker.requests[:first]
+
+
+def test_but_not_for_ever(session: Session) -> None:
+    broker: Hostile = session.broker  # type: ignore[attr-defined]
+    broker.play = deleting(broker, polls=10**6)
+    clean_up(session, 0.2, at_most=0.5, sleep=lambda _: time.sleep(0.05))
+    (instance, binding) = sorted(leftovers(session), key=lambda each: each.binding_id or "")
+    assert instance.why == "it was not tried"
+    assert "in progress" in binding.why
+
+
+def test_a_deletion_that_failed_is_tried_again(session: Session) -> None:
+    broker: Hostile = session.broker  # type: ignore[attr-defined]
+    well = deleting(broker, polls=1)
+    failed: list[str] = []
+
+    def play(handler: Handler) -> None:
+        if handler.path.partition("?")[0].endswith("/last_operation") and len(failed) < 2:
+            failed.append(handler.path)
+            handler.answer(200, {"state": "failed"})
+        else:
+            well(handler)
+
+    broker.play = play
+    clean_up(session, 5, at_most=5, sleep=lambda _: None)
+    assert list(session.ledger) == []
+    assert len(failed) == 2

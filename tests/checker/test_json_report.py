@@ -1,0 +1,120 @@
+"""JSON for programs: everything of a report, in fields that stay."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from typing import Any
+
+import msgspec
+import pytest
+
+from brokerkit.checker.json_report import to_json
+from brokerkit.checker.report import Report
+
+from . import made
+
+
+def read(report: Report) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(to_json(report))
+    return document
+
+
+@pytest.mark.parametrize("name", made.ALL)
+def test_every_report_is_json_that_any_program_reads(name: str) -> None:
+    text = to_json(made.ALL[name])
+    assert text.isascii()
+    assert text.endswith("}\n")
+    assert msgspec.json.decode(text) == json.loads(text)  # a strict reader too
+    assert made.PASSWORD not in text
+    assert made.SECRETS[0] not in text
+    assert "not-to-be-seen" not in text
+
+
+def test_a_report_has_what_was_checked_and_what_came_of_it() -> None:
+    document = read(made.WRONG)
+    assert document.pop("brokerkit")
+    assert len(document.pop("rules")) == 5
+    assert document == {
+        "url": made.URL,
+        "started_at": "2026-11-24T03:00:00Z",
+        "seconds": 5.2,
+        "requests": 214,
+        "plans": ["hello-db/small", "hello-db/large"],
+        "trouble": None,
+        "exit_code": 1,
+        "summary": {
+            "passed": 2,
+            "failed": 2,
+            "skipped": 1,
+            "failed_by_level": {"MUST": 1, "SHOULD": 1, "INTEROP": 0},
+        },
+        "leftovers": [],
+    }
+
+
+def test_a_rule_says_what_became_of_it() -> None:
+    rules = {each["key"]: each for each in read(made.WRONG)["rules"]}
+    assert rules["R-GETI-1.found"] == {
+        "key": "R-GETI-1.found",
+        "rule": "R-GETI-1",
+        "level": "MUST",
+        "sentence": "An instance can be fetched.",
+        "outcome": "skipped",
+        "judged": 0,
+        "why": "no offering is instances_retrievable",
+        "failures": [],
+    }
+    assert (rules["R-REQ-1.required"]["outcome"], rules["R-REQ-1.required"]["judged"]) == ("passed", 2)
+    assert len(rules["R-PROV-4.same"]["failures"]) == 5
+
+
+def test_a_failure_has_its_requests_and_answers() -> None:
+    failure = read(made.WRONG)["rules"][2]["failures"][0]
+    assert (failure["where"], failure["fault"]) == (
+        "hello-db/large",
+        "answered with another operation than before",
+    )
+    assert [each["answered"] for each in failure["before"]] == ['202 {"operation":"one"}']
+    assert failure["exchange"] == {
+        "method": "PUT",
+        "asked": "PUT /v2/service_instances/i1?accepts_incomplete=true",
+        "sent": '{"service_id":"s1","parameters":{"password":"***"}}',
+        "status": 202,
+        "answered": '202 {"operation":"two"}',
+        "answer_headers": ["content-type: application/json", "set-cookie: ***"],
+        "seconds": 0.25,
+        "curl": made.make_exchange().curl,
+    }
+
+
+def test_where_there_was_no_answer_there_is_no_status() -> None:
+    exchange = made.make_exchange(status=None, answer_headers={}, failure="the connection was closed")
+    (rule,) = read(made.make_report(made.failed(exchange=exchange)))["rules"]
+    told = rule["failures"][0]["exchange"]
+    assert (told["status"], told["answered"]) == (None, "no answer: the connection was closed")
+
+
+def test_what_is_left_behind_and_trouble_are_told() -> None:
+    assert read(made.LEFT)["leftovers"][1] == {
+        "what": "service binding",
+        "instance_id": "i1",
+        "binding_id": "b1",
+        "why": "no answer",
+        "curl": "curl -X DELETE b1",
+    }
+    assert read(made.LEFT)["exit_code"] == 2
+    assert read(made.INTERRUPTED)["trouble"] == "interrupted"
+
+
+def test_without_an_installation_there_is_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert read(made.RIGHT)["brokerkit"] == "unknown"
+
+
+def test_halves_of_characters_do_not_get_into_it() -> None:
+    sentence = read(made.NASTY)["rules"][1]["sentence"]
+    assert sentence == made.HOSTILE.replace("\ud800", "\ufffd")

@@ -1,0 +1,78 @@
+"""What a check is told: which rules it wants, and what it keeps to itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokerkit.checker.options import Options
+from brokerkit.checker.report import Level
+
+KEY = "R-PROV-4.same-operation"
+
+
+@pytest.mark.parametrize(
+    ("least", "wanted"),
+    [
+        (Level.MUST, {Level.MUST}),
+        (Level.SHOULD, {Level.MUST, Level.SHOULD}),
+        (Level.INTEROP, {Level.MUST, Level.SHOULD, Level.INTEROP}),
+    ],
+)
+def test_a_level_takes_in_those_above_it(least: Level, wanted: set[Level]) -> None:
+    options = Options(level=least)
+    assert {level for level in Level if options.wants(KEY, level)} == wanted
+
+
+def test_all_rules_are_judged_unless_told() -> None:
+    assert all(Options().wants(KEY, level) for level in Level)
+
+
+@pytest.mark.parametrize("prefix", ["R-PROV", "R-PROV-4", "R-PROV-4.same", KEY, "r-prov-4.Same-Operation"])
+def test_a_rule_is_named_by_its_beginning(prefix: str) -> None:
+    assert Options(only=[prefix]).wants(KEY, Level.MUST)
+    assert not Options(skip=[prefix]).wants(KEY, Level.MUST)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["R-PRO", "R-PROV-", "R-PROV-40", "R-PROV-4.sam", "PROV", "", "R.PROV", f"{KEY}s"]
+)
+def test_a_beginning_ends_where_a_word_does(prefix: str) -> None:
+    assert not Options(only=[prefix]).wants(KEY, Level.MUST)
+    assert Options(skip=[prefix]).wants(KEY, Level.MUST)
+
+
+def test_a_number_is_a_whole_number() -> None:
+    assert not Options(only=["R-PROV-4"]).wants("R-PROV-40.other", Level.MUST)
+
+
+def test_what_is_skipped_is_not_judged_though_it_is_asked_for() -> None:
+    options = Options(only=["R-PROV"], skip=["R-PROV-4"])
+    assert options.wants("R-PROV-3.again", Level.MUST)
+    assert not options.wants(KEY, Level.MUST)
+    assert not options.wants("R-BIND-1.created", Level.MUST)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"platform": "heroku"}, "cloudfoundry, korifi, kubernetes"),
+        ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"operation_timeout": -1.0}, "operation_timeout is -1.0"),
+        ({"jobs": 0}, "jobs is 0"),
+        ({"jobs": 101}, "at most 100"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Options(**fields)
+
+
+def test_the_repr_shows_no_secrets() -> None:
+    parameters = {"*": {"provision": ({"license": "not-to-be-seen"},)}}
+    shown = repr(Options(username="platform", password="not-to-be-seen", parameters=parameters))
+    assert "not-to-be-seen" not in shown
+    assert "platform" in shown
+    assert "not-to-be-seen" not in repr(Options(token="not-to-be-seen"))

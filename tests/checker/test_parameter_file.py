@@ -1,0 +1,169 @@
+"""Parameters from a file: which key wins, and how faults are told without a value."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokerkit.checker.parameter_file import ParametersError, of_nothing, read_parameters, told
+
+SECRET = "not-to-be-seen"
+
+
+def write(folder: Path, content: Any, name: str = "parameters.json") -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def faults(path: Path) -> list[str]:
+    """The faults of a file, each of which is told without a value."""
+    with pytest.raises(ParametersError) as caught:
+        read_parameters(path)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    assert all(fault in str(caught.value) for fault in caught.value.faults)
+    return list(caught.value.faults)
+
+
+def test_an_object_is_what_is_ordered_and_a_list_has_others_that_are_valid(tmp_path: Path) -> None:
+    content = {
+        "db/small": {"provision": {"size": 1}, "bind": [{"role": "a"}, {"role": "b"}]},
+        "*": {"update": {}},
+    }
+    assert read_parameters(write(tmp_path, content)) == {
+        "db/small": {"provision": ({"size": 1},), "bind": ({"role": "a"}, {"role": "b"})},
+        "*": {"update": ({},)},
+    }
+
+
+def test_a_file_may_be_yaml(tmp_path: Path) -> None:
+    content = (
+        "db/small:\n  provision:\n  - size: 1\n  - {size: 2, since: '2026-01-01', more: [null, 1.5, true]}\n"
+    )
+    given = read_parameters(write(tmp_path, content, "parameters.yml"))
+    assert given == {
+        "db/small": {
+            "provision": ({"size": 1}, {"size": 2, "since": "2026-01-01", "more": [None, 1.5, True]})
+        }
+    }
+
+
+GIVEN: dict[str, dict[str, tuple[dict[str, Any], ...]]] = {
+    "*": {"provision": ({"of": "all"},), "update": ({"of": "all"},), "bind": ({"of": "all"},)},
+    "db": {"provision": ({"of": "offering"},), "update": ({"of": "offering"},)},
+    "db/small": {"provision": ({"of": "plan"},)},
+    "cache-id/p1": {"bind": ({"of": "ids"},)},
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "action", "wanted"),
+    [
+        (("db", "db-id", "small", "small-id"), "provision", "plan"),
+        (("db", "db-id", "small", "small-id"), "update", "offering"),
+        (("db", "db-id", "small", "small-id"), "bind", "all"),
+        (("db", "db-id", "large", "large-id"), "provision", "offering"),
+        (("mail", "db", "one", "small"), "provision", "plan"),
+        (("cache", "cache-id", "p", "p1"), "bind", "ids"),
+        (("cache", "cache-id", "p", "p2"), "bind", "all"),
+    ],
+)
+def test_of_each_action_the_most_specific_key_wins(
+    names: tuple[str, str, str, str], action: str, wanted: str
+) -> None:
+    assert told(GIVEN, *names, action) == ({"of": wanted},)
+
+
+def test_where_nothing_is_told_there_is_nothing() -> None:
+    assert told({"db": {"bind": ({},)}}, "db", "db-id", "small", "small-id", "provision") is None
+    assert told({"db": {"bind": ({},)}}, "db", "db-id", "small", "small-id", "bind") == ({},)
+    assert told({}, "db", "db-id", "small", "small-id", "bind") is None
+
+
+def test_keys_that_name_nothing_in_the_catalog_are_found() -> None:
+    plans = [("db", "db-id", "small", "small-id"), ("cache", "cache-id", "p", "p1")]
+    keys = ["db/smal", "*", "db", "mail", "db-id/small", "cache/small", "cache-id/p1"]
+    given = dict.fromkeys(keys, GIVEN["*"])
+    assert of_nothing(given, plans) == ["db/smal", "mail", "cache/small"]
+    assert of_nothing(given, []) == [key for key in keys if key != "*"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ([], "must be an object with a key for each plan, and is a list"),
+        (SECRET, "is no JSON: JSON is malformed: invalid character (byte 4)"),
+        ('"' + SECRET, "is no JSON: Input data was truncated"),
+        (json.dumps(SECRET), "must be an object with a key for each plan, and is a string"),
+        ({"db": SECRET}, '"db": must be an object with some of provision, update and bind, and is a string'),
+        ({"db": {"provison": SECRET}}, '"db".provison: is none of provision, update and bind'),
+        ({"db": {"bind": SECRET}}, '"db".bind: must be an object of parameters, and is a string'),
+        ({"db": {"bind": None}}, '"db".bind: must be an object of parameters, and is null'),
+        ({"db": {"bind": [{}, 7]}}, '"db".bind[1]: must be an object of parameters, and is a number'),
+        (
+            {"db": {"bind": []}},
+            '"db".bind: is an empty list; write at least one object into it, or {} for no parameters',
+        ),
+        (
+            {"x" * 200: 1},
+            f'"{"x" * 99}…: must be an object with some of provision, update and bind, and is a number',
+        ),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "is nested deeper than 100 levels"),
+    ],
+)
+def test_a_fault_is_told_with_its_place(tmp_path: Path, content: Any, fault: str) -> None:
+    assert faults(write(tmp_path, content)) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (f"db: {{bind: {{a: {SECRET}\n", "is no YAML at line 2, column 1"),
+        (f"db: {{bind: !!python/object:x {SECRET}}}", "is no YAML at line 1, column 12"),
+        ("\x00", "is no YAML"),
+        ("7: {}", '"7": a key must be a string; write it in quotes'),
+        (
+            "db: {bind: {a: [1, {b: 2026-01-01}]}}",
+            '"db".bind.a[1].b: is a date, which JSON does not have; write it in quotes',
+        ),
+        ("db: {bind: {on: a}}", '"db".bind: has a key that is true or false; write it in quotes'),
+        ("db: {bind: {a: .inf}}", '"db".bind.a: is a number that JSON does not have'),
+        ("db: {bind: &a {b: *a}}", f'"db".bind{".b" * 100}: is nested deeper than 100 levels'),
+        ("[" * 1_000, "is nested deeper than 100 levels"),
+    ],
+)
+def test_what_only_yaml_has_is_a_fault(tmp_path: Path, content: str, fault: str) -> None:
+    assert faults(write(tmp_path, content, "parameters.yaml")) == [fault]
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, {"db": {"bind": 1, "provison": {}}, "mail": None})
+    assert len(faults(path)) == 3
+    with pytest.raises(
+        ParametersError, match=r'parameters\.json has 3 faults:\n  "db".bind: .*\n  "db".prov.*\n  '
+    ):
+        read_parameters(path)
+
+
+def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_parameters(tmp_path / "nothing.json")
+
+
+def test_without_pyyaml_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "yaml":
+            raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ModuleNotFoundError, match="parameters in YAML need PyYAML: pip install pyyaml"):
+        read_parameters(write(tmp_path, "{}", "parameters.yml"))
+    assert read_parameters(write(tmp_path, {})) == {}
