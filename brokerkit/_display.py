@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-_STYLES = {"failed": "red", "in progress": "yellow", "creating": "yellow", "updating": "yellow"}
+_STYLES = {"failed": "red"} | dict.fromkeys(("in progress", "creating", "updating", "deleting"), "yellow")
 _NARROW = frozenset(
     {"operation_id", "state", "kind", "mode", "attempt", "bindings", "created_at", "updated_at", "expires_at"}
 )
@@ -41,25 +42,35 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -
     _print(table)
 
 
-def print_facts(facts: Mapping[str, Any]) -> None:
-    """Print the fields of an object, one below the other."""
+def print_facts(facts: Mapping[str, Any], *, exact: bool = False) -> None:
+    """Print the fields of an object, one below the other.
+
+    Args:
+        facts: The fields.
+        exact: Are their names to be shown as they are?
+    """
     rich = _rich()
     table = rich.Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), rich.text(value))
+        table.add_row(rich.name(name if exact else name.replace("_", " ")), rich.text(value))
     _print(table)
 
 
-def say(text: str) -> None:
-    """Print a sentence."""
-    click.echo(printable(text))
+def say(text: str, *, colour: str | None = None) -> None:
+    """Print a sentence, on a terminal in a colour."""
+    _echo(_encodable(printable(text)), colour, err=False)
 
 
 def note(text: str) -> None:
     """Print a sentence beside the output."""
     click.echo(printable(text), err=True)
+
+
+def complain(text: str) -> None:
+    """Print beside the output what is wrong, on a terminal in red."""
+    _echo(printable(text), "red", err=True)
 
 
 def printable(text: str) -> str:
@@ -102,12 +113,21 @@ class _Rich:
         shown = _shown(value)
         return self._text(shown, style=_STYLES.get(shown, ""))
 
+    def name(self, name: str) -> RenderableType:
+        """The name of a fact; nothing in it is markup."""
+        return self._text(printable(name))
+
 
 def _rich() -> _Rich:
     try:
         return _Rich()
     except ModuleNotFoundError as error:
         raise click.ClickException(f"tables need {error.name}: pip install rich; or use --json") from None
+
+
+def _echo(text: str, colour: str | None, *, err: bool) -> None:
+    coloured = colour is not None and not os.environ.get("NO_COLOR")
+    click.echo(click.style(text, fg=colour) if coloured else text, err=err)
 
 
 def _is_terminal() -> bool:
