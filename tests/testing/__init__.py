@@ -1,0 +1,1 @@
+"""What authors of brokers have for their own tests."""

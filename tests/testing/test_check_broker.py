@@ -1,0 +1,214 @@
+"""`check_broker`: the checker in the tests of a broker's author, each rule as a subtest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from brokerkit.checker import check as entry
+from brokerkit.checker.options import Options
+from brokerkit.checker.report import Failure, Leftover, Level, Report, Verdict
+from brokerkit.exchange import Exchange
+
+from .conftest import BROKER, STRICT, fails_with, run
+
+pytest_plugins = ["pytester"]
+
+EXCHANGE = Exchange(
+    method="PUT",
+    url="http://127.0.0.1:1/v2/service_instances/i1",
+    headers={},
+    body=b'{"password": "hunter2"}',
+    status=409,
+    answer=b'{"description": "It is \\u001b[31m there"}',
+)
+
+
+def report(**fields: Any) -> Report:
+    failure = Failure(where="db/small", fault="it answered 409", exchange=EXCHANGE)
+    verdicts = [
+        Verdict(key="R-CAT-1", level=Level.MUST, sentence="There is a catalog.", judged=1),
+        Verdict(
+            key="R-PROV-3.again",
+            level=Level.SHOULD,
+            sentence="The same PUT is 200.",
+            judged=5,
+            failures=[failure] * 5,
+        ),
+        Verdict(key="R-BIND-1", level=Level.MUST, sentence="A binding.", why="nothing can be bound"),
+    ]
+    return Report(
+        **{
+            "url": "http://127.0.0.1:1",
+            "started_at": datetime.now(UTC),
+            "seconds": 1.0,
+            "requests": 9,
+            "plans": ["db/small"],
+            "verdicts": verdicts,
+            **fields,
+        }
+    )
+
+
+Asked = list[tuple[str, Options]]
+Checks = Callable[[Report], Asked]
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
+    """Has the check find what a test says, and notes what it was asked."""
+
+    def find(found: Report) -> Asked:
+        asked: Asked = []
+
+        def check(url: str, options: Options) -> Report:
+            asked.append((url, options))
+            return found
+
+        monkeypatch.setattr(entry, "check", check)
+        return asked
+
+    return find
+
+
+CHECK = "def test_it_is_good(check_broker): check_broker()"
+
+
+def test_each_rule_is_a_subtest(project: pytest.Pytester, checks: Checks) -> None:
+    checks(report())
+    result = run(project, CHECK, "-v", "-rs")
+    result.stdout.fnmatch_lines(
+        [
+            "*SUBPASSED*R-CAT-1*",
+            "*SUBFAILED*R-PROV-3.again*",
+            "*SUBSKIPPED*R-BIND-1*",
+            "*nothing can be bound*",
+        ]
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_broken_rule_tells_what_was_asked_and_answered_and_how_to_repeat_it(
+    project: pytest.Pytester, checks: Checks
+) -> None:
+    checks(report())
+    result = run(project, CHECK)
+    fails_with(
+        result,
+        "test_it_is_good*R-PROV-3.again*",
+        "R-PROV-3.again (SHOULD): The same PUT is 200.",
+        "db/small: it answered 409",
+        "request  PUT /v2/service_instances/i1",
+        r'answer   409 {"description":"It is \u001b[[]31m there"}',
+        "repeat   curl -i -X PUT",
+        "and 2 times more",
+    )
+    output = result.stdout.str()
+    assert "hunter2" not in output
+    assert output.count("db/small: it answered 409") == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"trouble": "the broker is gone"}, "The check was not done to its end: the broker is gone."),
+        (
+            {
+                "leftovers": [
+                    Leftover(
+                        what="service instance", instance_id="i1", binding_id=None, why="500", curl="curl x"
+                    )
+                ]
+            },
+            "could not be deleted: service instance i1: 500",
+        ),
+    ],
+)
+def test_a_check_that_was_not_done_or_left_something_fails(
+    project: pytest.Pytester, checks: Checks, fields: dict[str, Any], told: str
+) -> None:
+    good = [Verdict(key="R-CAT-1", level=Level.MUST, sentence="There is a catalog.", judged=1)]
+    checks(report(verdicts=good, **fields))
+    result = run(project, CHECK)
+    result.assert_outcomes(failed=1)
+    fails_with(result, told)
+
+
+@pytest.mark.parametrize(
+    ("call", "username"),
+    [
+        ("check_broker()", "platform"),
+        ("check_broker(app)", "platform"),
+        ("check_broker('http://127.0.0.1:1')", None),
+        ("check_broker(app, username='other', password='x')", "other"),
+        ("check_broker(username='other', password='x')", "other"),
+    ],
+)
+def test_an_app_is_checked_with_its_own_login_and_a_url_with_what_is_told(
+    project: pytest.Pytester, checks: Checks, call: str, username: str | None
+) -> None:
+    asked = checks(report(verdicts=[]))
+    result = run(project, f"from app import app\ndef test_it(check_broker): assert {call}.requests == 9")
+    result.assert_outcomes(passed=1)
+    ((url, options),) = asked
+    assert options.username == username
+    assert url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("store", "broken"), [('"sqlite://"', None), ("None", "SUBFAILED[[]R-PROV-3")], ids=["right", "wrong"]
+)
+def test_a_broker_is_really_checked(project: pytest.Pytester, store: str, broken: str | None) -> None:
+    """With a store it keeps the rules; without one, these handlers forget what they made."""
+    source = BROKER.replace('"sqlite://"', store).replace("(background=True)", "")
+    project.makepyfile(app=source.replace('    yield "Making a volume"', "    return"))
+    result = run(project, CHECK)
+    if broken is None:
+        result.assert_outcomes(passed=1)
+    else:
+        fails_with(result, broken)
+
+
+def test_the_options_are_those_of_the_checker(project: pytest.Pytester, checks: Checks) -> None:
+    asked = checks(report(verdicts=[]))
+    source = """
+        def test_it(check_broker):
+            check_broker(level="MUST", platform="korifi", skip=["R-CAT-8"])
+    """
+    run(project, source).assert_outcomes(passed=1)
+    ((_, options),) = asked
+    assert (options.level, options.platform, options.skip) == (Level.MUST, "korifi", ["R-CAT-8"])
+
+
+def test_the_first_broken_rule_ends_it_where_that_is_asked(project: pytest.Pytester, checks: Checks) -> None:
+    checks(report())
+    fails_with(run(project, CHECK, "-x"), "R-PROV-3.again (SHOULD)")
+
+
+def test_subtests_come_back_from_other_processes(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_broker="""
+        from brokerkit.checker import check as module
+        from brokerkit.checker.report import Level, Report, Verdict
+        from datetime import datetime, UTC
+
+        def test_it(check_broker, monkeypatch):
+            good = Verdict(key="R-CAT-1", level=Level.MUST, sentence="x", judged=1)
+            found = Report(
+                url="u", started_at=datetime.now(UTC), seconds=1, requests=1, plans=[], verdicts=[good]
+            )
+            monkeypatch.setattr(module, "check", lambda url, options: found)
+            check_broker("http://127.0.0.1:1")
+        """
+    )
+    result = pytester.runpytest_subprocess(*STRICT, "-n1", "-v")
+    result.stdout.fnmatch_lines(["*SUBPASSED*R-CAT-1*"])
+    assert result.ret == 0
+
+
+def test_an_older_pytest_is_told_what_is_missing(project: pytest.Pytester) -> None:
+    result = run(project, CHECK, "-p", "no:subtests")
+    fails_with(result, "check_broker needs pytest 9; or pytest-subtests, on pytest 8")

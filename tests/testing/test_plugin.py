@@ -1,0 +1,200 @@
+"""The fixtures of the pytest plugin, as the author of a broker sees them in tests of their own."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from .conftest import BROKER, CONFTEST, STRICT, fails_with, run
+
+pytest_plugins = ["pytester"]
+
+
+# Inert
+
+
+def test_the_plugin_is_found_and_loads_nothing_until_it_is_used(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_nothing_is_loaded(pytestconfig):
+            assert pytestconfig.pluginmanager.get_plugin("brokerkit") is sys.modules["pytest_brokerkit"]
+            for name in ("brokerkit", "flask", "werkzeug", "requests", "msgspec", "sqlalchemy"):
+                assert name not in sys.modules
+        """
+    )
+    result = pytester.runpytest_subprocess(*STRICT, "-p", "no:xdist", "-p", "no:randomly")
+    result.assert_outcomes(passed=1)
+
+
+def test_the_fixtures_say_what_they_are(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess(*STRICT, "--fixtures")
+    for name in ("app", "url", "login", "platform", "client", "work"):
+        result.stdout.fnmatch_lines([f"broker_{name} -- *", "    [A-Z]*"])
+    result.stdout.fnmatch_lines(["check_broker -- *"])
+
+
+# The client
+
+
+def test_the_client_asks_the_app_over_a_real_port_and_logs_in(project: pytest.Pytester) -> None:
+    source = """
+        import re
+
+        def test_it(broker_client, broker_url, broker_login):
+            assert re.fullmatch(r"http://127.0.0.1:[0-9]+", broker_url)
+            assert broker_login == ("platform", "s3cret")
+            assert broker_client.catalog().services[0].name == "db"
+
+        def test_once_more(broker_client):
+            assert broker_client.catalog().services[0].name == "db"
+    """
+    run(project, source).assert_outcomes(passed=2)
+
+
+def test_the_client_can_be_each_platform(project: pytest.Pytester) -> None:
+    source = """
+        import pytest
+        from brokerkit.signals import request_finished
+        from brokerkit.testing import cloudfoundry, korifi, kubernetes
+
+        @pytest.fixture(params=[cloudfoundry(), korifi(), kubernetes()], ids=["cf", "korifi", "k8s"])
+        def broker_platform(request):
+            return request.param
+
+        def test_who(broker_client, broker_platform):
+            asked = []
+
+            def hear(sender, request, **extra):
+                asked.append(request)
+
+            with request_finished.connected_to(hear):
+                broker_client.provision("i1", "offering-id", "plan-id")
+                broker_client.deprovision("i1", "offering-id", "plan-id")
+            identity = asked[0].headers.originating_identity
+            assert (identity.platform if identity else None) == broker_platform.name
+    """
+    run(project, source, "-v").assert_outcomes(passed=3)
+
+
+def test_without_an_app_the_fixtures_say_how_to_give_one(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "def test_it(broker_client): pass")
+    result.assert_outcomes(errors=1)
+    fails_with(
+        result, "broker_app: there is no app to test; return it in your conftest.py:", "def broker_app"
+    )
+
+
+@pytest.mark.parametrize(
+    ("auth", "why"),
+    [
+        ("osb.BasicAuth('platform', 'pbkdf2:sha256:1$a$b0')", "the broker has only the hash"),
+        ("lambda request: True", "the broker authenticates by <lambda>"),
+    ],
+)
+def test_a_login_that_cannot_be_known_is_asked_for(project: pytest.Pytester, auth: str, why: str) -> None:
+    project.makepyfile(app=BROKER.replace('osb.BasicAuth("platform", "s3cret")', auth))
+    result = run(project, "def test_it(broker_client): pass")
+    result.assert_outcomes(errors=1)
+    fails_with(result, f"broker_login: {why}", "def broker_login")
+
+
+@pytest.mark.parametrize(
+    ("login", "auth"),
+    [
+        ('("platform", "s3cret")', "osb.BasicAuth('platform', 's3cret')"),
+        ('"t0ken"', "osb.BearerAuth('t0ken')"),
+        ("None", "osb.NoAuth()"),
+    ],
+)
+def test_a_broker_elsewhere_is_named_by_its_url_and_login(
+    project: pytest.Pytester, login: str, auth: str
+) -> None:
+    project.makepyfile(app=BROKER.replace('osb.BasicAuth("platform", "s3cret")', auth))
+    project.makeconftest(
+        f"""
+        import pytest
+        from app import app, broker
+        from brokerkit.testing import serve
+
+        @pytest.fixture(scope="session")
+        def broker_url():
+            with serve(app) as url:
+                yield url
+            broker.close()
+
+        @pytest.fixture
+        def broker_login():
+            return {login}
+        """
+    )
+    source = "def test_it(broker_client): assert broker_client.catalog().services"
+    run(project, source).assert_outcomes(passed=1)
+
+
+def test_a_login_of_another_shape_is_refused_without_showing_it(project: pytest.Pytester) -> None:
+    source = """
+        import pytest
+
+        @pytest.fixture
+        def broker_login():
+            return {"platform": "s3cret"}
+
+        def test_it(broker_client): pass
+    """
+    result = run(project, source, "--tb=short")
+    fails_with(result, "broker_login returned a dict; return a username and password, a token, or None")
+
+
+@pytest.mark.parametrize("fixture", ["broker_client", "check_broker"])
+def test_what_is_not_installed_is_told_in_a_line(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fixture: str
+) -> None:
+    for name in ("brokerkit.client", "brokerkit.checker.check", "brokerkit._transport"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "requests", None)
+    use = "check_broker()" if fixture == "check_broker" else "pass"
+    result = run(project, f"def test_it({fixture}): {use}")
+    fails_with(result, f"{fixture}: the platform's side of the API needs requests: pip install requests")
+
+
+# Step by step
+
+
+def test_background_work_is_done_step_by_step(project: pytest.Pytester) -> None:
+    source = """
+        def test_it(broker_client, broker_work):
+            accepted = broker_client.provision("i1", "offering-id", "plan-id")
+            assert broker_client.last_operation("i1").description is None
+            step = broker_work.step()
+            assert step.operation == accepted.operation
+            assert step.description == "Making a volume"
+            assert broker_client.last_operation("i1").description == "Making a volume"
+            broker_work.run_pending()
+            broker_work.advance(30)
+            broker_work.run_pending()
+            assert broker_client.last_operation("i1").state == "succeeded"
+
+        def test_waiting_takes_no_time(broker_client, broker_work):
+            broker_client.provision("i2", "offering-id", "plan-id")
+            assert broker_client.wait("i2", sleep=broker_work.sleep).state == "succeeded"
+    """
+    project.makeconftest(CONFTEST.replace("    broker.close()", ""))
+    run(project, source).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ((', store="sqlite://"', ""), "the broker has no store, so it does nothing in the background"),
+        (("app.register_blueprint(broker.blueprint)", ""), "the app 'app' has no broker"),
+    ],
+)
+def test_work_in_the_background_needs_a_broker_with_a_store(
+    project: pytest.Pytester, change: tuple[str, str], why: str
+) -> None:
+    source = BROKER.replace(*change).replace("(background=True)", "").replace("yield", "#")
+    project.makepyfile(app=source)
+    fails_with(run(project, "def test_it(broker_work): pass"), f"broker_work: *{why}")
