@@ -14,6 +14,7 @@ broker = osb.Broker(
     osb.Catalog.from_file("catalog.yml"),
     auth=osb.BasicAuth("platform", "s3cret"),
     store=os.environ.get("BROKER_STORE", "sqlite:///hello.db"),
+    encryption_keys=os.environ.get("BROKER_KEYS", "").split() or None,
 )
 
 

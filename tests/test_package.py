@@ -13,6 +13,8 @@ import pytest
 
 import brokerkit
 
+from .servers import waitress
+
 ROOT = Path(__file__).parent.parent
 USE = """
 from brokerkit import Broker, Catalog, NoAuth, ServiceOffering, ServicePlan
@@ -53,7 +55,7 @@ def test_the_wheel_has_every_module_the_type_marker_and_the_licence(wheel: Path)
     modules = {
         f"brokerkit/{file.relative_to(ROOT / 'brokerkit')}" for file in (ROOT / "brokerkit").rglob("*.py")
     }
-    assert modules | {"brokerkit/py.typed"} <= names
+    assert modules | {"brokerkit/py.typed", "brokerkit/checker/page.html.jinja"} <= names
     assert any(name.endswith("LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {
         "brokerkit",
@@ -62,8 +64,23 @@ def test_the_wheel_has_every_module_the_type_marker_and_the_licence(wheel: Path)
 
 
 def test_the_wheel_installs_into_an_empty_environment_and_serves(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "empty", with_pip=False)
-    (python,) = (tmp_path / "empty").glob("bin/python")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
-    run(*pip, "install", "--quiet", wheel, cwd=tmp_path)
+    python = installed(wheel, tmp_path)
     assert run(python, "-c", USE, cwd=tmp_path).split() == ["200", "False"]
+
+
+def test_the_command_of_the_extra_checks_a_broker_on_another_port(wheel: Path, tmp_path: Path) -> None:
+    command = installed(f"{wheel}[check]", tmp_path).with_name("brokerkit")
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    with waitress(tmp_path / "samples", "hello:app", STEP_SECONDS="0.1") as port:
+        url, login = f"http://127.0.0.1:{port}", ("--username", "platform", "--password", "s3cret")
+        told = run(command, "check", url, *login, "--level", "MUST", cwd=tmp_path)
+    assert " 0 failed" in told
+
+
+def installed(what: object, folder: Path) -> Path:
+    """The Python of an environment that has this and nothing else."""
+    venv.create(folder / "empty", with_pip=False)
+    (python,) = (folder / "empty").glob("bin/python")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    run(*pip, "install", "--quiet", what, cwd=folder)
+    return python

@@ -8,14 +8,14 @@ import http.client
 import json
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
 import pytest
+
+from .servers import waitress
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,17 +47,10 @@ def port(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "catalog.yml").write_text(blocks("yaml")[0])
     (tmp_path / "hello.py").write_text(blocks("python")[0])
     command = next(line for line in blocks("sh") if line.startswith("waitress-serve"))
-    program, *arguments = shlex.split(command.replace(":8080", ":0"))
+    program, *arguments, app = shlex.split(command.replace(":8080", ":0"))
     assert program == "waitress-serve"
-    with subprocess.Popen(
-        [sys.executable, "-m", "waitress", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    ) as server:
-        try:
-            assert server.stderr is not None
-            serving = (re.search(r"Serving on http://127\.0\.0\.1:(\d+)", line) for line in server.stderr)
-            yield int(next(match[1] for match in serving if match))
-        finally:
-            server.terminate()
+    with waitress(tmp_path, app, *arguments) as port:
+        yield port
 
 
 def test_each_curl_line_answers_as_it_says(port: int) -> None:

@@ -1,7 +1,8 @@
-"""The demo shows a broker that is right, and finds one that is wrong."""
+"""The samples are right by brokerkit's own checker; the demo shows that, and finds a broker that is wrong."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
+
+from .servers import waitress
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,3 +70,31 @@ def test_the_demo_ends_with_1_if_an_answer_is_not_what_the_rules_say(
     done = demo(checkout)
     assert done.returncode == 1, done.stdout + done.stderr
     assert told in done.stdout
+
+
+def check(port: int, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "brokerkit", "check", f"http://127.0.0.1:{port}", *options],
+        env={**os.environ, "BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_sample_broker_passes_every_rule_of_the_checker(
+    database: str, checkout: Path, request: pytest.FixtureRequest
+) -> None:
+    store = "sqlite:///hello.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
+    settings = {"BROKER_STORE": store, "STEP_SECONDS": "0.5", "PYTHONPATH": str(ROOT)}
+    if database == "postgresql":
+        settings["BROKER_KEYS"] = Fernet.generate_key().decode()
+    with waitress(checkout / "samples", "hello:app", **settings) as port:
+        done = check(port, "--json", "-")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert not [rule["key"] for rule in report["rules"] if rule["outcome"] == "failed"]
+    assert sum(rule["outcome"] == "passed" for rule in report["rules"]) > 100
+    assert not report["leftovers"]
