@@ -22,7 +22,8 @@ from brokerkit.exchange import Exchange, login_secrets, masked
 from brokerkit.platforms import Platform, cloudfoundry
 from brokerkit.requests import Operation
 
-from .conftest import FakeBroker, answer, client_of
+from ..fake_broker import FakeBroker, answer
+from .conftest import client_of
 
 PASSWORD = 'pa"ss/wörd &s3cret'
 LOGIN = b64encode(f"platform:{PASSWORD}".encode()).decode()

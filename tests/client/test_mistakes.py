@@ -12,7 +12,8 @@ from brokerkit.client import BrokerClient, BrokerMistake, BrokerRefused
 from brokerkit.results import MAX_OPERATION
 
 from ..conftest import make_offering
-from .conftest import OFFERING, SMALL, FakeBroker, answer, client_of, raw
+from ..fake_broker import FakeBroker, answer, raw
+from .conftest import OFFERING, SMALL, client_of
 
 Call = Callable[[BrokerClient], Any]
 

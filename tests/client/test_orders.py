@@ -27,8 +27,9 @@ from brokerkit.exchange import Exchange
 from brokerkit.platforms import Platform, cloudfoundry, korifi, kubernetes
 
 from ..conftest import Recorder
+from ..fake_broker import FakeBroker, answer, serving
 from ..test_traffic import Line, lines_of
-from .conftest import LARGE, OFFERING, SMALL, WAYS, FakeBroker, Way, answer, client_of, right_broker, serving
+from .conftest import LARGE, OFFERING, SMALL, WAYS, Way, client_of, right_broker
 
 
 @pytest.fixture(params=WAYS)

@@ -19,20 +19,8 @@ from brokerkit.client import (
 from brokerkit.platforms import cloudfoundry
 
 from ..conftest import Recorder
-from .conftest import (
-    OFFERING,
-    SMALL,
-    FakeBroker,
-    Play,
-    Way,
-    answer,
-    client_of,
-    free_port,
-    no_answer,
-    raw,
-    right_broker,
-    serving,
-)
+from ..fake_broker import FakeBroker, Play, answer, free_port, no_answer, raw, serving
+from .conftest import OFFERING, SMALL, Way, client_of, right_broker
 
 Call = Callable[[BrokerClient], Any]
 

@@ -27,7 +27,8 @@ from brokerkit import _transport
 from brokerkit._transport import Login, Transport
 from brokerkit.client import BrokerClient, BrokerUnreachable
 
-from .conftest import FakeBroker, Play, Street, answer, client_of, faking, free_port, no_answer, raw
+from ..fake_broker import FakeBroker, Play, Street, answer, faking, free_port, no_answer, raw
+from .conftest import client_of
 
 
 def unreachable(client: BrokerClient) -> BrokerUnreachable:

@@ -16,7 +16,8 @@ from brokerkit.client import (
     PollingTimeout,
 )
 
-from .conftest import OFFERING, SMALL, FakeBroker, Play, answer, client_of, free_port
+from ..fake_broker import FakeBroker, Play, answer, free_port
+from .conftest import OFFERING, SMALL, client_of
 
 DONE = answer(200, {"state": "succeeded", "description": "There it is"})
 

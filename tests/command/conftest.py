@@ -28,8 +28,8 @@ from brokerkit.command.memory import KnownInstance, Memory
 from brokerkit.lifecycle.store import Store
 
 from ..conftest import CREDENTIALS, make_app, make_offering
+from ..fake_broker import FakeBroker, Play, answer, faking_one, serving
 from ..lifecycle.conftest import KEY, stop
-from .brokers import FakeBroker, Play, answer, faking, serving
 
 MAIL = ServiceOffering(
     id="mail-id",
@@ -122,7 +122,7 @@ def polled(state: str, description: str | None = None, **more: Any) -> Play:
 
 @pytest.fixture
 def fake() -> Iterator[FakeBroker]:
-    with faking() as made:
+    with faking_one() as made:
         yield made
 
 

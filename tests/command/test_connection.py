@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .brokers import FakeBroker, answer, faking, no_answer
+from ..fake_broker import FakeBroker, answer, faking_one, no_answer
 from .conftest import Person, offers
 
 BASIC = "Basic " + base64.b64encode(b"platform:s3cret").decode()
@@ -103,7 +103,7 @@ def test_certificates_are_checked_unless_that_is_not_wanted(
         monkeypatch.delenv(name, raising=False)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with faking(context) as fake:
+    with faking_one(context) as fake:
         person = Person(fake.url)
         fake.will(offers())
         assert "TLS failed" in person.refusal("catalog")

@@ -17,8 +17,8 @@ from brokerkit.command.memory import KnownBinding, KnownInstance, Memory, Pendin
 from brokerkit.command.names import new_name
 from brokerkit.requests import Operation
 
+from ..fake_broker import FakeBroker, Play, answer
 from ..lifecycle.conftest import until
-from .brokers import FakeBroker, Play, answer
 from .conftest import Person, offers
 
 URL = "http://broker.example.org"

@@ -12,7 +12,7 @@ import pytest
 
 from brokerkit import DashboardClient, ServiceOffering, ServicePlan
 
-from .brokers import FakeBroker, answer, free_port, no_answer
+from ..fake_broker import FakeBroker, answer, free_port, no_answer
 from .conftest import MAIL, Person, offers, polled
 
 REFUSED = answer(400, {"error": "QuotaExceeded", "description": "No more\x1b[2J letters."})
@@ -568,7 +568,7 @@ def test_what_was_never_sent_is_not_remembered(fake: FakeBroker, orders: Person)
 def test_verbose_shows_each_request_and_answer_and_how_to_repeat_it(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(201))
     told = person.run("provision", "mail", "post", "-p", "password=hush", "-v").stderr
-    assert "> PUT /v2/service_instances/" in told
+    assert "> PUT /0/v2/service_instances/" in told
     assert "< 201 {}" in told
     assert 'curl -i -X PUT -u "$BROKER_USERNAME:$BROKER_PASSWORD"' in told
     assert "hush" not in told

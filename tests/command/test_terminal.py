@@ -19,7 +19,7 @@ from brokerkit import LastOperation
 from brokerkit.command.progress import progress
 from brokerkit.command.talk import Talk
 
-from .brokers import FakeBroker, answer
+from ..fake_broker import FakeBroker, answer
 from .conftest import Pace, Person, offers
 
 START = (
