@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -141,3 +142,11 @@ def kubernetes(
         instance_context={"instance_name": instance_name},
         headers={"User-Agent": "Go-http-client/1.1", "Accept": None, "X-Broker-API-Request-Identity": None},
     )
+
+
+PLATFORMS: Mapping[str, Callable[[], Platform]] = {
+    "cloudfoundry": cloudfoundry,
+    "korifi": korifi,
+    "kubernetes": kubernetes,
+}
+"""The platforms in the field, by their names."""

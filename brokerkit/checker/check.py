@@ -18,7 +18,7 @@ from .._catalog_rules import Finding, find_faults, find_warnings
 from .._transport import Login, Transport
 from ..catalog import Document
 from ..exchange import Exchange
-from ..platforms import Platform, cloudfoundry, korifi, kubernetes
+from ..platforms import PLATFORMS, Platform, cloudfoundry
 from .cleanup import clean_up, leftovers
 from .journeys.door import Door
 from .journeys.halting import OF_HALTING, Halting
@@ -36,11 +36,6 @@ from .situations import DOOR, Situation
 from .targets import Choices, Move, Node, Target, choices, plans, schema
 from .threads import in_threads
 
-_PLATFORMS: dict[str, Callable[[], Platform]] = {
-    "cloudfoundry": cloudfoundry,
-    "korifi": korifi,
-    "kubernetes": kubernetes,
-}
 _ORPHANS_FOR = 30.0
 _CLEAN_UP_FOR = 60.0
 _LOOK_EVERY = 0.2
@@ -96,7 +91,7 @@ def check(url: str, options: Options | None = None, *, progress: Tell | None = N
 def _platform(options: Options) -> Platform:
     if options.platform is None:
         return replace(cloudfoundry(), api_version="2.17", headers={})  # its headers are a rule's
-    return _PLATFORMS[options.platform]()
+    return PLATFORMS[options.platform]()
 
 
 class _Check:

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from .._masking import Masked
+from ..platforms import PLATFORMS
 from .report import Level
-
-PLATFORMS = ("cloudfoundry", "korifi", "kubernetes")
-"""The platforms that a check can speak as, by their names."""
 
 
 class Progress(NamedTuple):
@@ -34,7 +32,7 @@ class Options(Masked, frozen=True, kw_only=True):
         username: For basic authentication (R-REQ-2).
         password: For basic authentication.
         token: A bearer token instead.
-        platform: The platform to speak as, one of :data:`PLATFORMS`; None for none of them.
+        platform: The platform to speak as, one of `brokerkit.platforms.PLATFORMS`; None for none of them.
         plans: The plans to work through, ``"offering"`` or ``"offering/plan"``, names or ids; empty for all.
         parameters: What to order with, as :func:`~brokerkit.checker.parameter_file.read_parameters` gives it.
         level: The least level that is judged: with MUST only that; with INTEROP all.

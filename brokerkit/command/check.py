@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from .. import _display as display
-from ..checker.options import PLATFORMS, Options, begins
+from ..checker.options import Options, begins
 from ..checker.parameter_file import ParametersError, read_parameters
 from ..checker.report import Level
 from ..checker.telling import family
 from ..exchange import masked
+from .login import told_login, told_verify, with_login
 from .report_files import STDOUT, ReportFile, write_file
 
 if TYPE_CHECKING:
@@ -38,17 +38,7 @@ _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sign
     "or something is left behind."
 )
 @click.argument("url", envvar="BROKER_URL", required=False)
-@click.option("--username", envvar="BROKER_USERNAME", show_envvar=True, help="For basic authentication.")
-@click.option(
-    "--password",
-    envvar="BROKER_PASSWORD",
-    show_envvar=True,
-    help="Others can see what is typed here; leave it out to be asked for it.",
-)
-@click.option("--token", envvar="BROKER_TOKEN", show_envvar=True, help="A bearer token instead.")
-@click.option("--platform", type=click.Choice(PLATFORMS), help="Ask as this platform does.")
-@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust.")
-@click.option("--insecure", is_flag=True, help="Trust any certificate.")
+@with_login
 @click.option(
     "--plan",
     "plans",
@@ -138,7 +128,7 @@ def check(
 
         _need_known(RULES, "--only", only)
         _need_known(RULES, "--skip", skip)
-        login = _login(username, password, token) if not listed else {}
+        login = {} if listed else told_login(username, password, token)._asdict()
         try:
             options = Options(
                 **login,
@@ -151,7 +141,7 @@ def check(
                 timeout=timeout,
                 operation_timeout=operation_timeout,
                 jobs=jobs,
-                verify=_verify(ca_file, insecure=insecure),
+                verify=told_verify(ca_file, insecure=insecure),
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
@@ -217,39 +207,6 @@ def _text(name: str, report: Report) -> str:
 
 
 # What was told
-
-
-def _login(username: str | None, password: str | None, token: str | None) -> dict[str, str | None]:
-    """How to authenticate: what was typed wins over what the environment has."""
-    if _typed("token") and not (_typed("username") or _typed("password")):
-        username = password = None
-    elif (_typed("username") or _typed("password")) and not _typed("token"):
-        token = None
-    if token is not None and (username is not None or password is not None):
-        raise click.UsageError("give a username and password, or a token, not both")
-    if username is None and password is not None:
-        raise click.UsageError("whose password is it? Give --username too")
-    if username is not None and password is None:
-        if not sys.stdin.isatty():
-            raise click.UsageError("give a password too; best in BROKER_PASSWORD")
-        password = click.prompt(f"Password of {display.printable(username)}", hide_input=True, err=True)
-    return {"username": username, "password": password, "token": token}
-
-
-def _typed(name: str) -> bool:
-    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-
-def _verify(ca_file: str | None, *, insecure: bool) -> bool | str:
-    """Which certificates are good."""
-    if not insecure:
-        return ca_file or True
-    if ca_file is not None:
-        raise click.UsageError("give --insecure or --ca-file, not both")
-    from urllib3 import disable_warnings
-
-    disable_warnings()  # who says --insecure knows
-    return False
 
 
 def _parameters(path: str | None) -> Mapping[str, Any]:

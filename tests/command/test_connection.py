@@ -46,8 +46,8 @@ def test_a_password_that_is_missing_is_asked_for(
 ) -> None:
     fake.will(offers())
     person.env["BROKER_PASSWORD"] = None
-    assert "both a username and a password" in person.run("catalog", code=2).stderr
-    monkeypatch.setattr("brokerkit.command.options.can_be_asked", lambda: True)
+    assert "give a password too" in person.run("catalog", code=2).stderr
+    monkeypatch.setattr("brokerkit.command.login.can_be_asked", lambda: True)
     result = person.run("catalog", typing="s3cret\n")
     assert "Password of platform" in result.stderr
     assert fake.asked[0].headers["Authorization"] == BASIC
