@@ -36,6 +36,9 @@ POLL_EVERY = 1.0
 PATIENCE = 60.0
 """For how many seconds polls may go without an answer, unless told."""
 
+_LEAST = 1.0
+"""How many seconds an answer may take when the time is nearly over."""
+
 
 class Conversation:
     """Asks one broker as one platform, and reads its answers; safe for threads.
@@ -111,9 +114,9 @@ class Conversation:
                 error.mitigation = self._mitigate(undo)
             raise
 
-    def poll(self, ask: Ask) -> tuple[LastOperation, Exchange]:
+    def poll(self, ask: Ask, *, within: float = math.inf) -> tuple[LastOperation, Exchange]:
         """Ask once how an operation goes."""
-        exchange = self._send(ask)
+        exchange = self._send(ask, within=within)
         if exchange.status == 410:  # a success to those who delete, as `wait` knows (R-LAST-3)
             raise BrokerRefused(exchange)
         found = self._result(ask.operation, exchange)
@@ -137,7 +140,7 @@ class Conversation:
         heard = clock.left
         while True:
             try:
-                found, exchange = self.poll(ask)
+                found, exchange = self.poll(ask, within=max(_LEAST, clock.left))
                 heard = clock.left
             except (BrokerRefused, BrokerUnreachable) as error:
                 if deleting and error.exchange.status == 410:  # R-LAST-3
@@ -165,7 +168,7 @@ class Conversation:
         pause, deletes = 0.2, 0
         while True:
             deletes += 1
-            last = self._exchange(undo, of_user=False, within=max(1.0, clock.left))
+            last = self._exchange(undo, of_user=False, within=max(_LEAST, clock.left))
             if last.status in (200, 410):
                 return Mitigation(gone=True, deletes=deletes, last=last)
             if last.status == 202:
@@ -194,8 +197,8 @@ class Conversation:
             raise BrokerRefused(exchange)
         return reading.result
 
-    def _send(self, ask: Ask) -> Exchange:
-        exchange = self._exchange(ask)
+    def _send(self, ask: Ask, *, within: float = math.inf) -> Exchange:
+        exchange = self._exchange(ask, within=within)
         if exchange.status is None:
             raise BrokerUnreachable(exchange)
         return exchange

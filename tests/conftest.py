@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,10 @@ from brokerkit import (
 )
 
 from .postgres_fixtures import postgres, postgres_url  # noqa: F401
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So shells begin what runs in the background; the programs that tests interrupt would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PARAMETERS = {
     "$schema": "http://json-schema.org/draft-07/schema#",

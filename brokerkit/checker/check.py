@@ -26,8 +26,8 @@ from .journeys.instance import InstanceLife
 from .journeys.orphan import Orphan
 from .journeys.refusals import OF_REFUSALS, Refusals
 from .judging import judge
-from .options import Options, Progress
-from .parameter_file import keys, of_nothing, told
+from .options import Options, Progress, begins
+from .parameter_file import keys, of_nothing, sets_of, told
 from .registry import RULES
 from .report import Report
 from .rule import Rule
@@ -80,12 +80,24 @@ def check(url: str, options: Options | None = None, *, progress: Tell | None = N
         A verdict for each rule. That the broker cannot be reached, or refuses the login, is in its `trouble`.
 
     Raises:
-        ValueError: The URL is none, or the login is half told.
+        ValueError: The URL is none, the login is half told, no rule is called so, or none is left.
     """
     options = options or Options()
+    rules = _rules(options)
     login = Login(options.username, options.password, options.token)
     transport = Transport(url, login, timeout=options.timeout, verify=options.verify)
-    return _Check(Session(transport, _platform(options)), options, progress or (lambda _: None)).run()
+    return _Check(Session(transport, _platform(options)), options, rules, progress or (lambda _: None)).run()
+
+
+def _rules(options: Options) -> Sequence[Rule]:
+    """The rules to judge by; a name that none has would make a check that finds nothing wrong."""
+    for prefix in (*options.only, *options.skip):
+        if not any(begins(rule.key, prefix) for rule in RULES):
+            raise ValueError(f"there is no rule {prefix!r}; 'brokerkit check --list' lists all of them")
+    rules = [rule for rule in RULES if options.wants(rule.key, rule.level)]
+    if not rules:
+        raise ValueError("no rule is left to judge; see only, skip and level")
+    return rules
 
 
 def _platform(options: Options) -> Platform:
@@ -97,11 +109,12 @@ def _platform(options: Options) -> Platform:
 class _Check:
     """One check, from its first request to its report."""
 
-    def __init__(self, session: Session, options: Options, tell: Tell) -> None:
+    def __init__(self, session: Session, options: Options, rules: Sequence[Rule], tell: Tell) -> None:
         self._session = session
         self._options = options
         self._tell = tell
-        self._rules: Sequence[Rule] = [rule for rule in RULES if options.wants(rule.key, rule.level)]
+        self._rules = rules
+        self._parameters = sets_of(options.parameters)
         self._targets: Sequence[Target] = ()
         self._troubles: list[str] = []
         self._running: dict[Future[str | None], _Step] = {}
@@ -188,7 +201,7 @@ class _Check:
         """The plans to work through."""
         found = list(plans(document))
         known = [(str(of.get("name")), of["id"], str(plan.get("name")), plan["id"]) for of, plan in found]
-        if strange := of_nothing(self._options.parameters, known):
+        if strange := of_nothing(self._parameters, known):
             raise _Trouble(f"there are parameters for {', '.join(strange)}, which the catalog does not have")
         wanted = self._options.plans
         if absent := [each for each in wanted if not any(each in keys(*names) for names in known)]:
@@ -227,7 +240,7 @@ class _Check:
         key = (offering["id"], plan["id"], action)
         if key not in self._chosen:
             names = (str(offering.get("name")), offering["id"], str(plan.get("name")), plan["id"])
-            own = told(self._options.parameters, *names, action)
+            own = told(self._parameters, *names, action)
             self._chosen[key] = choices(schema(plan, resource, of), own)
         return self._chosen[key]
 

@@ -66,7 +66,7 @@ class Journey:
         self._facts: Mapping[str, Any] = {
             "service_id": target.service_id,
             "plan_id": target.plan_id,
-            "requires": target.offering.get("requires") or (),
+            "requires": target.requires,
             "bindings_retrievable": target.bindings_retrievable,
         }
 

@@ -40,7 +40,7 @@ class Options(Masked, frozen=True, kw_only=True):
         skip: Do not judge the rules that begin so.
         timeout: How many seconds an answer may take.
         operation_timeout: How many seconds an asynchronous operation may take.
-        jobs: How many plans to work through at a time.
+        jobs: How many plans to work through at a time, each in two threads.
         verify: Check the server's certificate? Or the path of a file with those to trust.
 
     Raises:
@@ -66,6 +66,9 @@ class Options(Masked, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.platform is not None and self.platform not in PLATFORMS:
             raise ValueError(f"there is no platform {self.platform!r}; give one of {', '.join(PLATFORMS)}")
+        for name in ("plans", "only", "skip"):
+            if isinstance(getattr(self, name), str):  # whose letters would be taken for names
+                raise ValueError(f"{name} is a string; give a list of them")
         for name, most in _MOST.items():
             value = getattr(self, name)
             if not 0 < value <= most:  # NaN neither

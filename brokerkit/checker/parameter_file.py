@@ -58,12 +58,25 @@ def read_parameters(path: str | Path) -> Mapping[str, Mapping[str, ParameterSets
         document = _read_yaml(content) if Path(path).suffix in (".yml", ".yaml") else _read_json(content)
     except ValueError as error:
         raise ParametersError(path, str(error)) from None
+    try:
+        return sets_of(document)
+    except ParametersError as error:
+        raise ParametersError(path, *error.faults) from None
+
+
+def sets_of(document: object) -> Mapping[str, Mapping[str, ParameterSets]]:
+    """What a parameters file has for each of its keys and each action, from what was read of it.
+
+    Raises:
+        ParametersError: It has faults.
+    """
     faults = list(_faults(document))
-    if faults:
-        raise ParametersError(path, *faults)
+    if faults or not isinstance(document, dict):
+        raise ParametersError("parameters", *faults)
     return {
         key: {
-            action: tuple(given) if isinstance(given, list) else (given,) for action, given in actions.items()
+            action: tuple(given) if isinstance(given, list | tuple) else (given,)
+            for action, given in actions.items()
         }
         for key, actions in document.items()
     }
@@ -164,11 +177,11 @@ def _faults_of_action(place: str, action: object, given: object) -> Iterator[str
     if action not in ACTIONS:
         yield f"{place}: is none of {_known()}"
         return
-    if given == []:
+    if given in ([], ()):
         yield f"{place}: is an empty list; write at least one object into it, or {{}} for no parameters"
     for at, each in (
         [(f"{place}[{number}]", each) for number, each in enumerate(given)]
-        if isinstance(given, list)
+        if isinstance(given, list | tuple)
         else [(place, given)]
     ):
         if isinstance(each, dict):

@@ -96,17 +96,17 @@ class _Reader:
         return branches[min(self._branch, len(branches) - 1)]
 
     def _sequence(self, depth: int) -> str:
-        parts: list[str] = []
+        text = ""
         while (ahead := self._peek()) and ahead not in "|)":
             least, most = 1, 1
             piece = self._piece(depth)
             if match := _QUANTIFIER.match(self._pattern, self._at):
                 self._at = match.end()
                 least, most = self._bounds(match, len(piece))
-            parts.append(piece * (least + min(self._more, most - least)))
-            if sum(map(len, parts)) > _LONGEST:
+            text += piece * (least + min(self._more, most - least))
+            if len(text) > _LONGEST:
                 raise _Unreadable
-        return "".join(parts)
+        return text
 
     def _bounds(self, match: re.Match[str], length: int) -> tuple[int, int]:
         least, most = _BOUNDS.get(match[1]) or (
@@ -185,7 +185,7 @@ class _Reader:
         negative = self._peek() == "^"
         if negative:
             self._take()
-        found: list[str] = []
+        found: dict[str, None] = {}  # in this order
         while (character := self._take()) != "]":
             characters = self._escaped() if character == "\\" else character
             if len(characters) == 1 and self._peek() == "-" and self._peek(2) != "-]":
@@ -194,9 +194,9 @@ class _Reader:
                 last = self._escaped() if last == "\\" else last
                 if len(last) != 1 or last < characters:
                     raise _Unreadable
-                found += [each for each in (*_ANY, characters) if characters <= each <= last]
+                found |= dict.fromkeys(each for each in (*_ANY, characters) if characters <= each <= last)
             else:
-                found += characters
+                found |= dict.fromkeys(characters)
         if negative:
             return "".join(each for each in _ANY if each not in found)
         return "".join(sorted(found, key=lambda each: (_ANY + each).index(each)))

@@ -12,6 +12,8 @@ from .parameters import Values, accepted, needed, refused
 
 Node = Mapping[str, Any]
 
+_ENDLESS = 10**9
+
 
 class Choices(Struct, frozen=True, kw_only=True):
     """Parameters for one action on a plan.
@@ -134,6 +136,12 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
         return self.offering.get("bindings_retrievable") is True
 
     @property
+    def requires(self) -> Sequence[object]:
+        """The permissions that its bindings need (R-BIND-2); none, where the catalog has no list of them."""
+        found = self.offering.get("requires")
+        return found if isinstance(found, list) else ()
+
+    @property
     def takes_context_updates(self) -> bool:
         """Does it want to know of a changed context?"""
         return self.offering.get("allow_context_updates") is True
@@ -149,7 +157,9 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
     def polling_seconds(self) -> float | None:
         """Its `maximum_polling_duration`."""
         seconds = self.plan.get("maximum_polling_duration")
-        return float(seconds) if isinstance(seconds, int) and not isinstance(seconds, bool) else None
+        if not isinstance(seconds, int) or isinstance(seconds, bool):
+            return None
+        return float(min(seconds, _ENDLESS))  # JSON has numbers that no float holds
 
     def _effective(self, name: str) -> object:
         own = self.plan.get(name)

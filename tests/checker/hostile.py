@@ -207,6 +207,9 @@ PLAYS: dict[str, Play] = {
     "sends long texts": lambda handler: handler.answer(
         500, {"error": "x" * 200_000, "description": "\x1b[2J" * 9_999}
     ),
+    "requires what is none": lambda handler: handler.answer(
+        201, {"syslog_drain_url": "syslog://logs", "volume_mounts": [1], "metadata": 7}
+    ),
     "refuses everything": lambda handler: handler.answer(403, {"description": "no"}),
     "has no such thing": lambda handler: handler.answer(404, b"not found", Content_Type="text/plain"),
 }
@@ -279,6 +282,7 @@ CATALOGS: dict[str, object] = {
     },
     "times that are none": {"services": [offering(plans=[plan(maximum_polling_duration=-5)])]},
     "a long time": {"services": [offering(plans=[plan(maximum_polling_duration=10**30)])]},
+    "a time too long for a float": {"services": [offering(plans=[plan(maximum_polling_duration=10**400)])]},
     "schemas that are none": with_schema([1]),
     "a schema for ever": with_schema({"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#"}),
     "a schema too deep": with_schema(json.loads('{"a":' * 700 + "1" + "}" * 700)),

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -61,20 +62,22 @@ class Terminal:
         """Wait until the program has said something."""
         until = time.monotonic() + within
         while words not in self.output:
-            assert time.monotonic() < until, self.output
-            assert self._read(), self.output
+            assert self._read(until - time.monotonic()), self.output
 
     def type(self, text: str) -> None:
         """Type something."""
         os.write(self._ours, text.encode())
 
-    def read_all(self) -> int:
+    def read_all(self, within: float = 60) -> int:
         """Wait until the program has ended; its exit code."""
-        while self._read():
+        until = time.monotonic() + within
+        while self._read(until - time.monotonic()):
             pass
         return self.process.wait(15)
 
-    def _read(self) -> bool:
+    def _read(self, within: float) -> bool:
+        ready, _, _ = select.select([self._ours], [], [], max(0.0, within))
+        assert ready, f"nothing more was said: {self.output}"
         try:
             got = os.read(self._ours, 65_536)
         except OSError as error:

@@ -63,6 +63,9 @@ def test_what_is_skipped_is_not_judged_though_it_is_asked_for() -> None:
         ({"operation_timeout": -1.0}, "operation_timeout is -1.0"),
         ({"jobs": 0}, "jobs is 0"),
         ({"jobs": 101}, "at most 100"),
+        ({"plans": "hello-db"}, "plans is a string"),
+        ({"only": "R-CAT"}, "only is a string"),
+        ({"skip": "R-CAT-5"}, "skip is a string"),
     ],
 )
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any], told: str) -> None:

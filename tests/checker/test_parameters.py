@@ -294,6 +294,11 @@ def test_a_pattern_that_is_none_is_given_up(pattern: str) -> None:
     assert list(matching(pattern)) == []
 
 
+def test_a_pattern_as_long_as_a_schema_may_be_is_read_at_once() -> None:
+    assert list(matching("^" * 60_000)) == [""]
+    assert list(matching("[" + r"\w" * 30_000 + "]")) == ["a"]
+
+
 @pytest.mark.parametrize(
     "pattern", ["(" * 5_000, "(((a{60}){60}){60})", "a{99999}", "a" * 70_000], ids=lambda text: text[:9]
 )

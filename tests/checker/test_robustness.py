@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -137,6 +138,29 @@ def test_where_nobody_listens_is_trouble() -> None:
     assert report.trouble is not None
     assert "cannot be reached" in report.trouble
     assert report.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"only": ["R-PORV"]}, "there is no rule 'R-PORV'"),
+        ({"skip": ["R-CAT-55"]}, "there is no rule 'R-CAT-55'"),
+        ({"only": ["R-CAT"], "skip": ["R-CAT"]}, "no rule is left to judge"),
+    ],
+)
+def test_a_check_without_rules_is_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        check("http://127.0.0.1:9", Options(**options))
+
+
+def test_parameters_are_told_as_in_a_file() -> None:
+    broker = Hostile(catalog={"services": [SERVICE]})
+    with serving(broker) as url:
+        told = {"s/p": {"provision": {"size": 3}}}
+        report = check(url, Options(parameters=told, only=["R-PROV-1.created"], timeout=5))
+    (verdict,) = report.verdicts
+    assert verdict.judged
+    assert report.trouble is None
 
 
 def test_rules_of_the_catalog_alone_order_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import wait
 from functools import partial
 from threading import Barrier
 
@@ -37,6 +38,7 @@ class AtOnce(Journey):
             return self.send(ask, resource)
 
         futures = in_threads([partial(send, ask) for _, ask in asks], len(asks))
+        wait(futures)  # also if one of them fails: what is still asked for would outlive the cleaning up
         answers = [future.result() for future in futures]
         if all(_is_plain_refusal(each) for each in answers):
             self.skip(f"it was refused: {answers[0].answered}", situation)

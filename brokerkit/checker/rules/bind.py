@@ -23,7 +23,7 @@ _NEEDED = {
     "route_service_url": "route_forwarding",
     "volume_mounts": "volume_mount",
 }
-_OF_A_BINDING = ("credentials", *_NEEDED, "endpoints")
+_OF_A_BINDING = ("credentials", *_NEEDED, "endpoints", "metadata")
 _WAIT = (422, "ConcurrencyError")
 
 expects(

@@ -155,6 +155,8 @@ def json_answers(seen: Seen) -> str | None:
     """An object, not just JSON."""
     if seen.exchange.document is not None:
         return None
+    if seen.exchange.failure is not None:
+        return f"answered {seen.status}, but {seen.exchange.failure}"
     return f"answered {seen.status} with a body that is no JSON object"
 
 

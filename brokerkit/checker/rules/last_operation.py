@@ -34,7 +34,7 @@ def body(seen: Seen) -> str | None:
 
 @rule(
     "R-LAST-1.ends",
-    MUST,
+    INTEROP,
     "An operation comes to its end within the plan's maximum_polling_duration.",
     at(Situation.POLLED_TO_THE_END),
 )
