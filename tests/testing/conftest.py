@@ -54,8 +54,10 @@ def broker_app():
     broker.close()
 """
 
+# In the process of these tests brokerkit is loaded before that pytest begins.
+_LOADED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 # Without what takes a second to load.
-STRICT = ("-W", "error", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+STRICT = ("-W", "error", "-W", _LOADED, "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 
 @pytest.fixture(scope="session")
