@@ -320,8 +320,8 @@ INSTANCE_PATH = "/v2/service_instances/i1"
 
 def test_deletions_are_waited_for_as_long_as_they_go_on(session: Session) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
-    broker.play = deleting(broker, polls=9)
-    clean_up(session, 0.2, at_most=20, sleep=lambda _: time.sleep(0.05))
+    broker.play = deleting(broker, polls=25)
+    clean_up(session, 1.0, at_most=20, sleep=lambda _: time.sleep(0.05))
     assert broker.there == set()
     assert list(session.ledger) == []
     first = broker.requests.index(f"DELETE {INSTANCE_PATH}")

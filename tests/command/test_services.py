@@ -91,6 +91,7 @@ def test_a_lifecycle_goes_well_as_each_platform(real: Person, platform: str) -> 
     real.run("update", "orders", "--plan", "large", "-p", "size=3", *asking)
     real.run("bind", "orders", "shop", *asking)
     real.run("deprovision", "orders", "--yes", *asking)
+    assert real.known == {}
 
 
 # What is sent
