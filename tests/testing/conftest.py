@@ -54,6 +54,9 @@ def broker_app():
     broker.close()
 """
 
+# Where one of them is set, pytest shortens nothing; what these tests read must not depend on who runs them.
+_MAKES_PYTEST_WORDY = ("CI", "BUILD_NUMBER")
+
 # In the process of these tests brokerkit is loaded before that pytest begins.
 _LOADED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 # Without what takes a second to load.
@@ -71,8 +74,12 @@ def _all_is_loaded() -> None:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, _all_is_loaded: None) -> pytest.Pytester:
+def project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, _all_is_loaded: None
+) -> pytest.Pytester:
     """A project of somebody's, with a broker in `app.py`."""
+    for name in _MAKES_PYTEST_WORDY:
+        monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(app=BROKER)
     pytester.makeconftest(CONFTEST)
     pytester.syspathinsert()
