@@ -182,15 +182,16 @@ class _Use:
         lock: What is held meanwhile, if anything.
     """
 
-    __slots__ = ("_database", "_lock", "_pooled")
+    __slots__ = ("_database", "_lock", "_pool", "_pooled")
 
     def __init__(self, database: Database, lock: Lock | None) -> None:
         self._database = database
         self._lock = lock
 
     def __enter__(self) -> DBAPIConnection:
+        self._pool = self._database.engine.pool
         try:
-            self._pooled = self._database.engine.raw_connection()
+            self._pooled = self._pool.connect()
         except Exception as error:
             self._database.failed(error)
             raise
@@ -204,10 +205,12 @@ class _Use:
             self._pooled.invalidate()  # whatever was begun on it is undone
         if self._lock is not None:
             self._lock.release()
-        if error is None:
-            self._pooled.close()
-        else:
+        if error is not None:
             self._database.failed(error)
+            return
+        self._pooled.close()
+        if self._database.engine.pool is not self._pool:
+            self._pool.dispose()  # it was done with meanwhile, and nobody would close what it gets back
 
 
 _AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
