@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -305,8 +307,24 @@ class Catalog(Struct, frozen=True, dict=True):
 
     def _warn(self, lines: Sequence[str]) -> None:
         self.__dict__["_warnings"] = (*self.warnings, *lines)
-        for line in lines:
+        for line in () if _is_quiet.get() else lines:
             warnings.warn(f"catalog: {line}", CatalogWarning, stacklevel=_stacklevel())
+
+
+_is_quiet: ContextVar[bool] = ContextVar("brokerkit_catalog_is_quiet", default=False)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Catalogs that are made here warn of nothing, but have it in their `warnings`.
+
+    Python's own filters are those of all threads.
+    """
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
 
 
 def _stacklevel() -> int:

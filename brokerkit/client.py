@@ -14,10 +14,8 @@ Needs requests (extra `check`).
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from os import PathLike
-from threading import Lock
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -37,7 +35,7 @@ from ._failures import (
     leaves_an_orphan,
 )
 from ._transport import Login, Transport
-from .catalog import Catalog, CatalogError, CatalogWarning, MaintenanceInfo, ServiceOffering, ServicePlan
+from .catalog import Catalog, CatalogError, MaintenanceInfo, ServiceOffering, ServicePlan, quietly
 from .exchange import Exchange
 from .platforms import Platform
 from .resources import BindResource
@@ -72,7 +70,6 @@ MOST_POLLING = 7 * 24 * 3600.0
 """For how many seconds an operation is polled, where neither the plan nor the caller says."""
 
 _R = TypeVar("_R", bound=Struct)
-_WARNINGS = Lock()  # Python's filters are those of all threads
 
 
 class BrokerClient:
@@ -136,8 +133,7 @@ class BrokerClient:
         """
         exchange = self._talk.catalog()
         try:
-            with _WARNINGS, warnings.catch_warnings():
-                warnings.simplefilter("ignore", CatalogWarning)
+            with quietly():
                 return Catalog.from_dict(exchange.document or {})
         except CatalogError as error:
             raise BrokerMistake(error.faults, exchange) from None

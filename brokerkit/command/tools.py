@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from typing import NamedTuple
 from uuid import uuid4
 
 import click
 
 from .. import _display as display
-from ..catalog import Catalog, CatalogError, CatalogWarning
+from ..catalog import Catalog, CatalogError, quietly
 from .options import json_option
 from .talk import Fault, Talk, can_be_asked
 
@@ -78,8 +77,7 @@ def lint(files: tuple[str, ...], strict: bool, as_json: bool) -> None:
 
 def _judge(file: str) -> _Verdict:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CatalogWarning)
+        with quietly():
             return _Verdict(file, (), Catalog.from_file(file).warnings)
     except CatalogError as error:
         return _Verdict(file, error.faults, ())
