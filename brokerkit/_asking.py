@@ -48,6 +48,11 @@ class Ask(NamedTuple):
         assert isinstance(self.body, Mapping), "bytes have no fields"
         return self._replace(body={**self.body, **changes})
 
+    def saying(self, word: str) -> Ask:
+        """The same with another word than ``true`` for whether the platform can poll (R-REQ-9)."""
+        name, _ = INCOMPLETE
+        return self._replace(query=(*self.without(name).query, (name, word)))
+
     def without(self, *fields: str) -> Ask:
         """The same without some fields of the body, or names of the query."""
         body = self.body

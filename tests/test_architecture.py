@@ -113,6 +113,8 @@ ORDER = (
     "checker.targets",
     "checker.journey",
     "checker.journeys.door",
+    "checker.journeys.halt",
+    "checker.journeys.odd_ids",
     "checker.journeys.orphan",
     "checker.journeys.refusals",
     "checker.journeys.updating",

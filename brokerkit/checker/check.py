@@ -23,6 +23,7 @@ from .cleanup import clean_up, leftovers
 from .journeys.door import Door
 from .journeys.halting import OF_HALTING, Halting
 from .journeys.instance import InstanceLife
+from .journeys.odd_ids import OF_ODD_IDS
 from .journeys.orphan import Orphan
 from .journeys.refusals import OF_REFUSALS, Refusals
 from .judging import judge
@@ -31,7 +32,7 @@ from .parameter_file import keys, of_nothing, sets_of, told
 from .registry import RULES
 from .report import Report
 from .rule import Rule
-from .session import BrokerGone, Session
+from .session import MOST_OF_A_CATALOG, BrokerGone, Session
 from .situations import DOOR, Situation
 from .targets import Choices, Move, Node, Target, choices, plans, schema
 from .threads import in_threads
@@ -178,6 +179,8 @@ class _Check:
         exchange = self._session.send(ask)
         if exchange.status in (401, 403):
             raise _Trouble(f"the service broker refuses the login: {exchange.answered}")
+        if len(exchange.answer) >= MOST_OF_A_CATALOG:
+            raise _Trouble(f"the catalog has more than {MOST_OF_A_CATALOG:,} bytes; no more are read")
         document = exchange.document or {}
         if (size := _size(document)) > _MOST_ENTRIES:
             raise _Trouble(
@@ -254,7 +257,9 @@ class _Check:
         first = list({target.service_id: target for target in reversed(self._targets)}.values())
         if any_answer or wanted - _NOT_OF_A_LIFE:
             for target in self._targets:
-                yield _Step(target.name, partial(_live, InstanceLife(session, target, limit)))
+                life = InstanceLife(session, target, limit)
+                odd_id = target in first and not wanted.isdisjoint(OF_ODD_IDS)
+                yield _Step(target.name, partial(_live, life, odd_id=odd_id))
         if wanted & OF_HALTING:
             for target in _few_of_each(self._targets):
                 yield _Step(target.name, Halting(session, target, limit).go)
@@ -319,6 +324,6 @@ def _most(findings: Iterator[Finding]) -> tuple[Finding, ...]:
     return tuple(islice(findings, _MOST_FINDINGS))
 
 
-def _live(life: InstanceLife) -> str | None:
-    life.go()
+def _live(life: InstanceLife, *, odd_id: bool) -> str | None:
+    life.go(odd_id=odd_id)
     return life.trouble

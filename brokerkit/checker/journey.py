@@ -20,6 +20,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _BAD_POLLS = 3
 """After how many polls in a row that tell nothing an operation is given up."""
 
+NOT_TRUE = ("false", "1")
+"""What does not say that a platform can poll."""
+
 IN_PROGRESS, SUCCEEDED, FAILED = "in progress", "succeeded", "failed"
 
 
@@ -47,6 +50,7 @@ class Probe(NamedTuple):
     ask: Ask
     resource: Resource | None = None
     before: tuple[Exchange, ...] = ()
+    facts: Mapping[str, Any] = {}
 
 
 class Journey:
@@ -114,6 +118,55 @@ class Journey:
         """Delete what should have been refused, if it was not; it is seen to in the end that it is gone."""
         if exchange.status in (200, 201, 202):
             self.send(self.delete(resource), resource)
+
+    def remove(self, resource: Resource, situation: Situation | None = None) -> None:
+        """Delete what is needed no more: a broker need not delete an instance that has bindings.
+
+        Args:
+            resource: What.
+            situation: What it is noted as, if at all.
+        """
+        ask = self.delete(resource)
+        if situation is None:
+            self.is_deleted(resource, self.send(ask, resource))
+        else:
+            self.is_deleted(resource, self.ask(situation, ask, resource=resource))
+
+    def is_deleted(
+        self,
+        resource: Resource,
+        answer: Exchange,
+        *,
+        polled: Situation | None = Situation.POLLED_DELETION,
+        plan_id: str | None = None,
+    ) -> bool:
+        """Did a DELETE delete it? Waits for one that takes a while.
+
+        Args:
+            resource: What.
+            answer: The answer to the DELETE.
+            polled: What its polls are noted as; None for not at all.
+            plan_id: The plan to poll with, if not the target's.
+        """
+        if answer.status != 202:
+            return answer.status == 200
+        ended = self.wait(resource, answer, polled=polled, deleting=True, plan_id=plan_id)
+        return ended.state == SUCCEEDED
+
+    def without_saying_true(self, situation: Situation, ask: Ask, resource: Resource | None = None) -> None:
+        """Send what only a platform that can poll may ask, with words that do not say so (R-REQ-9).
+
+        Args:
+            situation: What it is noted as.
+            ask: What is asked. If the broker begins it all the same, it is the same that comes next.
+            resource: What it makes or deletes.
+        """
+        for word in NOT_TRUE:
+            answer = self.ask(
+                situation, ask.saying(word), resource=resource, what=f"accepts_incomplete={word}"
+            )
+            if answer.status in (200, 201, 202):
+                break
 
     def note(
         self, situation: Situation, ask: Ask, exchange: Exchange, *before: Exchange, **facts: Any
@@ -271,7 +324,7 @@ class Journey:
         after = self.ask(polled, self.poll(resource, accepted.operation, **poll))
         if after.status == 200 and after.state == IN_PROGRESS:
             for probe, exchange in seen:
-                self.note(probe.situation, probe.ask, exchange, *probe.before)
+                self.note(probe.situation, probe.ask, exchange, *probe.before, **probe.facts)
         else:
             why = "the operation was over before it could be asked about"
             self.skip(why, *(probe.situation for probe in probes))

@@ -22,7 +22,8 @@ _BETWEEN_TRIES = 0.5
 _SILENT = 12
 """After how many requests in a row that nobody answered it gives up."""
 _MOST = 1024 * 1024
-_MOST_OF_A_CATALOG = 4 * _MOST
+MOST_OF_A_CATALOG = 4 * _MOST
+"""How many bytes of a catalog are read."""
 _MOST_AFTER = 16 * 1024
 _KEPT = 16 * _MOST
 
@@ -130,7 +131,7 @@ class Session:
         """How many bytes of an answer to read: all are kept, and a broker may send as many as it likes."""
         if self._kept > _KEPT:
             return _MOST_AFTER
-        return _MOST_OF_A_CATALOG if operation is Operation.CATALOG else _MOST
+        return MOST_OF_A_CATALOG if operation is Operation.CATALOG else _MOST
 
     @property
     def headers(self) -> dict[str, str | None]:

@@ -66,6 +66,7 @@ class Situation(StrEnum):
     # Updates
     UPDATED = auto()
     UPDATED_WITHOUT_POLLING = auto()
+    UPDATED_WITHOUT_SAYING_TRUE = auto()
     UPDATED_TO_PLAN = auto()
     UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE = auto()
     UPDATED_TO_UNKNOWN_PLAN = auto()
@@ -89,6 +90,7 @@ class Situation(StrEnum):
     # Bindings
     BOUND = auto()
     BOUND_WITHOUT_POLLING = auto()
+    BOUND_WITHOUT_SAYING_TRUE = auto()
     BOUND_AGAIN_IN_PROGRESS = auto()
     BINDING_FETCHED_IN_PROGRESS = auto()
     BOUND_AGAIN = auto()
@@ -114,6 +116,7 @@ class Situation(StrEnum):
     # Deletes
     UNBOUND = auto()
     UNBOUND_WITHOUT_POLLING = auto()
+    UNBOUND_WITHOUT_SAYING_TRUE = auto()
     UNBOUND_AGAIN_IN_PROGRESS = auto()
     UNBOUND_WHEN_GONE = auto()
     UNBOUND_UNKNOWN = auto()
@@ -123,6 +126,7 @@ class Situation(StrEnum):
     BINDING_FETCHED_AFTER_HALT = auto()
     DEPROVISIONED = auto()
     DEPROVISIONED_WITHOUT_POLLING = auto()
+    DEPROVISIONED_WITHOUT_SAYING_TRUE = auto()
     DEPROVISIONED_AGAIN_IN_PROGRESS = auto()
     DEPROVISIONED_WHEN_GONE = auto()
     DEPROVISIONED_WITHOUT_IDS = auto()
@@ -131,6 +135,12 @@ class Situation(StrEnum):
     FETCHED_AFTER_HALT = auto()
     DEPROVISIONED_AFTER_FAILURE = auto()
     ORPHAN_DELETED = auto()
+
+    # Ids that are quoted in a path
+    MADE_UNDER_ODD_ID = auto()
+    MADE_AGAIN_UNDER_ODD_ID = auto()
+    DELETED_UNDER_LIKE_ID = auto()
+    DELETED_UNDER_ODD_ID = auto()
 
     # Polls
     POLLED = auto()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from .broken.bindings import BINDINGS, BINDS
 from .broken.broken import Broken
-from .broken.doors import AT_THE_DOOR, BODIES, CATALOGS, ERRORS
+from .broken.doors import AT_THE_DOOR, BODIES, CATALOGS, ERRORS, IDS
 from .broken.ends import DELETES, OTHER_DELETES, POLLS
 from .broken.instances import FETCHES, PROVISIONS, UPDATES
 
 BROKEN: list[Broken] = [
     *AT_THE_DOOR,
+    *IDS,
     *BODIES,
     *ERRORS,
     *CATALOGS,

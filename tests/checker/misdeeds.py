@@ -9,7 +9,7 @@ from typing import Any
 from brokerkit.requests import Operation
 
 from .asked_and_answered import Answer, Asked, Refused, Thing, Work
-from .faults import Fault, Which, answers, does, several
+from .faults import Fault, Which, answers, does, reads, several
 from .right_broker import RightBroker
 
 NOBODY = "brokerkit-check-nobody-has-this-id"
@@ -47,6 +47,30 @@ def repeats(operation: Operation) -> Which:
         return not first
 
     return which
+
+
+def takes_for_true(operation: Operation, word: str) -> Fault:
+    """A word that does not say that a platform can poll."""
+
+    def read(asked: Asked) -> None:
+        if asked.operation is operation and asked.query.get("accepts_incomplete") == word:
+            asked.query["accepts_incomplete"] = "true"
+
+    return reads(read)
+
+
+def has_in_id(sign: str, operation: Operation) -> Callable[[Asked], bool]:
+    return lambda asked: asked.operation is operation and sign in f"{asked.instance_id}{asked.binding_id}"
+
+
+def decodes_ids(instead: str, of: str) -> Fault:
+    """Once more than they were encoded."""
+
+    def read(asked: Asked) -> None:
+        asked.instance_id = asked.instance_id.replace(of, instead)
+        asked.binding_id = asked.binding_id and asked.binding_id.replace(of, instead)
+
+    return reads(read)
 
 
 # Making

@@ -34,6 +34,14 @@ def dislikes_parameters(
     check(plan_id, asked, resource, action)
 
 
+def dislikes_parameters_while_busy(broker: RightBroker, update: Serve, asked: Asked) -> Answer:
+    thing = broker.things.get(asked.key)
+    is_other = thing is not None and thing.busy is not None and thing.busy.body != asked.body
+    if is_other and asked.body.get("parameters"):
+        raise Refused(400, "BadParameters")
+    return update(asked)
+
+
 def hides_what_is_made(broker: RightBroker) -> None:
     """An instance is none until it is there."""
 

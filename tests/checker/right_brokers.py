@@ -93,6 +93,16 @@ OTHERS = [
         "takes parameters that nobody can make up", does("check_parameters", other_ways.dislikes_parameters)
     ),
     Other(
+        "looks at parameters before it sees that it is busy",
+        does("update", other_ways.dislikes_parameters_while_busy),
+        ("db/later",),
+    ),
+    Other(
+        "has more to offer than is read",
+        offers(lambda offering, _: offering.update(metadata={"longDescription": "x" * 4_200_000})),
+        trouble="the catalog has more than 4,194,304 bytes",
+    ),
+    Other(
         "takes longer than the check",
         several(does("end", misdeeds.never_ends), headers(to(POLL), Retry_After=None)),
         ("db/later",),

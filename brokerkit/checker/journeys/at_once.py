@@ -47,14 +47,6 @@ class AtOnce(Journey):
         self.note(situation, asks[0][1], _telling(answers), *answers, kinds=kinds)
         return answers
 
-    def after_halt(self, situation: Situation, resource: Resource, delete: Ask, deleted: Exchange) -> None:
-        """Delete once more what was deleted while it was being made; and again, to know what that means."""
-        after = self.send(delete, resource)
-        if after.status == 202:
-            self.wait(resource, after, polled=Situation.POLLED_DELETION)
-        again = self.send(delete, resource)
-        self.note(situation, delete, after, deleted, again=again.status)
-
 
 def _is_plain_refusal(exchange: Exchange) -> bool:
     """Is it refused for what it is, such as a quota, and not for the others?"""

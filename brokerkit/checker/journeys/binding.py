@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ..._asking import Ask
@@ -12,19 +13,17 @@ from ..parameters import Values
 from ..session import new_binding
 from ..situations import Situation
 from .at_once import AtOnce
+from .halt import BINDING_HALTED, halt
+from .odd_ids import OddIds
 from .refusals import NOBODY, UNREADABLE, wrong_types
 
 _APP = "c3333333-0000-4000-8000-000000000003"
 _OTHER_APP = "c3333333-0000-4000-8000-000000000004"
 
-_HALTED = (
-    Situation.UNBOUND_WHILE_CREATED,
-    Situation.UNBOUND_AFTER_HALT,
-    Situation.BINDING_FETCHED_AFTER_HALT,
-)
 OF_BINDINGS = (
-    *_HALTED,
+    *BINDING_HALTED,
     Situation.BOUND,
+    Situation.BOUND_WITHOUT_SAYING_TRUE,
     Situation.BOUND_WITHOUT_POLLING,
     Situation.BOUND_AGAIN,
     Situation.BOUND_AGAIN_WITH_UNKNOWN_FIELDS,
@@ -50,6 +49,7 @@ OF_BINDINGS = (
     Situation.SUCCESSOR_FETCHED,
     Situation.UNBOUND,
     Situation.UNBOUND_WITHOUT_POLLING,
+    Situation.UNBOUND_WITHOUT_SAYING_TRUE,
     Situation.UNBOUND_AGAIN_IN_PROGRESS,
     Situation.UNBOUND_WHEN_GONE,
     Situation.UNBOUND_UNKNOWN,
@@ -96,6 +96,8 @@ class BindingLife(AtOnce):
         self._end(binding)
         self._halt(made)
         self._at_once()
+        put = partial(self.bind, parameters=self.parameters, **self.app)
+        OddIds(self.session, self.target, self.timeout).go(binding, made, put)
 
     def _unknown(self) -> None:
         nobody = new_binding(self.instance)
@@ -134,6 +136,7 @@ class BindingLife(AtOnce):
                 "it is bound at once",
                 Situation.BOUND_AGAIN_IN_PROGRESS,
                 Situation.BINDING_FETCHED_IN_PROGRESS,
+                Situation.BOUND_WITHOUT_SAYING_TRUE,
             )
             return made
         return made if made.status == 202 and self._finished(binding, made) else None
@@ -148,6 +151,7 @@ class BindingLife(AtOnce):
             made = self.ask(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
         if made.status == 422 and made.word == "AsyncRequired":
             ask = self.bind(binding, self.parameters, **self.app)
+            self.without_saying_true(Situation.BOUND_WITHOUT_SAYING_TRUE, ask, binding)
             made = self.send(ask, binding)
         return ask, made
 
@@ -188,8 +192,7 @@ class BindingLife(AtOnce):
             deleted = self.ask(Situation.REFUSED_BIND_DELETED, delete, refused, resource=binding)
         else:
             return
-        if deleted.status == 202:
-            self.wait(binding, deleted, polled=None, deleting=True)
+        self.is_deleted(binding, deleted, polled=None)
 
     # Its life
 
@@ -250,7 +253,7 @@ class BindingLife(AtOnce):
             before = self.ask(Situation.PREDECESSOR_FETCHED, self.fetch(binding))
             fetch = self.fetch(successor)
             self.ask(Situation.SUCCESSOR_FETCHED, fetch, before, parameters=self.parameters)
-        self._remove(successor)
+        self.remove(successor, Situation.UNBOUND)
 
     # Its end
 
@@ -263,23 +266,25 @@ class BindingLife(AtOnce):
                 self.skip(
                     f"{what} deleted it", Situation.UNBOUND_WITHOUT_POLLING, Situation.UNBOUND_WHEN_GONE
                 )
-                if deleted.status == 202:
-                    self.wait(binding, deleted, polled=Situation.POLLED_DELETION)
+                self.is_deleted(binding, deleted)
                 return
         plain = self.delete(binding, can_poll=False)
         deleted = self.ask(Situation.UNBOUND_WITHOUT_POLLING, plain, resource=binding)
         if deleted.status == 422 and deleted.word == "AsyncRequired":
+            self.without_saying_true(Situation.UNBOUND_WITHOUT_SAYING_TRUE, right, binding)
             deleted = self.ask(Situation.UNBOUND, right, resource=binding)
         else:
             self.note(Situation.UNBOUND, plain, deleted)
         if deleted.status == 202:
             again = Probe(Situation.UNBOUND_AGAIN_IN_PROGRESS, right, None, (deleted,))
             self.while_in_progress(binding, deleted, [again], polled=Situation.POLLED_DELETION)
-            if self.wait(binding, deleted, polled=Situation.POLLED_DELETION).state != SUCCEEDED:
-                return
-        elif deleted.status == 200:
-            self.skip("it is unbound at once", Situation.UNBOUND_AGAIN_IN_PROGRESS)
         else:
+            self.skip(
+                "it is unbound at once",
+                Situation.UNBOUND_AGAIN_IN_PROGRESS,
+                Situation.UNBOUND_WITHOUT_SAYING_TRUE,
+            )
+        if not self.is_deleted(binding, deleted):
             return
         self.gone = binding
         self.ask(Situation.UNBOUND_WHEN_GONE, right, resource=binding)
@@ -289,25 +294,14 @@ class BindingLife(AtOnce):
     def _halt(self, made: Exchange) -> None:
         """Make another one and delete it while it is in progress (R-UNB-3)."""
         if made.status != 202:
-            self.skip("it is bound at once", *_HALTED)
+            self.skip("it is bound at once", *BINDING_HALTED)
             return
         binding = new_binding(self.instance)
         accepted = self.send(self.bind(binding, self.parameters, **self.app), binding)
         if accepted.status != 202:
-            self.skip("another one was not answered with 202", *_HALTED)
+            self.skip("another one was not answered with 202", *BINDING_HALTED)
             return
-        delete = self.delete(binding)
-        deleted = self.ask(Situation.UNBOUND_WHILE_CREATED, delete, accepted, resource=binding)
-        if deleted.status == 202:
-            if self.wait(binding, deleted, polled=Situation.POLLED_DELETION).state != SUCCEEDED:
-                return
-        elif deleted.status != 200:
-            self.wait(binding, accepted)
-            self._remove(binding)
-            return
-        self.after_halt(Situation.UNBOUND_AFTER_HALT, binding, delete, deleted)
-        if self.target.bindings_retrievable:
-            self.ask(Situation.BINDING_FETCHED_AFTER_HALT, self.fetch(binding))
+        halt(self, binding, accepted, can_be_fetched=self.target.bindings_retrievable)
 
     def _at_once(self) -> None:
         """Several binds of one id at once."""
@@ -320,10 +314,4 @@ class BindingLife(AtOnce):
             if self.wait(binding, each, polled=polled).state == SUCCEEDED:
                 break
         if any(each.status in (200, 201, 202) for each in answers):
-            self._remove(binding)
-
-    def _remove(self, binding: Resource) -> None:
-        """Delete one more: a broker need not delete an instance that has bindings."""
-        deleted = self.ask(Situation.UNBOUND, self.delete(binding), resource=binding)
-        if deleted.status == 202:
-            self.wait(binding, deleted, polled=Situation.POLLED_DELETION)
+            self.remove(binding, Situation.UNBOUND)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from ...exchange import Exchange
-from ..journey import SUCCEEDED
-from ..ledger import Resource
 from ..session import new_instance
 from ..situations import Situation
 from .at_once import AtOnce
+from .halt import INSTANCE_HALTED, halt
 
 OF_HALTING = frozenset(
     {
         Situation.PROVISIONED_AT_ONCE_BY_MANY,
         Situation.PROVISIONED_WITH_VERSION,
-        Situation.DEPROVISIONED_WHILE_CREATED,
-        Situation.DEPROVISIONED_AFTER_HALT,
-        Situation.FETCHED_AFTER_HALT,
+        *INSTANCE_HALTED,
     }
 )
 """What it comes to."""
@@ -44,32 +40,7 @@ class Halting(AtOnce):
             self.skip("the plan has no maintenance_info", Situation.PROVISIONED_WITH_VERSION)
         accepted = next((each for each in made if each.status == 202), None)
         if accepted is None:
-            self.skip(
-                "it is made at once",
-                Situation.DEPROVISIONED_WHILE_CREATED,
-                Situation.DEPROVISIONED_AFTER_HALT,
-                Situation.FETCHED_AFTER_HALT,
-            )
-            self._delete(resource)
+            self.skip("it is made at once", *INSTANCE_HALTED)
+            self.remove(resource)
         else:
-            self._halt(resource, accepted)
-
-    def _halt(self, resource: Resource, accepted: Exchange) -> None:
-        """Delete it while it is in progress (R-DEL-3)."""
-        delete = self.delete(resource)
-        deleted = self.ask(Situation.DEPROVISIONED_WHILE_CREATED, delete, accepted, resource=resource)
-        if deleted.status == 202:
-            if self.wait(resource, deleted, polled=Situation.POLLED_DELETION).state != SUCCEEDED:
-                return
-        elif deleted.status != 200:
-            self.wait(resource, accepted)
-            self._delete(resource)
-            return
-        self.after_halt(Situation.DEPROVISIONED_AFTER_HALT, resource, delete, deleted)
-        if self.target.instances_retrievable:
-            self.ask(Situation.FETCHED_AFTER_HALT, self.fetch(resource))
-
-    def _delete(self, resource: Resource) -> None:
-        deleted = self.send(self.delete(resource), resource)
-        if deleted.status == 202:
-            self.wait(resource, deleted, polled=Situation.POLLED_DELETION)
+            halt(self, resource, accepted, can_be_fetched=self.target.instances_retrievable)

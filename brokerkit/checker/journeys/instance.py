@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from ..._asking import Ask
 from ...exchange import Exchange
@@ -12,6 +13,7 @@ from ..parameters import Values
 from ..session import new_binding, new_instance
 from ..situations import Situation
 from .binding import OF_BINDINGS, BindingLife
+from .odd_ids import OF_ODD_IDS, OddIds
 from .updating import Updates
 
 _ONE_PLAN = "the offering has one plan only"
@@ -27,14 +29,19 @@ _OF_AN_INSTANCE = (
     Situation.BOUND,
     Situation.UPDATED,
     Situation.DEPROVISIONED,
+    *OF_ODD_IDS,
 )
 
 
 class InstanceLife(Journey):
     """Makes a service instance, asks everything of it, and deletes it."""
 
-    def go(self) -> None:
-        """Live it; :attr:`trouble` says why it could not be."""
+    def go(self, *, odd_id: bool) -> None:
+        """Live it; :attr:`trouble` says why it could not be.
+
+        Args:
+            odd_id: Make another one, under an id that has to be quoted in a path?
+        """
         self.resource = new_instance()
         self.parameters: Values | None = None
         self.skip("no provision failed", Situation.DEPROVISIONED_AFTER_FAILURE)
@@ -56,6 +63,9 @@ class InstanceLife(Journey):
         updates = Updates(self.session, self.target, self.timeout)
         plan_id = updates.go(self.resource, self.parameters, fetched)
         self._end(plan_id, binding)
+        if odd_id:
+            put = partial(self.provision, parameters=self.parameters)
+            OddIds(self.session, self.target, self.timeout).go(self.resource, made, put)
 
     # Its beginning
 
@@ -103,17 +113,8 @@ class InstanceLife(Journey):
         return [create.first] if create.told or create.first is None else [create.first, None]
 
     def _make_by_polling(self, parameters: Values | None) -> Exchange | None:
-        for told in ("false", "1"):
-            resource = new_instance()
-            plain = self.provision(resource, parameters, can_poll=False)
-            ask = plain._replace(query=(("accepts_incomplete", told),))
-            self.ask(
-                Situation.PROVISIONED_WITHOUT_SAYING_TRUE,
-                ask,
-                resource=resource,
-                what=f"accepts_incomplete={told}",
-            )
         ask = self.provision(self.resource, parameters)
+        self.without_saying_true(Situation.PROVISIONED_WITHOUT_SAYING_TRUE, ask, self.resource)
         made = self.ask(Situation.PROVISIONED, ask, resource=self.resource)
         if made.status in (200, 201):
             self._no_polls()
@@ -151,7 +152,8 @@ class InstanceLife(Journey):
         ]
         if self.target.change.first is not None:
             update = self.update(resource, parameters=self.target.change.first)
-            probes.append(Probe(Situation.UPDATED_IN_PROGRESS, update))
+            facts = {"made_up": not self.target.change.told}
+            probes.append(Probe(Situation.UPDATED_IN_PROGRESS, update, facts=facts))
         other = self._otherwise()
         if other is not None:
             probes.append(Probe(Situation.PROVISIONED_OTHERWISE_IN_PROGRESS, other, resource))
@@ -185,8 +187,7 @@ class InstanceLife(Journey):
         deleted = self.ask(
             Situation.DEPROVISIONED_AFTER_FAILURE, self.delete(self.resource), resource=self.resource
         )
-        if deleted.status == 202:
-            self.wait(self.resource, deleted, polled=Situation.POLLED_DELETION)
+        self.is_deleted(self.resource, deleted)
 
     @property
     def _other(self) -> Values | None:
@@ -271,9 +272,7 @@ class InstanceLife(Journey):
         binding = new_binding(self.resource)
         bound = self.ask(Situation.BOUND_THOUGH_NOT_BINDABLE, self.bind(binding, None), resource=binding)
         if bound.status in (200, 201, 202):  # it was to be refused, and must not be in the way
-            deleted = self.send(self.delete(binding), binding)
-            if deleted.status == 202:
-                self.wait(binding, deleted, polled=None, deleting=True)
+            self.is_deleted(binding, self.send(self.delete(binding), binding), polled=None)
         self.skip("the plan is not bindable", *OF_BINDINGS)
 
     # Its end
@@ -292,8 +291,7 @@ class InstanceLife(Journey):
             deleted = self.ask(Situation.DEPROVISIONED_WITHOUT_IDS, wrong, resource=resource, what=what)
             if deleted.status in (200, 202):
                 self.skip(f"{what} deleted it", Situation.DEPROVISIONED, Situation.DEPROVISIONED_WHEN_GONE)
-                if deleted.status == 202:
-                    self.wait(resource, deleted, polled=Situation.POLLED_DELETION, plan_id=plan_id)
+                self.is_deleted(resource, deleted, plan_id=plan_id)
                 return
         if self._delete(right, plan_id) and binding is not None:
             self.ask(Situation.UNKNOWN_UNBOUND, self.delete(binding, plan_id=plan_id), resource=binding)
@@ -304,6 +302,7 @@ class InstanceLife(Journey):
         plain = self.delete(resource, can_poll=False, plan_id=plan_id)
         deleted = self.ask(Situation.DEPROVISIONED_WITHOUT_POLLING, plain, resource=resource)
         if deleted.status == 422 and deleted.word == "AsyncRequired":
+            self.without_saying_true(Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE, right, resource)
             deleted = self.ask(Situation.DEPROVISIONED, right, resource=resource)
         else:
             self.note(Situation.DEPROVISIONED, plain, deleted)
@@ -311,14 +310,14 @@ class InstanceLife(Journey):
             again = Probe(Situation.DEPROVISIONED_AGAIN_IN_PROGRESS, right, None, (deleted,))
             polls = {"polled": Situation.POLLED_DELETION, "plan_id": plan_id}
             self.while_in_progress(resource, deleted, [again], **polls)
-            ended = self.wait(resource, deleted, polled=Situation.POLLED_DELETION, plan_id=plan_id)
-            if ended.state != SUCCEEDED:
-                return False
-        elif deleted.status == 200:
-            self.skip(
-                "it is deleted at once", Situation.DEPROVISIONED_AGAIN_IN_PROGRESS, Situation.POLLED_DELETION
-            )
         else:
+            self.skip(
+                "it is deleted at once",
+                Situation.DEPROVISIONED_AGAIN_IN_PROGRESS,
+                Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE,
+                Situation.POLLED_DELETION,
+            )
+        if not self.is_deleted(resource, deleted, plan_id=plan_id):
             return False
         self.ask(Situation.DEPROVISIONED_WHEN_GONE, right, resource=resource)
         if self.target.instances_retrievable:

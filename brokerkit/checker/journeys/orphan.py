@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ..journey import SUCCEEDED, Journey
+from ..journey import Journey
 from ..session import new_instance
 from ..situations import Situation
 
@@ -26,9 +26,7 @@ class Orphan(Journey):
         delete = self.delete(resource)
         while True:
             last = self.send(delete, resource)
-            gone = last.status in (200, 410)
-            if last.status == 202:
-                gone = self.wait(resource, last, polled=Situation.POLLED_DELETION).state == SUCCEEDED
+            gone = last.status == 410 or self.is_deleted(resource, last)
             waits = last.status == 422 and last.word == "ConcurrencyError"
             if gone or monotonic() - began > (self.timeout if waits else seconds):
                 break

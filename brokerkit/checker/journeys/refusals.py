@@ -74,8 +74,7 @@ class Refusals(Journey):
         if self._tells_gone and refused.status is not None and 400 <= refused.status < 500:
             delete = self.delete(resource)
             deleted = self.ask(Situation.REFUSED_PROVISION_DELETED, delete, refused, resource=resource)
-            if deleted.status == 202:
-                self.wait(resource, deleted, polled=Situation.POLLED_DELETION)
+            self.is_deleted(resource, deleted)
 
     def _bodies(self) -> None:
         for what, body in UNREADABLE.items():

@@ -23,6 +23,7 @@ _WHILE_UPDATED = (
 OF_UPDATES = (
     Situation.UPDATED,
     Situation.UPDATED_WITHOUT_POLLING,
+    Situation.UPDATED_WITHOUT_SAYING_TRUE,
     Situation.UPDATED_TO_PLAN,
     Situation.UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE,
     Situation.UPDATED_TO_UNKNOWN_PLAN,
@@ -190,6 +191,7 @@ class Updates(Journey):
         plain = ask.without("accepts_incomplete")
         changed = self.ask(Situation.UPDATED_WITHOUT_POLLING, plain)
         if changed.status == 422 and changed.word == "AsyncRequired":
+            self.without_saying_true(Situation.UPDATED_WITHOUT_SAYING_TRUE, ask)
             changed = self.send(ask)
         if changed.status is not None and 400 <= changed.status < 500:
             # It may refuse what it does not support (R-UPD-3), and parameters that were made up.
@@ -197,7 +199,12 @@ class Updates(Journey):
             return False
         self.note(situation, ask, changed)
         if changed.status == 200:
-            self.skip("it is updated at once", *_WHILE_UPDATED, Situation.POLLED_WITH_PLAN_BEFORE)
+            self.skip(
+                "it is updated at once",
+                *_WHILE_UPDATED,
+                Situation.UPDATED_WITHOUT_SAYING_TRUE,
+                Situation.POLLED_WITH_PLAN_BEFORE,
+            )
             return True
         if changed.status != 202:
             return False
@@ -211,9 +218,9 @@ class Updates(Journey):
         probes = [Probe(Situation.UPDATED_AGAIN_WHILE_UPDATED, ask, None, (changed,))]
         others = [each for each in self.target.change.given if each and each != parameters]
         if parameters is not None and others:
-            probes.append(
-                Probe(Situation.UPDATED_OTHERWISE_WHILE_UPDATED, self._change(parameters=others[0]))
-            )
+            other = self._change(parameters=others[0])
+            facts = {"made_up": not self.target.change.told}
+            probes.append(Probe(Situation.UPDATED_OTHERWISE_WHILE_UPDATED, other, facts=facts))
         if self.retrievable:
             fetch = self.fetch(self.instance, plan_id=self.plan_id)
             probes.append(Probe(Situation.FETCHED_WHILE_UPDATED, fetch))

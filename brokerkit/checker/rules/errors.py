@@ -20,13 +20,9 @@ _MAY_TELL = {
 }
 
 
-def _with_body(seen: Seen) -> bool:
-    return refusals(seen) and seen.status != 410
-
-
-@rule("R-ERR-1.body", MUST, "The body of every error is a JSON object.", _with_body)
+@rule("R-ERR-1.body", MUST, "The body of every error is a JSON object.", refusals)
 def body(seen: Seen) -> str | None:
-    """A page of HTML is none."""
+    """A page of HTML is none; that of a 410 is an empty object (R-UNB-1)."""
     if seen.exchange.document is not None:
         return None
     return f"answered {seen.status} with a body that is no JSON object"
@@ -62,7 +58,7 @@ def word(seen: Seen) -> str | None:
     "R-ERR-1.description",
     SHOULD,
     "An error says in `description` what is wrong, for the platform's user.",
-    lambda seen: _with_body(seen) and seen.exchange.document is not None,
+    lambda seen: refusals(seen) and seen.status != 410 and seen.exchange.document is not None,
 )
 def description(seen: Seen) -> str | None:
     """Without one a user learns nothing."""

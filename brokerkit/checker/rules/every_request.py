@@ -12,6 +12,34 @@ rule, expects = _chapter.rule, _chapter.expects
 ECHO = "x-broker-api-request-identity"
 
 
+@rule(
+    "R-REQ.odd-ids",
+    INTEROP,
+    "An id that has to be quoted in a path is taken as any other.",
+    at(Situation.MADE_UNDER_ODD_ID, Situation.DELETED_UNDER_ODD_ID),
+)
+def odd_ids(seen: Seen) -> str | None:
+    """What is wrong with ordinary ids too, other rules tell."""
+    if seen.situation is Situation.DELETED_UNDER_ODD_ID:
+        return "answered 410, as if it had lost what has that id" if seen.status == 410 else None
+    (plain,) = seen.before
+    if seen.status in (200, 201, 202):
+        return None
+    told = seen.status or "nothing"
+    return f"answered {told} to an id that has to be quoted, and {plain.status} to an ordinary one"
+
+
+@rule(
+    "R-REQ.ids-apart",
+    MUST,
+    "Ids that differ are of different things, also those that are the same when decoded wrongly.",
+    at(Situation.DELETED_UNDER_LIKE_ID),
+)
+def ids_apart(seen: Seen) -> str | None:
+    """Else the one is deleted in place of the other."""
+    return None if seen.status == 410 else f"answered {seen.status} to a delete of an id {seen.facts['what']}"
+
+
 expects(
     "R-REQ-1.version-required",
     MUST,
@@ -238,7 +266,13 @@ expects(
     "R-REQ-9.only-true",
     MUST,
     "A platform that does not say accepts_incomplete=true is never answered as if it could poll.",
-    at(Situation.PROVISIONED_WITHOUT_SAYING_TRUE),
+    at(
+        Situation.PROVISIONED_WITHOUT_SAYING_TRUE,
+        Situation.UPDATED_WITHOUT_SAYING_TRUE,
+        Situation.BOUND_WITHOUT_SAYING_TRUE,
+        Situation.UNBOUND_WITHOUT_SAYING_TRUE,
+        Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE,
+    ),
     (422, "AsyncRequired"),
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, at
+from ...requests import Operation
+from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at
 from ..situations import Situation
 from .bodies import faults
 
@@ -30,6 +31,18 @@ expects(
 def body(seen: Seen) -> str | None:
     """Everything else is optional."""
     return faults(seen) if seen.status == 200 and seen.exchange.document is not None else None
+
+
+@rule(
+    "R-LAST-1.of-bindings",
+    MUST,
+    "A poll of a service binding tells no instance_usable and no update_repeatable.",
+    answers(Operation.LAST_BINDING_OPERATION, statuses=(200,)),
+)
+def of_bindings(seen: Seen) -> str | None:
+    """They are of updates, and of deletes of instances (R-ERR-2)."""
+    told = [name for name in ("instance_usable", "update_repeatable") if seen.document.get(name) is not None]
+    return f"told {' and '.join(told)} of a service binding" if told else None
 
 
 @rule(

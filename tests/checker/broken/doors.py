@@ -13,13 +13,14 @@ from .broken import (
     LOGIN,
     PLAIN,
     PROVISION,
+    SLOW,
+    UNBIND,
     UPDATE,
     VERSION,
     Broken,
     has,
     lacks_header,
     sets,
-    without_polling,
 )
 
 AT_THE_DOOR = [
@@ -107,6 +108,27 @@ AT_THE_DOOR = [
     ),
 ]
 
+IDS = [
+    *(
+        Broken(
+            f"{operation} refuses ids with a percent sign",
+            "R-REQ.odd-ids",
+            refuses(400, misdeeds.has_in_id("%", operation)),
+        )
+        for operation in (PROVISION, BIND)
+    ),
+    *(
+        Broken(
+            f"{operation} loses ids with a percent sign",
+            "R-REQ.odd-ids",
+            refuses(410, misdeeds.has_in_id("%", operation)),
+        )
+        for operation in (DEPROVISION, UNBIND)
+    ),
+    Broken("takes a plus in an id for a space", "R-REQ.ids-apart", misdeeds.decodes_ids(" ", "+")),
+    Broken("decodes ids twice", "R-REQ.ids-apart", misdeeds.decodes_ids("A", "%41"), LATER),
+]
+
 BODIES = [
     Broken("a 500 for bad JSON", "R-REQ-6.unreadable-body", answers(500, to(word="Unreadable"))),
     Broken(
@@ -143,11 +165,15 @@ BODIES = [
         "R-REQ-8.nothing-changed",
         does("update", misdeeds.applies_what_it_refuses),
     ),
-    Broken(
-        "takes accepts_incomplete=false for true",
-        "R-REQ-9.only-true",
-        reads(lambda asked: without_polling(asked) or asked.query.update(accepts_incomplete="true")),
-        LATER,
+    *(
+        Broken(
+            f"{operation} takes accepts_incomplete={word} for true",
+            "R-REQ-9.only-true",
+            misdeeds.takes_for_true(operation, word),
+            SLOW if operation is DEPROVISION else LATER,
+        )
+        for operation in (PROVISION, UPDATE, BIND, UNBIND, DEPROVISION)
+        for word in ("false", "1")
     ),
     Broken(
         "refuses parameters that are null",
@@ -162,6 +188,11 @@ ERRORS = [
         "writes errors in HTML",
         "R-ERR-1.body",
         several(body(to(status=400), b"<html>"), headers(to(status=400), Content_Type="text/html")),
+    ),
+    Broken(
+        "says nothing of what is gone",
+        "R-ERR-1.body",
+        body(to(DEPROVISION, UNBIND, status=410), None),
     ),
     Broken("has empty errors", "R-ERR-1.texts", tells(to(status=404), error="")),
     Broken(

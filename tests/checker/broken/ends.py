@@ -103,7 +103,8 @@ OTHER_DELETES = [
     Broken(
         "forgets everything between requests",
         "R-PROV-3.again R-PROV-3.at-once R-PROV-5.other-parameters R-PROV-5.other-plan R-GETI.available"
-        " R-UPD-1.without-effect R-UPD-4.context R-UPD-5.schema R-UPD-5.conflict R-DEL-1.deleted",
+        " R-UPD-1.without-effect R-UPD-4.context R-UPD-5.schema R-UPD-5.conflict R-DEL-1.deleted"
+        " R-REQ.odd-ids",
         does("serve", misdeeds.forgets_everything),
     ),
 ]
@@ -112,6 +113,15 @@ POLLS = [
     Broken("a poll is 201", "R-LAST-1.polled", answers(201, misdeeds.of_works(PROVISION)), LATER),
     Broken(
         "polls are described with numbers", "R-LAST-1.body", tells(to(POLL, status=200), description=7), LATER
+    ),
+    *(
+        Broken(
+            f"tells {name} in polls of bindings",
+            "R-LAST-1.of-bindings",
+            tells(to(POLL_BINDING, status=200), **{name: True}),
+            LATER,
+        )
+        for name in ("instance_usable", "update_repeatable")
     ),
     Broken(
         "has a state of its own", "R-LAST-1.body", tells(misdeeds.of_works(PROVISION), state="done"), LATER
