@@ -10,6 +10,7 @@ from .. import _asking as asking
 from .._asking import Ask
 from .._reading import retry_after
 from ..exchange import Exchange
+from ..requests import Operation
 from .ledger import Resource
 from .parameters import Values
 from .session import BrokerGone, Headers, Session, Stopped
@@ -44,13 +45,25 @@ class Ended(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A request to send while an operation is in progress."""
+    """A request to send while an operation is in progress.
+
+    Args:
+        situation: Why it is sent.
+        ask: What is asked.
+        resource: What it makes or deletes, if anything.
+        before: What the answer is compared with, where it is the same request once more.
+        facts: What else the rules need to judge it.
+    """
 
     situation: Situation
     ask: Ask
     resource: Resource | None = None
     before: tuple[Exchange, ...] = ()
     facts: Mapping[str, Any] = {}
+
+
+Meanwhile = Sequence[tuple[Probe, Exchange]]
+"""What was asked while an operation was in progress, or so it seemed, and the answers."""
 
 
 class Journey:
@@ -310,7 +323,7 @@ class Journey:
 
     def while_in_progress(
         self, resource: Resource, accepted: Exchange, probes: Sequence[Probe], **poll: Any
-    ) -> None:
+    ) -> Meanwhile:
         """Send requests while an operation is in progress, and note them only if it still was after them.
 
         Args:
@@ -318,6 +331,9 @@ class Journey:
             accepted: The 202.
             probes: What to send.
             poll: How to poll, as for :meth:`wait`.
+
+        Returns:
+            The answers, for :meth:`settle`.
         """
         seen = [(probe, self.send(probe.ask, probe.resource)) for probe in probes]
         polled = poll.pop("polled", Situation.POLLED)
@@ -328,3 +344,27 @@ class Journey:
         else:
             why = "the operation was over before it could be asked about"
             self.skip(why, *(probe.situation for probe in probes))
+        return seen
+
+    def settle(self, instance: Resource, meanwhile: Meanwhile, *, plan_id: str | None = None) -> bool:
+        """See to what was accepted because the operation was over by then: it is as good as any other.
+
+        Args:
+            instance: What was asked about.
+            meanwhile: What :meth:`while_in_progress` returned.
+            plan_id: The plan to poll with, if not the target's.
+
+        Returns:
+            Was the instance changed?
+        """
+        changed = False
+        for probe, answer in meanwhile:
+            if probe.before or answer.status not in (200, 201, 202):
+                continue
+            if probe.ask.operation is Operation.UPDATE:
+                changed = True
+                if answer.status == 202:
+                    self.wait(instance, answer, plan_id=plan_id)
+            elif probe.ask.operation is Operation.BIND and probe.resource is not None:
+                self.remove(probe.resource)
+        return changed

@@ -55,6 +55,20 @@ def hides_what_is_made(broker: RightBroker) -> None:
     does("update", hide)(broker)
 
 
+def is_through_at_once(broker: RightBroker) -> None:
+    """What is in progress is over as soon as anything is asked of its instance, but for its first poll."""
+    polls = (Operation.LAST_OPERATION, Operation.LAST_BINDING_OPERATION)
+
+    def end(asked: Asked) -> None:
+        for key, works in broker.works.items():
+            if key[0] == asked.instance_id and asked.operation not in polls:
+                for work in works.values():
+                    if work.goes_on:
+                        broker.end(work)
+
+    broker.before.append(end)
+
+
 def lets_wait(operation: Operation) -> Fault:
     """Serves one request for an id at a time, and refuses the others."""
 

@@ -97,6 +97,7 @@ OTHERS = [
         does("update", other_ways.dislikes_parameters_while_busy),
         ("db/later",),
     ),
+    Other("is through before it can be asked about", other_ways.is_through_at_once, ("db/later", "log/slow")),
     Other(
         "has more to offer than is read",
         offers(lambda offering, _: offering.update(metadata={"longDescription": "x" * 4_200_000})),

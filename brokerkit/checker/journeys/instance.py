@@ -18,12 +18,15 @@ from .updating import Updates
 
 _ONE_PLAN = "the offering has one plan only"
 _UNKNOWN_OPERATION = "brokerkit-check-unknown"
-_OF_AN_INSTANCE = (
+_REPEATS = (
     Situation.PROVISIONED_AGAIN,
     Situation.PROVISIONED_AGAIN_WITH_UNKNOWN_FIELDS,
     Situation.PROVISIONED_AGAIN_WITH_NULLS,
     Situation.PROVISIONED_WITH_OTHER_PARAMETERS,
     Situation.PROVISIONED_WITH_OTHER_PLAN,
+)
+_OF_AN_INSTANCE = (
+    *_REPEATS,
     Situation.FETCHED,
     Situation.FETCHED_WITHOUT_HINTS,
     Situation.BOUND,
@@ -35,6 +38,9 @@ _OF_AN_INSTANCE = (
 
 class InstanceLife(Journey):
     """Makes a service instance, asks everything of it, and deletes it."""
+
+    is_changed = False
+    """Was an update accepted that came while it was being made? A quick broker may have been through."""
 
     def go(self, *, odd_id: bool) -> None:
         """Live it; :attr:`trouble` says why it could not be.
@@ -165,8 +171,9 @@ class InstanceLife(Journey):
                 binding, self.target.bind.least, bind_resource={"app_guid": "app"}, app_guid="app"
             )
             probes.append(Probe(Situation.BOUND_IN_PROGRESS, bind, binding))
-        self.while_in_progress(resource, made, probes)
+        meanwhile = self.while_in_progress(resource, made, probes)
         ended = self.wait(resource, made)
+        self.is_changed = self.settle(resource, meanwhile)
         if ended.state == SUCCEEDED:
             self._ask_again(made, ended.last)
             return made
@@ -207,6 +214,10 @@ class InstanceLife(Journey):
     def _repeat(self, made: Exchange) -> None:
         """Send the provision again, the same and not the same."""
         resource, target = self.resource, self.target
+        if self.is_changed:
+            self.skip("it was updated before it could be provisioned again", *_REPEATS)
+            self.parameters = {**(self.parameters or {}), **(target.change.first or {})}
+            return
         same = self.provision(resource, self.parameters)
         again = self.ask(Situation.PROVISIONED_AGAIN, same, made, resource=resource)
         if again.status == 200:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..._asking import Ask
 from ...exchange import Exchange
-from ..journey import SUCCEEDED, Journey, Probe
+from ..journey import SUCCEEDED, Journey, Meanwhile, Probe
 from ..ledger import Resource
 from ..parameters import Values
 from ..session import new_binding
@@ -46,6 +46,9 @@ OF_UPDATES = (
 
 class Updates(Journey):
     """Changes a service instance in every way that its plan allows, and tries some that it does not."""
+
+    is_changed = False
+    """Was another update accepted while one was in progress? A quick broker may have been through."""
 
     def go(self, instance: Resource, parameters: Values | None, fetched: Exchange | None) -> str:
         """Change it.
@@ -141,7 +144,9 @@ class Updates(Journey):
         if not done:
             return
         self.parameters = {**(self.parameters or {}), **parameters}
-        if self.retrievable:
+        if self.is_changed:
+            self.skip("another update was accepted as well", Situation.FETCHED_AFTER_PARAMETERS)
+        elif self.retrievable:
             self.ask(
                 Situation.FETCHED_AFTER_PARAMETERS,
                 self.fetch(self.instance, plan_id=self.plan_id),
@@ -210,11 +215,14 @@ class Updates(Journey):
             return False
         to_plan = situation is Situation.UPDATED_TO_PLAN
         polled = Situation.POLLED_WITH_PLAN_BEFORE if to_plan else Situation.POLLED
-        self._meanwhile(ask, changed, parameters, polled)
+        meanwhile = self._meanwhile(ask, changed, parameters, polled)
         ended = self.wait(self.instance, changed, polled=polled, plan_id=self.plan_id)
+        self.is_changed = self.settle(self.instance, meanwhile, plan_id=self.plan_id)
         return ended.state == SUCCEEDED
 
-    def _meanwhile(self, ask: Ask, changed: Exchange, parameters: Values | None, polled: Situation) -> None:
+    def _meanwhile(
+        self, ask: Ask, changed: Exchange, parameters: Values | None, polled: Situation
+    ) -> Meanwhile:
         probes = [Probe(Situation.UPDATED_AGAIN_WHILE_UPDATED, ask, None, (changed,))]
         others = [each for each in self.target.change.given if each and each != parameters]
         if parameters is not None and others:
@@ -230,7 +238,7 @@ class Updates(Journey):
                 binding, self.target.bind.least, app_guid="app", bind_resource={"app_guid": "app"}
             )
             probes.append(Probe(Situation.BOUND_WHILE_UPDATED, bind, binding))
-        self.while_in_progress(self.instance, changed, probes, polled=polled, plan_id=self.plan_id)
+        return self.while_in_progress(self.instance, changed, probes, polled=polled, plan_id=self.plan_id)
 
     def _nothing(self) -> None:
         """An update that changes nothing, where updates are supported at all."""
