@@ -62,6 +62,8 @@ ORDER = (
     "lifecycle.completion",
     "lifecycle.persistence",
     "lifecycle.executors",
+    "lifecycle.leaving",
+    "lifecycle.threads",
     "lifecycle.heart",
     "lifecycle.keeper",
     "lifecycle.worker",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 from collections.abc import Callable
@@ -18,10 +17,12 @@ from .completion import failure
 from .executors import Executor
 from .heart import Heart
 from .keeper import Keeper
+from .leaving import at_end, never_mind
 from .memory import TOO_LONG
 from .recall import request_again
 from .records import Mode, OperationRecord, Outcome
 from .store import Store
+from .threads import check_threads
 from .worker import Worker, failed
 
 _logger = logging.getLogger("brokerkit")
@@ -49,6 +50,7 @@ class Running:
         self._at_yield: Callable[[], None] = _go_on
         self._app: Flask | None = None
         self._pid = 0
+        self._is_over = False
         self._starting = Lock()
 
     def attach(self, app: Flask) -> None:
@@ -68,8 +70,10 @@ class Running:
         with self._starting:
             if self._pid == os.getpid():
                 return
+            check_threads()
             self.store.open()  # one of Flask's commands may have loaded the app without it
             self.stopping = Event()
+            self._is_over = False
             self.heart = Heart(self.store)
             self.keeper = Keeper(self.store, self.heart, self.look_at)
             worker = Worker(
@@ -85,19 +89,27 @@ class Running:
             self._executor.start(worker.run)
             self.heart.start()
             self.keeper.start()
-            atexit.register(self.stop)
+            at_end(self.end)
             self._pid = os.getpid()
 
     def stop(self) -> None:
         """Stop in order: what runs gets to its end or its next yield, and is kept alive until then."""
         if self._pid != os.getpid():
             return
+        self.end()
+        self._pid = 0
+        never_mind(self.end)
+
+    def end(self) -> None:
+        """Stop for good: what a server lets in after this is answered, and not begun anew for."""
+        if self._pid != os.getpid() or self._is_over:
+            return
+        self._is_over = True
+        _logger.info("the work of the process %d stops", self._pid)
         self.stopping.set()
         self._executor.stop()
         self.keeper.stop()
         self.heart.stop()
-        self._pid = 0
-        atexit.unregister(self.stop)
 
     def use(
         self, executor: Executor, at_yield: Callable[[], None] | None = None
