@@ -11,16 +11,20 @@ from flask import Flask
 
 from .._handler_table import HandlerTable
 from .._telling import tell
+from ..health import Health, Word
 from ..results import LastOperation
 from .changes import Attempt, Change
+from .checkup import Checkup
 from .completion import failure
-from .executors import Executor
+from .errors import StoreUnavailable
+from .executors import Executor, is_alive
 from .heart import Heart
 from .keeper import Keeper
 from .leaving import at_end, never_mind
 from .memory import TOO_LONG
 from .recall import request_again
 from .records import Mode, OperationRecord, Outcome
+from .schema import NEWEST
 from .store import Store
 from .threads import check_threads
 from .worker import Worker, failed
@@ -52,6 +56,7 @@ class Running:
         self._pid = 0
         self._is_over = False
         self._starting = Lock()
+        self._checkup = Checkup(self._look_at_all)
 
     def attach(self, app: Flask) -> None:
         """Background handlers run in the context of the first app that the broker is attached to."""
@@ -127,6 +132,32 @@ class Running:
         before = self._executor, self._at_yield
         self._executor, self._at_yield = executor, at_yield or _go_on
         return before
+
+    @property
+    def is_stopping(self) -> bool:
+        """Is this process about to end?"""
+        return self._pid == os.getpid() and self.stopping.is_set()
+
+    @property
+    def is_alive(self) -> bool:
+        """Are the threads there that this process began?"""
+        return self._pid != os.getpid() or (self.heart.is_alive and self.keeper.is_alive)
+
+    def health(self) -> Health:
+        """How this process is, within a second, whatever the database does."""
+        if self.is_stopping:
+            return Health(status=Word.STOPPING)
+        return self._checkup.facts()
+
+    def _look_at_all(self) -> Health:
+        try:
+            version = self.store.version
+        except StoreUnavailable:
+            store, schema = Word.FAILED, Word.UNKNOWN
+        else:
+            store, schema = Word.OK, Word.of(version == NEWEST)
+        executor = Word.of(self.is_alive and is_alive(self._executor))
+        return Health.of(store=store, schema=schema, executor=executor)
 
     def submit(self, operation_id: str, delay: float = 0.0) -> None:
         """Have an operation run, in so many seconds; if that goes wrong, it is found when it is due."""
