@@ -55,6 +55,13 @@ server.run()  # until SIGTERM
 server.close()
 """
 
+PATCHING = """\
+from gevent import monkey
+
+monkey.patch_all()
+"""
+"""What `gunicorn.conf.py` begins with where gevent comes with `--preload`."""
+
 KINDS = {
     "sync": Kind("gunicorn --workers 4 --bind 127.0.0.1:8080 broker:app", refuses_at_end=False),
     "gthread": Kind(

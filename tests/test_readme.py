@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .servers import KINDS, SERVE, Kind, waitress
+from .servers import KINDS, PATCHING, SERVE, Kind, waitress
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,8 +46,9 @@ def test_servers_are_started_as_it_says(kind: Kind) -> None:
     assert f"| `{kind.command}` |" in README
 
 
-def test_waitress_is_served_by_the_file_that_it_shows() -> None:
-    assert SERVE in blocks("python")
+@pytest.mark.parametrize("file", [SERVE, PATCHING])
+def test_servers_get_the_files_that_it_shows(file: str) -> None:
+    assert file in blocks("python")
 
 
 @pytest.fixture

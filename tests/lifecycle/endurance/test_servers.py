@@ -14,57 +14,12 @@ import msgspec
 import pytest
 
 from ...conftest import basic
-from ...servers import KINDS, Kind, Process
-from .events import Events
+from ...servers import KINDS, PATCHING
 from .orders import CAN_POLL, body, instance_path
-from .processes import ROOT, Gone, Server, until_it_succeeded
+from .processes import Gone, Server, until_it_succeeded
 from .rest import check_all_rests, operations
-from .served import VARIABLE, Setting
+from .sites import Site, server_of
 from .waiting import until
-
-NEVER = 600.0
-"""A lease that no test waits for."""
-
-MODULE = "from tests.lifecycle.endurance.served import make_app\n\napp = make_app()\n"
-
-
-class Site:
-    """A store, and the servers on it; in a folder as the README has it.
-
-    Args:
-        kind: Which server.
-        url: The store's.
-        folder: The folder.
-    """
-
-    def __init__(self, kind: Kind, url: str, folder: Path) -> None:
-        self.kind, self.url, self.folder = kind, url, folder
-        self.events = Events(folder / "events")
-        self._processes: list[Process] = []
-        (folder / "broker.py").write_text(MODULE)
-
-    def serve(self, *arguments: str, workers: int = 1, **settings: Any) -> Process:
-        """One more server, with so many processes."""
-        setting = Setting(
-            url=self.url, folder=str(self.folder), lease=settings.pop("lease", NEVER), **settings
-        )
-        process = Process(
-            self.kind,
-            self.folder,
-            *arguments,
-            workers=workers,
-            log=self.folder / f"log-{len(self._processes)}",
-            **{VARIABLE: msgspec.json.encode(setting).decode(), "PYTHONPATH": str(ROOT)},
-        )
-        self._processes.append(process)
-        return process
-
-    def open_gate(self, name: str) -> None:
-        (self.folder / name).touch()
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.close()
 
 
 @pytest.fixture
@@ -81,9 +36,6 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 ON_SQLITE = [(name, "sqlite") for name in KINDS]
 ON_POSTGRESQL = [(name, "postgresql") for name in ("gthread", "gevent")]
-
-
-PATCHING = "from gevent import monkey\n\nmonkey.patch_all()\n"
 
 
 @pytest.mark.parametrize("site", [("gevent", "postgresql")], indirect=True, ids="-".join)
@@ -103,10 +55,6 @@ def test_gevent_replaces_threads_before_the_app_is_loaded_or_the_log_says_so(sit
     operation = order(site, server, "i1", "background", steps="i1")
     site.open_gate("i1")
     until_it_succeeded(server, instance_path("i1"), operation)
-
-
-def server_of(process: Process) -> Server:
-    return Server(process.port, process.pid)
 
 
 def order(site: Site, server: Server, name: str, plan: str, **parameters: Any) -> str:
