@@ -81,9 +81,7 @@ def test_an_executor_is_asked_how_it_is(
     assert ask(platform) == (status, {**WELL, "status": word, "executor": word})
 
 
-def test_a_process_whose_threads_died_is_to_be_started_again(
-    platform: Platform, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_whose_threads_died_is_to_be_started_again(platform: Platform, serve: Serve) -> None:
     assert ask(platform)[0] == 200
     running = serve.brokers[-1]._running
     assert running is not None
