@@ -11,7 +11,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from flask import Blueprint, Flask, Response, current_app
+from flask import Flask, Response, current_app
 from flask import Request as HTTPRequest
 from flask.globals import request as current_request
 from flask.sansio.blueprints import BlueprintSetupState
@@ -24,6 +24,7 @@ from . import _decoding as decode
 from ._encoding import Answer, encode_error
 from ._headers import echo_of
 from ._pipeline import Endpoint, Pipeline, log_failure
+from ._registering import BrokersBlueprint, is_a_brokers
 from .errors import BadRequest, BrokerError
 from .requests import (
     DeprovisionRequest,
@@ -70,7 +71,7 @@ _IDS = {"instance_id", "binding_id"}
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 
-class BrokerBlueprint(Blueprint):
+class BrokerBlueprint(BrokersBlueprint):
     """The blueprint of a broker; `app.register_blueprint` takes it, under any prefix, also more than once.
 
     Args:
@@ -105,16 +106,9 @@ class BrokerBlueprint(Blueprint):
             self.register_error_handler(code, self._failed)
 
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]
-        """Take part in an app, after the broker checked itself.
-
-        A second registration, or that of another broker, gets a name of its own where none is given.
-        """
+        """Take part in an app, after the broker checked itself."""
         self._before_start(app)
         self._add_commands(app, options)
-        if "name" not in options:
-            prefix = f"{options['name_prefix']}." if options.get("name_prefix") else ""
-            names = chain([self.name], (f"{self.name}-{number}" for number in count(2)))
-            options["name"] = next(name for name in names if prefix + name not in app.blueprints)
         super().register(app, options)
 
     def _add_commands(self, app: Flask, options: dict[str, Any]) -> None:
@@ -236,7 +230,7 @@ def _not_found(error: HTTPException) -> Response | HTTPException:
     others = (
         rule
         for rule in current_app.url_map.iter_rules()
-        if rule.endpoint != "static" and not isinstance(_blueprint_of(rule.endpoint), BrokerBlueprint)
+        if rule.endpoint != "static" and not is_a_brokers(current_app, rule.endpoint)
     )
     if any(others):
         return error

@@ -17,6 +17,7 @@ from .auth import Authenticator
 from .blueprint import BrokerBlueprint
 from .catalog import Catalog
 from .handlers import Handler, HandlerGroup, SetupError
+from .health import Health, HealthBlueprint, Word
 
 if TYPE_CHECKING:
     from click import Command
@@ -171,6 +172,29 @@ class Broker(HandlerGroup):
         :class:`SetupError` with all that does not fit. No handler can be added from then on.
         """
         return BrokerBlueprint(self._pipeline, self._start, self._commands)
+
+    @cached_property
+    def health(self) -> Blueprint:
+        """A blueprint that tells load balancers how the broker is, without authentication, under any prefix.
+
+        ``GET /health`` is 200 if this process may be sent requests: the store can be reached, its tables have
+        the right version, what runs in the background goes on, and the process is not about to end.
+        Else it is 503. It answers within a second, also while the database hangs.
+
+        ``GET /health/live`` is 503 only if the process cannot go on, and must be restarted.
+        """
+        return HealthBlueprint(self._ready, self._alive)
+
+    def _ready(self) -> Health:
+        if self._running is None:
+            return Health(status=Word.OK)
+        if self._attached:
+            # A process may get nothing but this, and is to take up what others left all the same.
+            self._running.ensure_started()
+        return self._running.health()
+
+    def _alive(self) -> Health:
+        return Health(status=Word.of(self._running is None or self._running.is_alive))
 
     def _commands(self) -> list[Command]:
         from .cli import Desk, commands

@@ -88,6 +88,11 @@ class Server:
         """Break all connections and stop; `immediate` is a crash, which the next start recovers from."""
         self._run("pg_ctl", "stop", "--mode", mode)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that takes connections."""
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
     def _make(self) -> None:
         settings = {"listen_addresses": "", "unix_socket_directories": str(self._folder), **self._settings}
         self._run(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .servers import waitress
+from .servers import KINDS, PATCHING, SERVE, Kind, waitress
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -39,6 +39,16 @@ def test_the_example_is_the_sample(language: str, sample: str) -> None:
 def test_the_sample_has_less_than_sixty_lines_of_code() -> None:
     _, _, code = (ROOT / "samples" / "hello.py").read_text().partition("\n")  # after its docstring
     assert sum(bool(line.strip()) for line in code.splitlines()) < 60
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_servers_are_started_as_it_says(kind: Kind) -> None:
+    assert f"| `{kind.command}` |" in README
+
+
+@pytest.mark.parametrize("file", [SERVE, PATCHING])
+def test_servers_get_the_files_that_it_shows(file: str) -> None:
+    assert file in blocks("python")
 
 
 @pytest.fixture

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _logger = logging.getLogger("brokerkit")
 
 
 class Executor(Protocol):
-    """Runs background operations, here or elsewhere."""
+    """Runs background operations, here or elsewhere.
+
+    It may be `Telling` too, for the broker's health.
+    """
 
     def start(self, run: Callable[[str], None]) -> None:
         """Get ready, in a process that serves.
@@ -40,6 +43,26 @@ class Executor(Protocol):
     def stop(self) -> None:
         """Take nothing more, and wait a while for what runs."""
         ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An executor that tells whether it is in order; others are taken to be."""
+
+    def alive(self) -> bool:
+        """Can it take operations? It may ask others, and take its time. What it raises is a no."""
+        ...
+
+
+def is_alive(executor: Executor) -> bool:
+    """What an executor says of itself; one that says nothing is in order."""
+    if not isinstance(executor, Telling):
+        return True
+    try:
+        return bool(executor.alive())
+    except Exception:
+        _logger.exception("the executor could not tell whether it is in order")
+        return False
 
 
 class ThreadExecutor:

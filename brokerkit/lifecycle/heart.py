@@ -34,6 +34,11 @@ class Heart:
         """Begin, in a process that serves."""
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Does its thread run?"""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End; what is held is held no longer."""
         self._stopped.set()

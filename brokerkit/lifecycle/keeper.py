@@ -52,6 +52,11 @@ class Keeper:
         """Begin, in a process that serves."""
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Does its thread run?"""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End."""
         self._stopping = True

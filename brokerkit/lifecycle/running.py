@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 from collections.abc import Callable
@@ -12,16 +11,22 @@ from flask import Flask
 
 from .._handler_table import HandlerTable
 from .._telling import tell
+from ..health import Health, Word
 from ..results import LastOperation
 from .changes import Attempt, Change
+from .checkup import Checkup
 from .completion import failure
-from .executors import Executor
+from .errors import StoreUnavailable
+from .executors import Executor, is_alive
 from .heart import Heart
 from .keeper import Keeper
+from .leaving import at_end, never_mind
 from .memory import TOO_LONG
 from .recall import request_again
 from .records import Mode, OperationRecord, Outcome
+from .schema import NEWEST
 from .store import Store
+from .threads import check_threads
 from .worker import Worker, failed
 
 _logger = logging.getLogger("brokerkit")
@@ -49,7 +54,9 @@ class Running:
         self._at_yield: Callable[[], None] = _go_on
         self._app: Flask | None = None
         self._pid = 0
+        self._is_over = False
         self._starting = Lock()
+        self._checkup = Checkup(self._look_at_all)
 
     def attach(self, app: Flask) -> None:
         """Background handlers run in the context of the first app that the broker is attached to."""
@@ -68,8 +75,10 @@ class Running:
         with self._starting:
             if self._pid == os.getpid():
                 return
+            check_threads()
             self.store.open()  # one of Flask's commands may have loaded the app without it
             self.stopping = Event()
+            self._is_over = False
             self.heart = Heart(self.store)
             self.keeper = Keeper(self.store, self.heart, self.look_at)
             worker = Worker(
@@ -85,19 +94,27 @@ class Running:
             self._executor.start(worker.run)
             self.heart.start()
             self.keeper.start()
-            atexit.register(self.stop)
+            at_end(self.end)
             self._pid = os.getpid()
 
     def stop(self) -> None:
         """Stop in order: what runs gets to its end or its next yield, and is kept alive until then."""
         if self._pid != os.getpid():
             return
+        self.end()
+        self._pid = 0
+        never_mind(self.end)
+
+    def end(self) -> None:
+        """Stop for good: what a server lets in after this is answered, and not begun anew for."""
+        if self._pid != os.getpid() or self._is_over:
+            return
+        self._is_over = True
+        _logger.info("the work of the process %d stops", self._pid)
         self.stopping.set()
         self._executor.stop()
         self.keeper.stop()
         self.heart.stop()
-        self._pid = 0
-        atexit.unregister(self.stop)
 
     def use(
         self, executor: Executor, at_yield: Callable[[], None] | None = None
@@ -115,6 +132,32 @@ class Running:
         before = self._executor, self._at_yield
         self._executor, self._at_yield = executor, at_yield or _go_on
         return before
+
+    @property
+    def is_stopping(self) -> bool:
+        """Is this process about to end?"""
+        return self._pid == os.getpid() and self.stopping.is_set()
+
+    @property
+    def is_alive(self) -> bool:
+        """Are the threads there that this process began?"""
+        return self._pid != os.getpid() or (self.heart.is_alive and self.keeper.is_alive)
+
+    def health(self) -> Health:
+        """How this process is, within a second, whatever the database does."""
+        if self.is_stopping:
+            return Health(status=Word.STOPPING)
+        return self._checkup.facts()
+
+    def _look_at_all(self) -> Health:
+        try:
+            version = self.store.version
+        except StoreUnavailable:
+            store, schema = Word.FAILED, Word.UNKNOWN
+        else:
+            store, schema = Word.OK, Word.of(version == NEWEST)
+        executor = Word.of(self.is_alive and is_alive(self._executor))
+        return Health.of(store=store, schema=schema, executor=executor)
 
     def submit(self, operation_id: str, delay: float = 0.0) -> None:
         """Have an operation run, in so many seconds; if that goes wrong, it is found when it is due."""

@@ -54,7 +54,8 @@ class Store:
             given, one is made in a file beside the database.
         lease: For how many seconds a process that no longer says so is taken to be alive; 30, unless this
             or the URL says another number (``"sqlite:///broker.db?lease=10"``).
-        engine_options: For SQLAlchemy's `create_engine`, such as ``pool_size``.
+        engine_options: For SQLAlchemy's `create_engine`. On PostgreSQL a process has ``pool_size=5`` and
+            ``max_overflow=5`` connections, ten at most, unless told.
 
     Raises:
         StoreError: The URL, a key or the lease cannot be used.
@@ -130,13 +131,25 @@ class Store:
         Raises:
             StoreError: The database cannot be reached.
         """
+        try:
+            return self.version is not None
+        except StoreUnavailable as error:
+            raise StoreError(f"{self!r} cannot be opened: {_why(error)}") from error
+
+    @property
+    def version(self) -> str | None:
+        """The version that its tables have; None if it was never opened. To ask makes nothing.
+
+        Raises:
+            StoreUnavailable: The database cannot be reached.
+        """
         if self.database.is_sqlite and not (self.database.is_in_memory or self.database.path.exists()):
-            return False
+            return None
         try:
             with self.database.engine.connect() as connection:
-                return schema.version_of(connection) is not None
+                return schema.version_of(connection)
         except FAULTS as error:
-            raise StoreError(f"{self!r} cannot be opened: {reason(error)}") from error
+            raise StoreUnavailable from error
 
     def close(self) -> None:
         """Close the connections. What was in memory is gone, and opened anew it is empty."""

@@ -388,3 +388,19 @@ def test_more_than_there_are_threads(serve: Serve, recorder: Recorder) -> None:
     for path, operation in zip(paths, operations, strict=True):
         assert poll_until_done(platform, path, operation)["state"] == "succeeded"
     assert len(recorder.requests) == 12
+
+
+def test_what_is_let_in_while_a_process_ends_is_done_by_the_next(serve: Serve, recorder: Recorder) -> None:
+    """A server may answer requests while what runs beside them has stopped already."""
+    ending = serve(recorder, background=CHANGING)
+    ending.get("/v2/catalog")
+    running = serve.brokers[-1]._running
+    assert running is not None
+    running.end()
+    operation = begin(ending)
+    assert last_operation(ending, INSTANCE, operation)["state"] == "in progress"
+    assert not recorder.requests
+    assert not [thread for thread in threading.enumerate() if "brokerkit" in thread.name]
+
+    successor = serve(recorder, background=CHANGING)
+    assert poll_until_done(successor, INSTANCE, operation)["state"] == "succeeded"

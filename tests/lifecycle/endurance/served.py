@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
-from flask import Flask
+from flask import Flask, url_for
 from sqlalchemy import event
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import brokerkit as osb
 from brokerkit import signals
@@ -42,6 +43,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         key: The store's key; None for that of the key file.
         busy_timeout: For how many milliseconds SQLite waits for a lock.
         log_level: What is logged, of everything.
+        prefix: What the paths of the blueprints begin with.
+        is_behind_a_proxy: Whether a proxy's headers are believed.
     """
 
     url: str
@@ -51,6 +54,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = KEY
     busy_timeout: int | None = None
     log_level: str = "INFO"
+    prefix: str = ""
+    is_behind_a_proxy: bool = False
 
 
 VARIABLE = "BROKERKIT_ENDURANCE_SETTING"
@@ -65,6 +70,7 @@ class Steering(msgspec.Struct, frozen=True):
         attempts: Only in so many first attempts does it wait for the gate.
         data: Is remembered, and given out as credentials.
         fails: It raises an error with this description.
+        steps: Of a generator: it yields until there is a file of this name.
     """
 
     seconds: float = 0.0
@@ -72,6 +78,7 @@ class Steering(msgspec.Struct, frozen=True):
     attempts: int = 1000
     data: str = ""
     fails: str | None = None
+    steps: str | None = None
 
 
 class Points:
@@ -136,8 +143,11 @@ class Handlers:
             self._events.note("end", name, **facts, went_well=went_well)
 
     def wait_for(self, gate: str) -> None:
-        while not (self._folder / gate).exists():
+        while not self.is_open(gate):
             time.sleep(0.005)
+
+    def is_open(self, gate: str) -> bool:
+        return (self._folder / gate).exists()
 
 
 def _steering(request: Any) -> Steering:
@@ -208,6 +218,9 @@ def _register(broker: osb.Broker, handlers: Handlers, points: Points, name: str)
         with handlers.working(name, request) as steering:
             yield "first"
             points.passed("after the first step")
+            while steering.steps is not None and not handlers.is_open(steering.steps):
+                yield "a step"
+                time.sleep(0.02)
             yield "second"
             points.passed("after the second step")
             return _answer(name, steering)
@@ -270,10 +283,17 @@ def make_app(setting: Setting | None = None) -> Flask:
     )
     broker = make_broker(setting)
     app = Flask("endurance")
-    app.register_blueprint(broker.blueprint)
+    if setting.is_behind_a_proxy:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_prefix=1)  # type: ignore[method-assign]
+    for blueprint in (broker.blueprint, broker.health):
+        app.register_blueprint(blueprint, url_prefix=setting.prefix or None)
 
     @app.get("/pid")
     def pid() -> str:
         return str(os.getpid())
+
+    @app.get("/here")
+    def here() -> str:
+        return url_for("here")
 
     return app

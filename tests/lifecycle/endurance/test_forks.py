@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 import pytest
 from sqlalchemy import create_engine, text
 
+from ...servers import KINDS
 from .conftest import Range
 from .orders import CAN_POLL, body, instance_path
-from .processes import ROOT, Gone, Server, until_it_succeeded
+from .processes import Gone, Server, until_it_succeeded
 from .rest import check_all_rests, is_at_rest
-from .served import VARIABLE
+from .served import LEASE
+from .sites import Site, server_of
 from .waiting import until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at threads in /proc")
@@ -28,38 +26,14 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="lo
 @pytest.fixture
 def master(shooting_range: Range) -> Iterator[Server]:
     """gunicorn, with an app that was loaded before two workers were forked."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        with (shooting_range.folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "gunicorn", "--preload", "--workers=2", "--threads=4"),
-                    *("--worker-class=gthread", f"--bind=fd://{listener.fileno()}", "--graceful-timeout=5"),
-                    *("--no-control-socket",) * _has_control_socket(),
-                    "tests.lifecycle.endurance.served:make_app()",
-                ],
-                cwd=ROOT,
-                env={**os.environ, VARIABLE: msgspec.json.encode(shooting_range.setting()).decode()},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[listener.fileno()],
-            )
+    site = Site(KINDS["gthread"], shooting_range.url, shooting_range.folder)
+    process = site.serve("--preload", "--graceful-timeout=5", workers=2, lease=LEASE)
     try:
-        yield Server(port, process.pid)
+        yield server_of(process)
+        process.terminate()
+        process.wait()
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _has_control_socket() -> bool:
-    """Newer versions serve one in the user's folders, unless told not to."""
-    shown = subprocess.run([sys.executable, "-m", "gunicorn", "--help"], capture_output=True, check=True)
-    return b"--no-control-socket" in shown.stdout
+        site.close()
 
 
 def workers_of(master: Server) -> list[int]:
