@@ -17,7 +17,7 @@ from redis import Redis
 import brokerkit as osb
 from brokerkit.celery import CeleryExecutor
 from credentials import credentials_for
-from names import prefix_of, user_of
+from names import prefix_of, user_of, users_of
 from settings import Settings
 from tenants import Tenants
 
@@ -73,11 +73,10 @@ def update(request: osb.UpdateRequest) -> None:
 
 @broker.deprovision(background=True)
 def deprovision(request: osb.DeprovisionRequest) -> Generator[str, None, None]:
-    prefix = prefix_of(request.instance_id)
     yield "Removing the users"
-    tenants.remove_users(tenants.users_of(prefix))
+    tenants.remove_users(tenants.users(users_of(request.instance_id)))
     told_at = monotonic()
-    for deleted in tenants.empty(prefix):
+    for deleted in tenants.empty(prefix_of(request.instance_id)):
         if monotonic() > told_at + 1:
             yield f"Deleted {deleted} keys"
             told_at = monotonic()

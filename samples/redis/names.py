@@ -22,6 +22,11 @@ def prefix_of(instance_id: str) -> str:
     return f"{digest_of(instance_id)}:"
 
 
+def users_of(instance_id: str) -> str:
+    """With which the names of all users of an instance begin; in a URI, they need no quotes."""
+    return f"{digest_of(instance_id)}-"
+
+
 def user_of(instance_id: str, binding_id: str) -> str:
-    """The name of a binding's user; it begins with the prefix of the instance."""
-    return f"{prefix_of(instance_id)}{digest_of(binding_id)}"
+    """The name of a binding's user."""
+    return f"{users_of(instance_id)}{digest_of(binding_id)}"

@@ -88,9 +88,9 @@ class Tenants:
             self._acl("DELUSER", user)
         self._save()
 
-    def users_of(self, prefix: str) -> list[str]:
-        """All users of a tenant that there are."""
-        return [user for user in cast("list[str]", self._acl("USERS")) if user.startswith(prefix)]
+    def users(self, start: str) -> list[str]:
+        """All users whose names begin like this."""
+        return [user for user in cast("list[str]", self._acl("USERS")) if user.startswith(start)]
 
     def fill(self, prefix: str, entries: int) -> Iterator[int]:
         """Write example entries, in batches; each time it says how many there are."""

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import yaml
@@ -24,7 +23,7 @@ from redis.exceptions import ConnectionError as NoConnection
 from brokerkit import Accepted, Binding
 from brokerkit.client import BrokerClient
 from brokerkit.platforms import Platform
-from samples.redis.names import prefix_of
+from samples.redis.names import prefix_of, users_of
 
 from ..postgres import fresh_database
 from ..redis import Server
@@ -167,9 +166,8 @@ def refused(credentials: dict[str, Any]) -> bool:
 
 
 def left_of(operator: Redis, instance: str) -> list[str]:
-    prefix = prefix_of(instance)
-    users = [user for user in map(str, operator.acl_users()) if user.startswith(prefix)]
-    return [*users, *operator.scan_iter(f"{prefix}*")]
+    users = [user for user in map(str, operator.acl_users()) if user.startswith(users_of(instance))]
+    return [*users, *operator.scan_iter(f"{prefix_of(instance)}*")]
 
 
 def test_a_whole_life_leaves_nothing_behind(person: Person, operator: Redis) -> None:
@@ -204,9 +202,8 @@ def test_a_worker_fills_an_instance_and_tells_how_far_it_is(person: Person, oper
 def test_credentials_are_what_cloud_foundrys_users_expect(person: Person, site: Site) -> None:
     person.order("told")
     told = person.bind("told", "b1")
-    login = f"{quote(told['username'])}:{told['password']}"
     assert told == {
-        "uri": f"redis://{login}@127.0.0.1:{site.redis.port}",
+        "uri": f"redis://{told['username']}:{told['password']}@127.0.0.1:{site.redis.port}",
         "hostname": "127.0.0.1",
         "port": site.redis.port,
         "username": told["username"],

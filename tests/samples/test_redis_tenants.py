@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.exceptions import ConnectionError as NoConnection
 from redis.retry import Retry
 
-from samples.redis.names import prefix_of, user_of
+from samples.redis.names import prefix_of, user_of, users_of
 from samples.redis.tenants import SINGLE, Tenants
 
 from ..redis import Server
@@ -45,8 +45,7 @@ def operator(server: Server) -> Iterator[Redis]:
 def tenants(operator: Redis) -> Iterator[Tenants]:
     made = Tenants(operator)
     yield made
-    for prefix in (MINE, THEIRS):
-        made.remove_users(made.users_of(prefix))
+    made.remove_users(made.users(users_of("mine")))
 
 
 @pytest.fixture
@@ -181,7 +180,7 @@ def test_who_is_removed_is_out_at_once_and_does_not_come_back(enter: Enter, tena
         mine.get(A)
     with pytest.raises((NoConnection, AuthenticationError)):
         deque(waiting.listen())  # to what came before it ended, and then no more
-    assert tenants.users_of(MINE) == []
+    assert tenants.users(users_of("mine")) == []
 
 
 def test_a_tenant_is_emptied_and_its_neighbours_are_not(tenants: Tenants, operator: Redis) -> None:
@@ -198,14 +197,14 @@ def test_users_survive_a_restart_of_the_server(server: Server, tenants: Tenants,
     server.kill()
     server.start()
     assert enter().set(A, "1")
-    assert tenants.users_of(MINE) == [USER]
+    assert tenants.users(users_of("mine")) == [USER]
 
 
 def test_a_server_without_a_file_of_users_will_do(tmp_path: Path) -> None:
     with Server(aclfile="") as server, server.client() as operator:
         tenants = Tenants(operator)
         assert tenants.add_user(MINE, USER)
-        assert tenants.users_of(MINE) == [USER]
+        assert tenants.users(users_of("mine")) == [USER]
 
 
 def test_users_that_the_server_forgot_are_allowed_again_with_their_passwords(
@@ -224,5 +223,5 @@ def test_names_are_valid_and_differ_for_ids_that_differ(one: str, other: str, b1
     assert (user_of(one, b1) == user_of(other, b2)) == ((one, b1) == (other, b2))
     user = user_of(one, b1)
     assert user.isascii()
-    assert not set(user) & set(" *?[]\\^&~%#><+-@|\0")
-    assert user.startswith(prefix_of(one))
+    assert not set(user) & set(" *?[]\\^&~%#><+:/@|\0")
+    assert user.startswith(users_of(one))
