@@ -246,7 +246,7 @@ def test_without_redis_requests_are_accepted_and_their_work_is_done_when_it_is_b
         end(redis_server)
     for path, answer in answers.items():
         until_it_succeeded(web, path, answer.body["operation"])
-    assert celery_range.log.count("takes none") == celery_range.log.count("takes them again") <= 1
+    assert celery_range.log.count("takes none") <= 1
     assert len(celery_range.events.runs()) == 6
 
 
@@ -259,12 +259,11 @@ def test_a_backlog_is_no_flood(celery_range: Range, redis: Redis) -> None:
         path: web.send("PUT", path, body("single"), CAN_POLL).body["operation"] for path, web in paths.items()
     }
     until(lambda: sorted(messages(redis)) == sorted(asked.values()))
-    # Each waits for twice as long as before, so that it is there four times after seven leases.
     until(lambda: max(Counter(messages(redis)).values()) >= 3)
-    rows = operations(celery_range.url).values()
-    waited = max(row["wake_at"] - row["due_at"] for row in rows)
+    number = len(messages(redis))
+    waited = max(row["wake_at"] - row["due_at"] for row in operations(celery_range.url).values())
     assert waited >= 3 * LEASE
-    assert len(messages(redis)) <= 10 * (1 + log2(waited / LEASE))
+    assert number <= 10 * (1 + log2(waited / LEASE))
     celery_range.work("--pool=threads", "--concurrency=4")
     for path, web in paths.items():
         until_it_succeeded(web, path, asked[path])
