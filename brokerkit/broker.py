@@ -54,7 +54,8 @@ class Broker(HandlerGroup):
             Without one, the handlers must remember.
         encryption_keys: What the store is sealed with: Fernet keys, the newest first. Required on
             PostgreSQL. On SQLite, where none are given, one is made in a file beside the database.
-        executor: Who runs handlers with ``background=True``; ``ThreadExecutor(workers=8)`` unless told.
+        executor: Who runs handlers with ``background=True``; ``ThreadExecutor(workers=8)`` unless told, or a
+            :class:`~brokerkit.celery.CeleryExecutor`. Each broker needs its own.
 
     Raises:
         TypeError: `catalog` or `auth` is no such thing, or `executor` or `encryption_keys` come without a

@@ -26,6 +26,7 @@ from brokerkit import (
 )
 
 from .postgres_fixtures import postgres, postgres_url  # noqa: F401
+from .redis_fixtures import redis_server, redis_url  # noqa: F401
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So shells begin what runs in the background; the programs that tests interrupt would ignore it too.

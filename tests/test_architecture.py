@@ -67,6 +67,7 @@ ORDER = (
     "lifecycle.leaving",
     "lifecycle.threads",
     "lifecycle.checkup",
+    "lifecycle.queueing",
     "lifecycle.heart",
     "lifecycle.keeper",
     "lifecycle.worker",
@@ -82,6 +83,7 @@ ORDER = (
     "_pipeline",
     "blueprint",
     "broker",
+    "celery",
     "exchange",
     "_asking",
     "platforms",
@@ -276,7 +278,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(run.stdout))
 
 
-OPTIONAL = {"yaml", "asgiref", "sqlalchemy", "alembic", "cryptography", "psycopg", "celery"}
+OPTIONAL = {"yaml", "asgiref", "sqlalchemy", "alembic", "cryptography", "psycopg", "celery", "kombu", "redis"}
 OPTIONAL |= {"prometheus_client", "opentelemetry", "requests", "rich"}
 NETWORK = {"socket", "ssl", "http.client", "urllib.request", "asyncio", "socketserver", "select"}
 

@@ -1,0 +1,103 @@
+"""A service broker of parts of a Redis server; README.md says how to run it.
+
+What is done in Redis is in tenants.py. This says when, and what the platform is told of it. Web processes
+serve `app`; workers load `celery_app`, and do what is marked `background=True`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from time import monotonic
+
+from celery import Celery
+from flask import Flask
+from redis import Redis
+
+import brokerkit as osb
+from brokerkit.celery import CeleryExecutor
+from credentials import credentials_for
+from names import prefix_of, user_of, users_of
+from settings import Settings
+from tenants import Tenants
+
+settings = Settings.from_env()
+tenants = Tenants(
+    Redis.from_url(settings.redis_url, decode_responses=True, socket_connect_timeout=5, socket_timeout=30)
+)
+
+celery_app: Celery = Celery("redis-broker", broker=settings.queue_url)
+celery_app.conf.update(
+    task_default_queue="redis-broker",
+    worker_prefetch_multiplier=1,  # what waits is for whoever is free
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={"socket_connect_timeout": 5, "socket_timeout": 30},
+)
+
+broker = osb.Broker(
+    osb.Catalog.from_file(Path(__file__).with_name("catalog.yml")),
+    auth=osb.BasicAuth.from_env(),
+    store=settings.store,
+    encryption_keys=settings.keys,
+    executor=CeleryExecutor(celery_app, name="redis-broker"),
+)
+
+
+@broker.provision
+def provision(request: osb.ProvisionRequest) -> osb.Provisioned:
+    """A prefix is there when somebody uses it."""
+    return osb.Provisioned(data={"prefix": prefix_of(request.instance_id)})
+
+
+@broker.provision(plan="filled", background=True)
+def fill(request: osb.ProvisionRequest) -> Generator[str, None, osb.Provisioned]:
+    entries = request.parameters.get("entries", 1000)
+    for written in tenants.fill(prefix_of(request.instance_id), entries):
+        yield f"Wrote {written} of {entries} entries"
+    return provision(request)
+
+
+@broker.update
+def update(request: osb.UpdateRequest) -> None:
+    """An upgrade: the users of an old instance get what tenants.RULES allows today."""
+    tenants.allow_again(
+        prefix_of(request.instance_id),
+        {
+            binding.result.credentials["username"]: binding.result.credentials["password"]
+            for binding in request.instance.bindings
+            if binding.result is not None and binding.result.credentials is not None
+        },
+    )
+
+
+@broker.deprovision(background=True)
+def deprovision(request: osb.DeprovisionRequest) -> Generator[str, None, None]:
+    yield "Removing the users"
+    tenants.remove_users(tenants.users(users_of(request.instance_id)))
+    told_at = monotonic()
+    for deleted in tenants.empty(prefix_of(request.instance_id)):
+        if monotonic() > told_at + 1:
+            yield f"Deleted {deleted} keys"
+            told_at = monotonic()
+
+
+@broker.bind
+def bind(request: osb.BindRequest) -> osb.Binding:
+    """A successor (`request.predecessor`) is a user like all others: both share what is there."""
+    prefix, user = prefix_of(request.instance_id), user_of(request.instance_id, request.binding_id)
+    password = tenants.add_user(prefix, user)
+    address = settings.address
+    return osb.Binding(
+        credentials=credentials_for(address, prefix, user, password),
+        endpoints=[osb.Endpoint(host=address.host, ports=[str(address.port)])],
+    )
+
+
+@broker.unbind
+def unbind(request: osb.UnbindRequest) -> None:
+    tenants.remove_users([user_of(request.instance_id, request.binding_id)])
+
+
+app = Flask(__name__)
+app.register_blueprint(broker.blueprint)
