@@ -116,6 +116,13 @@ class Connection:
         }
 
     def send(self, method: str, path: str, order: Any = None) -> tuple[int, bytes]:
+        try:
+            return self._send(method, path, order)
+        except (ConnectionError, http.client.RemoteDisconnected):
+            self._connection.close()  # granian hangs up, without a word, after a body that it did not read
+            return self._send(method, path, order)
+
+    def _send(self, method: str, path: str, order: Any) -> tuple[int, bytes]:
         data = None if order is None else msgspec.json.encode(order)
         self._connection.request(method, path, data, self._headers)
         response = self._connection.getresponse()
