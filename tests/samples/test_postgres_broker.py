@@ -52,8 +52,8 @@ class Site:
 
     def serving(self, **settings: str) -> AbstractContextManager[Gunicorn]:
         environment = {**self.settings, **settings}
-        options = ("--workers=2", "--threads=4", "--no-control-socket")
-        return gunicorn(SAMPLE, "broker:app", *options, log=self.log, **environment)
+        options = ("--workers=2", "--threads=4")
+        return gunicorn(SAMPLE, "broker:app", *options, log=self.log, environment=environment)
 
 
 class Person:
