@@ -176,7 +176,7 @@ def test_what_is_left_of_bindings_goes_with_the_instance(person: Person, cluster
     before = cluster.names()
     person.order("left")
     with enter(person.bind("left", "one")) as session:
-        session.execute("RESET ROLE; CREATE SCHEMA own; CREATE TABLE own.things (id int)")
+        session.execute("SET ROLE NONE; CREATE SCHEMA own; CREATE TABLE own.things (id int)")
         person.bind("left", "two")
         person.delete("left")
     assert cluster.names() == before
