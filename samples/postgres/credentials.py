@@ -29,7 +29,7 @@ def credentials_for(address: Address, database: str, username: str, password: st
     login = {"user": username, "password": password}
     query = f"?{urlencode(tls)}" if tls else ""
     return {
-        "uri": f"postgresql://{quote(username)}:{quote(password)}@{place}{query}",
+        "uri": f"postgresql://{quote(username, '')}:{quote(password, '')}@{place}{query}",
         "jdbcUrl": f"jdbc:postgresql://{place}?{urlencode({**login, **tls})}",
         "hostname": address.host,
         "port": address.port,

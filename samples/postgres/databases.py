@@ -15,7 +15,7 @@ psycopg.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,11 +108,11 @@ class Databases:
         *,
         holder: str,
         extensions: Sequence[str] | None = None,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, None]:
         """Make a database with all that is in a template, as :meth:`create` does; says how far it is.
 
         What belongs to the owner of the template's schema `public` belongs to `name`'s owner in the copy.
-        Nobody may be connected to the template meanwhile. Closing the iterator ends the copying.
+        Nobody may be connected to the template meanwhile. Closing the generator ends the copying.
         """
         with self._session(name) as session:
             yield "Making its owner"

@@ -22,6 +22,7 @@ from cryptography.fernet import Fernet
 from brokerkit import Accepted, Binding, Endpoint
 from brokerkit.client import BrokerClient, BrokerRefused, OperationFailed
 from brokerkit.platforms import Platform
+from samples.postgres.credentials import Address, credentials_for
 from samples.postgres.databases import EXTENSIONS
 from samples.postgres.names import database_of, login_of
 
@@ -418,12 +419,12 @@ def test_it_passes_every_rule_of_the_checker(store: str, cluster: Cluster, tmp_p
     assert cluster.names() == before
 
 
-def importing(**settings: str) -> subprocess.CompletedProcess[str]:
+def asking_settings(statement: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("POSTGRES_", "BROKER_"))
     }
     return subprocess.run(
-        [sys.executable, "-c", "import broker"],
+        [sys.executable, "-c", f"from settings import Settings; {statement}"],
         cwd=SAMPLE,
         env={**environment, **settings},
         capture_output=True,
@@ -434,10 +435,43 @@ def importing(**settings: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_all_settings_that_are_missing_are_told_at_once() -> None:
-    told = importing(POSTGRES_TEMPLATE="t").stderr
+    told = asking_settings("import broker", POSTGRES_TEMPLATE="t").stderr
     for name in ("POSTGRES_URL", "BROKER_USERNAME", "BROKER_PASSWORD"):
         assert f"\n  {name}: " in told
     assert "POSTGRES_TEMPLATE:" not in told
+
+
+@pytest.mark.parametrize(
+    ("broker_url", "apps_url", "address"),
+    [
+        ("postgresql://broker:hush@db:6432/x?sslmode=require", "", Address("db", 6432, "require")),
+        ("host=db password=hush", "", Address("db", 5432)),
+        ("host=/tmp", "postgresql://[::1]:6432", Address("::1", 6432)),
+        (
+            "postgresql://broker@db:6432/x?sslmode=require",
+            "postgresql://apps:1",
+            Address("apps", 1, "require"),
+        ),
+        ("host=db", "postgresql://apps?sslmode=verify-full", Address("apps", 5432, "verify-full")),
+    ],
+)
+def test_applications_are_sent_where_the_broker_goes_unless_told(
+    broker_url: str, apps_url: str, address: Address
+) -> None:
+    done = asking_settings(
+        "print(Settings.from_env().address)",
+        **LOGIN,
+        POSTGRES_TEMPLATE="t",
+        POSTGRES_URL=broker_url,
+        POSTGRES_APPS_URL=apps_url,
+    )
+    assert done.stdout == f"{address}\n", done.stderr
+
+
+def test_an_sslmode_and_an_address_of_ipv6_are_in_the_urls() -> None:
+    told = credentials_for(Address("::1", 6432, "verify-full"), "db", "user", "p/w")
+    assert told["uri"] == "postgresql://user:p%2Fw@[::1]:6432/db?sslmode=verify-full"
+    assert told["jdbcUrl"] == ("jdbc:postgresql://[::1]:6432/db?user=user&password=p%2Fw&sslmode=verify-full")
 
 
 @pytest.mark.parametrize(
@@ -450,7 +484,7 @@ def test_all_settings_that_are_missing_are_told_at_once() -> None:
     ],
 )
 def test_a_setting_that_is_wrong_is_named_without_its_password(settings: dict[str, str], told: str) -> None:
-    done = importing(**LOGIN, POSTGRES_TEMPLATE="t", **settings)
+    done = asking_settings("import broker", **LOGIN, POSTGRES_TEMPLATE="t", **settings)
     assert done.returncode == 1
     assert told in done.stderr
     assert "hush" not in done.stderr
