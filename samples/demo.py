@@ -315,7 +315,13 @@ def main() -> int:
     print("Starting PostgreSQL, and the broker of samples/postgres under gunicorn …", flush=True)
     with prepared(lease=LEASE) as site:
         psql = site.postgres.programs / "psql"
-        with Stage({"BROKERKIT_HOME": str(site.folder), "PSQL": str(psql), "PSQLRC": os.devnull}) as stage:
+        settings = {
+            "BROKERKIT_HOME": str(site.folder),
+            "PSQL": str(psql),
+            "PSQLRC": os.devnull,
+            "PSQL_PAGER": "cat",  # in a low terminal, another would wait for a key
+        }
+        with Stage(settings) as stage:
             try:
                 play(stage, site)
             except (Lost, RuntimeError) as error:

@@ -27,14 +27,19 @@ class Terminal:
     Args:
         command: The module, and its arguments.
         columns: How wide the terminal is.
+        rows: How high.
         environment: What to set beside the usual.
     """
 
     def __init__(
-        self, *command: str, columns: int = 100, environment: Mapping[str, str] | None = None
+        self,
+        *command: str,
+        columns: int = 100,
+        rows: int = 40,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         usual = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command],
