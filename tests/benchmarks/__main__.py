@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import perf_counter
 
-from . import checking, imports, lifecycle, polls, recovery, requests, volume, waiting
+from . import checking, crowd, imports, lifecycle, polls, processes, recovery, requests, volume, waiting
 from .databases import Database, databases
 from .verdicts import Verdicts
 
@@ -27,6 +27,8 @@ STORED: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "volume": volume.run,
     "recovery": recovery.run,
     "waiting": waiting.run,
+    "processes": processes.run,
+    "crowd": crowd.run,
 }
 
 
