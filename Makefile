@@ -19,6 +19,8 @@ lint: $(VENV)/.lint  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@# A sample in a folder of its own is modules that import each other by their bare names.
+	for sample in samples/*/; do $(BIN)/mypy $$sample*.py || exit 1; done
 
 bench: $(VENV)/.bench  ## measure, and print ratios against their budgets
 	$(BIN)/python -m tests.benchmarks

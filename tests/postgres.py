@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -41,17 +42,31 @@ class Server:
 
     Args:
         under: Where to keep the data, if not with the other temporary files.
+        tcp: Whether it listens on a free port of the loopback too, where it asks for passwords.
         settings: Of PostgreSQL, as in its `postgresql.conf`.
     """
 
-    def __init__(self, *, under: Path | None = None, **settings: str) -> None:
+    port = 5432
+
+    def __init__(self, *, under: Path | None = None, tcp: bool = False, **settings: str) -> None:
         self._under = under
+        self._tcp = tcp
         self._settings = settings
 
     @property
     def url(self) -> str:
-        """SQLAlchemy's URL of the database `postgres`; the same after a restart."""
-        return f"postgresql+psycopg://postgres@/postgres?host={self._folder}&port=5432"
+        """SQLAlchemy's URL of the database `postgres`, for its superuser; the same after a restart."""
+        return f"postgresql+psycopg://postgres@/postgres?host={self._folder}&port={self.port}"
+
+    @property
+    def conninfo(self) -> str:
+        """The same for libpq."""
+        return f"postgresql://postgres@/postgres?host={self._folder}&port={self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return (self._folder / "log").read_text("utf-8")
 
     def __enter__(self) -> Self:
         self._account = _account()
@@ -71,7 +86,7 @@ class Server:
         try:
             self._programs = _programs(self._folder, self._account)
             self._make()
-            self.start()
+            self._start_first()
         except BaseException:
             self.__exit__()
             raise
@@ -82,24 +97,51 @@ class Server:
 
     def start(self) -> None:
         """Start it again, with the data and the URL that it had. It takes connections when this returns."""
-        self._run("pg_ctl", "start", "--log", str(self._folder / "log"))
+        self._control("start", "--log", str(self._folder / "log"), "--options", f"-p {self.port}")
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Break all connections and stop; `immediate` is a crash, which the next start recovers from."""
-        self._run("pg_ctl", "stop", "--mode", mode)
+        self._control("stop", "--mode", mode)
+
+    def psql(self, url: str, script: str) -> None:
+        """Run a script as `psql` does, its commands (`\\connect`) included, up to the first error."""
+        self._run("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={url}", stdin=script)
 
     def _make(self) -> None:
-        settings = {"listen_addresses": "", "unix_socket_directories": str(self._folder), **self._settings}
+        settings = {
+            "listen_addresses": "127.0.0.1" if self._tcp else "",
+            "unix_socket_directories": str(self._folder),
+            **self._settings,
+        }
         self._run(
             "initdb",
-            *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"),
+            f"--pgdata={self._data}",
+            *("--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256"),
+            *("--encoding=UTF8", "--no-locale", "--no-sync"),
             *(f"--set={name}={value}" for name, value in settings.items()),
         )
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _start_first(self) -> None:
+        """On a port that is free; another process may take it before PostgreSQL does."""
+        for tries_left in (4, 3, 2, 1, 0):
+            if self._tcp:
+                with socket.create_server(("127.0.0.1", 0)) as free:
+                    self.port = free.getsockname()[1]
+            try:
+                self.start()
+            except RuntimeError as error:
+                if "could not bind" not in str(error) or not tries_left:
+                    raise
+            else:
+                return
+
+    def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", f"--pgdata={self._data}", *arguments)
+
+    def _run(self, program: str, *arguments: str, stdin: str = "") -> None:
         done = subprocess.run(
-            [self._programs / program, "--pgdata", self._data, *arguments],
-            stdin=subprocess.DEVNULL,
+            [self._programs / program, *arguments],
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -34,3 +37,74 @@ def waitress(folder: Path, app: str, *arguments: str, **environment: str) -> Ite
             yield int(next(match[1] for match in serving if match))
         finally:
             server.terminate()
+
+
+@dataclass
+class Gunicorn:
+    """A server with its workers.
+
+    Args:
+        port: Where it listens, on the loopback.
+        process: The one that the workers are children of.
+        log: What all of them say.
+    """
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def kill(self) -> None:
+        """Kill all of them at once, as when the power goes."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def gunicorn(folder: Path, app: str, *arguments: str, log: Path, **environment: str) -> Iterator[Gunicorn]:
+    """Serve an app as in production; at the end it is asked to stop, and has ten seconds for it.
+
+    Args:
+        folder: Where its module is, and what it works in.
+        app: ``"broker:app"``.
+        arguments: More for gunicorn.
+        log: Where to write what it says, after what is there.
+        environment: More variables.
+
+    Raises:
+        RuntimeError: It did not start; with what it said.
+    """
+    command = [sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", *arguments, app]
+    with log.open("ab") as output:
+        begin = output.tell()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is not for it, and `kill` is for all of it
+        )
+    server = Gunicorn(0, process, log)
+    try:
+        server.port = _port(process, log, begin)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+        server.kill()
+
+
+def _port(process: subprocess.Popen[bytes], log: Path, begin: int) -> int:
+    """The port that a server says it listens on, when a worker has begun too."""
+    while True:
+        said = log.read_bytes()[begin:].decode()
+        listening = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", said)
+        if listening and "Booting worker" in said:
+            return int(listening[1])
+        if process.poll() is not None:
+            raise RuntimeError(f"the server did not start:\n{said}")
+        time.sleep(0.02)
