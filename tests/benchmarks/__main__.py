@@ -12,7 +12,19 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import perf_counter
 
-from . import checking, crowd, imports, lifecycle, polls, processes, recovery, requests, volume, waiting
+from . import (
+    checking,
+    crowd,
+    imports,
+    lifecycle,
+    polls,
+    processes,
+    recovery,
+    requests,
+    sample,
+    volume,
+    waiting,
+)
 from .databases import Database, databases
 from .verdicts import Verdicts
 
@@ -20,6 +32,7 @@ STATELESS: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "requests": requests.run,
     "imports": imports.run,
     "checking": checking.run,
+    "sample": sample.run,
 }
 STORED: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "lifecycles": lifecycle.run,
