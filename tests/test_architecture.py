@@ -62,6 +62,7 @@ ORDER = (
     "lifecycle.completion",
     "lifecycle.persistence",
     "lifecycle.executors",
+    "lifecycle.queueing",
     "lifecycle.heart",
     "lifecycle.keeper",
     "lifecycle.worker",
@@ -77,6 +78,7 @@ ORDER = (
     "_pipeline",
     "blueprint",
     "broker",
+    "celery",
     "exchange",
     "_asking",
     "platforms",
@@ -269,7 +271,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(run.stdout))
 
 
-OPTIONAL = {"yaml", "asgiref", "sqlalchemy", "alembic", "cryptography", "psycopg", "celery"}
+OPTIONAL = {"yaml", "asgiref", "sqlalchemy", "alembic", "cryptography", "psycopg", "celery", "kombu", "redis"}
 OPTIONAL |= {"prometheus_client", "opentelemetry", "requests", "rich"}
 NETWORK = {"socket", "ssl", "http.client", "urllib.request", "asyncio", "socketserver", "select"}
 

@@ -12,6 +12,9 @@ DEFAULT_LEASE = 30.0
 class Lease:
     """A lease, in two parts: its term, and then the grace in which who is called out can say that it lives.
 
+    What waits in a queue has none. It is taken for lost after one lease, then after twice as long, up to
+    twenty.
+
     Args:
         told: How many seconds both are together, as a number or from a URL.
 
@@ -23,6 +26,7 @@ class Lease:
         self.seconds = _seconds(told)
         self.term = self.seconds * 2 / 3
         self.grace = self.seconds / 3
+        self.longest_in_queue = self.seconds * 20
 
 
 def _seconds(told: object) -> float:

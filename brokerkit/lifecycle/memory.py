@@ -111,5 +111,5 @@ def _pause(operation: OperationRecord, now: float) -> int:
     is_followed = operation.follows is not None and operation.tries == 0  # it begins when it can
     waits = operation.mode is Mode.BACKGROUND and operation.lease_until is None and not is_followed
     if waits and operation.wake_at is not None:
-        pause = max(pause, operation.wake_at - now)
+        pause = max(pause, (operation.due_at or operation.wake_at) - now)
     return min(max(math.ceil(pause), 1), _LONGEST_PAUSE)

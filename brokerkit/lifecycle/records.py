@@ -135,6 +135,8 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
         updated_at: When it last changed.
         request: The request, sealed.
         outcome: The :class:`Outcome`, sealed; None if there is none.
+        due_at: When its next attempt may begin, while it waits in the queue of an executor. Then `wake_at` is
+            when it is handed to the executor again.
     """
 
     id: str
@@ -155,6 +157,7 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
     updated_at: float
     request: bytes
     outcome: bytes | None
+    due_at: float | None
 
     @property
     def tries(self) -> int:

@@ -106,6 +106,7 @@ def operation(row: Row) -> OperationRecord:
         updated_at=row[15],
         request=row[16],
         outcome=row[17],
+        due_at=row[18],
     )
 
 

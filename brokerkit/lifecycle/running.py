@@ -19,6 +19,7 @@ from .executors import Executor
 from .heart import Heart
 from .keeper import Keeper
 from .memory import TOO_LONG
+from .queueing import QueueExecutor
 from .recall import request_again
 from .records import Mode, OperationRecord, Outcome
 from .store import Store
@@ -50,10 +51,22 @@ class Running:
         self._app: Flask | None = None
         self._pid = 0
         self._starting = Lock()
+        if isinstance(executor, QueueExecutor):
+            executor.attach(self)
 
     def attach(self, app: Flask) -> None:
         """Background handlers run in the context of the first app that the broker is attached to."""
         self._app = self._app or app
+
+    @property
+    def is_attached(self) -> bool:
+        """Is there an app?"""
+        return self._app is not None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Does this process take nothing more?"""
+        return self._pid == os.getpid() and self.stopping.is_set()
 
     @property
     def app(self) -> Flask:
@@ -88,6 +101,11 @@ class Running:
             atexit.register(self.stop)
             self._pid = os.getpid()
 
+    def wind_down(self) -> None:
+        """Take nothing more, as the process is about to end; generators stop at their next `yield`."""
+        if self._pid == os.getpid():
+            self.stopping.set()
+
     def stop(self) -> None:
         """Stop in order: what runs gets to its end or its next yield, and is kept alive until then."""
         if self._pid != os.getpid():
@@ -118,6 +136,8 @@ class Running:
 
     def submit(self, operation_id: str, delay: float = 0.0) -> None:
         """Have an operation run, in so many seconds; if that goes wrong, it is found when it is due."""
+        if self.stopping.is_set() and not isinstance(self._executor, QueueExecutor):
+            return  # nor does anybody here take it any more
         try:
             self._executor.submit(operation_id, delay)
         except Exception:
@@ -126,6 +146,14 @@ class Running:
             )
         if delay > 0:
             self.keeper.look_in(delay)
+
+    def hand_on(self, operation_id: str, delay: float) -> bool:
+        """Is the caller to put an operation into a queue, and nobody else?"""
+        return self.store.hand_on(operation_id, delay)
+
+    def take_back(self, operation_id: str, after: float) -> None:
+        """The queue did not take it; it is due again in so many seconds."""
+        self.store.take_back(operation_id, after)
 
     def look_at(self, operation: OperationRecord, now: float) -> None:
         """Do what is due for an operation that nobody seems to run."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from .errors import StoreError
 
 VERSION_TABLE = "brokerkit_version"
-NEWEST = "0001"
+NEWEST = "0002"
 """The version that this package works with: the newest migration."""
 
 _LOCK = 0x62726F6B  # of PostgreSQL's advisory locks, ours

@@ -325,6 +325,26 @@ class Store:
             return None
         return replace(seen, attempt=seen.attempt + 1, lease_until=now + self._lease.term)
 
+    def hand_on(self, operation_id: str, ahead: float = 0.0) -> bool:
+        """A background operation is put into a queue, from which whoever comes to it begins it.
+
+        It is not due for anybody who looks until it must be taken for lost: one lease, or as long as it has
+        waited already, up to twenty.
+
+        Args:
+            operation_id: Which.
+            ahead: So many seconds before it is due, at most.
+
+        Returns:
+            Whether the caller is to do that, and nobody else.
+        """
+        limits = {"least": self.lease, "longest": self._lease.longest_in_queue, "ahead": ahead}
+        return self._happens(self._sql.attempts.hand_on, {"o_id": operation_id, **limits})
+
+    def take_back(self, operation_id: str, after: float) -> bool:
+        """It could not be put into the queue; somebody tries that again in so many seconds."""
+        return self._happens(self._sql.attempts.take_back, {"o_id": operation_id, "after": after})
+
     def tell(self, attempt: Attempt, outcome: Outcome) -> bool:
         """The attempt got further."""
         return self._happens(

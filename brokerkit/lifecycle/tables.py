@@ -70,6 +70,7 @@ operations = Table(
     Column("updated_at", Double, nullable=False),
     Column("request", LargeBinary, nullable=False),
     Column("outcome", LargeBinary),
+    Column("due_at", Double),
     Index("brokerkit_operations_of_instance", "instance_id"),
     Index(
         "brokerkit_operations_to_wake",

@@ -159,7 +159,9 @@ class _Work:
                 self._check(result)
                 change = success(self._kind, plan, result, instance, binding)
         except _Stopped as stopped:
-            if not stopped.goes_on or not self._store.postpone(self._attempt, 0.0, None):
+            if stopped.goes_on and self._store.postpone(self._attempt, 0.0, None):
+                self._worker.submit(self._operation.id, 0.0)
+            else:
                 self._leave(None)
         except Retry as retry:
             self._retry(handler, retry)

@@ -29,7 +29,7 @@ def pass_time(store: Store, seconds: float) -> None:
     )
     brought_forward = (
         update(operations)
-        .values(wake_at=wakes, deadline=deadline)
+        .values(wake_at=wakes, due_at=operations.c.due_at - passed, deadline=deadline)
         .where(operations.c.state == Progress.IN_PROGRESS.value, operations.c.mode != Mode.AT_ONCE.value)
     )
     transition = Transition(store.database.engine.dialect, Step(brought_forward))

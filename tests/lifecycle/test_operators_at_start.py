@@ -30,7 +30,7 @@ from brokerkit import Broker, Catalog, NoAuth, ServiceOffering, ServicePlan
 if folder := os.environ.get("LATER"):  # has one more migration than the one that made the store
     from brokerkit.lifecycle import schema
     schema.__file__ = str(Path(folder) / "schema.py")
-    schema.NEWEST = "0002"
+    schema.NEWEST = "0003"
 
 plan = ServicePlan(id="p", name="p", description="p")
 offering = ServiceOffering(id="s", name="s", description="s", bindable=False, plans=[plan])
@@ -85,9 +85,9 @@ def later(tmp_path: Path) -> str:
     """The folder of a package whose migrations go one further."""
     folder = tmp_path / "later"
     shutil.copytree(Path(schema.__file__).parent / "migrations", folder / "migrations")
-    (folder / "migrations" / "versions" / "0002_second.py").write_text(
+    (folder / "migrations" / "versions" / "0003_third.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        'revision = "0002"\ndown_revision = "0001"\nbranch_labels = None\ndepends_on = None\n'
+        'revision = "0003"\ndown_revision = "0002"\nbranch_labels = None\ndepends_on = None\n'
         'def upgrade():\n    op.create_table("brokerkit_more", sa.Column("id", sa.Integer))\n'
     )
     return str(folder)
@@ -119,9 +119,9 @@ def assert_refused(done: subprocess.CompletedProcess[str], reason: str) -> None:
 def test_a_store_of_an_earlier_version_is_upgraded(flask: Flask, made: str, later: str) -> None:
     assert_refused(flask("broker", "instances", LATER=later), "flask broker upgrade-store")
     done = flask("broker", "upgrade-store", LATER=later)
-    assert (done.returncode, done.stdout) == (0, "The store had version 0001, and has version 0002 now.\n")
+    assert (done.returncode, done.stdout) == (0, "The store had version 0002, and has version 0003 now.\n")
     done = flask("broker", "upgrade-store", "--json", LATER=later)
-    assert json.loads(done.stdout) == [{"before": "0002", "after": "0002"}]
+    assert json.loads(done.stdout) == [{"before": "0003", "after": "0003"}]
     assert flask("broker", "instances", "--json", LATER=later).stdout == "[]\n"
     assert_refused(flask("broker", "instances"), "does not know")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Case, ColumnElement, Dialect, case, exists, func, null, or_, select, update
+from sqlalchemy import Case, ColumnElement, Dialect, and_, case, exists, func, null, or_, select, update
 
 from ..records import Mode, Progress, State
 from ..tables import bindings, instances, operations
 from ..transitions import Step, Transition
 from .words import (
     CURRENT,
+    DUE,
     IS_CALLED_OUT,
     ONE,
     THE_BINDING,
@@ -20,6 +21,7 @@ from .words import (
     Now,
     blob,
     clock,
+    greater,
     lesser,
     number,
     seconds,
@@ -39,6 +41,8 @@ class Attempts:
     def __init__(self, dialect: Dialect) -> None:
         now = clock(dialect)
         self.begin = Transition(dialect, _begun(dialect, now))
+        self.hand_on = Transition(dialect, _handed_on(dialect, now))
+        self.take_back = Transition(dialect, _taken_back(dialect, now))
         told = (
             update(operations)
             .values(outcome=blob("o_outcome"), updated_at=now)
@@ -49,6 +53,7 @@ class Attempts:
             update(operations)
             .values(
                 lease_until=None,
+                due_at=None,
                 wake_at=lesser(dialect, now + seconds("after"), operations.c.deadline),
                 outcome=func.coalesce(blob("o_outcome"), operations.c.outcome),
                 updated_at=now,
@@ -61,26 +66,68 @@ class Attempts:
         self.repeat = _repeated(dialect, now)
 
 
-def _begun(dialect: Dialect, now: Now) -> Step:
+def _is_free() -> tuple[ColumnElement[bool], ...]:
+    """Nobody works on the background operation, nor on the one that it follows."""
     before = operations.alias("before")
     may_run_before = exists(
-        select(ONE).where(before.c.id == operations.c.follows, before.c.lease_until >= operations.c.wake_at)
+        select(ONE).where(before.c.id == operations.c.follows, before.c.lease_until >= DUE)
     )
+    return (
+        operations.c.state == Progress.IN_PROGRESS.value,
+        operations.c.mode == Mode.BACKGROUND.value,
+        or_(operations.c.lease_until.is_(None), IS_CALLED_OUT),
+        ~may_run_before,
+    )
+
+
+def _begun(dialect: Dialect, now: Now) -> Step:
     return Step(
         update(operations)
         .values(
             attempt=operations.c.attempt + 1,
             lease_until=now + seconds("lease"),
+            due_at=None,
             wake_at=lesser(dialect, now + seconds("lease"), operations.c.deadline),
             updated_at=now,
         )
-        .where(
-            *CURRENT,
-            operations.c.mode == Mode.BACKGROUND.value,
-            operations.c.wake_at <= now,
-            or_(operations.c.lease_until.is_(None), IS_CALLED_OUT),
-            ~may_run_before,
+        .where(THE_OPERATION, _THE_ATTEMPT, now >= DUE, *_is_free())
+    )
+
+
+def _handed_on(dialect: Dialect, now: Now) -> Step:
+    """It is put into a queue, and nobody does that again for a while: each time twice as long."""
+    waited = lesser(dialect, now - DUE, seconds("longest"))
+    pause = greater(dialect, waited, seconds("least"))
+    has_no_call_to_wait_for = or_(operations.c.follows.is_(None), operations.c.attempt > 0)
+    return Step(
+        update(operations)
+        .values(
+            due_at=DUE,
+            wake_at=lesser(dialect, greater(dialect, now, DUE) + pause, operations.c.deadline),
         )
+        .where(
+            THE_OPERATION,
+            or_(
+                operations.c.wake_at <= now,
+                and_(operations.c.wake_at <= now + seconds("ahead"), has_no_call_to_wait_for),
+            ),
+            *_is_free(),
+        )
+    )
+
+
+def _taken_back(dialect: Dialect, now: Now) -> Step:
+    """It could not be put into the queue."""
+    return Step(
+        update(operations)
+        .values(
+            wake_at=lesser(
+                dialect,
+                greater(dialect, now + seconds("after"), operations.c.due_at),
+                operations.c.deadline,
+            )
+        )
+        .where(THE_OPERATION, operations.c.due_at.is_not(None), *_is_free())
     )
 
 
@@ -93,7 +140,7 @@ def _left(dialect: Dialect, now: Now) -> Either:
     )
     followers = Step(
         update(operations)
-        .values(wake_at=now)
+        .values(wake_at=now, due_at=None)
         .where(
             operations.c.instance_id == text("i_id"),
             operations.c.follows == text("o_id"),
@@ -135,7 +182,7 @@ def _is_ours(last: ColumnElement[Any]) -> ColumnElement[bool]:
 def _renewed(dialect: Dialect, now: Now) -> Step:
     return Step(
         update(operations)
-        .values(lease_until=now + seconds("lease"), wake_at=_waking(dialect, now))
+        .values(lease_until=now + seconds("lease"), due_at=None, wake_at=_waking(dialect, now))
         .where(
             THE_OPERATION,
             _THE_ATTEMPT,
@@ -184,6 +231,7 @@ def _repeated(dialect: Dialect, now: Now) -> Either:
             state=Progress.IN_PROGRESS.value,
             attempts_before=operations.c.attempt,
             outcome=None,
+            due_at=None,
             wake_at=now,
             deadline=now + seconds("o_deadline"),
             updated_at=now,

@@ -46,6 +46,7 @@ def _over(now: Now) -> Update:
         .values(
             state=text("o_state"),
             outcome=func.coalesce(blob("o_outcome"), operations.c.outcome),
+            due_at=None,
             wake_at=None,
             updated_at=now,
         )

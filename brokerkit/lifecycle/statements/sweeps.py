@@ -8,7 +8,7 @@ from ..records import Progress
 from ..tables import operations
 from ..transitions import Query, Step, Transition
 from .reads import every_operation
-from .words import THE_OPERATION, Now, clock, number, seconds
+from .words import DUE, THE_OPERATION, Now, clock, number, seconds
 
 # Written out, not a parameter: only so does a planner know that the partial index will do.
 _IN_PROGRESS = operations.c.state == literal_column(f"'{Progress.IN_PROGRESS.value}'")
@@ -41,14 +41,14 @@ def _called_out(now: Now) -> Step:
     lease_before = select(before.c.lease_until).where(before.c.id == operations.c.follows).scalar_subquery()
     return Step(
         update(operations)
-        .values(wake_at=case((lease_before > now, lease_before), else_=now + seconds("grace")))
+        .values(wake_at=case((lease_before > now, lease_before), else_=now + seconds("grace")), due_at=None)
         .where(
             THE_OPERATION,
             _IN_PROGRESS,
             operations.c.wake_at <= now,
             or_(
-                operations.c.lease_until >= operations.c.wake_at,
-                lease_before >= operations.c.wake_at,
+                operations.c.lease_until >= DUE,
+                lease_before >= DUE,
             ),
         )
     )

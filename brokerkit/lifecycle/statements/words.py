@@ -32,6 +32,7 @@ _CLOCKS = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
 }
 _LESSER: dict[str, Callable[..., ColumnElement[float]]] = {"postgresql": func.least, "sqlite": func.min}
+_GREATER: dict[str, Callable[..., ColumnElement[float]]] = {"postgresql": func.greatest, "sqlite": func.max}
 
 
 def clock(dialect: Dialect) -> Now:
@@ -42,6 +43,11 @@ def clock(dialect: Dialect) -> Now:
 def lesser(dialect: Dialect, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
     """The lesser of two numbers."""
     return _LESSER[dialect.name](one, other)
+
+
+def greater(dialect: Dialect, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
+    """The greater of two numbers."""
+    return _GREATER[dialect.name](one, other)
 
 
 def text(name: str) -> BindParameter[str]:
@@ -79,7 +85,10 @@ CURRENT = (
 )
 """An operation that is in progress, in the attempt that its writer knows: the fence."""
 
-IS_CALLED_OUT = operations.c.wake_at > operations.c.lease_until
+DUE: ColumnElement[float] = func.coalesce(operations.c.due_at, operations.c.wake_at)
+"""When the next attempt may begin: while it waits in a queue, `wake_at` is when it is handed on again."""
+
+IS_CALLED_OUT = operations.c.lease_until < DUE
 """Somebody noted that a lease had ended, and who may live had time to renew it. A lease ends at `wake_at`."""
 
 

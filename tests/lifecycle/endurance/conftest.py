@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from .events import Events
-from .processes import Nursery, Server
+from .processes import CeleryWorker, Nursery, Server
 from .served import LEASE, Setting
 
 ROUNDS = int(os.environ.get("BROKERKIT_ENDURANCE", "1"))
@@ -34,12 +34,15 @@ class Range:
         nursery: Where the processes come from.
         url: The store's.
         folder: Of events, gates and logs.
+        redis: That of Celery's workers, if they do the background work.
     """
 
     nursery: Nursery
     url: str
     folder: Path
+    redis: str | None = None
     servers: list[Server] = field(default_factory=list)
+    workers: list[CeleryWorker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.events = Events(self.folder / "events")
@@ -59,6 +62,7 @@ class Range:
             kill_at=kill_at,
             busy_timeout=busy_timeout,
             log_level=log_level,
+            redis=self.redis,
         )
 
     def serve(self, setting: Setting | None = None, *, threads: int = 8) -> Server:
@@ -66,6 +70,12 @@ class Range:
         server = self.nursery.serve(setting or self.setting(), threads=threads)
         self.servers.append(server)
         return server
+
+    def work(self, *arguments: str) -> CeleryWorker:
+        """One more worker of Celery's."""
+        worker = self.nursery.work(self.setting(), *arguments)
+        self.workers.append(worker)
+        return worker
 
     def open_gate(self, name: str) -> None:
         (self.folder / name).touch()
@@ -76,9 +86,10 @@ class Range:
 
     def close(self) -> None:
         """Kill those that are left."""
-        for server in self.servers:
-            if server.is_alive:
-                server.kill()
+        processes: list[Server | CeleryWorker] = [*self.servers, *self.workers]
+        for process in processes:
+            if process.is_alive:
+                process.kill()
 
 
 @pytest.fixture

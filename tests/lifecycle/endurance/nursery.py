@@ -22,17 +22,25 @@ import msgspec
 import psycopg  # noqa: F401 - so that no process needs to load it itself
 from waitress import serve  # type: ignore[import-untyped]
 
-from .served import Setting, make_app
+from .served import Setting, make_app, make_celery
 
 assert alembic.command
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A process that is wanted: what it serves, in how many threads, and where its log goes."""
+    """A process that is wanted.
+
+    Args:
+        setting: What it serves, or works for.
+        threads: In how many threads it serves.
+        log: Where its log goes.
+        worker: It is a worker of Celery's, with these arguments, and the first of a group of processes.
+    """
 
     setting: Setting
     threads: int
     log: str
+    worker: list[str] | None = None
 
 
 class Born(msgspec.Struct, frozen=True):
@@ -59,6 +67,8 @@ def main() -> None:
     for pid in children:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _live(wanted: Wanted, listener: socket.socket) -> NoReturn:
@@ -72,7 +82,10 @@ def _live(wanted: Wanted, listener: socket.socket) -> NoReturn:
         for old, new in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(old, new)
         faulthandler.enable()
-        serve(make_app(wanted.setting), sockets=[listener], threads=wanted.threads, _quiet=True)
+        if wanted.worker is None:
+            serve(make_app(wanted.setting), sockets=[listener], threads=wanted.threads, _quiet=True)
+        else:
+            _work(wanted.setting, wanted.worker)
         status = 0
     except SystemExit:
         status = 0
@@ -82,6 +95,13 @@ def _live(wanted: Wanted, listener: socket.socket) -> NoReturn:
         atexit._run_exitfuncs()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _work(setting: Setting, arguments: list[str]) -> None:
+    os.setsid()
+    assert setting.redis is not None, "its executor is Celery's"
+    make_app(setting)
+    make_celery(setting.redis).worker_main(["worker", "--loglevel=INFO", *arguments])
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:

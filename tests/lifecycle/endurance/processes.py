@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -106,11 +107,40 @@ class Server:
 
     @property
     def is_alive(self) -> bool:
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        return _is_alive(self.pid)
+
+
+class CeleryWorker:
+    """A worker of Celery's: one process, or one and its children.
+
+    Args:
+        pid: The one process; it leads the group.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def kill(self) -> None:
+        """End all of it at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        until(lambda: not self.is_alive)
+
+    def terminate(self) -> None:
+        """Ask it to end; it finishes what runs."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    @property
+    def is_alive(self) -> bool:
+        return _is_alive(self.pid)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class Nursery:
@@ -132,14 +162,21 @@ class Nursery:
 
     def serve(self, setting: Setting, *, threads: int = 8, log: str = "log") -> Server:
         """A process that takes connections."""
-        wanted = Wanted(setting, threads, str(Path(setting.folder) / log))
+        born = self._born(Wanted(setting, threads, str(Path(setting.folder) / log)))
+        return Server(born.port, born.pid)
+
+    def work(self, setting: Setting, *arguments: str, log: str = "worker-log") -> CeleryWorker:
+        """A worker of Celery's."""
+        wanted = Wanted(setting, 0, str(Path(setting.folder) / log), list(arguments))
+        return CeleryWorker(self._born(wanted).pid)
+
+    def _born(self, wanted: Wanted) -> Born:
         assert self._process.stdin is not None, "it is a pipe"
         assert self._process.stdout is not None, "it is a pipe"
         with self._lock:
             self._process.stdin.write(msgspec.json.encode(wanted) + b"\n")
             self._process.stdin.flush()
-            born = msgspec.json.decode(self._process.stdout.readline(), type=Born)
-        return Server(born.port, born.pid)
+            return msgspec.json.decode(self._process.stdout.readline(), type=Born)
 
 
 def started(server: Server) -> Server:
@@ -155,3 +192,13 @@ def until_it_succeeded(server: Server, path: str, operation: str) -> None:
 
     until(lambda: state() != "in progress", pause=0.02)
     assert state() == "succeeded"
+
+
+def until_it_ended(server: Server, path: str, operation: str) -> None:
+    """Until it succeeded, or the platform is told that what was to be deleted is gone."""
+
+    def has_ended() -> bool:
+        answer = server.send("GET", f"{path}/last_operation", None, f"operation={operation}")
+        return answer.status == 410 or answer.body["state"] == "succeeded"
+
+    until(has_ended, pause=0.02)

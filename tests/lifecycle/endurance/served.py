@@ -12,9 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -26,6 +27,9 @@ from brokerkit import signals
 from brokerkit.lifecycle.store import Store
 
 from .events import Events
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 KEY = "cGxlYXNlIGRvIG5vdCB1c2UgdGhpcyBrZXkgaGVyZSE="
 LEASE = 1.0
@@ -42,6 +46,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         key: The store's key; None for that of the key file.
         busy_timeout: For how many milliseconds SQLite waits for a lock.
         log_level: What is logged, of everything.
+        redis: Celery's workers do the background work, by this Redis; None for threads.
     """
 
     url: str
@@ -51,6 +56,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = KEY
     busy_timeout: int | None = None
     log_level: str = "INFO"
+    redis: str | None = None
 
 
 VARIABLE = "BROKERKIT_ENDURANCE_SETTING"
@@ -65,6 +71,8 @@ class Steering(msgspec.Struct, frozen=True):
         attempts: Only in so many first attempts does it wait for the gate.
         data: Is remembered, and given out as credentials.
         fails: It raises an error with this description.
+        retries: In so many first attempts it asks to be asked again.
+        after: In so many seconds.
     """
 
     seconds: float = 0.0
@@ -72,6 +80,8 @@ class Steering(msgspec.Struct, frozen=True):
     attempts: int = 1000
     data: str = ""
     fails: str | None = None
+    retries: int = 0
+    after: float = 0.0
 
 
 class Points:
@@ -128,6 +138,8 @@ class Handlers:
             time.sleep(steering.seconds)
             if steering.gate is not None and request.attempt <= steering.attempts:
                 self.wait_for(steering.gate)
+            if request.attempt <= steering.retries:
+                raise osb.Retry(after=steering.after)
             if steering.fails is not None:
                 raise osb.BrokerError(steering.fails, status=500)
             yield steering
@@ -159,6 +171,27 @@ _Handler = TypeVar("_Handler", bound=Callable[[Any], Any])
 OPERATIONS = ("provision", "update", "deprovision", "bind", "unbind")
 
 
+def make_executor(redis: str) -> osb.Executor:
+    from brokerkit.celery import CeleryExecutor
+
+    return CeleryExecutor(make_celery(redis))
+
+
+@cache
+def make_celery(redis: str) -> Celery:
+    """The same for the broker and for a worker."""
+    from celery import Celery
+
+    made: Celery = Celery("endurance", broker=redis)
+    made.conf.update(
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5},
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+    )
+    return made
+
+
 def make_broker(setting: Setting) -> osb.Broker:
     plans = [
         osb.ServicePlan(id=name, name=name, description=name)
@@ -176,7 +209,12 @@ def make_broker(setting: Setting) -> osb.Broker:
     )
     keys = None if setting.key is None else [setting.key]
     store = Store(setting.url, encryption_keys=keys, lease=setting.lease)
-    broker = osb.Broker(osb.Catalog([offering]), auth=osb.BasicAuth("platform", "s3cret"), store=store)
+    broker = osb.Broker(
+        osb.Catalog([offering]),
+        auth=osb.BasicAuth("platform", "s3cret"),
+        store=store,
+        executor=None if setting.redis is None else make_executor(setting.redis),
+    )
     folder = Path(setting.folder)
     events = Events(folder / "events")
     points = Points(events, setting.kill_at)
