@@ -208,7 +208,7 @@ class Retry(Exception):
     """Raised by a background handler: what it waits for is not there yet; run it again later.
 
     The attempt ends here, and nothing of it stays in memory. The next one gets the same request, with
-    `request.attempt` one higher.
+    `request.attempt` one higher. What it is raised from (``raise Retry(…) from error``) is logged.
 
     Args:
         after: In how many seconds, at the earliest; more than 0.

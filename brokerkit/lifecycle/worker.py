@@ -267,7 +267,14 @@ class _Work:
         outcome = Outcome(description=retry.description) if retry.description else None
         postpone = partial(self._store.postpone, self._attempt, retry.after, outcome)
         if self._persist(postpone, Progress.IN_PROGRESS):
-            _logger.info("%s: tried again in %g seconds", _named(self._operation), retry.after)
+            cause = retry.__cause__  # without it nobody would learn what it fails on, again and again
+            _logger.log(
+                logging.WARNING if cause else logging.INFO,
+                "%s: tried again in %g seconds",
+                _named(self._operation),
+                retry.after,
+                exc_info=cause,
+            )
             self._tell(LastOperation.in_progress(retry.description))
             self._worker.submit(self._operation.id, retry.after)
         else:

@@ -33,8 +33,8 @@ EXTENSIONS = frozenset({"citext", "hstore", "pg_trgm"})
 SESSION = (
     # Users can put functions and operators into the schemas of their databases; ours are not looked up there.
     "-c search_path=pg_catalog"
-    # A user who holds a lock does not hold up the broker.
-    " -c lock_timeout=10s"
+    # A user who holds a lock does not hold up the broker; what is set for a database is for its users.
+    " -c lock_timeout=10s -c statement_timeout=0"
     # A broker that is no superuser may act as the roles that it makes.
     " -c createrole_self_grant=set,inherit"
 )

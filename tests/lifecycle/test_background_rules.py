@@ -194,6 +194,27 @@ def test_a_generator_may_retry_too(platform: Platform, recorder: Recorder) -> No
     assert closed == [1, 2]
 
 
+def test_the_log_says_what_a_retry_was_raised_from(
+    platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may go wrong in the same way for days, while the user is told that it is in progress."""
+
+    def provision(request: Any) -> Provisioned:
+        if request.attempt == 1:
+            try:
+                raise OSError("No route to host")
+            except OSError as error:
+                raise Retry(after=0.01, description="Waiting for the server") from error
+        return Provisioned()
+
+    recorder.answers["provision"] = provision
+    make(platform)
+    (record,) = [each for each in caplog.records if "tried again" in each.message]
+    assert record.levelname == "WARNING"
+    assert "OSError: No route to host" in caplog.text
+    assert "No route to host" not in platform.get(LAST).text
+
+
 def test_a_retry_tells_the_user_and_when_to_ask(platform: Platform, recorder: Recorder) -> None:
     """R-LAST-2: not before the handler runs again, and at least once a minute."""
     recorder.answers["provision"] = Retry(after=30, description="Waiting for DNS")

@@ -225,6 +225,22 @@ def test_a_statement_that_takes_too_long_is_ended(
         connection.execute("SELECT pg_sleep(30)")
 
 
+def test_the_broker_itself_may_take_its_time(databases: Databases, name: str) -> None:
+    databases.create(name, Limits(5, "1ms", 100), holder=name)
+    databases.change(name, Limits(5, "1ms", 100), holder=name, extensions=["hstore"])
+
+
+def test_a_superuser_can_be_the_brokers_role_too(cluster: Cluster, name: str) -> None:
+    databases, user = Databases(cluster.server.conninfo), f"{name}_user"
+    databases.create(name, LIMITS, holder=name, extensions=["hstore"])
+    with enter(cluster, name, user, databases.add_user(name, user)) as connection:
+        connection.execute("CREATE TABLE things (h hstore); RESET ROLE; CREATE TABLE own (h hstore)")
+    databases.change(name, MORE, holder=name, extensions=["hstore", "citext"])
+    databases.remove_user(name, user)
+    databases.drop(name)
+    assert state_of(cluster, name) == NOTHING
+
+
 def test_the_quota_holds_for_those_who_come_at_the_same_time(
     databases: Databases, new_name: Callable[[], str]
 ) -> None:
