@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -22,16 +23,25 @@ class Gunicorn:
         workers: How many.
         threads: Of each.
         log: The file that it writes to.
+        before: Words of the command line that come before all others.
         options: More for its command line.
         environment: More variables.
     """
 
     def __init__(
-        self, app: str, *options: str, workers: int, threads: int, log: Path, **environment: str
+        self,
+        app: str,
+        *options: str,
+        workers: int,
+        threads: int,
+        log: Path,
+        before: Sequence[str] = (),
+        **environment: str,
     ) -> None:
         self._app = app
         self._options = (f"--workers={workers}", f"--threads={threads}", *options)
         self._log = log
+        self._before = before
         self._environment = environment
 
     def __enter__(self) -> Self:
@@ -53,6 +63,7 @@ class Gunicorn:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *self._before,
                     *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", f"--bind=fd://{listener}"),
                     *("--no-control-socket",) * _has_control_socket(),
                     *(*self._options, self._app),
@@ -70,20 +81,21 @@ class Gunicorn:
         """Kill all of its processes, as when the machine dies."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        self.bury()
+
+    def bury(self) -> None:
+        """After its death."""
         self._process.wait()
+
+    @property
+    def has_ended(self) -> bool:
+        """By itself, or in any other way."""
+        return self._process.poll() is not None
 
     @property
     def pid(self) -> int:
         """Of the process that the workers are children of."""
         return self._process.pid
-
-    def workers(self) -> list[int]:
-        """The workers that there are now; needs `/proc`."""
-        try:
-            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
-        except FileNotFoundError:
-            return []
-        return [int(pid) for pid in children.split()]
 
 
 def _has_control_socket() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -18,7 +18,7 @@ _STATEMENT = re.compile(r"(\d+)@(\S+) LOG:  (?:statement|execute [^:]*): (.*)", 
 _PARAMETERS = re.compile(r"\d+@\S+ DETAIL:  parameters: (.*)", re.DOTALL | re.IGNORECASE)
 _VALUE = re.compile(r"\$(\d+) = ('(?:[^']|'')*'|NULL)")
 
-LOGGING = {"log_line_prefix": "%p@%d "}
+LOGGING: dict[str, Any] = {"log_line_prefix": "%p@%d "}
 """Settings of a server whose log can be read here."""
 
 
