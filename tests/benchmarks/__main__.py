@@ -24,6 +24,7 @@ from . import (
     sample,
     volume,
     waiting,
+    workers,
 )
 from .databases import Database, databases
 from .verdicts import Verdicts
@@ -41,6 +42,7 @@ STORED: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "recovery": recovery.run,
     "waiting": waiting.run,
     "processes": processes.run,
+    "workers": workers.run,
     "crowd": crowd.run,
 }
 

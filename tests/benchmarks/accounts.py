@@ -62,7 +62,7 @@ class Account:
         """What kept it from being quicker."""
         shares = self.shares()
         if shares[IDLE] < 0.15:
-            most = max((name for name in shares if name not in (IDLE, OTHERS)), key=lambda name: shares[name])
+            most = max((name for name in shares if name != IDLE), key=lambda name: shares[name])
             return f"the cores, most of all {most}"
         return f"who waits: busy connections {self.samples.busiest()}"
 

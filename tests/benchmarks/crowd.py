@@ -18,9 +18,9 @@ from typing import NoReturn
 
 from brokerkit import ProvisionRequest, Retry, signals
 
+from . import fleet
 from .background import working
 from .databases import Database
-from .fleet import served_by
 from .measure import take_turns
 from .table import Table
 from .traffic import PROGRESS, Question, Reply, poll_of, provisions
@@ -40,7 +40,7 @@ POLLS = 1
 ROUNDS, WARM_UP = 12, 2
 
 OURS, BARE = "brokerkit", "bare"
-_APPS = {OURS: "make_app()", BARE: "make_bare_app()"}
+_APPS = {OURS: f"{fleet.__name__}:make_app()", BARE: f"{fleet.__name__}:make_bare_app()"}
 
 
 @dataclass
@@ -88,7 +88,7 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
             crowds = {name: Crowd(polls) for name in _APPS}
             turns = {}
             for name, app in _APPS.items():
-                server = stack.enter_context(served_by(PROCESSES, url, threads=THREADS, app=app))
+                server = stack.enter_context(fleet.served_by(PROCESSES, url, threads=THREADS, app=app))
                 turns[name] = partial(crowds[name].turn, server.port)
             times = take_turns(turns, ROUNDS, WARM_UP)
         for name, crowd in crowds.items():

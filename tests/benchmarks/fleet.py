@@ -1,6 +1,6 @@
 """The apps of the benchmarks in processes of their own: what gunicorn loads, and how it is started.
 
-An environment variable says which database they are on.
+Environment variables say which database and queue they are on.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tests.gunicorn import Gunicorn
 from .stored import stored_broker
 from .traffic import PROGRESS
 
-_URL = "BROKERKIT_BENCHMARK_URL"
+URL, REDIS = "BROKERKIT_BENCHMARK_URL", "BROKERKIT_BENCHMARK_REDIS"
 
 
 def make_app() -> Flask:
     """The broker, which does everything at once."""
     app = Flask("brokerkit")
-    app.register_blueprint(stored_broker(os.environ[_URL]).blueprint)
+    app.register_blueprint(stored_broker(os.environ[URL]).blueprint)
     return app
 
 
 def make_bare_app() -> Flask:
     """A view that answers polls with one read of the operation's row, and nothing else."""
-    app, read = Flask("bare"), _reader(os.environ[_URL])
+    app, read = Flask("bare"), _reader(os.environ[URL])
 
     @app.get("/v2/service_instances/<instance_id>/last_operation")
     def last_operation(instance_id: str) -> Any:
@@ -66,24 +66,28 @@ def _reader(url: str) -> Callable[[str], Any]:
 
 
 @contextmanager
-def served_by(processes: int, url: str, *, threads: int, app: str = "make_app()") -> Iterator[Gunicorn]:
+def served_by(
+    processes: int, url: str, *, threads: int, app: str = f"{__name__}:make_app()", **environment: str
+) -> Iterator[Gunicorn]:
     """So many processes of gunicorn, on a database.
 
     Args:
         processes: How many serve.
         url: The database's.
         threads: Of each.
-        app: What makes the app that they serve, of those above.
+        app: What they serve.
+        environment: More variables.
     """
     with (
         tempfile.TemporaryDirectory(prefix="gunicorn-") as folder,
         Gunicorn(
-            f"{__name__}:{app}",
+            app,
             "--log-level=warning",
             workers=processes,
             threads=threads,
             log=Path(folder) / "log",
-            **{_URL: url},
+            **{URL: url},
+            **environment,
         ) as server,
     ):
         yield server

@@ -37,7 +37,8 @@ def stored_broker(
 
     Args:
         url: The database's.
-        in_background: Provisions in the background; without it, it is done at once.
+        in_background: Provisions in the background, where deprovisions go then too; without it, all is done
+            at once.
         executor: Who runs that.
     """
     broker = Broker(
@@ -51,10 +52,15 @@ def stored_broker(
     def provision(request: ProvisionRequest) -> Provisioned:
         return Provisioned(dashboard_url=DASHBOARD + request.instance_id)
 
+    def deprovision(request: DeprovisionRequest) -> None:
+        pass
+
     if in_background is None:
         broker.provision(provision)
+        broker.deprovision(deprovision)
     else:
         broker.provision(background=True)(in_background)
+        broker.deprovision(background=True)(deprovision)
 
     @broker.bind
     def bind(request: BindRequest) -> Binding:
@@ -62,10 +68,6 @@ def stored_broker(
 
     @broker.unbind
     def unbind(request: UnbindRequest) -> None:
-        pass
-
-    @broker.deprovision
-    def deprovision(request: DeprovisionRequest) -> None:
         pass
 
     @broker.update

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import Self
 from cryptography.fernet import Fernet
 
 from .. import redis
-from ..gunicorn import ROOT, Gunicorn
+from ..celery_worker import CeleryWorker
+from ..gunicorn import Gunicorn
 from ..lifecycle.endurance.events import Events
 from ..lifecycle.endurance.processes import Server
 from ..lifecycle.endurance.waiting import until
@@ -30,53 +29,6 @@ LEASE = 5.0
 
 _GENTLE = ("nice", "-n", "10")
 """Who tests something else at the same time goes first."""
-
-
-class Worker:
-    """A worker of Celery's, with the processes that it makes.
-
-    Args:
-        pool: Celery's word for what its tasks run in.
-        log: The file that it writes to.
-        environment: All variables.
-    """
-
-    def __init__(self, pool: str, log: Path, environment: dict[str, str]) -> None:
-        self._pool, self._log, self._environment = pool, log, environment
-
-    def start(self) -> None:
-        """Start it, at first and after a kill."""
-        celery = (sys.executable, "-m", "celery", "--app=tests.production.watched:celery_app", "worker")
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*_GENTLE, *celery, f"--pool={self._pool}", "--concurrency=2", "--loglevel=INFO"],
-                cwd=ROOT,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is not for it, and all of it can be killed
-            )
-
-    @property
-    def pid(self) -> int:
-        """Of the process that was started."""
-        return self._process.pid
-
-    def terminate(self) -> None:
-        """Ask it to end; it finishes what runs."""
-        self._process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(30)
-
-    def bury(self) -> None:
-        """After its death."""
-        self._process.wait()
-
-    @property
-    def has_ended(self) -> bool:
-        """By itself, or in any other way."""
-        return self._process.poll() is not None
 
 
 class Site:
@@ -103,10 +55,7 @@ class Site:
             REDIS: queue.url,
         }
         self.webs = [self._web(number) for number in range(WEB_SERVERS)]
-        environment = {**os.environ, **self.environment}
-        self.workers = [
-            Worker(pool, folder / f"worker-{number}.log", environment) for number, pool in enumerate(POOLS)
-        ]
+        self.workers = [self._worker(number, pool) for number, pool in enumerate(POOLS)]
 
     def _web(self, number: int) -> Gunicorn:
         return Gunicorn(
@@ -119,13 +68,21 @@ class Site:
             **self.environment,
         )
 
+    def _worker(self, number: int, pool: str) -> CeleryWorker:
+        return CeleryWorker(
+            "tests.production.watched:celery_app",
+            *(f"--pool={pool}", "--concurrency=2", "--loglevel=INFO"),
+            log=self.folder / f"worker-{number}.log",
+            before=_GENTLE,
+            **self.environment,
+        )
+
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             for web in self.webs:
                 stack.enter_context(web)
             for worker in self.workers:
-                worker.start()
-                stack.callback(self.kill, worker)
+                stack.enter_context(worker)
             self._stack = stack.pop_all()
         return self
 
@@ -137,7 +94,7 @@ class Site:
         """Where requests go."""
         return [Server(web.port, web.pid) for web in self.webs]
 
-    def kill(self, server: Gunicorn | Worker) -> None:
+    def kill(self, server: Gunicorn | CeleryWorker) -> None:
         """Kill all of its processes, as when a machine dies."""
         with suppress(ProcessLookupError):
             os.kill(server.pid, signal.SIGKILL)
@@ -156,14 +113,14 @@ class Site:
         Returns:
             How many there were.
         """
-        servers: list[Gunicorn | Worker] = [*self.webs, *self.workers]
+        servers: list[Gunicorn | CeleryWorker] = [*self.webs, *self.workers]
         ended = [server for server in servers if server.has_ended]
         for server in ended:
             self.kill(server)  # what it may have left
             server.start()
         return len(ended)
 
-    def kill_one(self, server: Gunicorn | Worker, chosen: int) -> None:
+    def kill_one(self, server: Gunicorn | CeleryWorker, chosen: int) -> None:
         """Kill one of its processes, which it then makes anew.
 
         Args:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import random
+import time
 from collections.abc import Callable, Generator
 from functools import wraps
 from pathlib import Path
@@ -35,13 +37,29 @@ celery_app.conf.update(
     worker_prefetch_multiplier=1,
 )
 
+
+class UnreliableExecutor(CeleryExecutor):
+    """Some messages come twice, and some never."""
+
+    def publish(self, operation_id: str, delay: float) -> None:
+        """As `CeleryExecutor.publish`, more or less."""
+        for _ in range(random.choice((0, 1, 1, 1, 1, 1, 1, 2, 2, 2))):
+            super().publish(operation_id, delay)
+
+
 broker = osb.Broker(
     sample.catalog,
     auth=osb.BasicAuth.from_env(),
     store=sample.settings.store,
     encryption_keys=sample.settings.keys,
-    executor=CeleryExecutor(celery_app),
+    executor=UnreliableExecutor(celery_app),
 )
+
+
+def dawdle() -> None:
+    """Some handlers take longer than others, and a few longer than a lease."""
+    if random.random() < 0.3:
+        time.sleep(random.choice((0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 7.0)))
 
 
 def noted(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -50,12 +68,16 @@ def noted(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @wraps(function)
     def steps(request: Any) -> Generator[str, None, Any]:
         with events.handling(name, request):
-            return (yield from function(request))
+            result = yield from function(request)
+            dawdle()
+            return result
 
     @wraps(function)
     def at_once(request: Any) -> Any:
         with events.handling(name, request):
-            return function(request)
+            result = function(request)
+            dawdle()
+            return result
 
     return steps if inspect.isgeneratorfunction(function) else at_once
 
