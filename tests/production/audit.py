@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 
 from samples.postgres.names import database_of, login_of
 
@@ -65,14 +67,17 @@ def check_databases(site: Site, customers: Sequence[Customer]) -> None:
             log_in(uri)
 
 
-def give_everything_back(site: Site, customer: Customer, before: set[str]) -> None:
+def give_everything_back(site: Site, customers: Sequence[Customer], before: set[str]) -> None:
     """Delete what was abandoned; then nothing is left."""
     there = {row["id"]: row for row in rows(site.cluster.store, "instances") if row["state"] != "deleted"}
-    for binding in rows(site.cluster.store, "bindings"):
-        plan = there[binding["instance_id"]]["plan_id"]
-        customer.remove(binding_path(binding["instance_id"], binding["id"]), plan)
-    for instance, row in there.items():
-        customer.remove(instance_path(instance), row["plan_id"])
+    bindings = [
+        (binding_path(row["instance_id"], row["id"]), there[row["instance_id"]]["plan_id"])
+        for row in rows(site.cluster.store, "bindings")
+    ]
+    instances = [(instance_path(instance), row["plan_id"]) for instance, row in there.items()]
+    with ThreadPoolExecutor(len(customers)) as pool:
+        for things in (bindings, instances):
+            list(pool.map(lambda who, what: who.remove(*what), cycle(customers), things))
     until(lambda: is_at_rest(site.cluster.store), timeout=90, pause=0.5)
     check_nothing_is_left(site.cluster.store)
     assert site.cluster.names() == before

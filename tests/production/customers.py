@@ -23,6 +23,10 @@ PATIENCE = 90.0
 """For how many seconds a customer waits for one thing; nothing takes so long but what hangs."""
 
 
+class _Over(Exception):
+    """It is told to leave everything as it is."""
+
+
 class Customer:
     """Somebody who orders databases, one after the other.
 
@@ -40,17 +44,22 @@ class Customer:
         self.kept: dict[str, Any] = {}
         """The URIs of the users that it has not given back, by the paths of their bindings."""
 
+        self._is_over: Callable[[], bool] = lambda: False
         self.lives: Counter[str] = Counter()
         """What kinds of lifecycles it got through."""
 
     def live_until(self, is_over: Callable[[], bool]) -> None:
-        """Lead lifecycles."""
+        """Lead lifecycles, and leave the last one as it is."""
         lives = (self._whole, self._whole, self._rotated, self._resent, self._halted, self._abandoned)
-        while not is_over():
-            life = self._chance.choice(lives)
-            plan = self._chance.choice((SMALL, RESTORED))
-            life(str(uuid4()), plan)
-            self.lives[life.__name__.strip("_")] += 1
+        self._is_over = is_over
+        try:
+            while True:
+                life = self._chance.choice(lives)
+                plan = self._chance.choice((SMALL, RESTORED))
+                life(str(uuid4()), plan)
+                self.lives[life.__name__.strip("_")] += 1
+        except _Over:
+            self._is_over = lambda: False
 
     # Lifecycles
 
@@ -134,11 +143,11 @@ class Customer:
 
     def remove(self, path: str, plan: str) -> None:
         """Give it back, as often as it takes."""
+        self.kept.pop(path, None)
         ends = time.monotonic() + PATIENCE
         while True:
             answer = self._settled("DELETE", path, None, self._deletion(plan))
             if went_well(answer):
-                self.kept.pop(path, None)
                 return
             assert answer.status in (200, 500), answer
             assert time.monotonic() < ends, f"it cannot be deleted: {answer}"
@@ -170,6 +179,8 @@ class Customer:
 
     def _say(self, method: str, path: str, order: Any, query: str = "") -> Answer | None:
         """Send something to somebody; None if there is no answer."""
+        if self._is_over():
+            raise _Over
         server = self._chance.choice(self._servers)
         asked = query if method == "GET" else "&".join(part for part in (query, CAN_POLL) if part)
         try:

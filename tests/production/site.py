@@ -19,7 +19,7 @@ from ..lifecycle.endurance.processes import Server
 from ..lifecycle.endurance.waiting import until
 from ..postgres_fixtures import _memory
 from ..samples.cluster import SAMPLE, TEMPLATE, Cluster, prepared
-from .variables import EVENTS, REDIS
+from .variables import CALM, EVENTS, REDIS
 
 WEB_SERVERS, WEB_WORKERS, THREADS = 2, 2, 8
 POOLS = ("prefork", "prefork", "threads")
@@ -137,6 +137,10 @@ class Site:
         """When a process is gone, the handlers that it ran are over."""
         until(lambda: not _lives(pid), timeout=60)
         self.events.note("killed", "by the test", pid=pid)
+
+    def calm_down(self) -> None:
+        """Handlers do not dawdle any more, and messages get through."""
+        (self.folder / CALM).touch()
 
     def logs(self) -> Iterator[tuple[str, str]]:
         """What all processes say, by the names of the files."""

@@ -44,13 +44,14 @@ def test_whatever_dies_every_operation_ends_and_every_database_is_accounted_for(
             living = [pool.submit(customer.live_until, havoc.stopped.is_set) for customer in customers]
             wait([wreaking, *living], timeout=SECONDS, return_when=FIRST_EXCEPTION)
             havoc.stopped.set()
+            site.calm_down()
             wait(living)
             havoc.settled.set()
             for each in (wreaking, *living):
                 each.result()
         check_operations(site, customers)
         check_databases(site, customers)
-        give_everything_back(site, customers[0], before)
+        give_everything_back(site, customers, before)
         runs = site.events.runs()
         check_handlers(runs, {event.pid for event in site.events.of("killed")})
         check_logs(site)

@@ -5,3 +5,6 @@ EVENTS = "BROKERKIT_PRODUCTION_EVENTS"
 
 REDIS = "BROKERKIT_PRODUCTION_REDIS"
 """The URL of the queue."""
+
+CALM = "calm"
+"""The file beside it that is there when handlers and messages are to be as they should."""
