@@ -64,7 +64,7 @@ class Havoc:
 
     def web_worker_killed(self) -> None:
         """gunicorn makes another one."""
-        self._site.kill_one(self._chance.choice(self._site.webs), self._chance.randrange(100))
+        self._site.kill_one(self._chance.choice(self._site.webs), self._chance)
 
     def web_server_killed(self) -> None:
         """A machine dies, and another one takes its place."""
@@ -75,7 +75,7 @@ class Havoc:
 
     def celery_child_killed(self) -> None:
         """Celery makes another one."""
-        self._site.kill_one(self._chance.choice(self._site.workers[:2]), self._chance.randrange(100))
+        self._site.kill_one(self._chance.choice(self._site.workers[:2]), self._chance)
 
     def celery_worker_killed(self) -> None:
         """A machine dies, and another one takes its place."""

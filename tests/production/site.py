@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -120,16 +121,17 @@ class Site:
             server.start()
         return len(ended)
 
-    def kill_one(self, server: Gunicorn | CeleryWorker, chosen: int) -> None:
-        """Kill one of its processes, which it then makes anew.
+    def kill_one(self, server: Gunicorn | CeleryWorker, chance: random.Random) -> None:
+        """Kill one of its processes, which it then makes anew; rather one that runs a handler.
 
         Args:
             server: Whose.
-            chosen: Which; any number will do.
+            chance: Decides which.
         """
         children = children_of(server.pid)
+        running = {run.begun.pid for run in self.events.runs() if not run.through}
         if children:
-            pid = children[chosen % len(children)]
+            pid = chance.choice([child for child in children if child in running] or children)
             _kill(pid)
             self.note_death(pid)
 

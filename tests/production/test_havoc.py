@@ -50,10 +50,12 @@ def test_whatever_dies_every_operation_ends_and_every_database_is_accounted_for(
             for each in (wreaking, *living):
                 each.result()
         check_operations(site, customers)
+        killed = {event.pid for event in site.events.of("killed")}
+        check_handlers(site.events.runs(), killed)
         check_databases(site, customers)
         give_everything_back(site, customers, before)
         runs = site.events.runs()
-        check_handlers(runs, {event.pid for event in site.events.of("killed")})
+        check_handlers(runs, killed)
         check_logs(site)
     delays = sorted(taken_over(runs))
     report = {
