@@ -42,8 +42,8 @@ class CeleryExecutor(QueueExecutor):
         celery_app = Celery("databases", broker="redis://localhost")
         broker = Broker(catalog, auth=auth, store=…, executor=CeleryExecutor(celery_app))
 
-    A worker is started with the module that attaches the broker to its Flask app: ``celery -A databases
-    worker``. It needs no requests; processes that serve requests run no background work.
+    A worker is started with the module that attaches the broker to its Flask app: ``celery -A
+    databases:celery_app worker``. It needs no requests; processes that serve requests run no background work.
 
     Args:
         celery_app: The Celery app. `task_routes` and the like see the task by its name.

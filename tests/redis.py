@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -96,6 +97,14 @@ class Server:
         """End it at once, as a crash does."""
         self._end(lambda server: server.kill())
 
+    def pause(self) -> None:
+        """Have it hang: it takes connections, and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have it hang no more."""
+        self._signal(signal.SIGCONT)
+
     def client(self) -> Redis:
         """Who may do everything, and tries once."""
         once = Retry(NoBackoff(), 0)
@@ -153,6 +162,10 @@ class Server:
         (self._folder / "pid").unlink(missing_ok=True)
         how(self._server)
         self._server.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._server is not None, "it was started"
+        self._server.send_signal(number)
 
     def _told(self) -> str:
         return (self._folder / "log").read_text("utf-8", errors="replace")[-4000:]

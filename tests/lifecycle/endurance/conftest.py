@@ -84,6 +84,10 @@ class Range:
     def log(self) -> str:
         return (self.folder / "log").read_text("utf-8")
 
+    @property
+    def worker_log(self) -> str:
+        return (self.folder / "worker-log").read_text("utf-8")
+
     def close(self) -> None:
         """Kill those that are left."""
         processes: list[Server | CeleryWorker] = [*self.servers, *self.workers]

@@ -68,6 +68,7 @@ class Steering(msgspec.Struct, frozen=True):
         seconds: How long it takes.
         gate: It waits until there is a file of this name.
         attempts: Only in so many first attempts does it wait for the gate.
+        later: Between its steps it waits until there is a file of this name.
         data: Is remembered, and given out as credentials.
         fails: It raises an error with this description.
         retries: In so many first attempts it asks to be asked again.
@@ -77,6 +78,7 @@ class Steering(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     gate: str | None = None
     attempts: int = 1000
+    later: str | None = None
     data: str = ""
     fails: str | None = None
     retries: int = 0
@@ -233,6 +235,8 @@ def _register(broker: osb.Broker, handlers: Handlers, points: Points, name: str)
         with handlers.working(name, request) as steering:
             yield "first"
             points.passed("after the first step")
+            if steering.later is not None:
+                handlers.wait_for(steering.later)
             yield "second"
             points.passed("after the second step")
             return _answer(name, steering)
