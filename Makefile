@@ -7,10 +7,13 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo run test lint bench clean help
 
-demo: $(VENV)/.demo  ## serve the sample broker and send it what platforms send
-	@$(BIN)/python samples/demo.py
+demo: $(VENV)/.demo  ## order databases from a broker of PostgreSQL, and kill it at its work
+	@$(BIN)/python -m samples.demo
+
+run: $(VENV)/.demo  ## serve that broker until Ctrl-C, and say how to talk to it
+	@$(BIN)/python -m samples.run
 
 test: $(VENV)/.test  ## run all tests
 	$(BIN)/pytest --cov --cov-report=term

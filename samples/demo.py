@@ -1,262 +1,335 @@
-"""Serves hello.py and sends it what Cloud Foundry, Korifi and Kubernetes send, before your eyes.
+"""Orders databases from the broker of samples/postgres before your eyes: `make demo`.
 
-Each line is a request: what the platform does, the status, and what came back. In the last scene the server
-is killed while it makes a database. Ends with 1 if an answer is not what the API's rules say.
+You see what somebody types who orders them, what comes back, and, with a tick, what the demo looks up in
+PostgreSQL to make sure of it. Ends with 1 if anything is not as it should be.
 """
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
 import os
-import re
+import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Thread
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeAlias
 
-HERE = Path(__file__).parent
-TRAFFIC = HERE.parent / "tests" / "data"
-LOGIN = "Basic " + base64.b64encode(b"platform:s3cret").decode()
-SMALL, LARGE = (f"5c1c3c6e-0c2b-4e0c-9f0a-3a4b8b1d00{plan}" for plan in ("11", "12"))
-POLL_EVERY = 0.2
-HALF_WAY = "Starting the server"
+import psycopg
+
+from tests.servers import Gunicorn
+
+from .served import TEMPLATE, Site, prepared
+
 LEASE = 3
-"""For how many seconds a server that was killed is taken to be alive; 30, if nobody says another number."""
+"""For how many seconds a broker that was killed is taken to be alive; 30, if nobody says another number."""
 
-SCENES = (
-    ("Cloud Foundry orders a small database, which is there at once", "cloudfoundry", SMALL),
-    ("Cloud Foundry orders a large one, which takes a while", "cloudfoundry", LARGE),
-    ("Korifi orders a small one", "korifi", SMALL),
-    ("Kubernetes orders a small one", "kubernetes", SMALL),
-    ("Kubernetes orders a large one", "kubernetes", LARGE),
-)
+PATIENCE = 30.0
+"""For how many seconds the demo waits for what must come."""
 
-RULES: dict[tuple[str, str, bool], set[int]] = {
-    ("GET", "catalog", False): {200},
-    ("PUT", "instance", False): {201, 202},  # R-PROV-1
-    ("PUT", "instance", True): {200, 202},  # R-PROV-3, R-PROV-4
-    ("GET", "instance", True): {200},
-    ("PATCH", "instance", True): {200, 202},  # R-UPD-1
-    ("DELETE", "instance", True): {200, 202},  # R-DEL-1
-    ("DELETE", "instance", False): {410},
-    ("PUT", "binding", False): {201, 202},  # R-BIND-1
-    ("PUT", "binding", True): {200, 202},
-    ("GET", "binding", True): {200},
-    ("DELETE", "binding", True): {200, 202},  # R-UNB-1
-    ("DELETE", "binding", False): {410},
-    ("GET", "last_operation", True): {200},  # R-LAST-1
-}
-"""Which statuses a platform may get, by method, resource, and whether that is there already."""
+URI = "$URI"
+"""What is typed for the URI of the credentials in use."""
+
+BOLD, DIM, RED, GREEN = "1", "2", "31;1", "32"
+
+Credentials: TypeAlias = Mapping[str, Any]
+Command: TypeAlias = subprocess.Popen[bytes]
 
 
-class Answer(NamedTuple):
-    """What came back."""
-
-    status: int
-    body: dict[str, Any]
-    identity: str | None
+class Lost(Exception):
+    """It makes no sense to go on."""
 
 
-class Platform:
-    """Sends requests one after the other, and remembers what it has ordered."""
-
-    def __init__(self, port: int) -> None:
-        self.connect(port)
-        self.there: set[str] = set()
-        self.accepted: Answer | None = None
-        self.sent = 0
-        self.wrong = 0
-
-    def connect(self, port: int) -> None:
-        """Speak to the server on this port from now on."""
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-
-    def play(self, requests: list[dict[str, Any]]) -> None:
-        """Send what a platform sends, polling where the answer is 202."""
-        for number, request in enumerate(requests):
-            path = request["path"]
-            if path.endswith("/last_operation"):
-                if self.accepted is None:
-                    say(request["name"], "-", "not needed: the answer before was final", "dim")
-                else:
-                    self.poll(request)
-                continue
-            answer = self.send(request)
-            self.accepted = answer if answer.status == 202 else None
-            polled_later = any(later["path"] == f"{path}/last_operation" for later in requests[number:])
-            if self.accepted and not polled_later:
-                self.poll({**request, "name": "poll", "method": "GET", "path": f"{path}/last_operation"})
-
-    def poll(self, request: dict[str, Any]) -> None:
-        """Ask until it is done."""
-        operation = self.accepted.body.get("operation", "") if self.accepted else ""
-        query = re.sub("operation=OPERATION", f"operation={operation}", request["query"])
-        while True:
-            answer = self.send({**request, "query": query, "body": None})
-            state = answer.body.get("state")
-            if answer.status != 200 or state != "in progress":
-                self.accepted = None
-                self.wrong += state != "succeeded"
-                return
-            time.sleep(POLL_EVERY)
-
-    def send(self, request: dict[str, Any]) -> Answer:
-        """Send one request, print a line about it, and judge the answer."""
-        method, path, headers = request["method"], request["path"], request["headers"]
-        body = json.dumps(request["body"]) if request["body"] is not None else None
-        self.connection.request(
-            method, f"{path}?{request['query']}", body, {**headers, "Authorization": LOGIN}
-        )
-        response = self.connection.getresponse()
-        answer = Answer(
-            response.status,
-            json.loads(response.read()),
-            response.headers["X-Broker-API-Request-Identity"],
-        )
-        resource, kind = resource_of(path)
-        allowed = RULES.get((method, kind, resource in self.there), {404})
-        as_told = answer.identity == headers.get("X-Broker-API-Request-Identity")
-        right = answer.status in allowed and as_told
-        self.sent += 1
-        self.wrong += not right
-        text = json.dumps(answer.body)
-        if not right:
-            text = f"expected {' or '.join(map(str, sorted(allowed)))}; got {text}"
-        say(request["name"], str(answer.status), text, "green" if right else "red")
-        if method == "PUT" and answer.status < 300:
-            self.there.add(resource)
-        if method == "DELETE":
-            self.there.discard(resource)
-        return answer
-
-
-def resource_of(path: str) -> tuple[str, str]:
-    """What a path is about: the instance or binding, and which kind of request it is."""
-    resource = path.removesuffix("/last_operation")
-    if resource != path:
-        return resource, "last_operation"
-    if path == "/v2/catalog":
-        return path, "catalog"
-    return resource, "binding" if "/service_bindings/" in path else "instance"
-
-
-def say(what: str, status: str, text: str, colour: str) -> None:
-    """Print a line, in colour where the terminal has colours."""
-    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
-    code = {"green": "32", "red": "31;1", "dim": "2"}[colour]
-    start, end = ("", "") if plain else (f"\033[{code}m", "\033[0m")
-    width = max(shutil.get_terminal_size((120, 24)).columns, 80)
-    label = min(60, width // 2)
-    print(
-        f"  {cut(what, label):<{label}} {start}{status:>3}{end}  {cut(text, width - label - 8)}", flush=True
-    )
-
-
-def cut(text: str, width: int) -> str:
-    """As much of a text as there is room for."""
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-@contextmanager
-def broker_serving(folder: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """Serve hello.py on a free port of the loopback, as in production but for the size.
+class Stage:
+    """Types commands, and says what is right and what is not. What still runs at the end is killed.
 
     Args:
-        folder: Where it keeps what it remembers.
-
-    Yields:
-        The port, and the process.
+        environment: What the commands are told beside the usual.
     """
-    command = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:0", "hello:app"]
-    settings = {"BROKER_STORE": f"sqlite:///{folder}/hello.db?lease={LEASE}", "STEP_SECONDS": "0.4"}
-    environment = {**os.environ, **settings}
-    log = ""
-    with subprocess.Popen(command, cwd=HERE, env=environment, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stderr is not None
-            for line in server.stderr:
-                log += line
-                if match := re.search(r"Serving on http://127\.0\.0\.1:(\d+)", line):
-                    break
-            else:
-                why, _, _ = log.partition("\nUsage:")  # waitress goes on to explain itself
-                raise SystemExit(f"The broker did not start:\n{why}")
-            # What it logs from now on belongs before one's eyes too.
-            Thread(target=sys.stderr.writelines, args=[server.stderr], daemon=True).start()
-            yield int(match[1]), server
-        finally:
-            server.terminate()
 
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = {**os.environ, **environment}
+        self._plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+        self._width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+        self._begun: list[Command] = []
+        self._after_blank = False
+        self.checks = 0
+        self.wrong = 0
 
-def order_from_one_that_dies(platform: Platform, folder: str) -> None:
-    """Order a large database, kill the server at its work, and see its successor finish it."""
-    instance = "/v2/service_instances/3f0c9c52-9c5e-4d0b-8a39-6f1d3f5a0009"
-    binding = f"{instance}/service_bindings/9a1de1f7-4a44-4a53-9d0c-6b1f0c3e0009"
-    offering = SMALL[:-2] + "01"
-    ids = {"service_id": offering, "plan_id": LARGE}
-    owner = {"organization_guid": "org", "space_guid": "space"}
+    def __enter__(self) -> Self:
+        return self
 
-    def ask(name: str, method: str, path: str, query: str = "", body: object = None) -> Answer:
-        headers = {"X-Broker-API-Version": "2.17", "Content-Type": "application/json"}
-        request = {"name": name, "method": method, "path": path, "query": query, "body": body}
-        return platform.send({**request, "headers": headers})
+    def __exit__(self, *exception: object) -> None:
+        for command in self._begun:
+            command.kill()
+            command.wait()
 
-    with broker_serving(folder) as (port, server):
-        platform.connect(port)
-        order = {**ids, **owner}
-        accepted = ask("provision", "PUT", instance, "accepts_incomplete=true", order).body
-        poll = f"operation={accepted['operation']}"
-        while (found := ask("poll", "GET", f"{instance}/last_operation", poll).body) and (
-            found.get("state") == "in progress" and found.get("description") != HALF_WAY
-        ):
-            time.sleep(POLL_EVERY)
-        server.kill()
-        server.wait()
-        say("kill -9", "-", "the server is gone, in the middle of its work", "red")
-    with broker_serving(folder) as (port, _):
-        platform.connect(port)
-        say("another server starts", "-", f"it takes the work up within {LEASE} seconds", "dim")
-        platform.accepted = Answer(202, accepted, None)
-        platform.poll(
-            {
-                "name": "poll",
-                "method": "GET",
-                "path": f"{instance}/last_operation",
-                "query": poll,
-                "headers": {"X-Broker-API-Version": "2.17"},
-            }
+    @property
+    def commands(self) -> int:
+        """How many were typed."""
+        return len(self._begun)
+
+    def scene(self, title: str) -> None:
+        """Begin a chapter."""
+        self._print_blank()
+        self._print(self._coloured(f"── {title} ".ljust(self._width, "─"), BOLD))
+        self._print_blank()
+
+    def tell(self, text: str, colour: str = DIM) -> None:
+        """Say something; the line that a command keeps up to date goes on below it."""
+        clear = "" if self._plain else "\r\033[K"
+        for line in textwrap.wrap(text, self._width - 2, break_on_hyphens=False):
+            self._print(f"{clear}  {self._coloured(line, colour)}")
+
+    def check(self, what: str, right: bool, found: object = None) -> None:
+        """Say that something is so; or that it is not, and what is there instead."""
+        self.checks += 1
+        self.wrong += not right
+        instead = "" if right or found is None else f"; there is {found}"
+        self._print(f"  {self._coloured('✓' if right else '✗', GREEN if right else RED)} {what}{instead}")
+
+    def type(self, *command: str, succeeds: bool = True) -> None:
+        """Type a command, and see how it ends."""
+        self.end(self.begin(*command), succeeds=succeeds)
+
+    def begin(self, *command: str) -> Command:
+        """Type a command, and do not wait for it."""
+        self._prompt(" ".join(typed(part) for part in command))
+        self._begun.append(subprocess.Popen(self._program(command), env=self._environment))
+        return self._begun[-1]
+
+    def end(self, command: Command, *, succeeds: bool = True) -> None:
+        """Wait for a command, and see whether it ends as it should."""
+        code = command.wait(120)
+        if (code == 0) is not succeeds:
+            due = "succeeded" if succeeds else "failed"
+            self.check(f"that should have {due}", False, f"exit code {code}")
+        self._print_blank()
+
+    def credentials(self, instance: str, binding: str) -> Credentials:
+        """Those of a binding, as a program reads them; nothing is shown of it.
+
+        Raises:
+            Lost: There are none.
+        """
+        command = ("brokerkit", "credentials", instance, binding, "--json")
+        done = subprocess.run(
+            self._program(command), env=self._environment, stdout=subprocess.PIPE, check=False
         )
-        ask("bind", "PUT", binding, body=ids)
-        ask("unbind", "DELETE", binding, f"service_id={offering}&plan_id={LARGE}")
-        ask("deprovision", "DELETE", instance, f"service_id={offering}&plan_id={LARGE}")
+        if done.returncode:
+            raise Lost(f"{instance} has no binding {binding}")
+        found: Credentials = json.loads(done.stdout)["credentials"]
+        return found
+
+    def know(self, environment: Mapping[str, str]) -> None:
+        """What the commands are told more, from now on."""
+        self._environment.update(environment)
+
+    def take(self, instance: str, binding: str) -> Credentials:
+        """Make `$URI` that of a binding, and return all its credentials."""
+        self._prompt(f"URI=$(brokerkit credentials {instance} {binding} --json | jq -r .credentials.uri)")
+        found = self.credentials(instance, binding)
+        self.know({"URI": found["uri"]})
+        return found
+
+    def _program(self, command: tuple[str, ...]) -> list[str]:
+        program, *arguments = command
+        if program == "brokerkit":
+            return [sys.executable, "-m", "brokerkit", *arguments]
+        uri = self._environment["URI"]
+        return [self._environment["PSQL"], *(uri if argument == URI else argument for argument in arguments)]
+
+    def _prompt(self, line: str) -> None:
+        self._print_blank()
+        self._print(f"{self._coloured('$', GREEN)} {self._coloured(line, BOLD)}")
+
+    def _print(self, text: str) -> None:
+        print(text, flush=True)
+        self._after_blank = False
+
+    def _print_blank(self) -> None:
+        if not self._after_blank:
+            self._print("")
+        self._after_blank = True
+
+    def _coloured(self, text: str, colour: str) -> str:
+        return text if self._plain else f"\033[{colour}m{text}\033[0m"
+
+
+def typed(part: str) -> str:
+    """A part of a command as people quote it."""
+    if part == URI or (" " in part and not set(part) & set('$`"\\\\!')):
+        return f'"{part}"'
+    return shlex.quote(part)
+
+
+# What the demo looks up
+
+
+def ask(site: Site, statement: str) -> list[tuple[Any, ...]]:
+    """What PostgreSQL's superuser is answered."""
+    with psycopg.connect(site.postgres.conninfo, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description is not None else []
+
+
+def there_is(site: Site) -> set[str]:
+    """All databases and roles."""
+    named = "SELECT 'database ' || datname FROM pg_database UNION ALL SELECT 'role ' || rolname FROM pg_roles"
+    return {name for (name,) in ask(site, named)}
+
+
+def copying(site: Site) -> set[int]:
+    """The processes of PostgreSQL that copy a database."""
+    query = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE DATABASE%'"
+    return {pid for (pid,) in ask(site, query)}
+
+
+def connections(site: Site, database: str) -> int:
+    """How many a database may have."""
+    (row,) = ask(site, f"SELECT datconnlimit FROM pg_database WHERE datname = '{database}'")
+    return int(row[0])
+
+
+def may_enter(credentials: Credentials) -> bool:
+    """Whether an application can log in."""
+    try:
+        psycopg.connect(credentials["uri"], connect_timeout=10).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def until(fact: Callable[[], bool]) -> bool:
+    """Wait for a fact; False if it does not come."""
+    ends = time.monotonic() + PATIENCE
+    while not fact():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+# What happens
+
+
+def live(stage: Stage, site: Site) -> None:
+    """Order a database, use it, move it to another plan, and change its credentials."""
+    stage.scene("What is on offer")
+    stage.type("brokerkit", "catalog")
+
+    stage.scene("A database, and somebody who uses it")
+    stage.type("brokerkit", "provision", "postgres", "small", "orders", "-p", 'extensions=["citext"]')
+    stage.type("brokerkit", "bind", "orders", "shop")
+    first = stage.take("orders", "shop")
+    stage.type("psql", URI, "-c", "CREATE TABLE cups (name citext, price int)")
+    stage.type("psql", URI, "-c", "INSERT INTO cups VALUES ('Blue', 7), ('Red', 9)")
+    stage.type("psql", URI, "-c", "SELECT * FROM cups WHERE name = 'BLUE'")
+
+    small = connections(site, first["name"])
+    stage.check("it may have 5 connections, as the plan small says", small == 5, small)
+
+    stage.scene("It grows")
+    stage.type("brokerkit", "update", "orders", "--plan", "large")
+    large = connections(site, first["name"])
+    stage.check("it may have 50 connections, as the plan large says", large == 50, large)
+    stage.type("psql", URI, "-c", "SHOW statement_timeout")
+
+    stage.scene("New credentials, first beside the old ones, then instead of them")
+    stage.type("brokerkit", "bind", "orders", "shop-2", "--rotate", "shop")
+    second = stage.credentials("orders", "shop-2")
+    stage.check("both log in", may_enter(first) and may_enter(second))
+    stage.type("brokerkit", "unbind", "orders", "shop")
+    stage.check("the old ones are refused", not may_enter(first))
+    stage.type("psql", URI, "-c", "TABLE cups", succeeds=False)
+    stage.take("orders", "shop-2")
+    stage.type("psql", URI, "-c", "TABLE cups")
+
+
+def kill_at_work(stage: Stage, site: Site, server: Gunicorn) -> tuple[Command, psycopg.Connection[Any]]:
+    """Order a copy of the template, and kill the broker while it is made.
+
+    Returns:
+        The command that waits for it; and who keeps the template busy, so that the copying does not get on.
+    """
+    stage.scene("A copy of another database takes a while; meanwhile the broker is killed")
+    ask(site, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS true")
+    in_template = psycopg.connect(site.postgres.conninfo, dbname=TEMPLATE)
+    ask(site, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+    order = stage.begin("brokerkit", "provision", "postgres", "restored", "reports")
+    begun = until(lambda: bool(copying(site)))
+    time.sleep(2)  # for who watches
+    server.kill()
+    stage.tell("kill -9: the broker is gone, in the middle of its work. PostgreSQL goes on copying.", RED)
+    if not begun:
+        raise Lost("the copying did not begin")
+    return order, in_template
+
+
+def finish(stage: Stage, site: Site, order: Command, in_template: psycopg.Connection[Any]) -> None:
+    """See another broker take up what the one before left."""
+    left = copying(site)
+    stage.tell(f"It is started again, and takes the work up when its lease of {LEASE} seconds is over …")
+    taken_up = until(lambda: bool(now := copying(site)) and not now & left)
+    in_template.close()
+    stage.end(order)
+    stage.check("what was left copying was ended, and the work was done anew", taken_up)
+    stage.type("brokerkit", "bind", "reports", "analyst")
+    stage.take("reports", "analyst")
+    stage.type("psql", URI, "-c", "SELECT count(*), max(price) FROM products")
+
+
+def give_back(stage: Stage, site: Site, before: set[str]) -> None:
+    """Delete all, and see that nothing is left."""
+    stage.scene("All is given back")
+    last = stage.credentials("orders", "shop-2")
+    stage.type("brokerkit", "unbind", "orders", "shop-2")
+    stage.check("its credentials are refused", not may_enter(last))
+    stage.type("brokerkit", "deprovision", "orders")
+    stage.type("brokerkit", "deprovision", "reports", "--yes")
+    left = there_is(site)
+    stage.check("nothing is left behind, and nothing is missing", left == before, left ^ before)
+    for kind in ("database", "role"):
+        names = sorted(name.removeprefix(f"{kind} ") for name in left if name.startswith(f"{kind} "))
+        shown = ", ".join(name for name in names if not name.startswith("pg_"))  # PostgreSQL's own
+        stage.tell(f"{kind}s: {shown}")
+
+
+def play(stage: Stage, site: Site) -> None:
+    """All of it."""
+    before = there_is(site)
+    with site.serving() as server:
+        stage.know(site.platform(server.port))
+        live(stage, site)
+        order, in_template = kill_at_work(stage, site, server)
+    with site.serving(server.port):
+        finish(stage, site, order, in_template)
+        give_back(stage, site, before)
 
 
 def main() -> int:
-    """Play every scene; 0 if every answer was right."""
-    with TemporaryDirectory() as folder:
-        with broker_serving(folder) as (port, _):
-            print(f"The broker of samples/hello.py serves http://127.0.0.1:{port}")
-            platform = Platform(port)
-            for number, (title, file, plan) in enumerate(SCENES):
-                print(f"\n{title}")
-                text = (TRAFFIC / f"{file}.jsonl").read_text().replace(SMALL, plan)
-                for ours in ("0e8a8c1e", "7b1f4a52"):  # a platform never uses an id twice
-                    text = text.replace(ours, f"{ours[:-1]}{number}")
-                platform.play([json.loads(line) for line in text.splitlines()])
-        print("\nA large one is ordered, and the server is killed while it makes it")
-        order_from_one_that_dies(platform, folder)
-    verdict = "each as the rules say" if not platform.wrong else f"{platform.wrong} wrong"
-    print(f"\n{platform.sent} requests answered, {verdict}.")
-    return 1 if platform.wrong else 0
+    """Play it; 0 if all was as it should be."""
+    began = time.monotonic()
+    print("Starting PostgreSQL, and the broker of samples/postgres under gunicorn …", flush=True)
+    with prepared(lease=LEASE) as site:
+        psql = site.postgres.programs / "psql"
+        with Stage({"BROKERKIT_HOME": str(site.folder), "PSQL": str(psql), "PSQLRC": os.devnull}) as stage:
+            try:
+                play(stage, site)
+            except (Lost, RuntimeError) as error:
+                stage.check(str(error), False)
+            if stage.wrong:
+                print(f"\nWhat the broker and its server said:\n{site.log.read_text()}", flush=True)
+    verdict = f"{stage.wrong} not as they should be" if stage.wrong else "all as they should be"
+    took = time.monotonic() - began
+    print(f"\n{stage.commands} commands and {stage.checks} checks in {took:.0f} s: {verdict}.")
+    return 1 if stage.wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

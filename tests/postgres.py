@@ -64,6 +64,11 @@ class Server:
         return f"postgresql://postgres@/postgres?host={self._folder}&port={self.port}"
 
     @property
+    def programs(self) -> Path:
+        """Where `psql` and the others are."""
+        return self._programs
+
+    @property
     def log(self) -> str:
         """What it has logged."""
         return (self._folder / "log").read_text("utf-8")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,32 +62,35 @@ class Gunicorn:
 
 
 @contextmanager
-def gunicorn(folder: Path, app: str, *arguments: str, log: Path, **environment: str) -> Iterator[Gunicorn]:
+def gunicorn(
+    folder: Path, app: str, *arguments: str, log: Path, environment: Mapping[str, str], port: int = 0
+) -> Iterator[Gunicorn]:
     """Serve an app as in production; at the end it is asked to stop, and has ten seconds for it.
 
     Args:
         folder: Where its module is, and what it works in.
         app: ``"broker:app"``.
         arguments: More for gunicorn.
-        log: Where to write what it says, after what is there.
+        log: Where to write what it says, after what is there; beside it gunicorn may keep files of its own.
         environment: More variables.
+        port: Where to listen on the loopback; 0 for any that is free.
 
     Raises:
         RuntimeError: It did not start; with what it said.
     """
-    command = [sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", *arguments, app]
+    command = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", *arguments, app]
     with log.open("ab") as output:
         begin = output.tell()
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **environment},
+            env={**os.environ, "HOME": str(log.parent), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C is not for it, and `kill` is for all of it
         )
-    server = Gunicorn(0, process, log)
+    server = Gunicorn(port, process, log)
     try:
         server.port = _port(process, log, begin)
         yield server
@@ -99,12 +103,21 @@ def gunicorn(folder: Path, app: str, *arguments: str, log: Path, **environment: 
 
 
 def _port(process: subprocess.Popen[bytes], log: Path, begin: int) -> int:
-    """The port that a server says it listens on, when a worker has begun too."""
-    while True:
-        said = log.read_bytes()[begin:].decode()
-        listening = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", said)
-        if listening and "Booting worker" in said:
+    """The port on which a server answers, when it does."""
+    while process.poll() is None:
+        listening = re.search(rb"Listening at: http://127\.0\.0\.1:(\d+)", log.read_bytes()[begin:])
+        if listening and _answers(int(listening[1])):
             return int(listening[1])
-        if process.poll() is not None:
-            raise RuntimeError(f"the server did not start:\n{said}")
         time.sleep(0.02)
+    raise RuntimeError(f"the server did not start:\n{log.read_bytes()[begin:].decode()}")
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", "/")
+        return bool(connection.getresponse().status)
+    except OSError:
+        return False
+    finally:
+        connection.close()

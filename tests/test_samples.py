@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
@@ -20,56 +23,100 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the demo needs, to break."""
-    for folder in ("samples", "tests/data"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copytree(ROOT / "samples", tmp_path / "samples", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tests").mkdir()
+    for module in ("__init__", "postgres", "servers"):
+        shutil.copy(ROOT / "tests" / f"{module}.py", tmp_path / "tests")
     return tmp_path
-
-
-FIRST_OF_UNBIND = "def unbind(request: osb.UnbindRequest) -> None:\n"
 
 
 def demo(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "samples/demo.py"],
+        [sys.executable, "-m", "samples.demo"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
 
-def test_the_demo_replays_three_platforms_and_ends_by_itself(checkout: Path) -> None:
+def test_the_demo_shows_a_whole_life_and_ends_by_itself(checkout: Path) -> None:
     done = demo(checkout)
     assert done.returncode == 0, done.stdout + done.stderr
-    for platform in ("Cloud Foundry", "Korifi", "Kubernetes"):
-        assert platform in done.stdout
-    assert "in progress" in done.stdout
-    assert "kill -9" in done.stdout
-    assert "each as the rules say" in done.stdout
+    for shown in ("Blue |     7", "50 connections", "kill -9", "100000", "nothing is left behind"):
+        assert shown in done.stdout
+    assert "password authentication failed" in done.stderr
+    assert "Making reports: Copying 15 MB" in done.stderr
+    assert done.stdout.endswith(": all as they should be.\n")
+    assert "✗" not in done.stdout
     assert "\033" not in done.stdout, "no colours where there is no terminal"
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "told"),
+    ("file", "right", "wrong", "told"),
     [
-        ("return osb.Provisioned(", "return osb.Provisioned(exists=True, ", "expected 201 or 202"),
-        ("    return osb.Binding(", "    return dict(", "expected 201 or 202"),
-        (FIRST_OF_UNBIND, f"{FIRST_OF_UNBIND}    raise ValueError\n", "expected 200 or 202"),
-        ('    yield "Starting the server"\n', "    raise ValueError\n", "wrong."),
+        ("databases.py", '"DROP ROLE IF EXISTS {}"', '"ALTER ROLE {} NOLOGIN"', "✗ nothing is left behind"),
+        ("broker.py", "= databases.add_user(", "= print(", "✗ orders has no binding shop"),
+        ("catalog.yml", "plans:", "plan:", "✗ the server did not start"),
     ],
 )
-def test_the_demo_ends_with_1_if_an_answer_is_not_what_the_rules_say(
-    checkout: Path, right: str, wrong: str, told: str
+def test_the_demo_ends_with_1_if_something_is_not_as_it_should_be(
+    file: str, right: str, wrong: str, told: str, checkout: Path
 ) -> None:
-    sample = checkout / "samples" / "hello.py"
+    sample = checkout / "samples" / "postgres" / file
     text = sample.read_text()
     assert right in text
     sample.write_text(text.replace(right, wrong))
     done = demo(checkout)
     assert done.returncode == 1, done.stdout + done.stderr
     assert told in done.stdout
+
+
+def test_the_broker_that_make_run_serves_is_gone_after_ctrl_c(checkout: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "samples.run"],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        told = ""
+        for line in process.stdout:
+            told += line
+            if "Its log:" in line:
+                break
+        exports = dict(re.findall(r"^  export (BROKER_\w+)=(\S+)$", told, re.MULTILINE))
+        (superuser,) = re.findall(r"psql '?(postgresql://[^\s']+)", told)
+        done = brokerkit("provision", "postgres", "small", "orders", home=checkout, **exports)
+        assert done.returncode == 0, done.stderr
+        with psycopg.connect(superuser) as connection:
+            found = connection.execute("SELECT count(*) FROM pg_database WHERE starts_with(datname, 'db_')")
+            assert found.fetchall() == [(1,)]
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.returncode == 0, rest
+    assert rest.endswith("Ended; nothing is left.\n")
+    assert brokerkit("catalog", home=checkout, **exports).returncode == 1
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(superuser)
+    folder = re.search(r"host=([^&]+)", superuser)
+    assert folder is not None
+    assert not Path(folder[1]).exists()
+
+
+def brokerkit(*command: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "brokerkit", *command],
+        env={**os.environ, "BROKERKIT_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def check(port: int, *options: str) -> subprocess.CompletedProcess[str]:

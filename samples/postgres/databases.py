@@ -243,7 +243,7 @@ def _has_role(session: Connection, role: str) -> bool:
 
 
 def _is_entangled(session: Connection, role: str) -> bool:
-    """Whether it made or was granted something as itself, which takes a `RESET ROLE`."""
+    """Whether it made or was granted something as itself, which takes a `SET ROLE NONE`."""
     found = session.execute(
         "SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid ="
         " (SELECT oid FROM pg_roles WHERE rolname = %s)",

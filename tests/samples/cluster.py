@@ -12,6 +12,7 @@ import psycopg
 from psycopg import conninfo
 from sqlalchemy import URL
 
+from ..lifecycle.endurance.waiting import until
 from ..postgres import Server
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "postgres"
@@ -50,10 +51,14 @@ class Cluster:
         )
 
     def ask(self, statement: str, *values: object, database: str = "postgres") -> list[Row]:
-        """What a superuser is answered."""
+        """What a superuser is answered, who has left the database then: only another could make it leave."""
         with psycopg.connect(self.server.conninfo, dbname=database, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values or None)
-            return cursor.fetchall() if cursor.description is not None else []
+            found = cursor.fetchall() if cursor.description is not None else []
+        if database != "postgres":
+            gone = "SELECT FROM pg_stat_activity WHERE datname = %s AND usename = 'postgres'"
+            until(lambda: not self.ask(gone, database))
+        return found
 
     def names(self) -> set[str]:
         """Of all databases and roles, and of what roles are entangled in outside of the store."""

@@ -52,8 +52,8 @@ class Site:
 
     def serving(self, **settings: str) -> AbstractContextManager[Gunicorn]:
         environment = {**self.settings, **settings}
-        options = ("--workers=2", "--threads=4", "--no-control-socket")
-        return gunicorn(SAMPLE, "broker:app", *options, log=self.log, **environment)
+        options = ("--workers=2", "--threads=4")
+        return gunicorn(SAMPLE, "broker:app", *options, log=self.log, environment=environment)
 
 
 class Person:
@@ -176,7 +176,7 @@ def test_what_is_left_of_bindings_goes_with_the_instance(person: Person, cluster
     before = cluster.names()
     person.order("left")
     with enter(person.bind("left", "one")) as session:
-        session.execute("RESET ROLE; CREATE SCHEMA own; CREATE TABLE own.things (id int)")
+        session.execute("SET ROLE NONE; CREATE SCHEMA own; CREATE TABLE own.things (id int)")
         person.bind("left", "two")
         person.delete("left")
     assert cluster.names() == before

@@ -57,7 +57,7 @@ def test_what_one_user_makes_all_users_may_change(
 def test_a_user_who_is_removed_is_out_at_once_and_what_it_made_as_itself_stays(
     cluster: Cluster, databases: Databases, name: str, user: str, session: psycopg.Connection[Row]
 ) -> None:
-    session.execute("RESET ROLE")
+    session.execute("SET ROLE NONE")
     session.execute(
         "CREATE SCHEMA own; CREATE TABLE own.things (id int); GRANT USAGE ON SCHEMA own TO PUBLIC"
     )
@@ -189,9 +189,9 @@ def test_what_a_user_prepares_in_its_schema_is_not_run_with_the_rights_of_the_br
 ) -> None:
     session.execute(
         "CREATE TABLE ran (who text);"
-        "CREATE FUNCTION public.note(name, text) RETURNS boolean LANGUAGE sql AS"
+        "CREATE FUNCTION public.note(name, name) RETURNS boolean LANGUAGE sql AS"
         " 'INSERT INTO public.ran VALUES (current_user) RETURNING true';"
-        "CREATE OPERATOR public.= (LEFTARG = name, RIGHTARG = text, FUNCTION = public.note)"
+        "CREATE OPERATOR public.= (LEFTARG = name, RIGHTARG = name, FUNCTION = public.note)"
     )
     databases.change(name, MORE, holder=name, extensions=["citext", "hstore", "pg_trgm"])
     databases.change(name, MORE, holder=name, extensions=[])
@@ -234,7 +234,7 @@ def test_a_superuser_can_be_the_brokers_role_too(cluster: Cluster, name: str) ->
     databases, user = Databases(cluster.server.conninfo), f"{name}_user"
     databases.create(name, LIMITS, holder=name, extensions=["hstore"])
     with enter(cluster, name, user, databases.add_user(name, user)) as connection:
-        connection.execute("CREATE TABLE things (h hstore); RESET ROLE; CREATE TABLE own (h hstore)")
+        connection.execute("CREATE TABLE things (h hstore); SET ROLE NONE; CREATE TABLE own (h hstore)")
     databases.change(name, MORE, holder=name, extensions=["hstore", "citext"])
     databases.remove_user(name, user)
     databases.drop(name)
@@ -289,6 +289,12 @@ def test_a_database_has_just_the_extensions_that_are_asked_for(
     for wanted in (["hstore", "citext"], ["citext", "pg_trgm"], []):
         databases.create(name, LIMITS, holder=name, extensions=wanted)
         assert extensions_of(cluster, name) == set(wanted)
+
+
+def test_extensions_belong_to_the_owner(cluster: Cluster, databases: Databases, name: str) -> None:
+    databases.create(name, LIMITS, holder=name, extensions=["hstore"])
+    owners = "SELECT pg_get_userbyid(extowner) FROM pg_extension WHERE extname = 'hstore'"
+    assert cluster.ask(owners, database=name) == [(f"{name}_owner",)]
 
 
 def test_only_those_on_the_list_are_installed_or_dropped(
@@ -367,8 +373,10 @@ def test_closing_a_copy_ends_the_copying(cluster: Cluster, databases: Databases,
         assert isinstance(copying, Iterator)
         next(told for told in copying if told.startswith("Copying"))
         until(lambda: is_copying(cluster, name))
+        logged = len(cluster.server.log)
         copying.close()  # type: ignore[attr-defined]
         assert not is_copying(cluster, name)
+        assert "canceling statement due to user request" in cluster.server.log[logged:]
     databases.drop(name)
     assert state_of(cluster, name) == NOTHING
 
@@ -479,7 +487,7 @@ def used(cluster: Cluster, databases: Databases, name: str) -> None:
     made(cluster, databases, name)
     for user in (f"{name}_user", f"{name}_other"):
         with enter(cluster, name, user, databases.add_user(name, user)) as connection:
-            connection.execute(f"CREATE TABLE of_{user[-5:]} (id int); RESET ROLE".encode())
+            connection.execute(f"CREATE TABLE of_{user[-5:]} (id int); SET ROLE NONE".encode())
             connection.execute(f"CREATE TABLE own_of_{user[-5:]} (id int)".encode())
 
 
