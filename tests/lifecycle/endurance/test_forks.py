@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +15,9 @@ import msgspec
 import pytest
 from sqlalchemy import create_engine, text
 
-from ...gunicorn import Gunicorn
 from .conftest import Range
 from .orders import CAN_POLL, body, instance_path
-from .processes import Gone, Server, until_it_succeeded
+from .processes import ROOT, Gone, Server, until_it_succeeded
 from .rest import check_all_rests, is_at_rest
 from .served import VARIABLE
 from .waiting import until
@@ -26,15 +28,38 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="lo
 @pytest.fixture
 def master(shooting_range: Range) -> Iterator[Server]:
     """gunicorn, with an app that was loaded before two workers were forked."""
-    with Gunicorn(
-        "tests.lifecycle.endurance.served:make_app()",
-        *("--preload", "--graceful-timeout=5"),
-        workers=2,
-        threads=4,
-        log=shooting_range.folder / "log",
-        **{VARIABLE: msgspec.json.encode(shooting_range.setting()).decode()},
-    ) as server:
-        yield Server(server.port, server.pid)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        with (shooting_range.folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "gunicorn", "--preload", "--workers=2", "--threads=4"),
+                    *("--worker-class=gthread", f"--bind=fd://{listener.fileno()}", "--graceful-timeout=5"),
+                    *("--no-control-socket",) * _has_control_socket(),
+                    "tests.lifecycle.endurance.served:make_app()",
+                ],
+                cwd=ROOT,
+                env={**os.environ, VARIABLE: msgspec.json.encode(shooting_range.setting()).decode()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+            )
+    try:
+        yield Server(port, process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _has_control_socket() -> bool:
+    """Newer versions serve one in the user's folders, unless told not to."""
+    shown = subprocess.run([sys.executable, "-m", "gunicorn", "--help"], capture_output=True, check=True)
+    return b"--no-control-socket" in shown.stdout
 
 
 def workers_of(master: Server) -> list[int]:
