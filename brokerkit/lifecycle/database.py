@@ -38,6 +38,9 @@ _TIMEOUTS = {
 }
 """After which a PostgreSQL that does not answer is away."""
 
+_CONNECTIONS = {"sqlite": 32, "postgresql": 10}
+"""How many a process has at most, and keeps half of. PostgreSQL allows 100 to all together, unless told."""
+
 _SETTINGS = frozenset({"lease"})
 _STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
 
@@ -154,7 +157,8 @@ class Database:
         if self.is_in_memory:
             options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}, **options}
         else:
-            options = {"pool_size": 16, "max_overflow": 16, "pool_timeout": 10, **options}
+            half = _CONNECTIONS[self.url.get_backend_name()] // 2
+            options = {"pool_size": half, "max_overflow": half, "pool_timeout": 10, **options}
         if not self.is_sqlite:
             options["connect_args"] = {**_TIMEOUTS, **options.get("connect_args", {})}
         try:

@@ -54,7 +54,8 @@ class Store:
             given, one is made in a file beside the database.
         lease: For how many seconds a process that no longer says so is taken to be alive; 30, unless this
             or the URL says another number (``"sqlite:///broker.db?lease=10"``).
-        engine_options: For SQLAlchemy's `create_engine`, such as ``pool_size``.
+        engine_options: For SQLAlchemy's `create_engine`. On PostgreSQL a process has ``pool_size=5`` and
+            ``max_overflow=5`` connections, ten at most, unless told.
 
     Raises:
         StoreError: The URL, a key or the lease cannot be used.
