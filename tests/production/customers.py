@@ -22,6 +22,9 @@ RESTORED = "2f6a1c52-6f0e-4c37-9a39-4f5f1c7d0013"
 PATIENCE = 90.0
 """For how many seconds a customer waits for one thing; nothing takes so long but what hangs."""
 
+MEMORIES = 3
+"""How many databases it leaves behind before it remembers the first of them."""
+
 
 class _Over(Exception):
     """It is told to leave everything as it is."""
@@ -44,6 +47,7 @@ class Customer:
         self.kept: dict[str, Any] = {}
         """The URIs of the users that it has not given back, by the paths of their bindings."""
 
+        self._left: list[tuple[str, str]] = []
         self._is_over: Callable[[], bool] = lambda: False
         self.lives: Counter[str] = Counter()
         """What kinds of lifecycles it got through."""
@@ -100,12 +104,21 @@ class Customer:
         self.remove(path, plan)
 
     def _abandoned(self, instance: str, plan: str) -> None:
-        """Make a database and never come back."""
+        """Make a database and leave it."""
         path = instance_path(instance)
         if self._chance.random() < 0.5:
             self._say("PUT", path, self._order(plan))
         elif self._make(path, self._order(plan)):
             self._bind(binding_path(instance, str(uuid4())), plan)
+        self._left.append((path, plan))
+        if len(self._left) > MEMORIES:  # of all the others, disks would be full one day
+            self._find_again(*self._left.pop(0))
+
+    def _find_again(self, path: str, plan: str) -> None:
+        """Delete what was abandoned, with its users."""
+        for binding in [kept for kept in self.kept if kept.startswith(f"{path}/")]:
+            self.remove(binding, plan)
+        self.remove(path, plan)
 
     # What they consist of
 
