@@ -89,6 +89,22 @@ class Written(NamedTuple):
         return Written(self.commits / count, self.wal / count)
 
 
+class Size(NamedTuple):
+    """How large a table is.
+
+    Args:
+        rows: How many.
+        heap: Bytes of the table.
+        indexes: Bytes of all its indexes.
+        index_depths: Of each index: how many pages are read to find a row.
+    """
+
+    rows: int
+    heap: int
+    indexes: int
+    index_depths: list[int]
+
+
 class PostgresMeter:
     """Looks at a PostgreSQL server through a connection of its own.
 
@@ -118,12 +134,29 @@ class PostgresMeter:
         assert row is not None
         return Written(*row)
 
-    def bytes_of(self, table: str) -> tuple[int, int, int]:
-        """Rows of a table, and the bytes of it and of its indexes."""
+    def size_of(self, table: str) -> Size:
+        """How large a table of the meter's database is."""
+        self._connection.execute("CREATE EXTENSION IF NOT EXISTS pageinspect")
+        depths = self._connection.execute(
+            "SELECT level + 1 FROM pg_index, bt_metap(indexrelid::regclass::text)"
+            " WHERE indrelid = %s::regclass ORDER BY indexrelid",
+            [table],
+        ).fetchall()
         row = self._connection.execute(
             SQL("SELECT count(*), pg_table_size({0}), pg_indexes_size({0}) FROM {1}").format(
                 Literal(table), Identifier(table)
             )
+        ).fetchone()
+        assert row is not None
+        rows, heap, indexes = row
+        return Size(rows, heap, indexes, [depth for (depth,) in depths])
+
+    def changes_of(self, table: str) -> tuple[int, ...]:
+        """Rows that were inserted, updated, updated without a new entry in an index, and deleted."""
+        row = self._connection.execute(
+            "SELECT n_tup_ins, n_tup_upd, n_tup_hot_upd, n_tup_del FROM pg_stat_user_tables"
+            " WHERE relid = %s::regclass",
+            [table],
         ).fetchone()
         assert row is not None
         return row

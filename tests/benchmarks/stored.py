@@ -26,7 +26,7 @@ from brokerkit import (
 from .catalog import CATALOG
 from .traffic import CREDENTIALS, DASHBOARD, PASSWORD, USERNAME
 
-_KEY = "cGxlYXNlIGRvIG5vdCB1c2UgdGhpcyBrZXkgaGVyZSE="
+KEY = "cGxlYXNlIGRvIG5vdCB1c2UgdGhpcyBrZXkgaGVyZSE="
 """The same in all processes."""
 
 
@@ -45,7 +45,7 @@ def stored_broker(
         Catalog.from_dict(CATALOG),
         auth=BasicAuth(USERNAME, PASSWORD),
         store=url,
-        encryption_keys=[_KEY],
+        encryption_keys=[KEY],
         executor=executor,
     )
 
