@@ -6,8 +6,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	&& echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+MINUTES ?= 15
 
-.PHONY: demo run test lint bench clean help
+.PHONY: demo run test soak lint bench clean help
 
 demo: $(VENV)/.demo  ## order databases from a broker of PostgreSQL, and kill it at its work
 	@$(BIN)/python -m samples.demo
@@ -17,6 +18,9 @@ run: $(VENV)/.demo  ## serve that broker until Ctrl-C, and say how to talk to it
 
 test: $(VENV)/.test  ## run all tests
 	$(BIN)/pytest --cov --cov-report=term
+
+soak: $(VENV)/.test  ## order databases for 15 minutes, or MINUTES=…, while everything is killed
+	BROKERKIT_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -s tests/production
 
 lint: $(VENV)/.lint  ## check style and types
 	$(BIN)/ruff check .

@@ -12,7 +12,21 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import perf_counter
 
-from . import checking, imports, lifecycle, polls, recovery, requests, volume, waiting
+from . import (
+    checking,
+    crowd,
+    imports,
+    lifecycle,
+    polls,
+    processes,
+    recovery,
+    requests,
+    sample,
+    sizes,
+    volume,
+    waiting,
+    workers,
+)
 from .databases import Database, databases
 from .verdicts import Verdicts
 
@@ -20,13 +34,18 @@ STATELESS: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "requests": requests.run,
     "imports": imports.run,
     "checking": checking.run,
+    "sample": sample.run,
 }
 STORED: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "lifecycles": lifecycle.run,
     "polls": polls.run,
     "volume": volume.run,
+    "sizes": sizes.run,
     "recovery": recovery.run,
     "waiting": waiting.run,
+    "processes": processes.run,
+    "workers": workers.run,
+    "crowd": crowd.run,
 }
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from cryptography.fernet import Fernet
 from flask import Flask
 
 from brokerkit import (
@@ -27,7 +26,8 @@ from brokerkit import (
 from .catalog import CATALOG
 from .traffic import CREDENTIALS, DASHBOARD, PASSWORD, USERNAME
 
-_KEY = Fernet.generate_key().decode()
+KEY = "cGxlYXNlIGRvIG5vdCB1c2UgdGhpcyBrZXkgaGVyZSE="
+"""The same in all processes."""
 
 
 def stored_broker(
@@ -37,24 +37,30 @@ def stored_broker(
 
     Args:
         url: The database's.
-        in_background: Provisions in the background; without it, it is done at once.
+        in_background: Provisions in the background, where deprovisions go then too; without it, all is done
+            at once.
         executor: Who runs that.
     """
     broker = Broker(
         Catalog.from_dict(CATALOG),
         auth=BasicAuth(USERNAME, PASSWORD),
         store=url,
-        encryption_keys=[_KEY],
+        encryption_keys=[KEY],
         executor=executor,
     )
 
     def provision(request: ProvisionRequest) -> Provisioned:
         return Provisioned(dashboard_url=DASHBOARD + request.instance_id)
 
+    def deprovision(request: DeprovisionRequest) -> None:
+        pass
+
     if in_background is None:
         broker.provision(provision)
+        broker.deprovision(deprovision)
     else:
         broker.provision(background=True)(in_background)
+        broker.deprovision(background=True)(deprovision)
 
     @broker.bind
     def bind(request: BindRequest) -> Binding:
@@ -62,10 +68,6 @@ def stored_broker(
 
     @broker.unbind
     def unbind(request: UnbindRequest) -> None:
-        pass
-
-    @broker.deprovision
-    def deprovision(request: DeprovisionRequest) -> None:
         pass
 
     @broker.update

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from uuid import uuid4
 
 import msgspec
 
@@ -82,6 +86,24 @@ class Events:
         finally:
             os.close(file)
 
+    @contextmanager
+    def handling(self, name: str, request: Any) -> Iterator[None]:
+        """Note begin and end of a handler."""
+        facts = {
+            "instance": request.instance_id,
+            "binding": getattr(request, "binding_id", None),
+            "identity": request.headers.request_identity,
+            "attempt": request.attempt,
+            "run": uuid4().hex,
+        }
+        went_well = False
+        self.note("begin", name, **facts)
+        try:
+            yield
+            went_well = True
+        finally:
+            self.note("end", name, **facts, went_well=went_well)
+
     def read(self) -> list[Event]:
         return [msgspec.json.decode(line, type=Event) for line in self._path.read_bytes().splitlines()]
 
@@ -118,11 +140,13 @@ def _runs(events: list[Event], ends: dict[str, Event], deaths: dict[int, float])
 
 def at_once(runs: list[Run]) -> list[tuple[Run, Run]]:
     """Pairs that ran at the same time, of one instance, and not of different bindings of it."""
+    by_instance: dict[str | None, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_instance[run.begun.instance].append(run)
     return [
         (one, other)
-        for number, one in enumerate(runs)
-        for other in runs[number + 1 :]
-        if one.begun.instance == other.begun.instance
-        and not (one.begun.binding and other.begun.binding and one.begun.binding != other.begun.binding)
+        for together in by_instance.values()
+        for one, other in combinations(together, 2)
+        if not (one.begun.binding and other.begun.binding and one.begun.binding != other.begun.binding)
         and one.overlaps(other)
     ]

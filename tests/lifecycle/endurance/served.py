@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import uuid4
 
 import msgspec
 from flask import Flask, url_for
@@ -132,16 +131,7 @@ class Handlers:
     @contextmanager
     def working(self, name: str, request: Any) -> Iterator[Steering]:
         """Note begin and end of a handler, and do what all of them do."""
-        facts = {
-            "instance": request.instance_id,
-            "binding": getattr(request, "binding_id", None),
-            "identity": request.headers.request_identity,
-            "attempt": request.attempt,
-            "run": uuid4().hex,
-        }
-        went_well = False
-        self._events.note("begin", name, **facts)
-        try:
+        with self._events.handling(name, request):
             self._points.passed(f"in {name}")
             steering = _steering(request)
             time.sleep(steering.seconds)
@@ -152,9 +142,6 @@ class Handlers:
             if steering.fails is not None:
                 raise osb.BrokerError(steering.fails, status=500)
             yield steering
-            went_well = True
-        finally:
-            self._events.note("end", name, **facts, went_well=went_well)
 
     def wait_for(self, gate: str) -> None:
         while not self.is_open(gate):

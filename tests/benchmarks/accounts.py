@@ -1,0 +1,97 @@
+"""What was used by whom while something was measured, and what kept it from being quicker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+
+from .meters import PostgresMeter, Samples, Written, ticks
+from .table import Table
+
+POSTGRES, CLIENTS, OTHERS, IDLE = "PostgreSQL", "clients", "others", "idle"
+
+
+class Account:
+    """Of something that is measured in turns.
+
+    Args:
+        meter: Of the PostgreSQL server.
+        database: The database there.
+        roots: Processes that are part of it, by what they are called; their children count with them.
+    """
+
+    def __init__(self, meter: PostgresMeter, database: str, roots: Mapping[str, int]) -> None:
+        self._meter = meter
+        self._database = database
+        self._roots = roots
+        self.samples = Samples()
+        self._seconds = self._machine = 0.0
+        self._used = dict.fromkeys([*roots, POSTGRES, CLIENTS], 0.0)
+        self._written = Written()
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Note what is used until it is closed."""
+        pids = [*self._roots.values(), self._meter.pid]
+        with self._meter.sampling(self._database, self.samples):
+            started, before, written = perf_counter(), ticks(*pids), self._meter.written()
+            yield
+            used, now = ticks(*pids).since(before), self._meter.written()
+            self._seconds += perf_counter() - started
+        self._written = self._written.and_then(now.since(written))
+        self._machine += used.machine
+        for name, pid in {**self._roots, POSTGRES: self._meter.pid}.items():
+            self._used[name] += used.trees[pid]
+        self._used[CLIENTS] += used.own
+
+    def per(self, count: int) -> Written:
+        """What was written for each of so many lifecycles."""
+        return self._written.each_of(count)
+
+    def shares(self) -> dict[str, float]:
+        """Of the time of all cores: who used how much of it."""
+        whole = self._seconds * _cores()
+        shares = {name: used / whole for name, used in self._used.items()}
+        shares[OTHERS] = max(0.0, self._machine / whole - sum(shares.values()))
+        shares[IDLE] = max(0.0, 1.0 - sum(shares.values()))
+        return shares
+
+    def limit(self) -> str:
+        """What kept it from being quicker."""
+        shares = self.shares()
+        if shares[IDLE] < 0.15:
+            most = max((name for name in shares if name != IDLE), key=lambda name: shares[name])
+            return f"the cores, most of all {most}"
+        return f"who waits: busy connections {self.samples.busiest()}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tell(accounts: Mapping[str, Account], lifecycles: int) -> None:
+    """Print who used what.
+
+    Args:
+        accounts: By what they are called.
+        lifecycles: How many each of them is about.
+    """
+    names = next(iter(accounts.values())).shares()
+    table = Table(label=24, cells=[max(len(name) + 2, 7) for name in names])
+    table.write(f"% of {_cores()} cores", *names)
+    for label, account in accounts.items():
+        table.write(label, *(f"{share:.0%}" for share in account.shares().values()))
+    table.write("")
+    table = Table(label=24, cells=(12, 9, 14, 0))
+    table.write("per lifecycle", "commits", "WAL kB", "connections", "  limited by")
+    for label, account in accounts.items():
+        written = account.per(lifecycles)
+        table.write(
+            label,
+            f"{written.commits:.1f}",
+            f"{written.wal / 1000:.1f}",
+            f"{account.samples.connections}",
+            f"  {account.limit()}",
+        )
