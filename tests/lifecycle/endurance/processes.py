@@ -174,6 +174,7 @@ class Nursery:
         assert self._process.stdin is not None, "it is a pipe"
         assert self._process.stdout is not None, "it is a pipe"
         with self._lock:
+            assert self._process.poll() is None, f"the nursery ended with {self._process.returncode}"
             self._process.stdin.write(msgspec.json.encode(wanted) + b"\n")
             self._process.stdin.flush()
             return msgspec.json.decode(self._process.stdout.readline(), type=Born)

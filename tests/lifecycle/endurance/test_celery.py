@@ -292,6 +292,7 @@ def messages(redis: Redis) -> list[str]:
 
 
 _READ: dict[str, Callable[[Redis, str], Any]] = {
+    "none": lambda redis, key: [],  # it has gone meanwhile
     "string": lambda redis, key: [redis.get(key)],
     "list": lambda redis, key: redis.lrange(key, 0, -1),
     "set": lambda redis, key: redis.smembers(key),
