@@ -50,6 +50,10 @@ class Account:
         """What was written for each of so many lifecycles."""
         return self._written.each_of(count)
 
+    def seconds_per(self, count: int) -> dict[str, float]:
+        """Of CPU time, for each of so many lifecycles; clients aside."""
+        return {name: used / count for name, used in self._used.items() if name != CLIENTS}
+
     def shares(self) -> dict[str, float]:
         """Of the time of all cores: who used how much of it."""
         whole = self._seconds * _cores()
@@ -84,14 +88,17 @@ def tell(accounts: Mapping[str, Account], lifecycles: int) -> None:
     for label, account in accounts.items():
         table.write(label, *(f"{share:.0%}" for share in account.shares().values()))
     table.write("")
-    table = Table(label=24, cells=(12, 9, 14, 0))
-    table.write("per lifecycle", "commits", "WAL kB", "connections", "  limited by")
+    used = next(iter(accounts.values())).seconds_per(lifecycles)
+    headings = [f"{name} ms" for name in used]
+    table = Table(label=24, cells=(8, 8, *(len(heading) + 2 for heading in headings), 13, 0))
+    table.write("per lifecycle", "commits", "WAL kB", *headings, "connections", "  limited by")
     for label, account in accounts.items():
         written = account.per(lifecycles)
         table.write(
             label,
             f"{written.commits:.1f}",
             f"{written.wal / 1000:.1f}",
+            *(f"{seconds * 1e3:.1f}" for seconds in account.seconds_per(lifecycles).values()),
             f"{account.samples.connections}",
             f"  {account.limit()}",
         )

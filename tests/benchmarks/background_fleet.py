@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from time import sleep
 
 from celery import Celery
 from flask import Flask
@@ -13,8 +14,13 @@ from brokerkit.celery import CeleryExecutor
 from .fleet import REDIS, URL
 from .stored import stored_broker
 
+WAIT = 0.05
+"""In seconds."""
+
 
 def _provision(request: ProvisionRequest) -> Provisioned:
+    """Waits for something else, as most do."""
+    sleep(WAIT)
     return Provisioned()
 
 

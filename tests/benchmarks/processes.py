@@ -26,7 +26,7 @@ PROCESSES = (1, 2, 4)
 THREADS = 4
 """Of each process."""
 
-BUDGET = 1.0
+BUDGET = 0.8
 """More processes must not be in each other's way, even where there are no more cores for them."""
 
 CLIENTS = 8

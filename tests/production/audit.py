@@ -48,16 +48,24 @@ def check_handlers(runs: Sequence[Run], killed: set[int]) -> None:
 
 def check_databases(site: Site, customers: Sequence[Customer]) -> None:
     """What the store knows of is there, and nothing else; and users of it can log in."""
+    store = site.cluster.store
+    # What could not be made or deleted, as when its process was killed, its platform is told to delete again.
+    unsure = {
+        row["id"]
+        for row in rows(store, "operations")
+        if row["state"] == "failed" and row["kind"] in ("unbind", "deprovision")
+    }
     ready, doubtful = set[str](), set[str]()
-    for instance in rows(site.cluster.store, "instances"):
+    for instance in rows(store, "instances"):
         name = database_of(instance["id"])
-        if instance["state"] == "ready":
-            ready |= {name, f"{name}_owner"}
-        elif instance["state"] == "failed":  # its platform is told to delete it
+        if instance["state"] == "failed" or instance["operation"] in unsure:
             doubtful.add(name)
-    for binding in rows(site.cluster.store, "bindings"):
+        elif instance["state"] == "ready":
+            ready |= {name, f"{name}_owner"}
+    for binding in rows(store, "bindings"):
         login = login_of(binding["instance_id"], binding["id"])
-        (ready if binding["state"] == "ready" else doubtful).add(login)
+        is_sure = binding["state"] == "ready" and binding["operation"] not in unsure
+        (ready if is_sure else doubtful).add(login)
     found = {name for name in site.cluster.names() if name.startswith("db_")}
     assert ready - found == set(), "missing"
     left = {name for name in found - ready if not name.startswith(tuple(doubtful))}
