@@ -119,3 +119,4 @@ def told_to_users() -> Iterator[None]:
 
 app = Flask(__name__)
 app.register_blueprint(broker.blueprint)
+app.register_blueprint(broker.health)  # for load balancers

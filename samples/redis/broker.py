@@ -101,3 +101,4 @@ def unbind(request: osb.UnbindRequest) -> None:
 
 app = Flask(__name__)
 app.register_blueprint(broker.blueprint)
+app.register_blueprint(broker.health)  # for load balancers

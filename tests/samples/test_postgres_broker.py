@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+from urllib.request import urlopen
 from uuid import uuid4
 
 import psycopg
@@ -202,6 +203,12 @@ def test_credentials_are_what_cloud_foundrys_users_expect(
     assert parse_qs(jdbc.query) == {"user": [user], "password": [told["password"]]}
     assert len(told["password"]) >= 32
     assert list(made.endpoints or ()) == [Endpoint(host="127.0.0.1", ports=[str(port)])]
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live"])
+def test_load_balancers_learn_without_a_login_that_it_is_in_order(path: str, person: Person) -> None:
+    with urlopen(f"http://127.0.0.1:{person.server.port}{path}", timeout=30) as answer:
+        assert json.load(answer)["status"] == "ok"
 
 
 def test_a_bind_that_is_sent_again_has_the_same_credentials(person: Person, orders: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -223,6 +224,12 @@ def test_an_upgrade_gives_users_back_that_the_server_lost(person: Person, operat
     person.client.update("upgraded", person.offering, context={"platform": "x", "changed": True})
     assert not refused(credentials)
     person.delete("upgraded")
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live"])
+def test_load_balancers_learn_without_a_login_that_it_is_in_order(path: str, person: Person) -> None:
+    with urlopen(f"{person.url}{path}", timeout=30) as answer:
+        assert json.load(answer)["status"] == "ok"
 
 
 def test_operators_commands_know_what_there_is(person: Person, site: Site) -> None:
