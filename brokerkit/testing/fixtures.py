@@ -85,6 +85,8 @@ _MITIGATE_FOR = 5.0
 """For how many seconds a client tries to delete an orphan: no test is to wait for long."""
 
 _OVERRIDE_LOGIN = """\
+; return it in your conftest.py:
+
     @pytest.fixture
     def broker_login():
         return "platform", "s3cret"  # or a bearer token, or None"""
