@@ -70,6 +70,30 @@ def test_who_has_no_home_is_told_what_to_set(person: Person, monkeypatch: pytest
     assert "set BROKERKIT_HOME" in person.refusal("services")
 
 
+def test_an_empty_home_is_none(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BROKERKIT_HOME")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "")
+    assert "there is no home directory; set BROKERKIT_HOME" in person.refusal("services")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_a_link_leads_to_is_written_and_the_link_stays(
+    memory: Memory, tmp_path: Path, is_there: bool
+) -> None:
+    target = tmp_path / "elsewhere" / "mine.json"
+    if is_there:
+        memory.add(URL, instance("letters"))
+        target.parent.mkdir()
+        memory.path.rename(target)
+    memory.path.parent.mkdir(exist_ok=True)
+    memory.path.symlink_to(target)
+    memory.add(URL, instance("orders"))
+    assert memory.path.is_symlink()
+    assert {each.name for each in memory.instances(URL).values()} >= {"orders"}
+    assert sorted(each.name for each in target.parent.iterdir()) == ["mine.json", "mine.lock"]
+
+
 def test_the_file_is_its_owners_alone_and_has_no_password(orders: Person) -> None:
     file = orders.memory.path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
