@@ -77,6 +77,7 @@ ORDER = (
     "_pipeline",
     "blueprint",
     "broker",
+    "_secrets",
     "exchange",
     "_asking",
     "platforms",
