@@ -272,6 +272,65 @@ def test_a_file_that_cannot_be_read_or_written_is_named(
     assert [asked.method for asked in fake.asked] == ["GET"]
 
 
+def cannot_be_written(monkeypatch: pytest.MonkeyPatch, play: Play) -> Play:
+    """An answer after which the disk is full."""
+
+    def full(*anything: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def answer_and_fill(handler: BaseHTTPRequestHandler) -> None:
+        monkeypatch.setattr(os, "fsync", full)
+        play(handler)
+
+    return answer_and_fill
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_credentials_are_shown_though_they_cannot_be_remembered(
+    as_json: bool, fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.will(offers(), cannot_be_written(monkeypatch, answer(201, {"credentials": {"uri": "db://k3y"}})))
+    result = orders.run("bind", "orders", "shop", *(["--json"] if as_json else []), code=1)
+    assert "db://k3y" in result.stdout
+    assert "ready" in result.stdout
+    assert "services.json cannot be written: No space left on device" in result.stderr
+    assert "did its part of orders/shop" in result.stderr
+    assert orders.known["orders"].bindings.keys()
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "stdout"),
+    [
+        (["provision", "mail", "post", "letters"], 201, "letters"),
+        (["update", "orders", "-p", "a=1"], 200, "orders"),
+        (["deprovision", "orders"], 200, "orders is deleted."),
+    ],
+)
+def test_what_the_broker_did_is_told_though_it_cannot_be_remembered(
+    command: list[str],
+    status: int,
+    stdout: str,
+    fake: FakeBroker,
+    orders: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = [] if command[0] == "deprovision" else [offers()]
+    fake.will(*before, cannot_be_written(monkeypatch, answer(status)))
+    result = orders.run(*command, code=1)
+    assert stdout in result.stdout
+    assert "ready" in result.stdout or "deleted" in result.stdout
+    assert "cannot be written" in result.stderr
+
+
+def test_a_refusal_is_told_though_it_cannot_be_remembered(
+    fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.will(offers(), cannot_be_written(monkeypatch, answer(400, {"description": "There is no room."})))
+    told = orders.refusal("bind", "orders", "shop")
+    assert "There is no room." in told
+    assert "services.json cannot be written" in told
+
+
 # The list
 
 
