@@ -116,6 +116,11 @@ class Running:
         self._executor, self._at_yield = executor, at_yield or _go_on
         return before
 
+    @property
+    def executor(self) -> Executor:
+        """What runs background operations now."""
+        return self._executor
+
     def submit(self, operation_id: str, delay: float = 0.0) -> None:
         """Have an operation run, in so many seconds; if that goes wrong, it is found when it is due."""
         try:

@@ -158,6 +158,41 @@ def test_an_app_is_checked_with_its_own_login_and_a_url_with_what_is_told(
     assert url.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.parametrize("call", ["check_broker()", "check_broker(app)", "check_broker(broker_url)"])
+@pytest.mark.parametrize("how", ["broker_work", "step_by_step"])
+def test_a_broker_whose_work_is_done_step_by_step_is_not_checked(
+    project: pytest.Pytester, checks: Checks, call: str, how: str
+) -> None:
+    asked = checks(report())
+    source = f"""
+        import contextlib
+        from app import app, broker
+        from brokerkit.testing import step_by_step
+
+        def test_it(check_broker, broker_url, {how if how == "broker_work" else "request"}):
+            with step_by_step(broker) if {how == "step_by_step"} else contextlib.nullcontext():
+                {call}
+    """
+    fails_with(run(project, source), "check_broker: the broker's background work is done step by step")
+    assert asked == []
+
+
+def test_work_that_was_done_step_by_step_is_in_the_way_no_more(
+    project: pytest.Pytester, checks: Checks
+) -> None:
+    checks(report(verdicts=[]))
+    source = """
+        from app import broker
+        from brokerkit.testing import step_by_step
+
+        def test_it(check_broker):
+            with step_by_step(broker):
+                pass
+            check_broker()
+    """
+    run(project, source).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("store", "broken"), [('"sqlite://"', None), ("None", "SUBFAILED[[]R-PROV-3")], ids=["right", "wrong"]
 )
