@@ -46,7 +46,7 @@ def work(app: WSGIApplication) -> Iterator[StepByStep]:
         yield made
 
 
-def checker(request: pytest.FixtureRequest) -> CheckBroker:
+def checker(request: pytest.FixtureRequest, platform: Platform) -> CheckBroker:
     """What `check_broker` is."""
     __tracebackhide__ = True
     if not _has_subtests(request):
@@ -62,6 +62,8 @@ def checker(request: pytest.FixtureRequest) -> CheckBroker:
         from .checking import show
 
         options = dict(options)
+        if platform != Platform():  # which says nothing of itself
+            options.setdefault("platform", platform)
         if "level" in options:
             options["level"] = Level(options["level"])
         has_login = not {"username", "password", "token"}.isdisjoint(options)

@@ -12,6 +12,7 @@ from brokerkit.checker import check as entry
 from brokerkit.checker.options import Options
 from brokerkit.checker.report import Failure, Leftover, Level, Report, Verdict
 from brokerkit.exchange import Exchange
+from brokerkit.platforms import korifi
 
 from .conftest import BROKER, STRICT, fails_with, run
 
@@ -216,6 +217,33 @@ def test_the_options_are_those_of_the_checker(project: pytest.Pytester, checks: 
     run(project, source).assert_outcomes(passed=1)
     ((_, options),) = asked
     assert (options.level, options.platform, options.skip) == (Level.MUST, "korifi", ["R-CAT-8"])
+
+
+@pytest.mark.parametrize(
+    ("fixture", "call", "platform"),
+    [
+        ("", "check_broker()", None),
+        ("korifi()", "check_broker()", korifi()),
+        ("korifi()", "check_broker(platform='kubernetes')", "kubernetes"),
+    ],
+)
+def test_it_asks_as_the_platform_of_the_tests_unless_told(
+    project: pytest.Pytester, checks: Checks, fixture: str, call: str, platform: object
+) -> None:
+    asked = checks(report(verdicts=[]))
+    overridden = f"""
+        @pytest.fixture
+        def broker_platform(): return {fixture}
+    """
+    source = f"""
+        import pytest
+        from brokerkit.testing import korifi
+        {overridden if fixture else ""}
+        def test_it(check_broker): {call}
+    """
+    run(project, source).assert_outcomes(passed=1)
+    ((_, options),) = asked
+    assert options.platform == platform
 
 
 def test_the_first_broken_rule_ends_it_where_that_is_asked(project: pytest.Pytester, checks: Checks) -> None:
