@@ -76,8 +76,8 @@ def broker_work(broker_app: WSGIApplication) -> Iterator[StepByStep]:
 
 
 @pytest.fixture
-def check_broker(request: pytest.FixtureRequest) -> CheckBroker:
-    """Checks a broker against the API, each rule as a subtest: `check_broker()`."""
+def check_broker(request: pytest.FixtureRequest, broker_platform: Platform) -> CheckBroker:
+    """Checks a broker against the API as `broker_platform`, each rule as a subtest: `check_broker()`."""
     from brokerkit.testing import fixtures
 
-    return fixtures.checker(request)
+    return fixtures.checker(request, broker_platform)

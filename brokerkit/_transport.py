@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from io import BufferedReader, RawIOBase
+from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
 from socket import socket
@@ -104,6 +105,7 @@ class Transport:
         self, url: str, login: Login, *, timeout: float = 60.0, verify: bool | str | PathLike[str] = True
     ) -> None:
         self.url = _checked(url).rstrip("/").removesuffix("/v2")
+        self._is_here = _is_loopback(urlsplit(url).hostname or "")
         self.login = login
         if not timeout > 0:
             raise ValueError(f"timeout={timeout!r} is no time; give seconds, more than 0")
@@ -186,6 +188,8 @@ class Transport:
             # What the environment says of proxies and certificates is for this too, as it is for curl.
             told = session.merge_environment_settings(prepared.url, {}, True, self.verify, None)
             settings = cast("dict[str, Any]", {**told, "timeout": timeout})
+            if self._is_here:
+                settings["proxies"] = {}  # a proxy would look for the broker on its own machine
             with adapter.send(prepared, **settings) as response:
                 body, failure = _body(response, most)
                 found = {name.lower(): value for name, value in response.headers.items()}
@@ -218,6 +222,16 @@ def _checked(url: str) -> str:
         shown = "what was given" if "@" in url else repr(url)
         raise ValueError(f"{shown} is not the URL of a broker; give one such as http://127.0.0.1:8080")
     return url
+
+
+def _is_loopback(host: str) -> bool:
+    """Is it this machine, as its own programs call it?"""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _merged(usual: Mapping[str, str | None], told: Mapping[str, str | None]) -> dict[str, str]:

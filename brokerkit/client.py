@@ -160,7 +160,8 @@ class BrokerClient:
             context: What to say of the surroundings beside what the platform says of them.
             maintenance_info: The version that was read in the catalog.
             accepts_incomplete: May the broker answer 202?
-            more: Further fields of the body.
+            more: Further fields of the body, and `organization_guid` and `space_guid`, if they are not the
+                platform's.
 
         Returns:
             `Accepted` if it has to be waited for (:meth:`wait`).
@@ -170,12 +171,14 @@ class BrokerClient:
             can_poll=accepts_incomplete,
             service_id=_id(service),
             plan_id=_id(plan),
-            organization_guid=self.platform.organization_guid,
-            space_guid=self.platform.space_guid,
             context=self._context({**self.platform.instance_context, **(context or {})}),
             parameters=parameters,
             maintenance_info=maintenance_info,
-            **more,
+            **{
+                "organization_guid": self.platform.organization_guid,
+                "space_guid": self.platform.space_guid,
+                **more,
+            },
         )
         undo = asking.delete(
             instance_id, None, service_id=_id(service), plan_id=_id(plan), can_poll=accepts_incomplete

@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -20,27 +20,16 @@ from msgspec import Struct
 
 from ._json import decode_object
 from ._masking import MASK
+from ._secrets import is_secret, masked, masked_text, without_logins
 
-_WORDS = (
-    "pass|secret|token|credential|private|api[_-]?key|access[_-]?key"
-    "|syslog_drain_url|route_service_url|mount_config"
-)
-_SECRET = re.compile(rf"{_WORDS}|(^|[_-])(pwd|jwt|cert|certificate)($|[_-])", re.IGNORECASE)
-_NAMED = re.compile(  # a name, and what follows it: all to the end if that opens a bracket
-    rf"""((?:{_WORDS}|pwd)[\w-]{{0,200}}["']?\s*[:=>]\s*)"""
-    r"""([\[{].*|"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,;&<}\]]+)""",
-    re.IGNORECASE | re.DOTALL,
-)
-_USERINFO = re.compile(
-    r"""(?<=://)(?:[^\s"'/?#]+(?=@)|[^\s"'/@:]*:(?![0-9]{1,5}(?:[/?#"'\s]|$))[^\s"']{0,2000}(?=@))"""
-)
-"""The login in a URL, also where its password was not quoted and has a slash or an @ in it."""
+__all__ = ["Exchange", "login_secrets", "masked"]
+
 _LONGEST = 2_000
 """How many characters of a body are shown."""
 _MOST_READ = 1024 * 1024
 """How many bytes of a body are looked at for that."""
 _MOST_SEARCHED = 16 * 1024
-"""How many of them if it is not JSON, and secrets in it have to be searched for."""
+"""How many of them if it is not JSON, and secrets in it have to be searched for; or how many characters."""
 
 _UNTOLD = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
@@ -146,11 +135,15 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         if self.body is not None:
             if "content-type" not in {name.lower() for name in self.headers}:
                 parts += ["-H", "'Content-Type:'"]  # curl would tell one of its own
-            parts += ["--data-raw", _quoted(self._masked_text(self.body, exact=True))]
-        return " ".join([*parts, _quoted(self._without_secrets(self.url))])
+            parts += ["--data-raw", _quoted(self._exact(self.body))]
+        path, mark, query = self.url.partition("?")
+        return " ".join([*parts, _quoted(self._without_secrets(f"{path}{mark}{masked_text(query)}"))])
 
     def clean(self, text: str) -> str:
         """A text on one line, without the secrets of this request and what would steer a terminal."""
+        return self._on_one_line(masked_text(text[:_MOST_SEARCHED]))
+
+    def _on_one_line(self, text: str) -> str:
         text = self._without_secrets(" ".join(text.split()))
         return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
@@ -169,7 +162,9 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         lower = name.lower()
         if lower == "authorization" and not self._reveals(value):
             return self._without_secrets(value)  # another login, such as a wrong one
-        return MASK if lower in _UNTOLD or _SECRET.search(lower) else self._without_secrets(value)
+        if lower in _UNTOLD or is_secret(name):
+            return MASK
+        return self._without_secrets(masked_text(value))
 
     def _reveals(self, authorization: str) -> bool:
         """Is a secret of ours in it, alone or with more around it?"""
@@ -185,26 +180,31 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         return re.sub(r"^[a-z]+://[^/]*", "", self.url, flags=re.IGNORECASE) or "/"
 
     def _shown(self, body: bytes) -> str:
-        text = self._masked_text(body[:_MOST_READ])
-        text = self.clean(text[: 2 * _LONGEST])
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(body):,} bytes)"
+        try:
+            beginning = _Beginning(_MOST_SEARCHED)
+            shown = masked(beginning.of(msgspec.json.decode(body[:_MOST_READ])))
+            text, is_cut = msgspec.json.encode(shown).decode(), beginning.left <= 0
+        except (ValueError, RecursionError):  # no JSON, or too deep
+            text = masked_text(body[:_MOST_SEARCHED].decode(errors="backslashreplace"))
+            is_cut = len(body) > _MOST_SEARCHED
+        text = self._on_one_line(text[: 2 * _LONGEST])
+        is_cut = is_cut or len(text) > _LONGEST
+        return f"{text[:_LONGEST]}… ({len(body):,} bytes)" if is_cut else text
 
-    def _masked_text(self, body: bytes, *, exact: bool = False) -> str:
-        """A body as text; if `exact` with its own spaces, and what is not UTF-8 as lone surrogates."""
+    def _exact(self, body: bytes) -> str:
+        """A body as it is, if nothing in it is secret; what is not UTF-8 as lone surrogates."""
         try:
             found = msgspec.json.decode(body)
             shown = masked(found)
-            text = body.decode() if exact and shown == found else msgspec.json.encode(shown).decode()
-        except (ValueError, RecursionError):  # no JSON, or too deep
-            read = body if exact else body[:_MOST_SEARCHED]
-            text = read.decode(errors="surrogateescape" if exact else "backslashreplace")
-            text = _USERINFO.sub(MASK, _NAMED.sub(rf"\1{MASK}", text))
+            text = body.decode() if shown == found else msgspec.json.encode(shown).decode()
+        except (ValueError, RecursionError):
+            text = masked_text(body.decode(errors="surrogateescape"))
         return self._without_secrets(text)
 
     def _without_secrets(self, text: str) -> str:
         for form in self._forms:
             text = text.replace(form, MASK)
-        return _USERINFO.sub(MASK, text)
+        return without_logins(text)
 
     @cached_property
     def _forms(self) -> tuple[str, ...]:
@@ -235,6 +235,33 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         return f"{asked}\n→ {self.answered}"
 
 
+class _Beginning:
+    """As much of JSON values as is shown of them; :attr:`left` is less than 1 if that is not all."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def of(self, value: object) -> object:
+        match value:
+            case str():
+                text = value[: max(0, self.left)]
+                self.left -= len(value)
+                return text
+            case dict():
+                return {name: self.of(value[name]) for name in self._some(value)}
+            case list():
+                return [self.of(each) for each in self._some(value)]
+            case _:
+                return value
+
+    def _some(self, values: list[Any] | dict[str, Any]) -> Iterator[Any]:
+        for each in values:
+            if self.left <= 0:
+                return
+            self.left -= len(each) if isinstance(values, dict) else 1
+            yield each
+
+
 _OWN = frozenset({"user-agent", "accept-encoding", "connection", "content-length", "accept"})
 
 
@@ -245,29 +272,6 @@ def login_secrets(username: str | None, password: str | None, token: str | None)
         pair = f"{username or ''}:{password}".encode()
         found += [b64encode(pair).decode(), password]
     return tuple(found)
-
-
-def masked(value: object, *, hide: bool = False) -> object:
-    """A JSON value with :data:`MASK` for all that its place says is secret, such as in `credentials`.
-
-    Args:
-        value: What was decoded.
-        hide: Is it secret itself?
-    """
-    match value:
-        case dict():
-            return {
-                name: masked(inner, hide=hide or bool(_SECRET.search(str(name))))
-                for name, inner in value.items()
-            }
-        case list():
-            return [masked(inner, hide=hide) for inner in value]
-        case None | bool():
-            return value
-        case str() if not hide:
-            return _USERINFO.sub(MASK, value)
-        case _:
-            return MASK if hide else value
 
 
 def _quoted(text: str) -> str:

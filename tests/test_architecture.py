@@ -84,6 +84,7 @@ ORDER = (
     "blueprint",
     "broker",
     "celery",
+    "_secrets",
     "exchange",
     "_asking",
     "platforms",

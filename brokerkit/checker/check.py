@@ -104,6 +104,8 @@ def _rules(options: Options) -> Sequence[Rule]:
 def _platform(options: Options) -> Platform:
     if options.platform is None:
         return replace(cloudfoundry(), api_version="2.17", headers={})  # its headers are a rule's
+    if isinstance(options.platform, Platform):
+        return options.platform
     return PLATFORMS[options.platform]()
 
 

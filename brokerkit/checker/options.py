@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from .._masking import Masked
-from ..platforms import PLATFORMS
+from ..platforms import PLATFORMS, Platform
 from .report import Level
 
 
@@ -32,7 +32,8 @@ class Options(Masked, frozen=True, kw_only=True):
         username: For basic authentication (R-REQ-2).
         password: For basic authentication.
         token: A bearer token instead.
-        platform: The platform to speak as, one of `brokerkit.platforms.PLATFORMS`; None for none of them.
+        platform: The platform to speak as, or the name of one in `brokerkit.platforms.PLATFORMS`; None for
+            none of them.
         plans: The plans to work through, ``"offering"`` or ``"offering/plan"``, names or ids; empty for all.
         parameters: What to order with, as :func:`~brokerkit.checker.parameter_file.read_parameters` gives it.
         level: The least level that is judged: with MUST only that; with INTEROP all.
@@ -52,7 +53,7 @@ class Options(Masked, frozen=True, kw_only=True):
     username: str | None = None
     password: str | None = None
     token: str | None = None
-    platform: str | None = None
+    platform: str | Platform | None = None
     plans: Sequence[str] = ()
     parameters: Mapping[str, Any] = {}
     level: Level = Level.INTEROP
@@ -64,7 +65,7 @@ class Options(Masked, frozen=True, kw_only=True):
     verify: bool | str = True
 
     def __post_init__(self) -> None:
-        if self.platform is not None and self.platform not in PLATFORMS:
+        if isinstance(self.platform, str) and self.platform not in PLATFORMS:
             raise ValueError(f"there is no platform {self.platform!r}; give one of {', '.join(PLATFORMS)}")
         for name in ("plans", "only", "skip"):
             if isinstance(getattr(self, name), str):  # whose letters would be taken for names

@@ -18,7 +18,7 @@ from .. import _display as display
 from ..checker.options import Options, begins
 from ..checker.parameter_file import ParametersError, read_parameters
 from ..checker.report import Level
-from ..checker.telling import family
+from ..checker.telling import family, leftover_name
 from ..exchange import masked
 from .login import told_login, told_verify, with_login
 from .report_files import STDOUT, ReportFile, write_file
@@ -168,14 +168,37 @@ def _check(url: str, options: Options, files: Mapping[str, str], *, verbose: boo
         Transport(url, Login())
     except ValueError as error:
         raise click.UsageError(display.printable(str(masked(str(error))))) from None
-    with _to_end_is_to_interrupt(), progress_bar() as tell:
-        report = judge(url, options, progress=tell)
-    written = [_write(name, told, report) for name, told in files.items()]
-    with _until_nobody_reads():
-        if text := next((_text(name, report) for name, told in files.items() if told == STDOUT), None):
-            click.echo(text.encode(), nl=False)
-        print_report(report, verbose=verbose, err=STDOUT in files.values())
-    return report.exit_code or (0 if all(written) else _COULD_NOT_CHECK)
+    with _to_end_is_to_interrupt():
+        with progress_bar() as tell:
+            report = judge(url, options, progress=tell)
+        try:
+            all_written = _write_all(files, report)
+            with _until_nobody_reads():
+                for name in (name for name, told in files.items() if told == STDOUT):
+                    click.echo(_text(name, report).encode(), nl=False)
+                print_report(report, verbose=verbose, err=STDOUT in files.values())
+        except KeyboardInterrupt:
+            raise _interrupted_report(report) from None
+    return report.exit_code or (0 if all_written else _COULD_NOT_CHECK)
+
+
+def _write_all(files: Mapping[str, str], report: Report) -> bool:
+    """Write the reports; False if one could not be, or if somebody did not want to wait for that."""
+    try:
+        written = [_write(name, told, report) for name, told in files.items()]
+    except KeyboardInterrupt:
+        display.note("Error: interrupted; not all reports are written")
+        return False
+    return all(written)
+
+
+def _interrupted_report(report: Report) -> _Interrupted:
+    """What to say when a report is not printed to its end: whatever it says, what is left has to be known."""
+    for each in report.leftovers:
+        display.note(f"could not be deleted: {leftover_name(each)}; try again: {each.curl}")
+    if report.leftovers:
+        return _Interrupted("stopped; the report is not whole")
+    return _Interrupted("stopped; the report is not whole, but all that the check made is deleted")
 
 
 def _write(name: str, told: str, report: Report) -> bool:

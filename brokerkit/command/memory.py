@@ -232,12 +232,13 @@ class Memory:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, dict[str, KnownInstance]]]:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(self.path.with_suffix(".lock")):
+            place = Path(os.path.realpath(self.path))  # of a link, what it leads to is replaced
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(place.with_suffix(".lock")):
                 document = self._read()
                 yield document.brokers
                 document.brokers = {url: known for url, known in document.brokers.items() if known}
-                self._write(document)
+                _write(place, document)
         except OSError as error:
             raise _fault(f"{self.path} cannot be written: {error.strerror}") from None
 
@@ -262,18 +263,6 @@ class Memory:
                 " away, and delete what it names by its ids"
             ) from None
 
-    def _write(self, document: _Document) -> None:
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.path)
-        finally:
-            draft.unlink(missing_ok=True)
-
 
 def state_folder(environ: Mapping[str, str]) -> Path:
     """Where a user's state belongs on this platform.
@@ -289,8 +278,24 @@ def state_folder(environ: Mapping[str, str]) -> Path:
     if sys.platform == "win32" and (local := environ.get("LOCALAPPDATA")):  # pragma: no cover
         return Path(local) / "brokerkit"
     told = environ.get("XDG_STATE_HOME", "")
-    base = Path(told) if Path(told).is_absolute() else Path.home() / ".local" / "state"
-    return base / "brokerkit"
+    if Path(told).is_absolute():
+        return Path(told) / "brokerkit"
+    if environ.get("HOME") == "":
+        raise RuntimeError("HOME is empty")  # which Path.home() takes for the root folder
+    return Path.home() / ".local" / "state" / "brokerkit"
+
+
+def _write(path: Path, document: _Document) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager

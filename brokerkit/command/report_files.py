@@ -44,7 +44,7 @@ def write_file(told: str, text: str) -> None:
     """
     path = Path(told)
     if _is_other(path):
-        path.write_text(text, encoding="utf-8")
+        _write_through(path, text.encode())
         return
     path = path.resolve()  # of a link, what it leads to is replaced
     with NamedTemporaryFile("w", encoding="utf-8", newline="", dir=path.parent, delete=False) as file:
@@ -57,6 +57,14 @@ def write_file(told: str, text: str) -> None:
             with suppress(OSError):
                 Path(file.name).unlink()
             raise
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    """Write to a pipe without a buffer, which would be emptied into it even after Ctrl-C."""
+    with path.open("wb", buffering=0) as file:
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
 
 
 def _is_other(path: Path) -> bool:

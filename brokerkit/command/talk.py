@@ -87,6 +87,8 @@ class Talk:
         self.live: Console | None = None
         #: What is being made; a DELETE that is sent meanwhile is of what a failure may have left (R-ERR-4).
         self.making: str | None = None
+        #: What went wrong beside the result; it is told when the result is.
+        self.late: Fault | None = None
 
     def note(self, text: str) -> None:
         """Say a sentence, unless to a program."""
@@ -115,8 +117,12 @@ class Talk:
         """Tell what goes wrong inside to whom it concerns."""
         try:
             yield
+            if self.late is not None:
+                raise self.late
         except Fault as fault:
             fault.as_json = self.as_json
+            if self.late not in (None, fault):
+                fault.hints += (self.late.message, *self.late.hints)
             raise
         except KeyboardInterrupt:
             end = interrupted("Interrupted.")

@@ -22,7 +22,10 @@ def new_id(number: int) -> None:
         click.echo(str(uuid4()))
 
 
-@click.command(epilog="\b\nExample:\n  BROKER_PASSWORD=$(brokerkit hash-password)")
+_OF_THE_BROKER = "It is for the broker's environment; in yours, BROKER_PASSWORD is what you log in with."
+
+
+@click.command(epilog=f"\b\nExample:\n  brokerkit hash-password\n\n{_OF_THE_BROKER}")
 def hash_password() -> None:
     """Make a hash of a password, which BasicAuth takes in its place.
 
@@ -84,4 +87,4 @@ def _judge(file: str) -> _Verdict:
     except OSError as error:
         return _Verdict(file, (f"cannot be read: {error.strerror}",), ())
     except ModuleNotFoundError as error:
-        raise Fault(str(error), error="NotInstalled") from None
+        raise Fault(str(error), error="NotInstalled", code=2) from None  # 1 is said of catalogs

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from .desk import Desk
 from .faults import fault_of
 from .memory import KnownBinding, KnownInstance, Pending
 from .progress import progress
-from .talk import interrupted
+from .talk import Fault, interrupted
 
 _DOING = {
     Operation.PROVISION: "Making",
@@ -44,6 +45,12 @@ class Subject(NamedTuple):
     def known(self) -> KnownInstance | KnownBinding:
         """What is remembered of it."""
         return self.binding or self.instance
+
+    def changed(self, **fields: Any) -> Subject:
+        """What is known of it after a change."""
+        if self.binding is None:
+            return Subject(structs.replace(self.instance, **fields))
+        return Subject(self.instance, structs.replace(self.binding, **fields))
 
     def command(self, name: str) -> str:
         """A command about it, as it is typed."""
@@ -81,6 +88,8 @@ class Undertaking:
     def now(self) -> Subject:
         """What is known of the subject now."""
         instance, binding = self.subject
+        if self.desk.talk.late is not None:  # what is remembered is not what there is
+            return self.subject
         instance = self.desk.memory.instances(self.desk.url).get(instance.instance_id, instance)
         return Subject(instance, binding and instance.bindings.get(binding.binding_id, binding))
 
@@ -103,7 +112,7 @@ class Undertaking:
         if self.pending.kind in _MAKING:  # and remembered before it comes here
             self.desk.talk.making = self.subject.name
         else:
-            self._remember(pending=self.pending)
+            self.desk.memory.change(self.desk.url, *self.subject, pending=self.pending)
         try:
             answer = ask()
         except ClientError as error:
@@ -153,9 +162,9 @@ class Undertaking:
     def _end(self, answer: Struct) -> Struct:
         """Remember that it is through."""
         self.done = True
-        instance, binding = self.subject
+        binding = self.subject.binding
         if self.pending.is_deletion:
-            self.desk.memory.forget(self.desk.url, instance, binding)
+            self._forget()
             return answer
         fields: dict[str, Any] = {"pending": None, "failed": False}
         if isinstance(answer, Binding):
@@ -172,8 +181,6 @@ class Undertaking:
         }
         fields |= {name: told for name, told in moved.items() if told is not None}
         self._remember(**fields)
-        if binding is None:
-            self.subject = Subject(structs.replace(instance, **fields))
         return answer
 
     @property
@@ -196,7 +203,7 @@ class Undertaking:
         gone = _changed_nothing(error)
         if self.pending.kind in _MAKING:
             if gone:
-                self.desk.memory.forget(self.desk.url, *self.subject)
+                self._forget()
                 return ()
             self._remember(pending=None, failed=True)
             return (f"'{self.subject.deletion}' deletes what may be left of it.",)
@@ -214,7 +221,22 @@ class Undertaking:
         return (f"'{self.subject.deletion}' deletes what is left of it.",)
 
     def _remember(self, **fields: Any) -> None:
-        self.desk.memory.change(self.desk.url, *self.subject, **fields)
+        """Remember what the broker did. If that cannot be, the result is shown all the same."""
+        with self._late_is_enough():
+            self.desk.memory.change(self.desk.url, *self.subject, **fields)
+        self.subject = self.subject.changed(**fields)
+
+    def _forget(self) -> None:
+        with self._late_is_enough():
+            self.desk.memory.forget(self.desk.url, *self.subject)
+
+    @contextmanager
+    def _late_is_enough(self) -> Iterator[None]:
+        try:
+            yield
+        except Fault as fault:
+            fault.hints += (f"The service broker did its part of {self.subject.name} all the same.",)
+            self.desk.talk.late = fault
 
 
 def delete(desk: Desk, subject: Subject, *, wait: bool = True) -> Undertaking:

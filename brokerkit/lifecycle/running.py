@@ -172,6 +172,11 @@ class Running:
         executor = Word.of(self.is_alive and is_alive(self._executor))
         return Health.of(store=store, schema=schema, executor=executor)
 
+    @property
+    def executor(self) -> Executor:
+        """What runs background operations now."""
+        return self._executor
+
     def submit(self, operation_id: str, delay: float = 0.0) -> None:
         """Have an operation run, in so many seconds; if that goes wrong, it is found when it is due."""
         if self.is_stopping and not isinstance(self._executor, QueueExecutor):

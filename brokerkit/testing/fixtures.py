@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..platforms import Platform
-from .apps import Untold, broker_of, login_of
-from .serving import serve
-from .steps import StepByStep, step_by_step
+from .apps import Untold, broker_of, brokers_of, login_of
+from .serving import serve, served_at
+from .steps import StepByStep, is_step_by_step, step_by_step
 from .types import CheckBroker, Login
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def work(app: WSGIApplication) -> Iterator[StepByStep]:
         yield made
 
 
-def checker(request: pytest.FixtureRequest) -> CheckBroker:
+def checker(request: pytest.FixtureRequest, platform: Platform) -> CheckBroker:
     """What `check_broker` is."""
     __tracebackhide__ = True
     if not _has_subtests(request):
@@ -62,6 +62,8 @@ def checker(request: pytest.FixtureRequest) -> CheckBroker:
         from .checking import show
 
         options = dict(options)
+        if platform != Platform():  # which says nothing of itself
+            options.setdefault("platform", platform)
         if "level" in options:
             options["level"] = Level(options["level"])
         has_login = not {"username", "password", "token"}.isdisjoint(options)
@@ -74,6 +76,7 @@ def checker(request: pytest.FixtureRequest) -> CheckBroker:
             else:
                 url = stack.enter_context(serve(target))
                 found = None if has_login else login(target)
+            _need_work_that_is_done(url)
             report = check(url, Options(**_told(found), **options))
         show(report, subtests)
         return report
@@ -81,10 +84,23 @@ def checker(request: pytest.FixtureRequest) -> CheckBroker:
     return check_broker
 
 
+def _need_work_that_is_done(url: str) -> None:
+    """Fail at once where the check would wait for work that nobody does while it does."""
+    app = served_at(url)
+    if app is not None and any(is_step_by_step(broker) for broker in brokers_of(app)):
+        pytest.fail(
+            "check_broker: the broker's background work is done step by step, so what the check orders would"
+            " never be through; use broker_work (or step_by_step) in another test",
+            pytrace=False,
+        )
+
+
 _MITIGATE_FOR = 5.0
 """For how many seconds a client tries to delete an orphan: no test is to wait for long."""
 
 _OVERRIDE_LOGIN = """\
+; return it in your conftest.py:
+
     @pytest.fixture
     def broker_login():
         return "platform", "s3cret"  # or a bearer token, or None"""

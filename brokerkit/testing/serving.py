@@ -17,6 +17,7 @@ from .apps import brokers_of, prefix_of
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+_SERVED: dict[str, WSGIApplication] = {}
 _PATIENCE = 5.0
 """For how many seconds the end waits for requests that are still being answered."""
 
@@ -51,9 +52,12 @@ def serve(app: WSGIApplication) -> Iterator[str]:
     server = _Server(app)
     thread = Thread(target=server.serve_forever, args=(0.02,), name="brokerkit-testing", daemon=True)
     thread.start()
+    url = f"http://127.0.0.1:{server.port}{prefix_of(app)}"
+    _SERVED[url] = app
     try:
-        yield f"http://127.0.0.1:{server.port}{prefix_of(app)}"
+        yield url
     finally:
+        del _SERVED[url]
         server.shutdown()
         thread.join()
         server.server_close()
@@ -61,6 +65,11 @@ def serve(app: WSGIApplication) -> Iterator[str]:
         for broker in brokers_of(app):
             if broker._running is not None:
                 broker._running.stop()
+
+
+def served_at(url: str) -> WSGIApplication | None:
+    """The app that is served here by :func:`serve`, if one is."""
+    return _SERVED.get(url.rstrip("/"))
 
 
 class _Handler(WSGIRequestHandler):

@@ -288,6 +288,11 @@ def step_by_step(broker: Broker, *, timeout: float = 10.0) -> Iterator[StepBySte
         running.use(*before)
 
 
+def is_step_by_step(broker: Broker) -> bool:
+    """Is the background work of a broker done only when a :class:`StepByStep` is told to?"""
+    return broker._running is not None and isinstance(broker._running.executor, StepByStep)
+
+
 def _at_yield() -> None:
     cast(_Attempt, current_thread()).pause()
 

@@ -114,6 +114,9 @@ UNREACHABLE = make_report(
     trouble="the service broker cannot be reached: no connection",
 )
 
+LONG = make_report(*LEFT.verdicts, *(passed(f"R-X-{n}") for n in range(5_000)), leftovers=LEFT.leftovers)
+"""More than a pipe holds."""
+
 INTERRUPTED = make_report(passed(), skipped(), trouble="interrupted")
 
 NASTY = make_report(
@@ -140,6 +143,7 @@ ALL = {
     "right": RIGHT,
     "wrong": WRONG,
     "left": LEFT,
+    "long": LONG,
     "unreachable": UNREACHABLE,
     "interrupted": INTERRUPTED,
     "nasty": NASTY,

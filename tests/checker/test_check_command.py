@@ -442,6 +442,44 @@ def test_after_another_ctrl_c_it_stops_at_once_and_says_what_that_means() -> Non
         assert "Traceback" not in terminal.output
 
 
+def start(*command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.checker.played", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_who_does_not_wait_for_a_file_gets_the_report_all_the_same(
+    end: signal.Signals, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "report.html"
+    os.mkfifo(pipe)
+    with start("long", made.URL, "--html", str(pipe)) as process, pipe.open("rb", buffering=0) as reads:
+        assert reads.read(1) == b"<"
+        process.send_signal(end)
+        stdout, stderr = process.communicate(timeout=30)
+    assert stderr == "Error: interrupted; not all reports are written\n"
+    assert "curl -X DELETE b1" in stdout
+    assert stdout.splitlines()[-1].startswith("5,001 rules passed, 0 failed")
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_who_does_not_wait_for_the_report_is_told_what_is_left(end: signal.Signals) -> None:
+    with start("long", made.URL) as process:
+        assert process.stdout is not None
+        assert os.read(process.stdout.fileno(), 1)
+        process.send_signal(end)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "could not be deleted: service binding b1 of the service instance i1; try again: curl" in told
+    assert told.endswith("Error: stopped; the report is not whole\n")
+
+
 @pytest.mark.parametrize("more", [[], ["--list"]])
 def test_a_pipe_that_nobody_reads_does_not_change_the_verdict(more: list[str]) -> None:
     reads, writes = os.pipe()

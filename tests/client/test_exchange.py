@@ -116,6 +116,148 @@ def test_no_secret_is_in_what_is_told_of_a_request(fake: FakeBroker) -> None:
     assert '"parameters":{"token":"***","keep":"this"}' in each.sent
 
 
+TEXTS_WITH_A_SECRET = {
+    "a connection string": "Server=h;Password=hunter2;Database=d",
+    "a query": "jdbc:postgresql://h/db?user=a&password=hunter2",
+    "a token in a query": "https://h.example.org/x?sv=1&sig=hunter2&se=2",
+    "a variable": "PGPASSWORD=hunter2 psql failed",
+    "a variable of MySQL": "MYSQL_PWD=hunter2",
+    "an option": "mysql --password=hunter2 -h db",
+    "an option with a space": "mysql --password hunter2 -h db",
+    "a colon": "Password: hunter2",
+    "a quoted one": "no such password: 'hunter2 hunter2'",
+    "a name in two words": "Access Key: hunter2",
+    "a name in camel case": "adminPw=hunter2 apiKey=hunter2 sasUrl=hunter2",
+    "an arrow": "'password' => 'hunter2'",
+    "SQL": "ALTER ROLE r PASSWORD 'hunter2' failed",
+    "SQL of MySQL": "CREATE USER u IDENTIFIED BY 'hunter2'",
+    "a header": "Authorization: Bearer hunter2",
+    "a bearer token": "sent Bearer hunter2hunter2",
+    "a JSON Web Token": "got eyJhdunter2.eyJhunter2x.hunter2 of nobody",
+    "JSON": '{"password": "hunter2", "n": 1}',
+    "a list": '[{"credentials": {"a": "hunter2"}}]',
+    "JSON after words": 'sent {"token": "hunter2 hunter2"}',
+    "JSON, escaped": 'sent {\\"token\\": \\"hunter2 hunter2\\"}',
+    "JSON in HTML": "sent {&quot;token&quot;: &quot;hunter2 hunter2&quot;}",
+    "XML": "<config><db.password>hunter2 hunter2</db.password></config>",
+    "XML in HTML": "&lt;password&gt;hunter2 hunter2&lt;/password&gt;",
+    "an attribute": "<add key='db_password' value='hunter2'/>",
+    "a name and its value": 'sent {"name": "password", "value": "hunter2"}',
+    "a private key": "-----BEGIN RSA PRIVATE KEY----- hunter2 hunter2 -----END RSA PRIVATE KEY-----",
+    "half of a private key": "-----BEGIN PRIVATE KEY----- hunter2 hunter2",
+}
+
+
+@pytest.mark.parametrize("what", TEXTS_WITH_A_SECRET)
+def test_no_secret_within_a_text_is_shown(what: str) -> None:
+    text = TEXTS_WITH_A_SECRET[what]
+    plain, in_json = text.encode(), msgspec.json.encode({"description": text})
+    for each in (
+        exchange(status=400, answer=plain, body=plain),
+        exchange(status=400, answer=in_json, body=in_json),
+        exchange(status=400, answer=msgspec.json.encode({"a": [msgspec.json.encode([text]).decode()]})),
+        exchange(failure=text, answer_headers={"location": text, "x-y": text}),
+    ):
+        told = f"{shown(each)} {each.clean(text)}"
+        assert "unter2" not in told
+        assert "***" in told
+
+
+@pytest.mark.parametrize(
+    "query", ["password=hunter2", "a=1&api_key=hunter2&b=2", "x=Server%3Dh;token=hunter2", "sig=hunter2"]
+)
+def test_no_secret_in_a_query_is_shown(query: str) -> None:
+    told = shown(exchange(url=f"http://h/v2/x?{query}"))
+    assert "hunter2" not in told
+    assert "/v2/x?" in told
+
+
+SENTENCES = [
+    "the password is wrong",
+    "Wrong password: it must have 8 characters, one of them a digit",
+    "invalid token: expired",
+    "Invalid credentials: user platform is unknown.",
+    "The secret 'db' does not exist",
+    "x509: certificate: signed by unknown authority",
+    "certificate verify failed: Hostname mismatch, certificate is not valid for 'broker'",
+    "credentials: expected `object`, got `str`",
+    "services[0].dashboard_client.secret: is required",
+    "use --token or --password to log in",
+    "a password > 8 characters",
+    "no plan token-service/small: it is gone",
+    "operation rotate-password of i1 failed: no room",
+    "The health check passed: all 3 nodes are up; compass: north, bypass: off",
+    'Basic realm="Service Broker", charset="UTF-8"',
+    "basic authentication is required",
+    "primary_key: id, partition_key=day, key: k1, public_key=abc",
+    "at 12:30, see https://dash.example.org:8443/bob@example.org?plan=small#top",
+    "[small] is full: 3 of 3",
+    "{not JSON}: x",
+]
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_a_sentence_loses_no_words(text: str) -> None:
+    assert exchange().clean(text) == text
+    document = msgspec.json.encode({"error": "InvalidToken", "description": text})
+    each = exchange(status=400, answer=document, answer_headers={"www-authenticate": text}, body=document)
+    assert each.answered == f"400 {document.decode()}"
+    assert each.answer_head == (f"www-authenticate: {text}",)
+    assert shlex.split(each.curl)[-2] == document.decode()
+    assert exchange(status=400, answer=text.encode()).answered == f"400 {text}"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "password adminPassword db_password passwd passphrase pass PGPASSWORD pwd userpwd pw adminPw DB_PW",
+        "secret clientSecret token accessToken token_url jwt bearer sas sasUrl sig signature cookie",
+        "authorization credentials privateKey private-key",
+        "apiKey api_key API-KEY access_key secretAccessKey SharedAccessKey accountKey ssh_key encryption_key",
+        "encryptionKey signing_key client_key license_key masterKey",
+        "connectionString connection_string conn_str dsn dbDsn cert tls_cert clientcert clientCert pem",
+    ],
+    ids=lambda names: names.partition(" ")[0],
+)
+def test_what_has_the_name_of_a_secret_is_masked(names: str) -> None:
+    for name in names.split():
+        assert masked({name: "hunter2", "a": [{name: ["hunter2", 1]}]}) == {
+            name: "***",
+            "a": [{name: ["***", "***"]}],
+        }
+        listed: dict[str, object] = {"name": name, "value": "hunter2"}
+        assert masked([listed]) == [{"name": name, "value": "***"}]
+        assert "hunter2" not in shown(exchange(answer_headers={f"x-{name}": "hunter2"}))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "id service_id plan_id instance_id binding_id app_guid organization_guid predecessor_binding_id",
+        "name description state operation error status instance_usable dashboard_url uri hostname port",
+        "key primary_key partition_key sort_key public_key ssh_public_key monkey keyspace keys",
+        "author authorized design signal disaster_recovery compass bypass_cache passed pages concert",
+    ],
+    ids=lambda names: names.partition(" ")[0],
+)
+def test_what_has_another_name_is_not(names: str) -> None:
+    for name in names.split():
+        value = {name: "shown", "name": name, "value": "shown"}
+        assert masked(value) == value
+        assert exchange(answer_headers={name: "shown"}).answer_head == (f"{name}: shown",)
+
+
+def test_what_a_catalog_calls_after_secrets_is_shown() -> None:
+    offering = {
+        "id": "secrets-id",
+        "name": "password-manager",
+        "tags": ["secret", "token"],
+        "description": "Keeps passwords, tokens and secrets",
+        "plans": [{"id": "token-small", "name": "private", "metadata": {"bullets": ["Password rotation"]}}],
+    }
+    assert masked(offering) == offering
+
+
 WRONG_LOGINS = {
     "one of its own": ("Basic " + b64encode(b"other:password").decode(), True),
     "ours with more": ("Basic " + b64encode(f"platform:{PASSWORD}x".encode()).decode(), False),
@@ -231,6 +373,20 @@ ASKS: dict[str, tuple[Ask, dict[str, str | None]]] = {
     "an empty header": (asking.catalog(), {"X-Broker-API-Request-Identity": "", "X-Odd": "a'b\"c"}),
     "no login": (asking.catalog(), {"Authorization": None}),
     "another login": (asking.catalog(), {"Authorization": "Basic " + b64encode(b"u:v").decode()}),
+    "sentences": (
+        asking.update(
+            "i1",
+            can_poll=True,
+            service_id="password-manager",
+            parameters={"told": SENTENCES, "key": 1, "inner": '{ "a" : [1.0, "é"] }'},
+        ),
+        {"X-Told": "Wrong password: it must have 8 characters"},
+    ),
+    "a form": (Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b"key=1&user=a%3Db&primary_key=2"), {}),
+    "a poll": (
+        asking.poll("i1", None, operation="rotate-token/1?a=b&c", service_id="token-db", plan_id="secret"),
+        {},
+    ),
 }
 
 

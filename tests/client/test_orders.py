@@ -251,6 +251,13 @@ def test_what_is_told_is_sent(fake: FakeBroker) -> None:
     }
 
 
+def test_an_order_may_be_of_another_organization_than_the_platforms(fake: FakeBroker) -> None:
+    client_of(fake.url).provision("i1", OFFERING, SMALL, organization_guid="theirs")
+    (asked,) = fake.asked
+    assert asked.json["organization_guid"] == "theirs"
+    assert asked.json["space_guid"] == Platform().space_guid
+
+
 def test_a_token_is_sent_as_one(fake: FakeBroker) -> None:
     BrokerClient(fake.url, token="t0ken").get_instance("i1")
     BrokerClient(fake.url).get_instance("i1")

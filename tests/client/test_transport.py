@@ -240,6 +240,26 @@ def test_a_proxy_of_the_environment_is_used(fake: FakeBroker, monkeypatch: pytes
     assert proxied == ["http://broker.invalid/v2/service_instances/i1"]
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.10", "localhost", "LOCALHOST", "broker.localhost", "[::1]"]
+)
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_a_broker_on_this_machine_is_asked_without_a_proxy(
+    host: str, name: str, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    looked_up: list[str] = []
+
+    def look_up(name: str, port: int, *arguments: object, **options: object) -> list[object]:
+        looked_up.append(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    client_of(fake.url.replace("127.0.0.1", host)).get_instance("i1")
+    assert looked_up == [host.strip("[]").lower()]
+    assert fake.methods == ["GET"]
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_where_the_proxy_is_away_nothing_was_asked(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{free_port()}")

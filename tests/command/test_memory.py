@@ -70,6 +70,30 @@ def test_who_has_no_home_is_told_what_to_set(person: Person, monkeypatch: pytest
     assert "set BROKERKIT_HOME" in person.refusal("services")
 
 
+def test_an_empty_home_is_none(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BROKERKIT_HOME")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "")
+    assert "there is no home directory; set BROKERKIT_HOME" in person.refusal("services")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_a_link_leads_to_is_written_and_the_link_stays(
+    memory: Memory, tmp_path: Path, is_there: bool
+) -> None:
+    target = tmp_path / "elsewhere" / "mine.json"
+    if is_there:
+        memory.add(URL, instance("letters"))
+        target.parent.mkdir()
+        memory.path.rename(target)
+    memory.path.parent.mkdir(exist_ok=True)
+    memory.path.symlink_to(target)
+    memory.add(URL, instance("orders"))
+    assert memory.path.is_symlink()
+    assert {each.name for each in memory.instances(URL).values()} >= {"orders"}
+    assert sorted(each.name for each in target.parent.iterdir()) == ["mine.json", "mine.lock"]
+
+
 def test_the_file_is_its_owners_alone_and_has_no_password(orders: Person) -> None:
     file = orders.memory.path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -246,6 +270,65 @@ def test_a_file_that_cannot_be_read_or_written_is_named(
         patch.setattr(Memory, "instances", lambda *anything: {})
         assert "services.json cannot be written" in person.refusal("provision", "mail", "post")
     assert [asked.method for asked in fake.asked] == ["GET"]
+
+
+def cannot_be_written(monkeypatch: pytest.MonkeyPatch, play: Play) -> Play:
+    """An answer after which the disk is full."""
+
+    def full(*anything: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def answer_and_fill(handler: BaseHTTPRequestHandler) -> None:
+        monkeypatch.setattr(os, "fsync", full)
+        play(handler)
+
+    return answer_and_fill
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_credentials_are_shown_though_they_cannot_be_remembered(
+    as_json: bool, fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.will(offers(), cannot_be_written(monkeypatch, answer(201, {"credentials": {"uri": "db://k3y"}})))
+    result = orders.run("bind", "orders", "shop", *(["--json"] if as_json else []), code=1)
+    assert "db://k3y" in result.stdout
+    assert "ready" in result.stdout
+    assert "services.json cannot be written: No space left on device" in result.stderr
+    assert "did its part of orders/shop" in result.stderr
+    assert orders.known["orders"].bindings.keys()
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "stdout"),
+    [
+        (["provision", "mail", "post", "letters"], 201, "letters"),
+        (["update", "orders", "-p", "a=1"], 200, "orders"),
+        (["deprovision", "orders"], 200, "orders is deleted."),
+    ],
+)
+def test_what_the_broker_did_is_told_though_it_cannot_be_remembered(
+    command: list[str],
+    status: int,
+    stdout: str,
+    fake: FakeBroker,
+    orders: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = [] if command[0] == "deprovision" else [offers()]
+    fake.will(*before, cannot_be_written(monkeypatch, answer(status)))
+    result = orders.run(*command, code=1)
+    assert stdout in result.stdout
+    assert "ready" in result.stdout or "deleted" in result.stdout
+    assert "cannot be written" in result.stderr
+
+
+def test_a_refusal_is_told_though_it_cannot_be_remembered(
+    fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.will(offers(), cannot_be_written(monkeypatch, answer(400, {"description": "There is no room."})))
+    told = orders.refusal("bind", "orders", "shop")
+    assert "There is no room." in told
+    assert "services.json cannot be written" in told
 
 
 # The list

@@ -129,7 +129,7 @@ def test_a_catalog_in_yaml_says_what_it_needs(
 ) -> None:
     (tmp_path / "catalog.yml").write_text("services: []")
     monkeypatch.setitem(sys.modules, "yaml", None)
-    assert "pip install pyyaml" in author.refusal("lint", str(tmp_path / "catalog.yml"))
+    assert "pip install pyyaml" in author.refusal("lint", str(tmp_path / "catalog.yml"), code=2)
 
 
 # The command itself

@@ -12,6 +12,7 @@ from brokerkit.checker import check as entry
 from brokerkit.checker.options import Options
 from brokerkit.checker.report import Failure, Leftover, Level, Report, Verdict
 from brokerkit.exchange import Exchange
+from brokerkit.platforms import korifi
 
 from .conftest import BROKER, STRICT, fails_with, run
 
@@ -158,6 +159,41 @@ def test_an_app_is_checked_with_its_own_login_and_a_url_with_what_is_told(
     assert url.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.parametrize("call", ["check_broker()", "check_broker(app)", "check_broker(broker_url)"])
+@pytest.mark.parametrize("how", ["broker_work", "step_by_step"])
+def test_a_broker_whose_work_is_done_step_by_step_is_not_checked(
+    project: pytest.Pytester, checks: Checks, call: str, how: str
+) -> None:
+    asked = checks(report())
+    source = f"""
+        import contextlib
+        from app import app, broker
+        from brokerkit.testing import step_by_step
+
+        def test_it(check_broker, broker_url, {how if how == "broker_work" else "request"}):
+            with step_by_step(broker) if {how == "step_by_step"} else contextlib.nullcontext():
+                {call}
+    """
+    fails_with(run(project, source), "check_broker: the broker's background work is done step by step")
+    assert asked == []
+
+
+def test_work_that_was_done_step_by_step_is_in_the_way_no_more(
+    project: pytest.Pytester, checks: Checks
+) -> None:
+    checks(report(verdicts=[]))
+    source = """
+        from app import broker
+        from brokerkit.testing import step_by_step
+
+        def test_it(check_broker):
+            with step_by_step(broker):
+                pass
+            check_broker()
+    """
+    run(project, source).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("store", "broken"), [('"sqlite://"', None), ("None", "SUBFAILED[[]R-PROV-3")], ids=["right", "wrong"]
 )
@@ -181,6 +217,33 @@ def test_the_options_are_those_of_the_checker(project: pytest.Pytester, checks: 
     run(project, source).assert_outcomes(passed=1)
     ((_, options),) = asked
     assert (options.level, options.platform, options.skip) == (Level.MUST, "korifi", ["R-CAT-8"])
+
+
+@pytest.mark.parametrize(
+    ("fixture", "call", "platform"),
+    [
+        ("", "check_broker()", None),
+        ("korifi()", "check_broker()", korifi()),
+        ("korifi()", "check_broker(platform='kubernetes')", "kubernetes"),
+    ],
+)
+def test_it_asks_as_the_platform_of_the_tests_unless_told(
+    project: pytest.Pytester, checks: Checks, fixture: str, call: str, platform: object
+) -> None:
+    asked = checks(report(verdicts=[]))
+    overridden = f"""
+        @pytest.fixture
+        def broker_platform(): return {fixture}
+    """
+    source = f"""
+        import pytest
+        from brokerkit.testing import korifi
+        {overridden if fixture else ""}
+        def test_it(check_broker): {call}
+    """
+    run(project, source).assert_outcomes(passed=1)
+    ((_, options),) = asked
+    assert options.platform == platform
 
 
 def test_the_first_broken_rule_ends_it_where_that_is_asked(project: pytest.Pytester, checks: Checks) -> None:

@@ -98,7 +98,7 @@ def test_a_login_that_cannot_be_known_is_asked_for(project: pytest.Pytester, aut
     project.makepyfile(app=BROKER.replace('osb.BasicAuth("platform", "s3cret")', auth))
     result = run(project, "def test_it(broker_client): pass")
     result.assert_outcomes(errors=1)
-    fails_with(result, f"broker_login: {why}", "def broker_login")
+    fails_with(result, f"broker_login: {why}*; return it in your conftest.py:", "def broker_login")
 
 
 @pytest.mark.parametrize(
