@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from .gunicorn import ROOT
+from .gunicorn import ROOT, guard
 
 
 class CeleryWorker:
@@ -52,6 +52,7 @@ class CeleryWorker:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is not for it, and all of it can be killed
             )
+        self._guard = guard(self._process.pid)
 
     def terminate(self) -> None:
         """Ask it to end; it finishes what runs."""
@@ -68,6 +69,7 @@ class CeleryWorker:
     def bury(self) -> None:
         """After its death."""
         self._process.wait()
+        self._guard.communicate()
 
     @property
     def has_ended(self) -> bool:

@@ -76,6 +76,7 @@ class Gunicorn:
                 pass_fds=[listener],
                 start_new_session=True,  # Ctrl-C is not for it, and all of it can be killed
             )
+        self._guard = guard(self._process.pid)
 
     def kill(self) -> None:
         """Kill all of its processes, as when the machine dies."""
@@ -86,6 +87,7 @@ class Gunicorn:
     def bury(self) -> None:
         """After its death."""
         self._process.wait()
+        self._guard.communicate()
 
     @property
     def has_ended(self) -> bool:
@@ -96,6 +98,17 @@ class Gunicorn:
     def pid(self) -> int:
         """Of the process that the workers are children of."""
         return self._process.pid
+
+
+def guard(leader: int) -> subprocess.Popen[bytes]:
+    """Kills a group of processes when its input ends: with this process, in whatever way that ends."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$1"', "guard", str(leader)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _has_control_socket() -> bool:

@@ -97,14 +97,14 @@ class Site:
 
     def kill(self, server: Gunicorn | CeleryWorker) -> None:
         """Kill all of its processes, as when a machine dies."""
-        with suppress(ProcessLookupError):
-            os.kill(server.pid, signal.SIGKILL)
-        server.bury()  # now it makes no more of them
-        members = list(_group(server.pid))
+        _kill(server.pid)
+        until(lambda: not _lives(server.pid), timeout=60)  # now it makes no more of them
+        members = {server.pid, *_group(server.pid)}
         for pid in members:
             _kill(pid)
-        for pid in (server.pid, *members):
+        for pid in members:
             self.note_death(pid)
+        server.bury()
 
     def tend(self) -> int:
         """Start again what ended by itself, as whatever supervises them in production does.
