@@ -51,6 +51,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     went_well: bool = True
 
 
+# msgspec finds out what a struct is when it first needs it, which no two threads may do at once.
+_FOUND_OUT = msgspec.json.Decoder(Event)
+
+
 class Run(msgspec.Struct, frozen=True):
     """What a handler did, from its begin to its end, or to that of its process."""
 

@@ -27,6 +27,9 @@ from .served import Setting, make_app, make_celery
 assert alembic.command
 
 
+_DEATHS = {signal.SIGCHLD}
+
+
 class Wanted(msgspec.Struct, frozen=True):
     """A process that is wanted.
 
@@ -51,19 +54,22 @@ class Born(msgspec.Struct, frozen=True):
 
 
 def main() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries the dead
-    children: list[int] = []
+    children: set[int] = set()
+    signal.signal(signal.SIGCHLD, lambda *_: _bury(children))
     for line in sys.stdin.buffer:
         wanted = msgspec.json.decode(line, type=Wanted)
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         port = listener.getsockname()[1]
+        signal.pthread_sigmask(signal.SIG_BLOCK, _DEATHS)
         pid = os.fork()
         if pid == 0:
             _live(wanted, listener)
+        children.add(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEATHS)
         listener.close()
-        children.append(pid)
         sys.stdout.buffer.write(msgspec.json.encode(Born(pid, port)) + b"\n")
         sys.stdout.buffer.flush()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # no id is given to somebody else from here on
     for pid in children:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -71,11 +77,19 @@ def main() -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
+def _bury(children: set[int]) -> None:
+    """Forget those that are dead: the system may give their ids to others, who are not to be killed."""
+    with suppress(ChildProcessError):
+        while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            children.discard(pid)
+
+
 def _live(wanted: Wanted, listener: socket.socket) -> NoReturn:
     """Serve until a signal ends it; as if the process had been started for this alone."""
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEATHS)
         signal.signal(signal.SIGTERM, _exit)
         log = os.open(wanted.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)

@@ -92,6 +92,10 @@ class Steering(msgspec.Struct, frozen=True):
     after: float = 0.0
 
 
+# msgspec finds out what a struct is when it first needs it, which no two threads may do at once.
+_FOUND_OUT = msgspec.json.Decoder(Steering)
+
+
 class Points:
     """Counts the points where a process may die, and dies at one of them."""
 
