@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -88,10 +88,18 @@ def until(fact: Callable[[], object]) -> None:
 def test_a_check_that_is_stopped_deletes_what_it_made(name: str, moment: int) -> None:
     memory = WithoutStore(polls=2)
     asked: list[str] = []
-    memory.app.before_request(lambda: asked.append("a request"))
+    is_told = Event()
+
+    def wait_for_the_signal() -> None:
+        asked.append("a request")
+        if len(asked) >= moment:  # a quick check would be through before it is told
+            is_told.wait(20)
+
+    memory.app.before_request(wait_for_the_signal)
     with serve(memory.app) as url, running(url) as checker:
         until(lambda: len(asked) >= moment)
         checker.process.send_signal(getattr(signal, name))
+        is_told.set()
         code, out, err = checker.ends()
     assert memory.instances == {}, err
     assert json.loads(out)["trouble"] == "interrupted"
