@@ -169,14 +169,14 @@ class _Check:
         self._targets = self._choose(document)
         if not self._targets:
             raise _Trouble("the catalog has no plan to order")
-        self._run(list(self._steps(catalog)))
+        self._run(list(self._lanes(catalog)))
 
     # The catalog
 
     def _catalog(self) -> Exchange:
         """Read it, and note what its rules find."""
         ask = asking.catalog()
-        exchange = self._session.send(ask)
+        exchange = self._session.send(ask, whole=True)
         if exchange.status in (401, 403):
             raise _Trouble(f"the service broker refuses the login: {exchange.answered}")
         if len(exchange.answer) >= MOST_OF_A_CATALOG:
@@ -198,6 +198,7 @@ class _Check:
         )
         if not isinstance(document.get("services"), list):
             raise _Trouble(f"there is no catalog at {ask.path}: {exchange.answered[:300]}")
+        self._session.is_known = exchange.status == 200
         return exchange
 
     def _choose(self, document: Node) -> Sequence[Target]:
@@ -249,34 +250,38 @@ class _Check:
 
     # The journeys
 
-    def _steps(self, catalog: Exchange) -> Iterator[_Step]:
-        """What there is to do for the rules that are judged; what takes longest first."""
-        session, limit = self._session, self._options.operation_timeout
+    def _lanes(self, catalog: Exchange) -> Iterator[Sequence[_Step]]:
+        """What there is to do for the rules that are judged, in a lane for each plan.
+
+        A broker may have room for one instance of a plan, so there are never two; an orphan, of which
+        something may be left, comes last.
+        """
         wanted = {each for rule in self._rules for each in rule.situations}
         any_answer = any(not rule.situations for rule in self._rules)
         first = list({target.service_id: target for target in reversed(self._targets)}.values())
-        if any_answer or wanted - _NOT_OF_A_LIFE:
-            for target in self._targets:
-                life = InstanceLife(session, target, limit)
-                odd_id = target in first and not wanted.isdisjoint(OF_ODD_IDS)
-                yield _Step(target.name, partial(_live, life, odd_id=odd_id))
-        if wanted & OF_HALTING:
-            for target in _few_of_each(self._targets):
-                yield _Step(target.name, Halting(session, target, limit).go)
-        if Situation.ORPHAN_DELETED in wanted:
-            for target in first:
-                yield _Step(target.name, partial(Orphan(session, target, limit).go, _ORPHANS_FOR))
-        if any_answer or wanted & OF_REFUSALS:
-            for target in self._targets:
-                refusals = Refusals(session, target, limit)
-                yield _Step(target.name, partial(refusals.go, all_of_it=target in first))
+        few = list(_few_of_each(self._targets))
+        for target in self._targets:
+            about = (self._session, target, self._options.operation_timeout)
+            is_first = target in first
+            runs: list[Callable[[], str | None]] = []
+            if any_answer or wanted - _NOT_OF_A_LIFE:
+                odd_id = is_first and not wanted.isdisjoint(OF_ODD_IDS)
+                runs.append(partial(_live, InstanceLife(*about), odd_id=odd_id))
+            if wanted & OF_HALTING and target in few:
+                runs.append(Halting(*about).go)
+            if any_answer or wanted & OF_REFUSALS:
+                runs.append(partial(Refusals(*about).go, all_of_it=is_first))
+            if Situation.ORPHAN_DELETED in wanted and is_first:
+                runs.append(partial(Orphan(*about).go, _ORPHANS_FOR))
+            yield [_Step(target.name, run) for run in runs]
         if any_answer or wanted & DOOR:
-            yield _Step("versions and logins", partial(Door(session, self._targets[0], limit).go, catalog))
+            door = Door(self._session, self._targets[0], self._options.operation_timeout)
+            yield [_Step("versions and logins", partial(door.go, catalog))]
 
-    def _run(self, steps: Sequence[_Step]) -> None:
-        """Do all of it, several at a time."""
-        futures = in_threads([step.run for step in steps], 2 * self._options.jobs)
-        self._running = dict(zip(futures, steps, strict=True))
+    def _run(self, lanes: Sequence[Sequence[_Step]]) -> None:
+        """Do all of it, some of the lanes at a time."""
+        futures = in_threads([[step.run for step in lane] for lane in lanes], self._options.jobs)
+        self._running = dict(zip(futures, (step for lane in lanes for step in lane), strict=True))
         try:
             self._await()
         except BaseException:

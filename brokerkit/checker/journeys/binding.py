@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from ..._asking import Ask
 from ...exchange import Exchange
-from ..journey import SUCCEEDED, Probe
+from ..journey import ACCEPTED, FOR_AN_APP, SUCCEEDED, Probe
 from ..ledger import Resource
 from ..parameters import Values
 from ..session import new_binding
@@ -17,7 +18,6 @@ from .halt import BINDING_HALTED, halt
 from .odd_ids import OddIds
 from .refusals import NOBODY, UNREADABLE, wrong_types
 
-_APP = "c3333333-0000-4000-8000-000000000003"
 _OTHER_APP = "c3333333-0000-4000-8000-000000000004"
 
 OF_BINDINGS = (
@@ -72,7 +72,7 @@ class BindingLife(AtOnce):
             instance: A service instance that is there.
         """
         self.instance = instance
-        self.app: dict[str, Any] = {}
+        self.app: Mapping[str, Any] = {}
         self.parameters: Values | None = None
         self._unknown()
         binding = new_binding(instance)
@@ -146,7 +146,7 @@ class BindingLife(AtOnce):
         ask = self.bind(binding, self.parameters, can_poll=False)
         made = self.ask(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
         if made.status == 422 and made.word == "RequiresApp":
-            self.app = {"app_guid": _APP, "bind_resource": {"app_guid": _APP}}
+            self.app = FOR_AN_APP
             ask = self.bind(binding, self.parameters, can_poll=False, **self.app)
             made = self.ask(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
         if made.status == 422 and made.word == "AsyncRequired":
@@ -186,7 +186,7 @@ class BindingLife(AtOnce):
     def _refused(self, situation: Situation, ask: Ask, binding: Resource, what: str | None) -> None:
         refused = self.ask(situation, ask, resource=binding, what=what)
         delete = self.delete(binding)
-        if refused.status in (200, 201, 202):  # it was to be refused, and must not be in the way
+        if refused.status in ACCEPTED:  # it was to be refused, and must not be in the way
             deleted = self.send(delete, binding)
         elif self._tells_gone and refused.status is not None and refused.status < 500:
             deleted = self.ask(Situation.REFUSED_BIND_DELETED, delete, refused, resource=binding)
@@ -214,7 +214,8 @@ class BindingLife(AtOnce):
         other = self.target.bind.other if self.parameters == self.target.bind.first else None
         app = self.app if other else {"app_guid": _OTHER_APP, "bind_resource": {"app_guid": _OTHER_APP}}
         otherwise = self.bind(binding, other or self.parameters, **app)
-        self.ask(Situation.BOUND_OTHERWISE, otherwise, made, resource=binding)
+        made_up = not (other and self.target.bind.told)
+        self.ask(Situation.BOUND_OTHERWISE, otherwise, made, resource=binding, made_up=made_up)
 
     def _fetch(self, binding: Resource, made: Exchange) -> None:
         if self.target.bindings_retrievable:
@@ -247,7 +248,7 @@ class BindingLife(AtOnce):
         made = self.ask(Situation.ROTATED, ask, resource=successor)
         if made.status == 202 and self.wait(successor, made).state != SUCCEEDED:
             return
-        if made.status not in (200, 201, 202):
+        if made.status not in ACCEPTED:
             return
         if self.target.bindings_retrievable:
             before = self.ask(Situation.PREDECESSOR_FETCHED, self.fetch(binding))
@@ -313,5 +314,5 @@ class BindingLife(AtOnce):
             polled = Situation.POLLED if len(accepted) == 1 else None
             if self.wait(binding, each, polled=polled).state == SUCCEEDED:
                 break
-        if any(each.status in (200, 201, 202) for each in answers):
+        if any(each.status in ACCEPTED for each in answers):
             self.remove(binding, Situation.UNBOUND)

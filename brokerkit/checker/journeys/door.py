@@ -8,7 +8,7 @@ from ... import _asking as asking
 from ..._asking import Ask
 from ...exchange import Exchange
 from ...platforms import cloudfoundry
-from ..journey import Journey
+from ..journey import FOR_AN_APP, Journey
 from ..ledger import Resource
 from ..session import Headers, new_binding, new_instance
 from ..situations import Situation
@@ -107,6 +107,16 @@ class Door(Journey):
         if not known:
             self.skip("the catalog carries no ETag or Last-Modified", Situation.CATALOG_KNOWN)
 
+    def _bind_nothing(self, binding: Resource) -> None:
+        """Bind what nobody made; for an application only if it has to be."""
+        for app in ({}, FOR_AN_APP):
+            ask = self.bind(binding, self.target.bind.least, **app)
+            bound = self.send(ask, binding)
+            if bound.word != "RequiresApp":
+                break
+        made_up = bool(app) or self.target.bind.least_is_made_up
+        self.note(Situation.UNKNOWN_BOUND, ask, bound, made_up=made_up)
+
     def _unknown(self) -> None:
         """Ask for what nobody made."""
         nothing = new_instance()
@@ -123,17 +133,15 @@ class Door(Journey):
             self.skip("the plan does not say that it can be updated", Situation.UNKNOWN_UPDATED)
         self.ask(Situation.UNKNOWN_DEPROVISIONED, self.delete(nothing), resource=nothing)
         if self.target.bindable:
-            bind = self.bind(
-                binding, self.target.bind.least, bind_resource={"app_guid": "app"}, app_guid="app"
-            )
-            self.ask(Situation.UNKNOWN_BOUND, bind, resource=binding)
+            self._bind_nothing(binding)
         else:
             self.skip("the plan is not bindable", Situation.UNKNOWN_BOUND)
 
 
-def _wrong_logins(header: str) -> list[str]:
-    scheme = header.partition(" ")[0]
+def _wrong_logins(right: str) -> list[str]:
+    scheme = right.partition(" ")[0]
+    pairs = (b"brokerkit:wrong", b"brokerkit:", b":") if scheme == "Basic" else (b"brokerkit:wrong",)
+    wrong = [*(f"Basic {b64encode(pair).decode()}" for pair in pairs), "Bearer wrong"]
     if scheme == "Basic":
-        pairs = (b"brokerkit:wrong", b"brokerkit:", b":")
-        return [*(f"Basic {b64encode(pair).decode()}" for pair in pairs), "Basic %%%", "Bearer wrong"]
-    return [f"{scheme} wrong", f"Basic {b64encode(b'brokerkit:wrong').decode()}"]
+        wrong.append("Basic %%%")
+    return [each for each in wrong if each != right]

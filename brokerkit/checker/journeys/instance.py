@@ -7,7 +7,7 @@ from functools import partial
 
 from ..._asking import Ask
 from ...exchange import Exchange
-from ..journey import FAILED, SUCCEEDED, Journey, Probe
+from ..journey import ACCEPTED, FAILED, SUCCEEDED, Journey, Probe, is_plain_refusal
 from ..ledger import Resource
 from ..parameters import Values
 from ..session import new_binding, new_instance
@@ -49,7 +49,7 @@ class InstanceLife(Journey):
             odd_id: Make another one, under an id that has to be quoted in a path?
         """
         self.resource = new_instance()
-        self.parameters: Values | None = None
+        self.parameters: Values | None = None  # those that it is ordered with
         self.skip("no provision failed", Situation.DEPROVISIONED_AFTER_FAILURE)
         made = self._make()
         if made is None:
@@ -67,7 +67,7 @@ class InstanceLife(Journey):
         else:
             self._not_bindable()
         updates = Updates(self.session, self.target, self.timeout)
-        plan_id = updates.go(self.resource, self.parameters, fetched)
+        plan_id = updates.go(self.resource, self._now, fetched)
         self._end(plan_id, binding)
         if odd_id:
             put = partial(self.provision, parameters=self.parameters)
@@ -76,38 +76,46 @@ class InstanceLife(Journey):
     # Its beginning
 
     def _make(self) -> Exchange | None:
-        """Make it: without polling, if it goes; the answer that made it, or None."""
+        """Make it; the answer that made it, or None."""
         for parameters in self._tries():
             self.parameters = parameters
-            plain = self.provision(self.resource, parameters, can_poll=False)
-            first = self.send(plain, self.resource)
-            if first.status == 422 and first.word == "AsyncRequired":
-                self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first)
-                return self._make_by_polling(parameters)
-            polled = self._if_it_could_poll(first, parameters)
-            then = None if polled is None else polled.status
-            self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first, then=then)
-            first = polled or first
-            if first.status in (200, 201):
+            made = self._try(parameters)
+            if made.status == 202:
+                return self._finished(made)
+            if made.status in (200, 201):
                 self._no_polls()
-                self.note(Situation.PROVISIONED, plain, first)
-                return first
-            if first.status == 202:
-                return self._finished(first)
-            if first.status is None or not 400 <= first.status < 500:
-                self.note(Situation.PROVISIONED, plain, first)
+                return made
+            if not _is_refused(made):
                 break
-        self.trouble = (
-            f"no service instance of {self.target.name} could be made: {first.answered}{self._hint}"
-        )
+        self.trouble = f"no service instance of {self.target.name} could be made: {made.answered}{self._hint}"
         return None
+
+    def _try(self, parameters: Values | None) -> Exchange:
+        """Make it without polling, if it goes."""
+        plain = self.provision(self.resource, parameters, can_poll=False)
+        first = self.send(plain, self.resource)
+        if first.status == 422 and first.word == "AsyncRequired":
+            self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first)
+            ask = self.provision(self.resource, parameters)
+            self.without_saying_true(Situation.PROVISIONED_WITHOUT_SAYING_TRUE, ask, self.resource)
+            made = self.send(ask, self.resource)
+            if not is_plain_refusal(made):
+                self.note(Situation.PROVISIONED, ask, made)
+            return made
+        polled = self._if_it_could_poll(first, parameters)
+        then = None if polled is None else polled.status
+        self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first, then=then)
+        made = polled or first
+        if not _is_refused(made):
+            self.note(Situation.PROVISIONED, plain, made)
+        return made
 
     def _if_it_could_poll(self, refused: Exchange, parameters: Values | None) -> Exchange | None:
         """What is refused for whatever reason is tried with polling, too; the answer, if that went better."""
-        if refused.status is None or not 400 <= refused.status < 500:
+        if not _is_refused(refused):
             return None
         polled = self.send(self.provision(self.resource, parameters), self.resource)
-        return polled if polled.status in (200, 201, 202) else None
+        return polled if polled.status in ACCEPTED else None
 
     @property
     def _hint(self) -> str:
@@ -117,18 +125,6 @@ class InstanceLife(Journey):
         """What to send: the best parameters; then none, in case they were made up badly."""
         create = self.target.create
         return [create.first] if create.told or create.first is None else [create.first, None]
-
-    def _make_by_polling(self, parameters: Values | None) -> Exchange | None:
-        ask = self.provision(self.resource, parameters)
-        self.without_saying_true(Situation.PROVISIONED_WITHOUT_SAYING_TRUE, ask, self.resource)
-        made = self.ask(Situation.PROVISIONED, ask, resource=self.resource)
-        if made.status in (200, 201):
-            self._no_polls()
-            return made
-        if made.status == 202:
-            return self._finished(made)
-        self.trouble = f"no service instance of {self.target.name} could be made: {made.answered}"
-        return None
 
     def _no_polls(self) -> None:
         self.skip(
@@ -167,10 +163,7 @@ class InstanceLife(Journey):
             probes.append(Probe(Situation.FETCHED_IN_PROGRESS, self.fetch(resource)))
         if self.target.bindable:
             binding = new_binding(resource)
-            bind = self.bind(
-                binding, self.target.bind.least, bind_resource={"app_guid": "app"}, app_guid="app"
-            )
-            probes.append(Probe(Situation.BOUND_IN_PROGRESS, bind, binding))
+            probes.append(self.bind_probe(Situation.BOUND_IN_PROGRESS, binding))
         meanwhile = self.while_in_progress(resource, made, probes)
         ended = self.wait(resource, made)
         self.is_changed = self.settle(resource, meanwhile)
@@ -216,7 +209,6 @@ class InstanceLife(Journey):
         resource, target = self.resource, self.target
         if self.is_changed:
             self.skip("it was updated before it could be provisioned again", *_REPEATS)
-            self.parameters = {**(self.parameters or {}), **(target.change.first or {})}
             return
         same = self.provision(resource, self.parameters)
         again = self.ask(Situation.PROVISIONED_AGAIN, same, made, resource=resource)
@@ -257,6 +249,13 @@ class InstanceLife(Journey):
             why = "no parameters are known for any other plan" if target.others else _ONE_PLAN
             self.skip(why, Situation.PROVISIONED_WITH_OTHER_PLAN)
 
+    @property
+    def _now(self) -> Values | None:
+        """The parameters that it has by now."""
+        if not self.is_changed:
+            return self.parameters
+        return {**(self.parameters or {}), **(self.target.change.first or {})}
+
     def _fetch(self, made: Exchange) -> Exchange | None:
         """Fetch it; what came back, if it can be fetched."""
         if not self.target.instances_retrievable:
@@ -274,7 +273,7 @@ class InstanceLife(Journey):
             )
             return None
         fetch = self.fetch(self.resource)
-        fetched = self.ask(Situation.FETCHED, fetch, made, parameters=self.parameters)
+        fetched = self.ask(Situation.FETCHED, fetch, made, parameters=self._now)
         if fetched.status == 200:
             self.ask(Situation.FETCHED_WITHOUT_HINTS, self.fetch(self.resource, hints=False))
         return fetched if fetched.status == 200 else None
@@ -282,7 +281,7 @@ class InstanceLife(Journey):
     def _not_bindable(self) -> None:
         binding = new_binding(self.resource)
         bound = self.ask(Situation.BOUND_THOUGH_NOT_BINDABLE, self.bind(binding, None), resource=binding)
-        if bound.status in (200, 201, 202):  # it was to be refused, and must not be in the way
+        if bound.status in ACCEPTED:  # it was to be refused, and must not be in the way
             self.is_deleted(binding, self.send(self.delete(binding), binding), polled=None)
         self.skip("the plan is not bindable", *OF_BINDINGS)
 
@@ -338,3 +337,7 @@ class InstanceLife(Journey):
 
 def _fields(ask: Ask) -> frozenset[str]:
     return frozenset(ask.body) if isinstance(ask.body, Mapping) else frozenset()
+
+
+def _is_refused(exchange: Exchange) -> bool:
+    return exchange.status is not None and 400 <= exchange.status < 500

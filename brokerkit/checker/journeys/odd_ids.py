@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ..._asking import Ask
 from ...exchange import Exchange
-from ..journey import SUCCEEDED, Journey
+from ..journey import ACCEPTED, SUCCEEDED, Journey
 from ..ledger import Resource
 from ..session import new_instance
 from ..situations import Situation
@@ -36,7 +36,7 @@ class OddIds(Journey):
         odd = _with(plain, _ODD)
         ask = put(odd)
         answer = self.ask(Situation.MADE_UNDER_ODD_ID, ask, made, resource=odd)
-        if answer.status not in (200, 201, 202):
+        if answer.status not in ACCEPTED:
             self.skip("an id that has to be quoted was refused", *_DELETED)
             return
         if answer.status == 202 and self.wait(odd, answer).state != SUCCEEDED:
@@ -51,7 +51,7 @@ class OddIds(Journey):
         """Delete it under an id that it does not have; is it still there?"""
         deleted = self.ask(Situation.DELETED_UNDER_LIKE_ID, self.delete(like), made, what=what)
         self.is_deleted(like, deleted)
-        return deleted.status == 410
+        return deleted.status not in ACCEPTED
 
 
 def _with(plain: Resource, ending: str) -> Resource:

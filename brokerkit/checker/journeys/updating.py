@@ -234,10 +234,7 @@ class Updates(Journey):
             probes.append(Probe(Situation.FETCHED_WHILE_UPDATED, fetch))
         if self.target.bindable:
             binding = new_binding(self.instance)
-            bind = self.bind(
-                binding, self.target.bind.least, app_guid="app", bind_resource={"app_guid": "app"}
-            )
-            probes.append(Probe(Situation.BOUND_WHILE_UPDATED, bind, binding))
+            probes.append(self.bind_probe(Situation.BOUND_WHILE_UPDATED, binding))
         return self.while_in_progress(self.instance, changed, probes, polled=polled, plan_id=self.plan_id)
 
     def _nothing(self) -> None:

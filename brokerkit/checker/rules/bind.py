@@ -9,6 +9,7 @@ from ...requests import Operation
 from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
 from ..situations import Situation
 from .bodies import faults
+from .made_up import displeases
 from .parameters_told import differs
 from .repeats import one_winner, same_operation
 
@@ -24,7 +25,7 @@ _NEEDED = {
     "volume_mounts": "volume_mount",
 }
 _OF_A_BINDING = ("credentials", *_NEEDED, "endpoints", "metadata")
-_WAIT = (422, "ConcurrencyError")
+_WAIT, _NO_APP = (422, "ConcurrencyError"), (422, "RequiresApp")
 
 expects(
     "R-BIND-1.created",
@@ -116,13 +117,15 @@ def at_once(seen: Seen) -> str | None:
     return one_winner(seen)
 
 
-expects(
+@rule(
     "R-BIND-1.other-attributes",
     MUST,
     "A bind of an id that exists with other attributes is refused with 409.",
     at(Situation.BOUND_OTHERWISE),
-    409,
 )
+def other_attributes(seen: Seen) -> str | None:
+    """Those that were made up may displease a broker before it sees that it exists."""
+    return None if displeases(seen) else unless(seen, 409)
 
 
 @rule(
@@ -199,28 +202,41 @@ expects(
     at(Situation.BOUND_THOUGH_NOT_BINDABLE),
     400,
 )
-expects(
+
+
+@rule(
     "R-BIND-5.unknown-instance",
     MUST,
     "A bind of a service instance that does not exist is refused with 404.",
     at(Situation.UNKNOWN_BOUND),
-    404,
 )
-expects(
+def unknown_instance(seen: Seen) -> str | None:
+    """An application or parameters that were made up may displease it first."""
+    return None if displeases(seen) else unless(seen, 404)
+
+
+@rule(
     "R-BIND-5.while-created",
     MUST,
     "A bind of a service instance that is being provisioned is 422 ConcurrencyError (or 404).",
     at(Situation.BOUND_IN_PROGRESS),
-    _WAIT,
-    404,
 )
-expects(
+def while_created(seen: Seen) -> str | None:
+    """The same holds of these; and that it names no application may be seen first."""
+    return None if displeases(seen) else unless(seen, _WAIT, 404, _NO_APP)
+
+
+@rule(
     "R-BIND-5.while-updated",
     MUST,
     "A bind of a service instance that is being updated is 422 ConcurrencyError.",
     at(Situation.BOUND_WHILE_UPDATED),
-    _WAIT,
 )
+def while_updated(seen: Seen) -> str | None:
+    """The same again."""
+    return None if displeases(seen) else unless(seen, _WAIT, _NO_APP)
+
+
 expects(
     "R-BIND.required",
     MUST,

@@ -6,6 +6,7 @@ from ...requests import Operation
 from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
 from ..situations import Situation
 from .bodies import faults
+from .made_up import displeases
 from .parameters_told import differs
 from .repeats import same_operation
 
@@ -174,7 +175,7 @@ expects(
 )
 def concurrency(seen: Seen) -> str | None:
     """Parameters that were made up may displease a broker before it sees that it is busy."""
-    return None if _displeases(seen) else unless(seen, _WAIT)
+    return None if displeases(seen) else unless(seen, _WAIT)
 
 
 @rule(
@@ -185,11 +186,7 @@ def concurrency(seen: Seen) -> str | None:
 )
 def while_created(seen: Seen) -> str | None:
     """The same holds of these."""
-    return None if _displeases(seen) else unless(seen, _WAIT, 404)
-
-
-def _displeases(seen: Seen) -> bool:
-    return bool(seen.facts["made_up"]) and seen.status == 400
+    return None if displeases(seen) else unless(seen, _WAIT, 404)
 
 
 @rule(
