@@ -114,6 +114,7 @@ ORDER = (
     "checker.cleanup",
     "checker.targets",
     "checker.journey",
+    "checker.journeys.identities",
     "checker.journeys.door",
     "checker.journeys.halt",
     "checker.journeys.odd_ids",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import UTC, datetime
@@ -115,6 +114,8 @@ class _Check:
         self._options = options
         self._tell = tell
         self._rules = rules
+        self._wanted = {each for rule in rules for each in rule.situations}
+        self._any_answer = any(not rule.situations for rule in rules)
         self._parameters = sets_of(options.parameters)
         self._targets: Sequence[Target] = ()
         self._troubles: list[str] = []
@@ -251,32 +252,34 @@ class _Check:
     # The journeys
 
     def _lanes(self, catalog: Exchange) -> Iterator[Sequence[_Step]]:
-        """What there is to do for the rules that are judged, in a lane for each plan.
+        """What there is to do for the rules that are judged, in a lane for each offering.
 
-        A broker may have room for one instance of a plan, so there are never two; an orphan, of which
-        something may be left, comes last.
+        A broker may have room for one instance of a plan, or of an offering, and instances move from plan to
+        plan; so there are never two. An orphan, of which something may be left, comes last.
         """
-        wanted = {each for rule in self._rules for each in rule.situations}
-        any_answer = any(not rule.situations for rule in self._rules)
-        first = list({target.service_id: target for target in reversed(self._targets)}.values())
-        few = list(_few_of_each(self._targets))
+        offerings: dict[str, list[Target]] = {}
         for target in self._targets:
-            about = (self._session, target, self._options.operation_timeout)
-            is_first = target in first
-            runs: list[Callable[[], str | None]] = []
-            if any_answer or wanted - _NOT_OF_A_LIFE:
-                odd_id = is_first and not wanted.isdisjoint(OF_ODD_IDS)
-                runs.append(partial(_live, InstanceLife(*about), odd_id=odd_id))
-            if wanted & OF_HALTING and target in few:
-                runs.append(Halting(*about).go)
-            if any_answer or wanted & OF_REFUSALS:
-                runs.append(partial(Refusals(*about).go, all_of_it=is_first))
-            if Situation.ORPHAN_DELETED in wanted and is_first:
-                runs.append(partial(Orphan(*about).go, _ORPHANS_FOR))
-            yield [_Step(target.name, run) for run in runs]
-        if any_answer or wanted & DOOR:
-            door = Door(self._session, self._targets[0], self._options.operation_timeout)
+            offerings.setdefault(target.service_id, []).append(target)
+        for targets in offerings.values():
+            yield [_Step(target.name, run) for target, run in self._runs(targets)]
+        if self._any_answer or self._wanted & DOOR:
+            door = Door(self._session, max(self._targets, key=_endpoints), self._options.operation_timeout)
             yield [_Step("versions and logins", partial(door.go, catalog))]
+
+    def _runs(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Callable[[], str | None]]]:
+        """The journeys with the plans of an offering."""
+        session, limit = self._session, self._options.operation_timeout
+        for number, target in enumerate(targets):
+            is_first = number == 0
+            if self._any_answer or self._wanted - _NOT_OF_A_LIFE:
+                odd_id = is_first and not self._wanted.isdisjoint(OF_ODD_IDS)
+                yield target, partial(_live, InstanceLife(session, target, limit), odd_id=odd_id)
+            if self._wanted & OF_HALTING and number < _HALTED:
+                yield target, Halting(session, target, limit).go
+            if self._any_answer or self._wanted & OF_REFUSALS:
+                yield target, partial(Refusals(session, target, limit).go, all_of_it=is_first)
+        if Situation.ORPHAN_DELETED in self._wanted:
+            yield targets[0], partial(Orphan(session, targets[0], limit).go, _ORPHANS_FOR)
 
     def _run(self, lanes: Sequence[Sequence[_Step]]) -> None:
         """Do all of it, some of the lanes at a time."""
@@ -302,13 +305,10 @@ class _Check:
         self._tell(Progress(total, total, "done"))
 
 
-def _few_of_each(targets: Sequence[Target]) -> Iterator[Target]:
-    """The first plans of each offering."""
-    seen: Counter[str] = Counter()
-    for target in targets:
-        seen[target.service_id] += 1
-        if seen[target.service_id] <= _HALTED:
-            yield target
+def _endpoints(target: Target) -> int:
+    """How many kinds of requests a plan is for."""
+    bindings = target.bindable + (target.bindable and target.bindings_retrievable)
+    return bindings + target.instances_retrievable + target.takes_updates
 
 
 def _size(document: Node) -> int:

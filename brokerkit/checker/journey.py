@@ -21,6 +21,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _BAD_POLLS = 3
 """After how many polls in a row that tell nothing an operation is given up."""
 
+_UNKNOWN_OPERATION = "brokerkit-check-unknown"
+
 NOT_TRUE = ("false", "1", "True")
 """What does not say that a platform can poll."""
 
@@ -311,7 +313,7 @@ class Journey:
         began, pause, bad = monotonic(), _FIRST_PAUSE, 0
         limit = min(self.timeout, self.target.polling_seconds or self.timeout)
         while True:
-            last = self.send(ask) if polled is None else self.ask(polled, ask)
+            last = self.send(ask) if polled is None else self.ask(polled, ask, of=accepted.method)
             if deleting and (last.status == 410 or (last.status == 200 and last.state == SUCCEEDED)):
                 self.session.ledger.gone(resource)
             if deleting and last.status in (404, 410):  # which of them is right is a rule's
@@ -327,6 +329,20 @@ class Journey:
             told = retry_after(last)
             self.session.wait(pause if told is None else min(float(told), limit))
             pause = min(1.5 * pause, _LONGEST_PAUSE)
+
+    def ask_again(self, resource: Resource, made: Exchange, last: Exchange) -> None:
+        """Poll what is over once more, and what never was.
+
+        Args:
+            resource: What was made.
+            made: The 202.
+            last: The last poll.
+        """
+        self.ask(Situation.POLLED_AGAIN, self.poll(resource, made.operation), last)
+        if made.operation is None:
+            self.skip("the broker names no operations", Situation.POLLED_UNKNOWN_OPERATION)
+        else:
+            self.ask(Situation.POLLED_UNKNOWN_OPERATION, self.poll(resource, _UNKNOWN_OPERATION))
 
     def _too_long(self, ask: Ask, last: Exchange, accepted: Exchange, seconds: float) -> None:
         """It is a fault where the plan says how long it may take; else the check has no time for it."""
@@ -357,7 +373,7 @@ class Journey:
         """
         seen = [(probe, self.send(probe.ask, probe.resource)) for probe in probes]
         polled = poll.pop("polled", Situation.POLLED)
-        after = self.ask(polled, self.poll(resource, accepted.operation, **poll))
+        after = self.ask(polled, self.poll(resource, accepted.operation, **poll), of=accepted.method)
         is_its_own = accepted.operation is not None or not any(_begins(*each) for each in seen)
         if after.status == 200 and after.state == IN_PROGRESS and is_its_own:
             for probe, exchange in seen:

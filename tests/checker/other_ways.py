@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable
-from copy import deepcopy
 from threading import Condition
 from typing import Any
 
@@ -144,10 +143,11 @@ def knows_applications(broker: RightBroker) -> None:
 
 def changes_other_parameters(offering: dict[str, Any], plan: dict[str, Any]) -> None:
     """Than it is ordered with."""
-    schemas = deepcopy(plan["schemas"])
-    parameters = schemas["service_instance"]["update"]["parameters"]
-    parameters["properties"] = {"level": parameters["properties"]["size"]}
-    plan["schemas"] = schemas
+    of_instances = plan["schemas"]["service_instance"]
+    parameters = of_instances["update"]["parameters"]
+    levels = {**parameters, "properties": {"level": parameters["properties"]["size"]}}
+    told = {**of_instances, "update": {"parameters": levels}}
+    plan["schemas"] = {**plan["schemas"], "service_instance": told}
 
 
 def lets_wait(operation: Operation) -> Fault:

@@ -131,7 +131,7 @@ OTHERS = [
     Other("knows applications by UUIDs", other_ways.knows_applications, ("db/now", "db/later", "log/app")),
     Other(
         "binds for no application",
-        refuses(400, lambda asked: asked.operation is BIND and "app_guid" in asked.body, "KeysOnly"),
+        refuses(400, lambda asked: asked.operation is BIND and bool(asked.body.get("app_guid")), "KeysOnly"),
         ("db/now", "db/later"),
     ),
     Other(

@@ -28,7 +28,7 @@ from brokerkit.platforms import cloudfoundry
 from brokerkit.testing.serving import serve
 
 from . import served
-from .asked_and_answered import Answer, Refused
+from .asked_and_answered import Answer, Asked, Refused
 from .every_kind import WithoutStore
 from .hostile import Handler, Hostile, Play, serving
 from .right_broker import RightBroker
@@ -145,7 +145,7 @@ def test_a_progress_that_fails_loses_nothing() -> None:
 
 ROUTER = Answer(404, b"404 Not Found: Requested route does not exist.", {"Content-Type": "text/plain"})
 GATEWAY = Answer(502, b"<html>", {"Content-Type": "text/html"})
-EXPIRED = Answer(401, {"error": "Expired"}, {"WWW-Authenticate": "Basic"})
+EXPIRED = Answer(401, {"error": "Expired", "description": "It is over."}, {"WWW-Authenticate": "Basic"})
 BUSY = Answer(429, {"error": "TooManyRequests"}, {"Retry-After": "0"})
 
 
@@ -165,8 +165,18 @@ def test_what_others_answer_in_its_place_is_not_its_fault_and_deletes_nothing(
 ) -> None:
     broker = RightBroker()
     count = iter(range(10**9))
-    broker.after.append(lambda asked, answer: replace(instead) if next(count) > 80 else None)
-    broker.before.append(lambda asked: _refuse() if next(count) > 80 else None)
+
+    def before(asked: Asked) -> None:
+        if next(count) > 80:
+            raise Refused(503, "Away")
+
+    def after(asked: Asked, answer: Answer) -> Answer | None:
+        if answer.word != "Away":
+            return None
+        return replace(instead, headers={**answer.headers, **instead.headers})
+
+    broker.before.append(before)
+    broker.after.append(after)
     with served.serving(broker) as url:
         report = check(url, Options(**LOGIN, plans=["db"]))  # type: ignore[arg-type]
     assert [each.key for each in report.verdicts if each.failures] == []
@@ -176,10 +186,6 @@ def test_what_others_answer_in_its_place_is_not_its_fault_and_deletes_nothing(
     left = {(each.instance_id, each.binding_id) for each in report.leftovers}
     assert broker.things.keys() <= left
     assert left
-
-
-def _refuse() -> None:
-    raise Refused(503, "Away")
 
 
 @pytest.mark.usefixtures("hurried")

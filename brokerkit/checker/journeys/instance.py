@@ -13,11 +13,12 @@ from ..parameters import Values
 from ..session import new_binding, new_instance
 from ..situations import Situation
 from .binding import OF_BINDINGS, BindingLife
+from .identities import NOT_BASE64
 from .odd_ids import OF_ODD_IDS, OddIds
+from .refusals import wrong_deletes
 from .updating import Updates
 
 _ONE_PLAN = "the offering has one plan only"
-_UNKNOWN_OPERATION = "brokerkit-check-unknown"
 _REPEATS = (
     Situation.PROVISIONED_AGAIN,
     Situation.PROVISIONED_AGAIN_WITH_UNKNOWN_FIELDS,
@@ -61,7 +62,7 @@ class InstanceLife(Journey):
         if self.target.bindable:
             self.skip("the plan is bindable", Situation.BOUND_THOUGH_NOT_BINDABLE)
             life = BindingLife(self.session, self.target, self.timeout)
-            life.go(self.resource)
+            life.go(self.resource, made)
             self.trouble = life.trouble
             binding = life.gone
         else:
@@ -168,19 +169,12 @@ class InstanceLife(Journey):
         ended = self.wait(resource, made)
         self.is_changed = self.settle(resource, meanwhile)
         if ended.state == SUCCEEDED:
-            self._ask_again(made, ended.last)
+            self.ask_again(resource, made, ended.last)
             return made
         if ended.state == FAILED:
             self._clean_up()
         self.trouble = f"no service instance of {self.target.name} could be made: {ended.told}{self._hint}"
         return None
-
-    def _ask_again(self, made: Exchange, last: Exchange) -> None:
-        self.ask(Situation.POLLED_AGAIN, self.poll(self.resource, made.operation), last)
-        if made.operation is None:
-            self.skip("the broker names no operations", Situation.POLLED_UNKNOWN_OPERATION)
-        else:
-            self.ask(Situation.POLLED_UNKNOWN_OPERATION, self.poll(self.resource, _UNKNOWN_OPERATION))
 
     def _clean_up(self) -> None:
         """Delete what a provision that failed may have left (R-DEL-5)."""
@@ -267,6 +261,7 @@ class InstanceLife(Journey):
                 Situation.FETCHED_AFTER_REFUSALS,
                 Situation.FETCHED_AFTER_PARAMETERS,
                 Situation.FETCHED_AFTER_PLAN,
+                Situation.FETCHED_AFTER_CONTEXT,
                 Situation.FETCHED_WHILE_UPDATED,
                 Situation.FETCHED_WHEN_GONE,
                 Situation.FETCHED_AFTER_HALT,
@@ -276,6 +271,8 @@ class InstanceLife(Journey):
         fetched = self.ask(Situation.FETCHED, fetch, made, parameters=self._now)
         if fetched.status == 200:
             self.ask(Situation.FETCHED_WITHOUT_HINTS, self.fetch(self.resource, hints=False))
+            what = "a fetch with an identity that is not base64"
+            self.ask(Situation.IDENTITY_MALFORMED, fetch, headers=NOT_BASE64, what=what)
         return fetched if fetched.status == 200 else None
 
     def _not_bindable(self) -> None:
@@ -296,9 +293,8 @@ class InstanceLife(Journey):
         """
         resource = self.resource
         right = self.delete(resource, plan_id=plan_id)
-        for field in ("service_id", "plan_id"):
-            what, wrong = f"a delete without {field}", right.without(field)
-            deleted = self.ask(Situation.DEPROVISIONED_WITHOUT_IDS, wrong, resource=resource, what=what)
+        for situation, what, wrong, headers in wrong_deletes(right, Situation.DEPROVISIONED_WITHOUT_IDS):
+            deleted = self.ask(situation, wrong, resource=resource, headers=headers, what=what)
             if deleted.status in (200, 202):
                 self.skip(f"{what} deleted it", Situation.DEPROVISIONED, Situation.DEPROVISIONED_WHEN_GONE)
                 self.is_deleted(resource, deleted, plan_id=plan_id)
@@ -317,12 +313,19 @@ class InstanceLife(Journey):
         else:
             self.note(Situation.DEPROVISIONED, plain, deleted)
         if deleted.status == 202:
-            again = Probe(Situation.DEPROVISIONED_AGAIN_IN_PROGRESS, right, None, (deleted,))
+            probes = [Probe(Situation.DEPROVISIONED_AGAIN_IN_PROGRESS, right, None, (deleted,))]
+            if self.target.takes_updates:
+                update = self.update(resource, parameters=self.target.change.first, plan_id=plan_id)
+                probes.append(Probe(Situation.UPDATED_WHILE_DELETED, update))
+            if self.target.bindable:
+                probes.append(self.bind_probe(Situation.BOUND_WHILE_DELETED, new_binding(resource)))
             polls = {"polled": Situation.POLLED_DELETION, "plan_id": plan_id}
-            self.while_in_progress(resource, deleted, [again], **polls)
+            self.while_in_progress(resource, deleted, probes, **polls)
         else:
             self.skip(
                 "it is deleted at once",
+                Situation.BOUND_WHILE_DELETED,
+                Situation.UPDATED_WHILE_DELETED,
                 Situation.DEPROVISIONED_AGAIN_IN_PROGRESS,
                 Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE,
                 Situation.POLLED_DELETION,

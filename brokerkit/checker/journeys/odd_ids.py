@@ -54,16 +54,22 @@ class OddIds(Journey):
         return deleted.status not in ACCEPTED
 
 
+def _named(plain: Resource, change: Callable[[str], str]) -> Resource:
+    """The same with another id."""
+    if plain.binding_id is None:
+        return Resource(change(plain.instance_id))
+    return plain._replace(binding_id=change(plain.binding_id))
+
+
 def _with(plain: Resource, ending: str) -> Resource:
     """The same with an id that ends otherwise."""
-    if plain.binding_id is None:
-        return Resource(plain.instance_id + ending)
-    return plain._replace(binding_id=plain.binding_id + ending)
+    return _named(plain, lambda name: name + ending)
 
 
 def _likes(plain: Resource) -> Iterator[tuple[str, Resource]]:
     for what, ending in _LIKE.items():
         yield what, _with(plain, ending)
+    yield "in capitals", _named(plain, lambda name: name.upper() + _ODD)
 
 
 def _unknown(plain: Resource) -> Resource:

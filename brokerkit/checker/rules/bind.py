@@ -6,9 +6,9 @@ import re
 from datetime import datetime
 
 from ...requests import Operation
-from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
+from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless, unless_refused
 from ..situations import Situation
-from .bodies import faults
+from .bodies import OF_A_BINDING, faults
 from .made_up import displeases
 from .parameters_told import differs
 from .repeats import one_winner, same_operation
@@ -24,7 +24,6 @@ _NEEDED = {
     "route_service_url": "route_forwarding",
     "volume_mounts": "volume_mount",
 }
-_OF_A_BINDING = ("credentials", *_NEEDED, "endpoints", "metadata")
 _WAIT, _NO_APP = (422, "ConcurrencyError"), (422, "RequiresApp")
 
 expects(
@@ -56,7 +55,7 @@ def body(seen: Seen) -> str | None:
 )
 def nothing_in_202(seen: Seen) -> str | None:
     """They are fetched when it is done."""
-    told = [name for name in _OF_A_BINDING if seen.document.get(name) is not None]
+    told = [name for name in OF_A_BINDING if seen.document.get(name) is not None]
     return f"answered 202 with {' and '.join(told)} in it" if told else None
 
 
@@ -237,6 +236,17 @@ def while_updated(seen: Seen) -> str | None:
     return None if displeases(seen) else unless(seen, _WAIT, _NO_APP)
 
 
+@rule(
+    "R-BIND-5.while-deleted",
+    MUST,
+    "A bind of a service instance that is being deleted is refused with a 4xx.",
+    at(Situation.BOUND_WHILE_DELETED),
+)
+def while_deleted(seen: Seen) -> str | None:
+    """It may be told to wait, or that there is none any more."""
+    return unless_refused(seen, _WAIT)
+
+
 expects(
     "R-BIND.required",
     MUST,
@@ -249,12 +259,12 @@ expects(
 @rule(
     "R-BIND.unknown-plan",
     SHOULD,
-    "A bind of a plan that is not in the catalog is refused with a 4xx.",
+    "A bind of a plan that is not in the catalog, or of another offering, is refused with a 4xx.",
     at(Situation.BIND_OF_UNKNOWN_PLAN),
 )
 def unknown_plan(seen: Seen) -> str | None:
     """Which one is not said."""
-    return None if 400 <= seen.status < 500 else unless(seen, 400)
+    return unless_refused(seen, 400)
 
 
 expects(
@@ -282,7 +292,7 @@ expects(
 )
 def unknown_predecessor(seen: Seen) -> str | None:
     """Which one is not said."""
-    return None if 400 <= seen.status < 500 else unless(seen, 400)
+    return unless_refused(seen, 400)
 
 
 expects(

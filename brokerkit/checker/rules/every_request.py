@@ -286,8 +286,13 @@ def only_true(seen: Seen) -> str | None:
     "R-REQ-10.null-is-absent",
     INTEROP,
     "An optional field that is null is as one that is absent, as Korifi writes it.",
-    at(Situation.PROVISIONED_AGAIN_WITH_NULLS),
+    at(
+        Situation.PROVISIONED_AGAIN_WITH_NULLS,
+        Situation.UPDATED_WITH_NULLS,
+        Situation.BOUND_AGAIN_WITH_NULLS,
+    ),
 )
 def null_is_absent(seen: Seen) -> str | None:
-    """The same request without it was accepted."""
-    return unless(seen, 200, 202)
+    """The same request without it was accepted; but for a bind, which may be in conflict then."""
+    conflicts = (409,) if seen.situation is Situation.BOUND_AGAIN_WITH_NULLS else ()
+    return unless(seen, 200, 202, *conflicts)
