@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import UTC, datetime
@@ -117,6 +116,8 @@ class _Check:
         self._options = options
         self._tell = tell
         self._rules = rules
+        self._wanted = {each for rule in rules for each in rule.situations}
+        self._any_answer = any(not rule.situations for rule in rules)
         self._parameters = sets_of(options.parameters)
         self._targets: Sequence[Target] = ()
         self._troubles: list[str] = []
@@ -171,14 +172,14 @@ class _Check:
         self._targets = self._choose(document)
         if not self._targets:
             raise _Trouble("the catalog has no plan to order")
-        self._run(list(self._steps(catalog)))
+        self._run(list(self._lanes(catalog)))
 
     # The catalog
 
     def _catalog(self) -> Exchange:
         """Read it, and note what its rules find."""
         ask = asking.catalog()
-        exchange = self._session.send(ask)
+        exchange = self._session.send(ask, whole=True)
         if exchange.status in (401, 403):
             raise _Trouble(f"the service broker refuses the login: {exchange.answered}")
         if len(exchange.answer) >= MOST_OF_A_CATALOG:
@@ -200,6 +201,7 @@ class _Check:
         )
         if not isinstance(document.get("services"), list):
             raise _Trouble(f"there is no catalog at {ask.path}: {exchange.answered[:300]}")
+        self._session.is_known = exchange.status == 200
         return exchange
 
     def _choose(self, document: Node) -> Sequence[Target]:
@@ -251,34 +253,40 @@ class _Check:
 
     # The journeys
 
-    def _steps(self, catalog: Exchange) -> Iterator[_Step]:
-        """What there is to do for the rules that are judged; what takes longest first."""
-        session, limit = self._session, self._options.operation_timeout
-        wanted = {each for rule in self._rules for each in rule.situations}
-        any_answer = any(not rule.situations for rule in self._rules)
-        first = list({target.service_id: target for target in reversed(self._targets)}.values())
-        if any_answer or wanted - _NOT_OF_A_LIFE:
-            for target in self._targets:
-                life = InstanceLife(session, target, limit)
-                odd_id = target in first and not wanted.isdisjoint(OF_ODD_IDS)
-                yield _Step(target.name, partial(_live, life, odd_id=odd_id))
-        if wanted & OF_HALTING:
-            for target in _few_of_each(self._targets):
-                yield _Step(target.name, Halting(session, target, limit).go)
-        if Situation.ORPHAN_DELETED in wanted:
-            for target in first:
-                yield _Step(target.name, partial(Orphan(session, target, limit).go, _ORPHANS_FOR))
-        if any_answer or wanted & OF_REFUSALS:
-            for target in self._targets:
-                refusals = Refusals(session, target, limit)
-                yield _Step(target.name, partial(refusals.go, all_of_it=target in first))
-        if any_answer or wanted & DOOR:
-            yield _Step("versions and logins", partial(Door(session, self._targets[0], limit).go, catalog))
+    def _lanes(self, catalog: Exchange) -> Iterator[Sequence[_Step]]:
+        """What there is to do for the rules that are judged, in a lane for each offering.
 
-    def _run(self, steps: Sequence[_Step]) -> None:
-        """Do all of it, several at a time."""
-        futures = in_threads([step.run for step in steps], 2 * self._options.jobs)
-        self._running = dict(zip(futures, steps, strict=True))
+        A broker may have room for one instance of a plan, or of an offering, and instances move from plan to
+        plan; so there are never two. An orphan, of which something may be left, comes last.
+        """
+        offerings: dict[str, list[Target]] = {}
+        for target in self._targets:
+            offerings.setdefault(target.service_id, []).append(target)
+        for targets in offerings.values():
+            yield [_Step(target.name, run) for target, run in self._runs(targets)]
+        if self._any_answer or self._wanted & DOOR:
+            door = Door(self._session, max(self._targets, key=_endpoints), self._options.operation_timeout)
+            yield [_Step("versions and logins", partial(door.go, catalog))]
+
+    def _runs(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Callable[[], str | None]]]:
+        """The journeys with the plans of an offering."""
+        session, limit = self._session, self._options.operation_timeout
+        for number, target in enumerate(targets):
+            is_first = number == 0
+            if self._any_answer or self._wanted - _NOT_OF_A_LIFE:
+                odd_id = is_first and not self._wanted.isdisjoint(OF_ODD_IDS)
+                yield target, partial(_live, InstanceLife(session, target, limit), odd_id=odd_id)
+            if self._wanted & OF_HALTING and number < _HALTED:
+                yield target, Halting(session, target, limit).go
+            if self._any_answer or self._wanted & OF_REFUSALS:
+                yield target, partial(Refusals(session, target, limit).go, all_of_it=is_first)
+        if Situation.ORPHAN_DELETED in self._wanted:
+            yield targets[0], partial(Orphan(session, targets[0], limit).go, _ORPHANS_FOR)
+
+    def _run(self, lanes: Sequence[Sequence[_Step]]) -> None:
+        """Do all of it, some of the lanes at a time."""
+        futures = in_threads([[step.run for step in lane] for lane in lanes], self._options.jobs)
+        self._running = dict(zip(futures, (step for lane in lanes for step in lane), strict=True))
         try:
             self._await()
         except BaseException:
@@ -299,13 +307,10 @@ class _Check:
         self._tell(Progress(total, total, "done"))
 
 
-def _few_of_each(targets: Sequence[Target]) -> Iterator[Target]:
-    """The first plans of each offering."""
-    seen: Counter[str] = Counter()
-    for target in targets:
-        seen[target.service_id] += 1
-        if seen[target.service_id] <= _HALTED:
-            yield target
+def _endpoints(target: Target) -> int:
+    """How many kinds of requests a plan is for."""
+    bindings = target.bindable + (target.bindable and target.bindings_retrievable)
+    return bindings + target.instances_retrievable + target.takes_updates
 
 
 def _size(document: Node) -> int:

@@ -11,7 +11,7 @@ from .._asking import Ask
 from ..exchange import Exchange
 from .ledger import Entry, Resource
 from .report import Leftover
-from .session import BrokerGone, Session
+from .session import BrokerGone, Session, new_binding, new_instance
 
 _PAUSE = 0.5
 _LEAST = 1.0
@@ -83,8 +83,9 @@ class _Cleaning:
         ledger, resource = self._session.ledger, entry.resource
         poll = self._polls.pop(resource, None)
         answer = self._send(poll or entry.delete)
-        gone = answer.status in (404, 410) or (poll is None and answer.status == 200)
-        if gone or (answer.status == 200 and answer.state == "succeeded"):
+        gone = answer.status == 410 or (poll is None and answer.status == 200)
+        gone = gone or (answer.status == 200 and answer.state == "succeeded")
+        if gone or (poll is None and answer.status == 404 and self._says_so_of_nothing(entry, answer)):
             ledger.gone(resource)
             self._goes_on()
         elif poll is None and answer.status == 202:
@@ -97,6 +98,18 @@ class _Cleaning:
                 self._polls[resource] = poll
                 self._goes_on()
             ledger.failed(entry, answer.answered)
+
+    def _says_so_of_nothing(self, entry: Entry, answer: Exchange) -> bool:
+        """Is the 404 how the broker says that it is gone, though 410 were right?
+
+        If it is the broker that answers, and it says the same of what never was.
+        """
+        if answer.document is None:
+            return False
+        of_binding = entry.resource.binding_id is not None
+        nothing = new_binding(entry.resource) if of_binding else new_instance()
+        same = self._send(entry._replace(resource=nothing).delete)
+        return same.status == 404 and same.document is not None and self._send(asking.catalog()).status == 200
 
 
 def leftovers(session: Session) -> Iterator[Leftover]:

@@ -21,10 +21,22 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _BAD_POLLS = 3
 """After how many polls in a row that tell nothing an operation is given up."""
 
-NOT_TRUE = ("false", "1")
+_UNKNOWN_OPERATION = "brokerkit-check-unknown"
+
+NOT_TRUE = ("false", "1", "True")
 """What does not say that a platform can poll."""
 
+ACCEPTED = (200, 201, 202)
 IN_PROGRESS, SUCCEEDED, FAILED = "in progress", "succeeded", "failed"
+
+_APP = "c3333333-0000-4000-8000-000000000003"
+FOR_AN_APP: Mapping[str, Any] = {"app_guid": _APP, "bind_resource": {"app_guid": _APP}}
+"""What makes a bind one for an application."""
+
+
+def is_plain_refusal(exchange: Exchange) -> bool:
+    """Is it refused for what it is, such as a quota, and not for what there is?"""
+    return exchange.status is not None and 400 <= exchange.status < 500 and exchange.status not in (409, 422)
 
 
 class Ended(NamedTuple):
@@ -129,7 +141,7 @@ class Journey:
 
     def undo(self, resource: Resource, exchange: Exchange) -> None:
         """Delete what should have been refused, if it was not; it is seen to in the end that it is gone."""
-        if exchange.status in (200, 201, 202):
+        if exchange.status in ACCEPTED:
             self.send(self.delete(resource), resource)
 
     def remove(self, resource: Resource, situation: Situation | None = None) -> None:
@@ -175,10 +187,15 @@ class Journey:
             resource: What it makes or deletes.
         """
         for word in NOT_TRUE:
-            answer = self.ask(
-                situation, ask.saying(word), resource=resource, what=f"accepts_incomplete={word}"
-            )
-            if answer.status in (200, 201, 202):
+            asked = ask.saying(word)
+            answer = self.send(asked, resource)
+            if word == "false" and is_plain_refusal(answer):
+                plain = self.send(ask.without("accepts_incomplete"), resource)
+                if is_plain_refusal(plain):  # by now, for whatever reason
+                    self.skip(f"it was refused: {plain.answered}", situation)
+                    return
+            self.note(situation, asked, answer, what=f"accepts_incomplete={word}", word=word)
+            if answer.status in ACCEPTED:
                 break
 
     def note(
@@ -222,6 +239,12 @@ class Journey:
             **more,
         }
         return asking.bind(resource.instance_id, resource.binding_id, can_poll=can_poll, **body)
+
+    def bind_probe(self, situation: Situation, binding: Resource) -> Probe:
+        """A bind that comes at the wrong moment, for no application."""
+        bind = self.target.bind
+        facts = {"made_up": bind.least_is_made_up}
+        return Probe(situation, self.bind(binding, bind.least), binding, facts=facts)
 
     def update(
         self, resource: Resource, *, can_poll: bool = True, plan_id: str | None = None, **body: Any
@@ -290,13 +313,12 @@ class Journey:
         began, pause, bad = monotonic(), _FIRST_PAUSE, 0
         limit = min(self.timeout, self.target.polling_seconds or self.timeout)
         while True:
-            last = self.send(ask) if polled is None else self.ask(polled, ask)
-            if deleting and last.status in (404, 410):  # which of them is right is a rule's
+            last = self.send(ask) if polled is None else self.ask(polled, ask, of=accepted.method)
+            if deleting and (last.status == 410 or (last.status == 200 and last.state == SUCCEEDED)):
                 self.session.ledger.gone(resource)
+            if deleting and last.status in (404, 410):  # which of them is right is a rule's
                 return self._ended(Ended(SUCCEEDED, last), ask, began)
             if last.status == 200 and last.state in (SUCCEEDED, FAILED):
-                if deleting and last.state == SUCCEEDED:
-                    self.session.ledger.gone(resource)
                 return self._ended(Ended(last.state, last), ask, began)
             bad = 0 if last.status == 200 and last.state == IN_PROGRESS else bad + 1
             if bad == _BAD_POLLS:
@@ -307,6 +329,20 @@ class Journey:
             told = retry_after(last)
             self.session.wait(pause if told is None else min(float(told), limit))
             pause = min(1.5 * pause, _LONGEST_PAUSE)
+
+    def ask_again(self, resource: Resource, made: Exchange, last: Exchange) -> None:
+        """Poll what is over once more, and what never was.
+
+        Args:
+            resource: What was made.
+            made: The 202.
+            last: The last poll.
+        """
+        self.ask(Situation.POLLED_AGAIN, self.poll(resource, made.operation), last)
+        if made.operation is None:
+            self.skip("the broker names no operations", Situation.POLLED_UNKNOWN_OPERATION)
+        else:
+            self.ask(Situation.POLLED_UNKNOWN_OPERATION, self.poll(resource, _UNKNOWN_OPERATION))
 
     def _too_long(self, ask: Ask, last: Exchange, accepted: Exchange, seconds: float) -> None:
         """It is a fault where the plan says how long it may take; else the check has no time for it."""
@@ -337,8 +373,9 @@ class Journey:
         """
         seen = [(probe, self.send(probe.ask, probe.resource)) for probe in probes]
         polled = poll.pop("polled", Situation.POLLED)
-        after = self.ask(polled, self.poll(resource, accepted.operation, **poll))
-        if after.status == 200 and after.state == IN_PROGRESS:
+        after = self.ask(polled, self.poll(resource, accepted.operation, **poll), of=accepted.method)
+        is_its_own = accepted.operation is not None or not any(_begins(*each) for each in seen)
+        if after.status == 200 and after.state == IN_PROGRESS and is_its_own:
             for probe, exchange in seen:
                 self.note(probe.situation, probe.ask, exchange, *probe.before, **probe.facts)
         else:
@@ -359,12 +396,30 @@ class Journey:
         """
         changed = False
         for probe, answer in meanwhile:
-            if probe.before or answer.status not in (200, 201, 202):
+            if answer.status not in ACCEPTED:
                 continue
-            if probe.ask.operation is Operation.UPDATE:
+            if probe.before:
+                self._wait_for_another(instance, probe, answer, plan_id)
+            elif probe.ask.operation is Operation.UPDATE:
                 changed = True
                 if answer.status == 202:
                     self.wait(instance, answer, plan_id=plan_id)
             elif probe.ask.operation is Operation.BIND and probe.resource is not None:
+                if answer.status == 202:
+                    self.wait(probe.resource, answer, polled=None)
                 self.remove(probe.resource)
         return changed
+
+    def _wait_for_another(
+        self, resource: Resource, probe: Probe, answer: Exchange, plan_id: str | None
+    ) -> None:
+        """Wait for what a repeated request began, if it came too late to be one."""
+        (before,) = probe.before
+        is_the_same = answer.operation is not None and answer.operation == before.operation
+        if answer.status == 202 and not is_the_same:
+            self.wait(resource, answer, polled=None, plan_id=plan_id)
+
+
+def _begins(probe: Probe, answer: Exchange) -> bool:
+    """Did it begin another operation on the instance? Where those have no names, a poll is of the last."""
+    return probe.ask.operation is Operation.UPDATE and not probe.before and answer.status == 202

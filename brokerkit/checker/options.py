@@ -41,7 +41,7 @@ class Options(Masked, frozen=True, kw_only=True):
         skip: Do not judge the rules that begin so.
         timeout: How many seconds an answer may take.
         operation_timeout: How many seconds an asynchronous operation may take.
-        jobs: How many plans to work through at a time, each in two threads.
+        jobs: How many offerings to work through at a time; of each, one thing after the other.
         verify: Check the server's certificate? Or the path of a file with those to trust.
 
     Raises:

@@ -147,6 +147,11 @@ def unless(seen: Seen, *allowed: int | Refusal) -> str | None:
     return f"answered {seen.status}{word}{what}; {due} was due"
 
 
+def unless_refused(seen: Seen, best: int | Refusal) -> str | None:
+    """What is wrong with an answer that is no 4xx, of which `best` says it best."""
+    return None if 400 <= seen.status < 500 else unless(seen, best)
+
+
 def _of(seen: Seen) -> str:
     what = seen.facts.get("what")
     return f" to {what}" if what else ""

@@ -7,11 +7,14 @@ from threading import Event, Lock
 from typing import Any
 from uuid import uuid4
 
+from .. import _asking as asking
 from .._asking import Ask
+from .._reading import retry_after
 from .._transport import Transport
 from ..exchange import Exchange
 from ..platforms import Platform
 from ..requests import Operation
+from .keeping import LONG, shortened
 from .ledger import Ledger, Resource
 from .rule import Seen
 from .situations import Situation
@@ -21,11 +24,15 @@ _TRIES = 4
 _BETWEEN_TRIES = 0.5
 _SILENT = 12
 """After how many requests in a row that nobody answered it gives up."""
+_TRIES_IF_TOO_MANY = 10
+"""How many times it sends a request that is refused for coming too soon."""
+_WAIT_IF_UNTOLD, _LONGEST_WAIT = 1.0, 10.0
+"""For how many seconds it waits before that: if the broker does not say, and at most."""
 _MOST = 1024 * 1024
 MOST_OF_A_CATALOG = 4 * _MOST
 """How many bytes of a catalog are read."""
-_MOST_AFTER = 16 * 1024
-_KEPT = 16 * _MOST
+_KEPT = 64 * _MOST
+"""How many bytes of long answers are kept; beyond that they are not judged."""
 
 Headers = Mapping[str, str | None]
 
@@ -35,12 +42,15 @@ class Stopped(Exception):
 
 
 class BrokerGone(Exception):
-    """Nobody listens at the broker's address, or nobody answers."""
+    """Nobody listens at the broker's address, nobody answers, or somebody else does."""
 
     def __init__(self, exchange: Exchange, last: Exchange | None) -> None:
         what = "answers no more" if exchange.reached else "cannot be reached"
+        if exchange.status in (401, 403):
+            what = "takes the login no more"
+        told = exchange.failure if exchange.status is None else f"{exchange.asked}: {exchange.answered[:300]}"
         after = f"; the last answer before was that to {last.asked}" if last is not None else ""
-        super().__init__(f"the service broker {what}: {exchange.failure}{after}")
+        super().__init__(f"the service broker {what}: {told}{after}")
         self.last = last
 
 
@@ -65,6 +75,8 @@ class Session:
         self._unanswered: Exchange | None = None
         self._kept = 0
         self.sent = 0
+        self.is_known = False
+        """Did it tell its catalog? What does so no more is not the broker."""
 
     @property
     def seen(self) -> list[Seen]:
@@ -86,8 +98,9 @@ class Session:
         hang_up: bool = False,
         even_if_stopped: bool = False,
         timeout: float | None = None,
+        whole: bool = False,
     ) -> Exchange:
-        """Send a request, and wait for the answer.
+        """Send a request, and wait for the answer; again, if it is refused for coming too soon (429).
 
         Args:
             ask: What is asked.
@@ -95,24 +108,44 @@ class Session:
             hang_up: Do not wait for the answer.
             even_if_stopped: Also when the check is to stop, as what cleans up must.
             timeout: How many seconds the answer may take, if not as ever.
+            whole: Keep all of the answer, however long.
 
         Raises:
             Stopped: The check is to stop.
-            BrokerGone: Nobody listens there, or answers any more.
+            BrokerGone: Nobody listens there, or answers any more; or it is not the broker that does.
         """
-        told = {**self.headers, **(headers or {})}
+        carried = {**self.headers, **(headers or {})}
+        for left in reversed(range(_TRIES_IF_TOO_MANY)):
+            exchange = self._reach(ask, carried, hang_up, even_if_stopped, timeout)
+            if exchange.status != 429 or even_if_stopped:
+                break
+            if not left:
+                raise BrokerGone(exchange, self._last)
+            told = retry_after(exchange)
+            self.wait(_WAIT_IF_UNTOLD if told is None else min(float(told), _LONGEST_WAIT))
+        if self.is_known and _may_be_of_another(exchange, headers or {}):
+            self._see_that_it_is_there(even_if_stopped, timeout)
+        return exchange if whole else self._shortened(exchange)
+
+    def _reach(
+        self,
+        ask: Ask,
+        headers: Headers,
+        hang_up: bool,
+        even_if_stopped: bool,
+        timeout: float | None,
+    ) -> Exchange:
+        """Send it, a few times if nobody can be reached."""
         for left in reversed(range(_TRIES)):
             if self.stop.is_set() and not even_if_stopped:
                 raise Stopped
             if self._silent >= _SILENT and not even_if_stopped and self._unanswered is not None:
                 raise BrokerGone(self._unanswered, self._last)
-            exchange = self.transport.send(
-                ask, told, timeout=timeout, hang_up=hang_up, most=self._most(ask.operation)
-            )
+            most = MOST_OF_A_CATALOG if ask.operation is Operation.CATALOG else _MOST
+            exchange = self.transport.send(ask, headers, timeout=timeout, hang_up=hang_up, most=most)
             with self._lock:
                 self.sent += 1
-                self._kept += len(exchange.answer)
-                self._hear(exchange, hang_up)
+                self._hear(ask, exchange, hang_up)
             if exchange.reached:
                 return exchange
             if not left or even_if_stopped:
@@ -120,18 +153,31 @@ class Session:
             self.stop.wait(_BETWEEN_TRIES)
         raise AssertionError("it returns or raises")
 
-    def _hear(self, exchange: Exchange, hang_up: bool) -> None:
-        """Note if the broker still answers."""
+    def _see_that_it_is_there(self, even_if_stopped: bool, timeout: float | None) -> None:
+        """Ask for the catalog, which a broker tells to whoever may know, and a router in its place does not.
+
+        Raises:
+            BrokerGone: It is not there.
+        """
+        catalog = self._reach(asking.catalog(), self.headers, False, even_if_stopped, timeout)
+        is_there = catalog.status == 200 and catalog.document is not None
+        if catalog.status not in (None, 429) and not is_there:
+            raise BrokerGone(catalog, self._last)
+
+    def _shortened(self, exchange: Exchange) -> Exchange:
+        exchange, size = shortened(exchange)
+        with self._lock:
+            self._kept += size
+        return exchange
+
+    def _hear(self, ask: Ask, exchange: Exchange, hang_up: bool) -> None:
+        """Note if the broker still answers; its catalog is what it may tell to the last."""
         if exchange.status is not None:
-            self._last, self._silent = exchange, 0
+            self._last = exchange
+            if ask.operation is not Operation.CATALOG:
+                self._silent = 0
         elif exchange.reached and not hang_up:
             self._unanswered, self._silent = exchange, self._silent + 1
-
-    def _most(self, operation: Operation) -> int:
-        """How many bytes of an answer to read: all are kept, and a broker may send as many as it likes."""
-        if self._kept > _KEPT:
-            return _MOST_AFTER
-        return MOST_OF_A_CATALOG if operation is Operation.CATALOG else _MOST
 
     @property
     def headers(self) -> dict[str, str | None]:
@@ -153,6 +199,9 @@ class Session:
         **facts: Any,
     ) -> None:
         """Keep what was seen, for the rules."""
+        if len(exchange.answer) >= LONG and self._kept > _KEPT:
+            self.skip("the answers are too long to keep all of them", situation)
+            return
         seen = Seen(
             situation=situation,
             operation=ask.operation,
@@ -178,6 +227,14 @@ class Session:
         """
         if self.stop.wait(seconds):
             raise Stopped
+
+
+def _may_be_of_another(exchange: Exchange, headers: Headers) -> bool:
+    """Is it a refusal that a router or a proxy may have sent, or of the login, which was right before?"""
+    status = exchange.status or 0
+    if status == 401:
+        return "Authorization" not in headers
+    return status >= 400 and status != 410 and exchange.document is None
 
 
 def new_instance() -> Resource:

@@ -72,6 +72,7 @@ class Situation(StrEnum):
     UPDATED_TO_UNKNOWN_PLAN = auto()
     UPDATED_CONTEXT = auto()
     UPDATED_WITHOUT_EFFECT = auto()
+    UPDATED_WITH_NULLS = auto()
     UPDATED_WITH_UNKNOWN_FIELDS = auto()
     UPDATED_AGAIN_WHILE_UPDATED = auto()
     UPDATED_OTHERWISE_WHILE_UPDATED = auto()
@@ -85,6 +86,7 @@ class Situation(StrEnum):
     FETCHED_AFTER_REFUSALS = auto()
     FETCHED_AFTER_PARAMETERS = auto()
     FETCHED_AFTER_PLAN = auto()
+    FETCHED_AFTER_CONTEXT = auto()
     POLLED_WITH_PLAN_BEFORE = auto()
 
     # Bindings
@@ -95,6 +97,7 @@ class Situation(StrEnum):
     BINDING_FETCHED_IN_PROGRESS = auto()
     BOUND_AGAIN = auto()
     BOUND_AGAIN_WITH_UNKNOWN_FIELDS = auto()
+    BOUND_AGAIN_WITH_NULLS = auto()
     BOUND_OTHERWISE = auto()
     BOUND_AT_ONCE_BY_MANY = auto()
     BOUND_THOUGH_NOT_BINDABLE = auto()
@@ -107,6 +110,7 @@ class Situation(StrEnum):
     BINDING_FETCHED = auto()
     BINDING_FETCHED_UNKNOWN = auto()
     BINDING_FETCHED_WHEN_GONE = auto()
+    BINDING_FETCHED_ELSEWHERE = auto()  # under another instance's id
     BINDING_POLLED_UNKNOWN = auto()
     ROTATED = auto()
     ROTATED_FROM_UNKNOWN = auto()
@@ -121,6 +125,8 @@ class Situation(StrEnum):
     UNBOUND_WHEN_GONE = auto()
     UNBOUND_UNKNOWN = auto()
     UNBOUND_WITHOUT_IDS = auto()
+    UNBOUND_ELSEWHERE = auto()
+    OTHER_BINDING_AFTER_UNBIND = auto()
     UNBOUND_WHILE_CREATED = auto()
     UNBOUND_AFTER_HALT = auto()
     BINDING_FETCHED_AFTER_HALT = auto()
@@ -128,6 +134,8 @@ class Situation(StrEnum):
     DEPROVISIONED_WITHOUT_POLLING = auto()
     DEPROVISIONED_WITHOUT_SAYING_TRUE = auto()
     DEPROVISIONED_AGAIN_IN_PROGRESS = auto()
+    BOUND_WHILE_DELETED = auto()
+    UPDATED_WHILE_DELETED = auto()
     DEPROVISIONED_WHEN_GONE = auto()
     DEPROVISIONED_WITHOUT_IDS = auto()
     DEPROVISIONED_WHILE_CREATED = auto()
@@ -148,6 +156,7 @@ class Situation(StrEnum):
     POLLED_TO_THE_END = auto()
     POLLED_AGAIN = auto()
     POLLED_UNKNOWN_OPERATION = auto()
+    POLLED_OPERATION_OF_ANOTHER = auto()
 
 
 DOOR = frozenset(

@@ -38,6 +38,11 @@ class Choices(Struct, frozen=True, kw_only=True):
         return self.first if self.told or self.needed else None
 
     @property
+    def least_is_made_up(self) -> bool:
+        """May :attr:`least` displease the broker?"""
+        return self.least is not None and not self.told
+
+    @property
     def first(self) -> Values | None:
         """What to send; None for nothing."""
         return self.given[0] if self.given and self.given[0] else None

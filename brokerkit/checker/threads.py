@@ -14,29 +14,30 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_threads(jobs: Sequence[Callable[[], T]], threads: int) -> list[Future[T]]:
+def in_threads(lanes: Sequence[Sequence[Callable[[], T]]], threads: int) -> list[Future[T]]:
     """Begin to do several things.
 
     Args:
-        jobs: What to do, in order.
-        threads: How many of them at a time.
+        lanes: What to do, in order; what is in one lane is done one after the other.
+        threads: How many of the lanes at a time.
 
     Returns:
-        A future for each; those that have not begun can be cancelled.
+        A future for each thing; those that have not begun can be cancelled.
     """
-    futures: list[Future[T]] = [Future() for _ in jobs]
-    waiting = deque(zip(futures, jobs, strict=True))
+    waiting = deque([(Future[T](), job) for job in lane] for lane in lanes)
+    futures = [future for lane in waiting for future, _ in lane]
 
     def work() -> None:
         while waiting:
             try:
-                future, job = waiting.popleft()
+                lane = waiting.popleft()
             except IndexError:  # another thread was quicker
                 return
-            if future.set_running_or_notify_cancel():
-                _do(job, future)
+            for future, job in lane:
+                if future.set_running_or_notify_cancel():
+                    _do(job, future)
 
-    for _ in range(min(threads, len(jobs))):
+    for _ in range(min(threads, len(lanes))):
         Thread(target=work, name="brokerkit-check", daemon=True).start()
     return futures
 

@@ -84,7 +84,7 @@ _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sign
     type=click.IntRange(1, 100),
     default=4,
     show_default=True,
-    help="How many plans to work through at a time.",
+    help="How many offerings to work through at a time.",
 )
 @click.option("--junit", type=ReportFile(), metavar="FILE", help="Write JUnit XML, for CI; - is stdout.")
 @click.option("--json", type=ReportFile(), metavar="FILE", help="Write JSON, for programs; - is stdout.")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -40,6 +41,12 @@ _TIMEOUTS = {
 
 _CONNECTIONS = {"sqlite": 32, "postgresql": 10}
 """How many a process has at most, and keeps half of. PostgreSQL allows 100 to all together, unless told."""
+
+_PATIENCE = 10
+"""For how many seconds a process waits for another one that holds a lock of SQLite's."""
+
+_PAUSE = 0.01
+"""In seconds, between two tries where SQLite itself does not wait."""
 
 _SETTINGS = frozenset({"lease"})
 _STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
@@ -248,8 +255,24 @@ def _url(url: str | URL) -> URL:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    connection.execute(f"PRAGMA busy_timeout={1000 * _PATIENCE}")
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Use a write-ahead log. SQLite does not wait for others who may be beginning to do so too."""
+    until = monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > until:
+                raise
+            sleep(_PAUSE)
+        else:
+            return
 
 
 def _forget_in_children(database: Database) -> None:

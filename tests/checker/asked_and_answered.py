@@ -69,6 +69,7 @@ class Work(Struct):
     then: Callable[[], None]
     left: int
     state: str = "in progress"
+    quick: bool = False
 
     @property
     def goes_on(self) -> bool:

@@ -73,6 +73,18 @@ def decodes_ids(instead: str, of: str) -> Fault:
     return reads(read)
 
 
+def takes_capitals_for_small(name: str) -> Callable[[Asked], None]:
+    return lambda asked: setattr(asked, name, (getattr(asked, name) or "").lower() or None)
+
+
+def finds_it_anywhere(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
+    """A binding, of whatever instance."""
+    for instance_id, binding_id in broker.things:
+        if binding_id == asked.binding_id:
+            asked.instance_id = instance_id
+    return right(asked)
+
+
 # Making
 
 
@@ -221,6 +233,18 @@ def creates_updates(broker: RightBroker, update: Serve, asked: Asked) -> Answer:
     return answer
 
 
+def changes_with_a_context(change: Callable[[Thing], Any]) -> Do:
+    """Something else."""
+
+    def update(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
+        answer = right(asked)
+        if answer.status == 200 and "context" in asked.body and "parameters" not in asked.body:
+            change(broker.things[asked.key])
+        return answer
+
+    return update
+
+
 Change = Callable[[Thing, str, dict[str, Any]], None]
 
 
@@ -318,26 +342,36 @@ def needs_the_new_plan(broker: RightBroker, poll: Serve, asked: Asked) -> Answer
     return answer
 
 
-def forgets_outcomes() -> Which:
+def forgets_outcomes(of: Operation) -> Which:
     """Polls that come after one was told of the end."""
     told: set[str] = set()
 
     def which(asked: Asked, answer: Answer) -> bool:
         name = asked.query.get("operation", "")
         is_known = name in told
-        is_a_poll = asked.operation is Operation.LAST_OPERATION and answer.status == 200
+        is_a_poll = asked.operation is of and answer.status == 200
         if is_a_poll and answer.body["state"] != "in progress":
             told.add(name)
-        return is_known
+        return is_known and asked.operation is of
 
     return which
 
 
-def takes_any_operation(asked: Asked) -> None:
-    if asked.operation is Operation.LAST_OPERATION and asked.query.get("operation", "").startswith(
-        "brokerkit"
-    ):
-        del asked.query["operation"]
+def takes_any_operation(of: Operation) -> Callable[[Asked], None]:
+    def read(asked: Asked) -> None:
+        if asked.operation is of and asked.query.get("operation", "").startswith("brokerkit"):
+            del asked.query["operation"]
+
+    return read
+
+
+def polls_anything(broker: RightBroker, poll: Serve, asked: Asked) -> Answer:
+    """By the name of the operation alone."""
+    name = asked.query.get("operation")
+    for key, works in broker.works.items():
+        if name in works:
+            asked.instance_id, asked.binding_id = key
+    return poll(asked)
 
 
 def never_ends(broker: RightBroker, end: Callable[[Work], None], work: Work) -> None:
@@ -346,6 +380,32 @@ def never_ends(broker: RightBroker, end: Callable[[Work], None], work: Work) -> 
 
 
 # Deleting
+
+
+def drops_all(broker: RightBroker, drop: Callable[[Asked], None], asked: Asked) -> None:
+    """All bindings of the instance."""
+    for key in [key for key in broker.things if key[0] == asked.instance_id and key[1] and asked.binding_id]:
+        del broker.things[key]
+    drop(asked)
+
+
+def drops_successors(broker: RightBroker) -> None:
+    """What came from a binding goes with it."""
+    successors: dict[int, Thing] = {}
+
+    def succeed(
+        broker: RightBroker, right: Callable[[Thing, Thing], None], thing: Thing, predecessor: Thing
+    ) -> None:
+        right(thing, predecessor)
+        successors[id(predecessor)] = thing
+
+    def drop(broker: RightBroker, right: Callable[[Asked], None], asked: Asked) -> None:
+        successor = successors.get(id(broker.things.get(asked.key)))
+        for key in [key for key, each in broker.things.items() if each is successor]:
+            del broker.things[key]
+        right(asked)
+
+    several(does("succeed", succeed), does("drop", drop))(broker)
 
 
 def refuses_to_halt(operation: Operation, status: int, word: str) -> Fault:

@@ -99,6 +99,67 @@ OTHERS = [
     ),
     Other("is through before it can be asked about", other_ways.is_through_at_once, ("db/later", "log/slow")),
     Other(
+        "makes at once, and names no operations",
+        several(
+            other_ways.makes_at_once,
+            tells(to(PROVISION, UPDATE, BIND, status=202), operation=None),
+            offers(other_ways.changes_other_parameters, plan=1),
+        ),
+        ("db/later",),
+    ),
+    Other(
+        "makes at once, and does not halt binds",
+        several(
+            other_ways.makes_at_once,
+            misdeeds.refuses_to_halt(UNBIND, 422, "ConcurrencyError"),
+            does("deprovision", other_ways.refuses_with_bindings),
+        ),
+        ("db/later",),
+    ),
+    Other("each update is one of its own, the first is over soon", other_ways.updates_anew, ("db/later",)),
+    Other(
+        "is through at once, and takes other parameters for updates",
+        several(other_ways.is_through_at_once, offers(other_ways.changes_other_parameters, plan=1)),
+        ("db/later",),
+    ),
+    Other(
+        "has room for one instance of a plan",
+        other_ways.has_room_for_one(lambda thing: thing.attributes["plan_id"]),
+    ),
+    Other("has room for one instance", other_ways.has_room_for_one(lambda _: "one"), options={"jobs": 1}),
+    Other("wants to be asked slowly", other_ways.wants_to_be_asked_slowly, ("db/now", "db/later")),
+    Other("knows applications by UUIDs", other_ways.knows_applications, ("db/now", "db/later", "log/app")),
+    Other(
+        "binds for no application",
+        refuses(400, lambda asked: asked.operation is BIND and bool(asked.body.get("app_guid")), "KeysOnly"),
+        ("db/now", "db/later"),
+    ),
+    Other(
+        "has no ids with spaces",
+        refuses(400, lambda asked: " " in f"{asked.instance_id}{asked.binding_id}"),
+        ("db/now",),
+    ),
+    Other(
+        "knows true and false, and nothing else",
+        refuses(400, lambda asked: asked.query.get("accepts_incomplete") not in (None, "true", "false")),
+        ("db/later", "log/slow"),
+    ),
+    Other(
+        "says much, every time",
+        several(
+            offers(lambda offering, _: offering.update(metadata={"longDescription": "x" * 3_500_000})),
+            headers(to(Operation.CATALOG), ETag=None),
+            tells(to(status=400), description="It is described. " * 10_000),
+        ),
+        ("db/now",),
+    ),
+    Other(
+        "has the login that was thought wrong",
+        other_ways.has_login("brokerkit", "wrong"),
+        ("db/plain",),
+        {"username": "brokerkit", "password": "wrong"},
+    ),
+    Other(
         "has more to offer than is read",
         offers(lambda offering, _: offering.update(metadata={"longDescription": "x" * 4_200_000})),
         trouble="the catalog has more than 4,194,304 bytes",

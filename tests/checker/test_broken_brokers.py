@@ -27,8 +27,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(broker: RightBroker, *plans: str, **options: Any) -> Report:
+    login = {"username": "platform", "password": "s3cret"}
     with serving(broker) as url:
-        return check(url, Options(username="platform", password="s3cret", plans=plans, **options))
+        return check(url, Options(**{**login, "plans": plans, **options}))
 
 
 def faults(report: Report) -> dict[str, list[str]]:

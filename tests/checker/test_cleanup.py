@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 import pytest
+from msgspec.structs import replace
 
 from brokerkit._transport import Login, Transport
 from brokerkit.checker import check as checking
@@ -26,8 +27,11 @@ from brokerkit.checker.session import Session
 from brokerkit.platforms import cloudfoundry
 from brokerkit.testing.serving import serve
 
+from . import served
+from .asked_and_answered import Answer, Asked, Refused
 from .every_kind import WithoutStore
 from .hostile import Handler, Hostile, Play, serving
+from .right_broker import RightBroker
 
 LOGIN = {"username": "platform", "password": "s3cret"}
 ENVIRONMENT = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret", "NO_COLOR": "1"}
@@ -145,6 +149,67 @@ def test_a_progress_that_fails_loses_nothing() -> None:
 
 
 # The broker is in the way
+
+
+ROUTER = Answer(404, b"404 Not Found: Requested route does not exist.", {"Content-Type": "text/plain"})
+GATEWAY = Answer(502, b"<html>", {"Content-Type": "text/html"})
+EXPIRED = Answer(401, {"error": "Expired", "description": "It is over."}, {"WWW-Authenticate": "Basic"})
+BUSY = Answer(429, {"error": "TooManyRequests"}, {"Retry-After": "0"})
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(
+    ("instead", "told"),
+    [
+        (ROUTER, "answers no more: GET /v2/catalog: 404"),
+        (GATEWAY, "answers no more: GET /v2/catalog: 502"),
+        (EXPIRED, "takes the login no more: GET /v2/catalog: 401"),
+        (BUSY, "answers no more:"),
+    ],
+    ids=["a router", "a gateway", "the end of a login", "the end of patience"],
+)
+def test_what_others_answer_in_its_place_is_not_its_fault_and_deletes_nothing(
+    instead: Answer, told: str
+) -> None:
+    broker = RightBroker()
+    count = iter(range(10**9))
+
+    def before(asked: Asked) -> None:
+        if next(count) > 80:
+            raise Refused(503, "Away")
+
+    def after(asked: Asked, answer: Answer) -> Answer | None:
+        if answer.word != "Away":
+            return None
+        return replace(instead, headers={**answer.headers, **instead.headers})
+
+    broker.before.append(before)
+    broker.after.append(after)
+    with served.serving(broker) as url:
+        report = check(url, Options(**LOGIN, plans=["db"]))  # type: ignore[arg-type]
+    assert [each.key for each in report.verdicts if each.failures] == []
+    assert report.trouble is not None
+    assert told in report.trouble
+    assert report.exit_code == 2
+    left = {(each.instance_id, each.binding_id) for each in report.leftovers}
+    assert broker.things.keys() <= left
+    assert left
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("body", [{"description": "There is none."}, b"Not found"], ids=["JSON", "a page"])
+def test_a_404_to_a_delete_is_its_end_only_if_the_broker_says_so(session: Session, body: object) -> None:
+    broker: Hostile = session.broker  # type: ignore[attr-defined]
+    broker.play = lambda handler: handler.answer(404, body)
+    clean_up(session, 0.1, at_most=0.1, sleep=lambda _: time.sleep(0.05))
+    assert bool(list(session.ledger)) is isinstance(body, bytes)
+
+
+def test_nor_is_a_404_in_json_that_the_catalog_is_answered_with_too(session: Session) -> None:
+    broker: Hostile = session.broker  # type: ignore[attr-defined]
+    broker.play = broker.catalog = lambda handler: handler.answer(404, {"message": "no such route"})
+    clean_up(session, 0.1, at_most=0.1, sleep=lambda _: time.sleep(0.05))
+    assert list(session.ledger)
 
 
 def test_a_broker_that_dies_and_comes_back_is_cleaned_up() -> None:

@@ -9,7 +9,7 @@ from threading import Barrier
 
 from ..._asking import Ask
 from ...exchange import Exchange
-from ..journey import Journey
+from ..journey import ACCEPTED, Journey, is_plain_refusal
 from ..ledger import Resource
 from ..situations import Situation
 from ..threads import in_threads
@@ -37,10 +37,10 @@ class AtOnce(Journey):
             together.wait(_TOGETHER)
             return self.send(ask, resource)
 
-        futures = in_threads([partial(send, ask) for _, ask in asks], len(asks))
+        futures = in_threads([[partial(send, ask)] for _, ask in asks], len(asks))
         wait(futures)  # also if one of them fails: what is still asked for would outlive the cleaning up
         answers = [future.result() for future in futures]
-        if all(_is_plain_refusal(each) for each in answers):
+        if all(is_plain_refusal(each) for each in answers):
             self.skip(f"it was refused: {answers[0].answered}", situation)
             return answers
         kinds = [kind for kind, _ in asks]
@@ -48,12 +48,7 @@ class AtOnce(Journey):
         return answers
 
 
-def _is_plain_refusal(exchange: Exchange) -> bool:
-    """Is it refused for what it is, such as a quota, and not for the others?"""
-    return exchange.status is not None and 400 <= exchange.status < 500 and exchange.status not in (409, 422)
-
-
 def _telling(answers: Sequence[Exchange]) -> Exchange:
     """The one to show: the last that was accepted, else any."""
-    accepted = [each for each in answers if each.status in (200, 201, 202)]
+    accepted = [each for each in answers if each.status in ACCEPTED]
     return accepted[-1] if accepted else answers[0]

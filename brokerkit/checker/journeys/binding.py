@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from ..._asking import Ask
 from ...exchange import Exchange
-from ..journey import SUCCEEDED, Probe
+from ..journey import ACCEPTED, FOR_AN_APP, SUCCEEDED, Probe
 from ..ledger import Resource
 from ..parameters import Values
-from ..session import new_binding
+from ..session import new_binding, new_instance
 from ..situations import Situation
 from .at_once import AtOnce
 from .halt import BINDING_HALTED, halt
+from .identities import NOT_BASE64
 from .odd_ids import OddIds
-from .refusals import NOBODY, UNREADABLE, wrong_types
+from .refusals import NOBODY, UNREADABLE, Wrong, wrong_deletes, wrong_types
 
-_APP = "c3333333-0000-4000-8000-000000000003"
+_OF_ANOTHER, _AFTER_UNBIND = Situation.POLLED_OPERATION_OF_ANOTHER, Situation.OTHER_BINDING_AFTER_UNBIND
 _OTHER_APP = "c3333333-0000-4000-8000-000000000004"
 
 OF_BINDINGS = (
@@ -27,11 +29,13 @@ OF_BINDINGS = (
     Situation.BOUND_WITHOUT_POLLING,
     Situation.BOUND_AGAIN,
     Situation.BOUND_AGAIN_WITH_UNKNOWN_FIELDS,
+    Situation.BOUND_AGAIN_WITH_NULLS,
     Situation.BOUND_AGAIN_IN_PROGRESS,
     Situation.BOUND_OTHERWISE,
     Situation.BOUND_AT_ONCE_BY_MANY,
     Situation.BOUND_IN_PROGRESS,
     Situation.BOUND_WHILE_UPDATED,
+    Situation.BOUND_WHILE_DELETED,
     Situation.BIND_UNREADABLE,
     Situation.BIND_OF_WRONG_TYPES,
     Situation.BIND_WITHOUT_FIELD,
@@ -42,7 +46,9 @@ OF_BINDINGS = (
     Situation.BINDING_FETCHED_UNKNOWN,
     Situation.BINDING_FETCHED_IN_PROGRESS,
     Situation.BINDING_FETCHED_WHEN_GONE,
+    Situation.BINDING_FETCHED_ELSEWHERE,
     Situation.BINDING_POLLED_UNKNOWN,
+    Situation.POLLED_OPERATION_OF_ANOTHER,
     Situation.ROTATED,
     Situation.ROTATED_FROM_UNKNOWN,
     Situation.PREDECESSOR_FETCHED,
@@ -54,6 +60,8 @@ OF_BINDINGS = (
     Situation.UNBOUND_WHEN_GONE,
     Situation.UNBOUND_UNKNOWN,
     Situation.UNBOUND_WITHOUT_IDS,
+    Situation.UNBOUND_ELSEWHERE,
+    Situation.OTHER_BINDING_AFTER_UNBIND,
     Situation.UNKNOWN_UNBOUND,
 )
 """What only a bindable plan comes to."""
@@ -65,14 +73,17 @@ class BindingLife(AtOnce):
     gone: Resource | None = None
     """A binding that was deleted, to be asked for when its instance is gone too."""
 
-    def go(self, instance: Resource) -> None:
+    def go(self, instance: Resource, provisioned: Exchange) -> None:
         """Live it.
 
         Args:
             instance: A service instance that is there.
+            provisioned: How the broker answered when that was made.
         """
         self.instance = instance
-        self.app: dict[str, Any] = {}
+        self.provisioned = provisioned
+        self.others: list[tuple[Resource, Ask]] = []
+        self.app: Mapping[str, Any] = {}
         self.parameters: Values | None = None
         self._unknown()
         binding = new_binding(instance)
@@ -93,9 +104,9 @@ class BindingLife(AtOnce):
         self._repeat(binding, made)
         self._fetch(binding, made)
         self._rotate(binding)
-        self._end(binding)
-        self._halt(made)
         self._at_once()
+        self._end_alone(binding)
+        self._halt(made)
         put = partial(self.bind, parameters=self.parameters, **self.app)
         OddIds(self.session, self.target, self.timeout).go(binding, made, put)
 
@@ -137,6 +148,7 @@ class BindingLife(AtOnce):
                 Situation.BOUND_AGAIN_IN_PROGRESS,
                 Situation.BINDING_FETCHED_IN_PROGRESS,
                 Situation.BOUND_WITHOUT_SAYING_TRUE,
+                _OF_ANOTHER,
             )
             return made
         return made if made.status == 202 and self._finished(binding, made) else None
@@ -146,7 +158,7 @@ class BindingLife(AtOnce):
         ask = self.bind(binding, self.parameters, can_poll=False)
         made = self.ask(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
         if made.status == 422 and made.word == "RequiresApp":
-            self.app = {"app_guid": _APP, "bind_resource": {"app_guid": _APP}}
+            self.app = FOR_AN_APP
             ask = self.bind(binding, self.parameters, can_poll=False, **self.app)
             made = self.ask(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
         if made.status == 422 and made.word == "AsyncRequired":
@@ -161,7 +173,20 @@ class BindingLife(AtOnce):
         if self.target.bindings_retrievable:
             probes.append(Probe(Situation.BINDING_FETCHED_IN_PROGRESS, self.fetch(binding)))
         self.while_in_progress(binding, made, probes)
-        return self.wait(binding, made).state == SUCCEEDED
+        ended = self.wait(binding, made)
+        if ended.state == SUCCEEDED:
+            self.ask_again(binding, made, ended.last)
+            self._poll_instead(made)
+        return ended.state == SUCCEEDED
+
+    def _poll_instead(self, made: Exchange) -> None:
+        """Poll the instance for what was begun on the binding: an operation is of one thing."""
+        if made.operation is None or made.operation == self.provisioned.operation:
+            self.skip("operations of bindings have no names of their own", _OF_ANOTHER)
+        elif self.provisioned.status != 202:
+            self.skip("the instance was made at once", _OF_ANOTHER)
+        else:
+            self.ask(_OF_ANOTHER, self.poll(self.instance, made.operation))
 
     def _refusals(self) -> None:
         """Binds that are wrong in one thing each; each time nothing may be made."""
@@ -178,6 +203,9 @@ class BindingLife(AtOnce):
         for field in ("service_id", "plan_id"):
             refused(Situation.BIND_WITHOUT_FIELD, right.without(field), f"a bind without {field}")
         refused(Situation.BIND_OF_UNKNOWN_PLAN, right.with_body(plan_id=NOBODY))
+        if self.target.strangers:
+            stranger = right.with_body(plan_id=self.target.strangers[0]["id"])
+            refused(Situation.BIND_OF_UNKNOWN_PLAN, stranger, "a plan of another offering")
         if self.target.bind.bad is not None:
             refused(Situation.BIND_AGAINST_SCHEMA, right.with_body(parameters=self.target.bind.bad))
         else:
@@ -186,7 +214,7 @@ class BindingLife(AtOnce):
     def _refused(self, situation: Situation, ask: Ask, binding: Resource, what: str | None) -> None:
         refused = self.ask(situation, ask, resource=binding, what=what)
         delete = self.delete(binding)
-        if refused.status in (200, 201, 202):  # it was to be refused, and must not be in the way
+        if refused.status in ACCEPTED:  # it was to be refused, and must not be in the way
             deleted = self.send(delete, binding)
         elif self._tells_gone and refused.status is not None and refused.status < 500:
             deleted = self.ask(Situation.REFUSED_BIND_DELETED, delete, refused, resource=binding)
@@ -206,23 +234,45 @@ class BindingLife(AtOnce):
                 resource=binding,
                 what="a bind with an unknown field, the same otherwise",
             )
+            self._repeat_with_nulls(binding, same)
+            headers, what = NOT_BASE64, "a bind with an identity that is not base64"
+            self.ask(Situation.IDENTITY_MALFORMED, same, resource=binding, headers=headers, what=what)
         else:
             self.skip(
                 "a bind that is sent again is not answered with 200",
                 Situation.BOUND_AGAIN_WITH_UNKNOWN_FIELDS,
+                Situation.BOUND_AGAIN_WITH_NULLS,
             )
         other = self.target.bind.other if self.parameters == self.target.bind.first else None
         app = self.app if other else {"app_guid": _OTHER_APP, "bind_resource": {"app_guid": _OTHER_APP}}
         otherwise = self.bind(binding, other or self.parameters, **app)
-        self.ask(Situation.BOUND_OTHERWISE, otherwise, made, resource=binding)
+        made_up = not (other and self.target.bind.told)
+        self.ask(Situation.BOUND_OTHERWISE, otherwise, made, resource=binding, made_up=made_up)
+
+    def _repeat_with_nulls(self, binding: Resource, same: Ask) -> None:
+        """Without parameters it may be another bind than the one that was made; it is a bind all the same."""
+        needed = self.target.bind.told or self.target.bind.needed
+        names = [
+            *(("parameters",) if self.parameters is None or not needed else ()),
+            *(("app_guid", "bind_resource") if not self.app else ()),
+        ]
+        if names:
+            nulls = same.with_body(**dict.fromkeys(names))
+            what = f"a bind with {' and '.join(names)} null"
+            self.ask(Situation.BOUND_AGAIN_WITH_NULLS, nulls, resource=binding, what=what)
 
     def _fetch(self, binding: Resource, made: Exchange) -> None:
         if self.target.bindings_retrievable:
-            self.ask(Situation.BINDING_FETCHED, self.fetch(binding), made, parameters=self.parameters)
+            fetch = self.fetch(binding)
+            self.ask(Situation.BINDING_FETCHED, fetch, made, parameters=self.parameters)
+            what = "a fetch with an identity that is not base64"
+            self.ask(Situation.IDENTITY_MALFORMED, fetch, headers=NOT_BASE64, what=what)
+            self.ask(Situation.BINDING_FETCHED_ELSEWHERE, self.fetch(_elsewhere(binding)))
         else:
             self.skip(
                 "bindings are not retrievable",
                 Situation.BINDING_FETCHED,
+                Situation.BINDING_FETCHED_ELSEWHERE,
                 Situation.PREDECESSOR_FETCHED,
                 Situation.SUCCESSOR_FETCHED,
                 Situation.BINDING_FETCHED_WHEN_GONE,
@@ -247,21 +297,27 @@ class BindingLife(AtOnce):
         made = self.ask(Situation.ROTATED, ask, resource=successor)
         if made.status == 202 and self.wait(successor, made).state != SUCCEEDED:
             return
-        if made.status not in (200, 201, 202):
+        if made.status not in ACCEPTED:
             return
         if self.target.bindings_retrievable:
             before = self.ask(Situation.PREDECESSOR_FETCHED, self.fetch(binding))
             fetch = self.fetch(successor)
             self.ask(Situation.SUCCESSOR_FETCHED, fetch, before, parameters=self.parameters)
-        self.remove(successor, Situation.UNBOUND)
+        self.others.append((successor, ask))
 
     # Its end
 
     def _end(self, binding: Resource) -> None:
         right = self.delete(binding)
-        for field in ("service_id", "plan_id"):
-            what, wrong = f"an unbind without {field}", right.without(field)
-            deleted = self.ask(Situation.UNBOUND_WITHOUT_IDS, wrong, resource=binding, what=what)
+        elsewhere = _elsewhere(binding)
+        what = "a delete of it under another instance's id"
+        wrong = Wrong(Situation.UNBOUND_ELSEWHERE, what, self.delete(elsewhere))
+        for situation, what, ask, headers in (
+            wrong,
+            *wrong_deletes(right, Situation.UNBOUND_WITHOUT_IDS),
+        ):
+            resource = elsewhere if ask is wrong.ask else binding
+            deleted = self.ask(situation, ask, resource=resource, headers=headers, what=what)
             if deleted.status in (200, 202):
                 self.skip(
                     f"{what} deleted it", Situation.UNBOUND_WITHOUT_POLLING, Situation.UNBOUND_WHEN_GONE
@@ -291,6 +347,24 @@ class BindingLife(AtOnce):
         if self.target.bindings_retrievable:
             self.ask(Situation.BINDING_FETCHED_WHEN_GONE, self.fetch(binding))
 
+    def _end_alone(self, binding: Resource) -> None:
+        """Delete it, and see that the others are still there; then these are deleted, too."""
+        asks = {other: self._look(other, put) for other, put in self.others}
+        before = {other: self.send(ask, other) for other, ask in asks.items()}
+        self._end(binding)
+        for other, ask in asks.items():
+            is_there = before[other].status == 200
+            if is_there and self.gone is not None:
+                after = self.ask(_AFTER_UNBIND, ask, before[other], resource=other)
+                is_there = after.status == 200
+            self.remove(other, Situation.UNBOUND if is_there else None)
+        if not asks:
+            self.skip("the instance has no other binding", _AFTER_UNBIND)
+
+    def _look(self, binding: Resource, put: Ask) -> Ask:
+        """The request that tells if a binding is there, whose id nobody else has."""
+        return self.fetch(binding) if self.target.bindings_retrievable else put
+
     def _halt(self, made: Exchange) -> None:
         """Make another one and delete it while it is in progress (R-UNB-3)."""
         if made.status != 202:
@@ -313,5 +387,10 @@ class BindingLife(AtOnce):
             polled = Situation.POLLED if len(accepted) == 1 else None
             if self.wait(binding, each, polled=polled).state == SUCCEEDED:
                 break
-        if any(each.status in (200, 201, 202) for each in answers):
-            self.remove(binding, Situation.UNBOUND)
+        if any(each.status in ACCEPTED for each in answers):
+            self.others.append((binding, ask))
+
+
+def _elsewhere(binding: Resource) -> Resource:
+    """The same binding, of an instance that is none."""
+    return binding._replace(instance_id=new_instance().instance_id)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ..._asking import Ask
+from ...exchange import Exchange
+from ..journey import ACCEPTED
+from ..ledger import Resource
 from ..session import new_instance
 from ..situations import Situation
 from .at_once import AtOnce
@@ -33,14 +37,30 @@ class Halting(AtOnce):
         else:
             asks += asks
         answers = self.all_at_once(Situation.PROVISIONED_AT_ONCE_BY_MANY, resource, asks)
-        made = [each for each in answers if each.status in (200, 201, 202)]
-        if version is not None:
-            self.note(Situation.PROVISIONED_WITH_VERSION, one, made[0] if made else answers[0])
-        else:
+        made = [each for each in answers if each.status in ACCEPTED]
+        if version is None:
             self.skip("the plan has no maintenance_info", Situation.PROVISIONED_WITH_VERSION)
+        elif made:
+            self.note(Situation.PROVISIONED_WITH_VERSION, one, made[0])
+        else:
+            made = self._without_version(resource, one, answers[0])
+        if not made:
+            self.skip(f"it was refused: {answers[0].answered}", *INSTANCE_HALTED)
+            self.remove(resource)
+            return
         accepted = next((each for each in made if each.status == 202), None)
         if accepted is None:
             self.skip("it is made at once", *INSTANCE_HALTED)
             self.remove(resource)
         else:
             halt(self, resource, accepted, can_be_fetched=self.target.instances_retrievable)
+
+    def _without_version(self, resource: Resource, ask: Ask, refused: Exchange) -> list[Exchange]:
+        """The version is to blame only if what was refused is accepted without it; what that made."""
+        plain = self.send(ask.without("maintenance_info"), resource)
+        if plain.status not in ACCEPTED:
+            why = f"it was refused without one, too: {plain.answered}"
+            self.skip(why, Situation.PROVISIONED_WITH_VERSION)
+            return []
+        self.note(Situation.PROVISIONED_WITH_VERSION, ask, refused)
+        return [plain]

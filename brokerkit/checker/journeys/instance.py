@@ -7,17 +7,18 @@ from functools import partial
 
 from ..._asking import Ask
 from ...exchange import Exchange
-from ..journey import FAILED, SUCCEEDED, Journey, Probe
+from ..journey import ACCEPTED, FAILED, SUCCEEDED, Journey, Probe, is_plain_refusal
 from ..ledger import Resource
 from ..parameters import Values
 from ..session import new_binding, new_instance
 from ..situations import Situation
 from .binding import OF_BINDINGS, BindingLife
+from .identities import NOT_BASE64
 from .odd_ids import OF_ODD_IDS, OddIds
+from .refusals import wrong_deletes
 from .updating import Updates
 
 _ONE_PLAN = "the offering has one plan only"
-_UNKNOWN_OPERATION = "brokerkit-check-unknown"
 _REPEATS = (
     Situation.PROVISIONED_AGAIN,
     Situation.PROVISIONED_AGAIN_WITH_UNKNOWN_FIELDS,
@@ -49,7 +50,7 @@ class InstanceLife(Journey):
             odd_id: Make another one, under an id that has to be quoted in a path?
         """
         self.resource = new_instance()
-        self.parameters: Values | None = None
+        self.parameters: Values | None = None  # those that it is ordered with
         self.skip("no provision failed", Situation.DEPROVISIONED_AFTER_FAILURE)
         made = self._make()
         if made is None:
@@ -61,13 +62,13 @@ class InstanceLife(Journey):
         if self.target.bindable:
             self.skip("the plan is bindable", Situation.BOUND_THOUGH_NOT_BINDABLE)
             life = BindingLife(self.session, self.target, self.timeout)
-            life.go(self.resource)
+            life.go(self.resource, made)
             self.trouble = life.trouble
             binding = life.gone
         else:
             self._not_bindable()
         updates = Updates(self.session, self.target, self.timeout)
-        plan_id = updates.go(self.resource, self.parameters, fetched)
+        plan_id = updates.go(self.resource, self._now, fetched)
         self._end(plan_id, binding)
         if odd_id:
             put = partial(self.provision, parameters=self.parameters)
@@ -76,38 +77,46 @@ class InstanceLife(Journey):
     # Its beginning
 
     def _make(self) -> Exchange | None:
-        """Make it: without polling, if it goes; the answer that made it, or None."""
+        """Make it; the answer that made it, or None."""
         for parameters in self._tries():
             self.parameters = parameters
-            plain = self.provision(self.resource, parameters, can_poll=False)
-            first = self.send(plain, self.resource)
-            if first.status == 422 and first.word == "AsyncRequired":
-                self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first)
-                return self._make_by_polling(parameters)
-            polled = self._if_it_could_poll(first, parameters)
-            then = None if polled is None else polled.status
-            self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first, then=then)
-            first = polled or first
-            if first.status in (200, 201):
+            made = self._try(parameters)
+            if made.status == 202:
+                return self._finished(made)
+            if made.status in (200, 201):
                 self._no_polls()
-                self.note(Situation.PROVISIONED, plain, first)
-                return first
-            if first.status == 202:
-                return self._finished(first)
-            if first.status is None or not 400 <= first.status < 500:
-                self.note(Situation.PROVISIONED, plain, first)
+                return made
+            if not _is_refused(made):
                 break
-        self.trouble = (
-            f"no service instance of {self.target.name} could be made: {first.answered}{self._hint}"
-        )
+        self.trouble = f"no service instance of {self.target.name} could be made: {made.answered}{self._hint}"
         return None
+
+    def _try(self, parameters: Values | None) -> Exchange:
+        """Make it without polling, if it goes."""
+        plain = self.provision(self.resource, parameters, can_poll=False)
+        first = self.send(plain, self.resource)
+        if first.status == 422 and first.word == "AsyncRequired":
+            self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first)
+            ask = self.provision(self.resource, parameters)
+            self.without_saying_true(Situation.PROVISIONED_WITHOUT_SAYING_TRUE, ask, self.resource)
+            made = self.send(ask, self.resource)
+            if not is_plain_refusal(made):
+                self.note(Situation.PROVISIONED, ask, made)
+            return made
+        polled = self._if_it_could_poll(first, parameters)
+        then = None if polled is None else polled.status
+        self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first, then=then)
+        made = polled or first
+        if not _is_refused(made):
+            self.note(Situation.PROVISIONED, plain, made)
+        return made
 
     def _if_it_could_poll(self, refused: Exchange, parameters: Values | None) -> Exchange | None:
         """What is refused for whatever reason is tried with polling, too; the answer, if that went better."""
-        if refused.status is None or not 400 <= refused.status < 500:
+        if not _is_refused(refused):
             return None
         polled = self.send(self.provision(self.resource, parameters), self.resource)
-        return polled if polled.status in (200, 201, 202) else None
+        return polled if polled.status in ACCEPTED else None
 
     @property
     def _hint(self) -> str:
@@ -117,18 +126,6 @@ class InstanceLife(Journey):
         """What to send: the best parameters; then none, in case they were made up badly."""
         create = self.target.create
         return [create.first] if create.told or create.first is None else [create.first, None]
-
-    def _make_by_polling(self, parameters: Values | None) -> Exchange | None:
-        ask = self.provision(self.resource, parameters)
-        self.without_saying_true(Situation.PROVISIONED_WITHOUT_SAYING_TRUE, ask, self.resource)
-        made = self.ask(Situation.PROVISIONED, ask, resource=self.resource)
-        if made.status in (200, 201):
-            self._no_polls()
-            return made
-        if made.status == 202:
-            return self._finished(made)
-        self.trouble = f"no service instance of {self.target.name} could be made: {made.answered}"
-        return None
 
     def _no_polls(self) -> None:
         self.skip(
@@ -167,27 +164,17 @@ class InstanceLife(Journey):
             probes.append(Probe(Situation.FETCHED_IN_PROGRESS, self.fetch(resource)))
         if self.target.bindable:
             binding = new_binding(resource)
-            bind = self.bind(
-                binding, self.target.bind.least, bind_resource={"app_guid": "app"}, app_guid="app"
-            )
-            probes.append(Probe(Situation.BOUND_IN_PROGRESS, bind, binding))
+            probes.append(self.bind_probe(Situation.BOUND_IN_PROGRESS, binding))
         meanwhile = self.while_in_progress(resource, made, probes)
         ended = self.wait(resource, made)
         self.is_changed = self.settle(resource, meanwhile)
         if ended.state == SUCCEEDED:
-            self._ask_again(made, ended.last)
+            self.ask_again(resource, made, ended.last)
             return made
         if ended.state == FAILED:
             self._clean_up()
         self.trouble = f"no service instance of {self.target.name} could be made: {ended.told}{self._hint}"
         return None
-
-    def _ask_again(self, made: Exchange, last: Exchange) -> None:
-        self.ask(Situation.POLLED_AGAIN, self.poll(self.resource, made.operation), last)
-        if made.operation is None:
-            self.skip("the broker names no operations", Situation.POLLED_UNKNOWN_OPERATION)
-        else:
-            self.ask(Situation.POLLED_UNKNOWN_OPERATION, self.poll(self.resource, _UNKNOWN_OPERATION))
 
     def _clean_up(self) -> None:
         """Delete what a provision that failed may have left (R-DEL-5)."""
@@ -216,7 +203,6 @@ class InstanceLife(Journey):
         resource, target = self.resource, self.target
         if self.is_changed:
             self.skip("it was updated before it could be provisioned again", *_REPEATS)
-            self.parameters = {**(self.parameters or {}), **(target.change.first or {})}
             return
         same = self.provision(resource, self.parameters)
         again = self.ask(Situation.PROVISIONED_AGAIN, same, made, resource=resource)
@@ -257,6 +243,13 @@ class InstanceLife(Journey):
             why = "no parameters are known for any other plan" if target.others else _ONE_PLAN
             self.skip(why, Situation.PROVISIONED_WITH_OTHER_PLAN)
 
+    @property
+    def _now(self) -> Values | None:
+        """The parameters that it has by now."""
+        if not self.is_changed:
+            return self.parameters
+        return {**(self.parameters or {}), **(self.target.change.first or {})}
+
     def _fetch(self, made: Exchange) -> Exchange | None:
         """Fetch it; what came back, if it can be fetched."""
         if not self.target.instances_retrievable:
@@ -268,21 +261,24 @@ class InstanceLife(Journey):
                 Situation.FETCHED_AFTER_REFUSALS,
                 Situation.FETCHED_AFTER_PARAMETERS,
                 Situation.FETCHED_AFTER_PLAN,
+                Situation.FETCHED_AFTER_CONTEXT,
                 Situation.FETCHED_WHILE_UPDATED,
                 Situation.FETCHED_WHEN_GONE,
                 Situation.FETCHED_AFTER_HALT,
             )
             return None
         fetch = self.fetch(self.resource)
-        fetched = self.ask(Situation.FETCHED, fetch, made, parameters=self.parameters)
+        fetched = self.ask(Situation.FETCHED, fetch, made, parameters=self._now)
         if fetched.status == 200:
             self.ask(Situation.FETCHED_WITHOUT_HINTS, self.fetch(self.resource, hints=False))
+            what = "a fetch with an identity that is not base64"
+            self.ask(Situation.IDENTITY_MALFORMED, fetch, headers=NOT_BASE64, what=what)
         return fetched if fetched.status == 200 else None
 
     def _not_bindable(self) -> None:
         binding = new_binding(self.resource)
         bound = self.ask(Situation.BOUND_THOUGH_NOT_BINDABLE, self.bind(binding, None), resource=binding)
-        if bound.status in (200, 201, 202):  # it was to be refused, and must not be in the way
+        if bound.status in ACCEPTED:  # it was to be refused, and must not be in the way
             self.is_deleted(binding, self.send(self.delete(binding), binding), polled=None)
         self.skip("the plan is not bindable", *OF_BINDINGS)
 
@@ -297,9 +293,8 @@ class InstanceLife(Journey):
         """
         resource = self.resource
         right = self.delete(resource, plan_id=plan_id)
-        for field in ("service_id", "plan_id"):
-            what, wrong = f"a delete without {field}", right.without(field)
-            deleted = self.ask(Situation.DEPROVISIONED_WITHOUT_IDS, wrong, resource=resource, what=what)
+        for situation, what, wrong, headers in wrong_deletes(right, Situation.DEPROVISIONED_WITHOUT_IDS):
+            deleted = self.ask(situation, wrong, resource=resource, headers=headers, what=what)
             if deleted.status in (200, 202):
                 self.skip(f"{what} deleted it", Situation.DEPROVISIONED, Situation.DEPROVISIONED_WHEN_GONE)
                 self.is_deleted(resource, deleted, plan_id=plan_id)
@@ -318,12 +313,19 @@ class InstanceLife(Journey):
         else:
             self.note(Situation.DEPROVISIONED, plain, deleted)
         if deleted.status == 202:
-            again = Probe(Situation.DEPROVISIONED_AGAIN_IN_PROGRESS, right, None, (deleted,))
+            probes = [Probe(Situation.DEPROVISIONED_AGAIN_IN_PROGRESS, right, None, (deleted,))]
+            if self.target.takes_updates:
+                update = self.update(resource, parameters=self.target.change.first, plan_id=plan_id)
+                probes.append(Probe(Situation.UPDATED_WHILE_DELETED, update))
+            if self.target.bindable:
+                probes.append(self.bind_probe(Situation.BOUND_WHILE_DELETED, new_binding(resource)))
             polls = {"polled": Situation.POLLED_DELETION, "plan_id": plan_id}
-            self.while_in_progress(resource, deleted, [again], **polls)
+            self.while_in_progress(resource, deleted, probes, **polls)
         else:
             self.skip(
                 "it is deleted at once",
+                Situation.BOUND_WHILE_DELETED,
+                Situation.UPDATED_WHILE_DELETED,
                 Situation.DEPROVISIONED_AGAIN_IN_PROGRESS,
                 Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE,
                 Situation.POLLED_DELETION,
@@ -338,3 +340,7 @@ class InstanceLife(Journey):
 
 def _fields(ask: Ask) -> frozenset[str]:
     return frozenset(ask.body) if isinstance(ask.body, Mapping) else frozenset()
+
+
+def _is_refused(exchange: Exchange) -> bool:
+    return exchange.status is not None and 400 <= exchange.status < 500

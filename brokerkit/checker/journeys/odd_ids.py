@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ..._asking import Ask
 from ...exchange import Exchange
-from ..journey import SUCCEEDED, Journey
+from ..journey import ACCEPTED, SUCCEEDED, Journey
 from ..ledger import Resource
 from ..session import new_instance
 from ..situations import Situation
@@ -36,7 +36,7 @@ class OddIds(Journey):
         odd = _with(plain, _ODD)
         ask = put(odd)
         answer = self.ask(Situation.MADE_UNDER_ODD_ID, ask, made, resource=odd)
-        if answer.status not in (200, 201, 202):
+        if answer.status not in ACCEPTED:
             self.skip("an id that has to be quoted was refused", *_DELETED)
             return
         if answer.status == 202 and self.wait(odd, answer).state != SUCCEEDED:
@@ -51,19 +51,25 @@ class OddIds(Journey):
         """Delete it under an id that it does not have; is it still there?"""
         deleted = self.ask(Situation.DELETED_UNDER_LIKE_ID, self.delete(like), made, what=what)
         self.is_deleted(like, deleted)
-        return deleted.status == 410
+        return deleted.status not in ACCEPTED
+
+
+def _named(plain: Resource, change: Callable[[str], str]) -> Resource:
+    """The same with another id."""
+    if plain.binding_id is None:
+        return Resource(change(plain.instance_id))
+    return plain._replace(binding_id=change(plain.binding_id))
 
 
 def _with(plain: Resource, ending: str) -> Resource:
     """The same with an id that ends otherwise."""
-    if plain.binding_id is None:
-        return Resource(plain.instance_id + ending)
-    return plain._replace(binding_id=plain.binding_id + ending)
+    return _named(plain, lambda name: name + ending)
 
 
 def _likes(plain: Resource) -> Iterator[tuple[str, Resource]]:
     for what, ending in _LIKE.items():
         yield what, _with(plain, ending)
+    yield "in capitals", _named(plain, lambda name: name.upper() + _ODD)
 
 
 def _unknown(plain: Resource) -> Resource:

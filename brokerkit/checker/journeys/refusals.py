@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..._asking import Ask
 from ..journey import Journey
-from ..session import new_instance
+from ..session import Headers, new_instance
 from ..situations import Situation
+from .identities import NOT_BASE64
 
 UNREADABLE = {
     "a body that is cut off": b'{"service_id": ',
@@ -115,6 +116,41 @@ class Refusals(Journey):
             )
         else:
             self._refused(Situation.PROVISION_AGAINST_SCHEMA, {"parameters": bad})
+
+
+class Wrong(NamedTuple):
+    """A request that is to be refused.
+
+    Args:
+        situation: Why it is sent.
+        what: What it is, in words.
+        ask: What is asked.
+        headers: More headers.
+    """
+
+    situation: Situation
+    what: str
+    ask: Ask
+    headers: Headers = {}
+
+
+def wrong_deletes(right: Ask, without_ids: Situation) -> list[Wrong]:
+    """A delete that is wrong in one thing each time.
+
+    Args:
+        right: The delete.
+        without_ids: What those are noted as that lack a field.
+    """
+    missing = [
+        Wrong(without_ids, f"a delete without {field}", right.without(field))
+        for field in ("service_id", "plan_id")
+    ]
+    return [
+        *missing,
+        Wrong(
+            Situation.IDENTITY_MALFORMED, "a delete with an identity that is not base64", right, NOT_BASE64
+        ),
+    ]
 
 
 def wrong_types(*texts: str) -> dict[str, dict[str, Any]]:

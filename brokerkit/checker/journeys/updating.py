@@ -9,8 +9,9 @@ from ...exchange import Exchange
 from ..journey import SUCCEEDED, Journey, Meanwhile, Probe
 from ..ledger import Resource
 from ..parameters import Values
-from ..session import new_binding
+from ..session import Headers, new_binding
 from ..situations import Situation
+from .identities import NOT_BASE64
 from .refusals import NO_VERSION, NOBODY, UNREADABLE, wrong_types
 
 _WHILE_UPDATED = (
@@ -29,6 +30,7 @@ OF_UPDATES = (
     Situation.UPDATED_TO_UNKNOWN_PLAN,
     Situation.UPDATED_CONTEXT,
     Situation.UPDATED_WITHOUT_EFFECT,
+    Situation.UPDATED_WITH_NULLS,
     Situation.UPDATED_WITH_UNKNOWN_FIELDS,
     Situation.UPDATE_UNREADABLE,
     Situation.UPDATE_OF_WRONG_TYPES,
@@ -38,6 +40,7 @@ OF_UPDATES = (
     Situation.FETCHED_AFTER_REFUSALS,
     Situation.FETCHED_AFTER_PARAMETERS,
     Situation.FETCHED_AFTER_PLAN,
+    Situation.FETCHED_AFTER_CONTEXT,
     Situation.POLLED_WITH_PLAN_BEFORE,
     *_WHILE_UPDATED,
 )
@@ -70,8 +73,7 @@ class Updates(Journey):
             return self.plan_id
         self._refusals(fetched)
         self._parameters()
-        self._nothing()
-        self._context()
+        self._little()
         self._plan()
         return self.plan_id
 
@@ -84,8 +86,10 @@ class Updates(Journey):
         change = self.target.change
         accepted = []
 
-        def refused(situation: Situation, ask: Ask, what: str | None = None) -> None:
-            answer = self.ask(situation, ask, what=what)
+        def refused(
+            situation: Situation, ask: Ask, what: str | None = None, headers: Headers | None = None
+        ) -> None:
+            answer = self.ask(situation, ask, headers=headers, what=what)
             if answer.status in (200, 202):
                 accepted.append(answer)
             if answer.status == 202:
@@ -97,7 +101,13 @@ class Updates(Journey):
         for what, wrong in wrong_types("service_id").items():
             refused(Situation.UPDATE_OF_WRONG_TYPES, right.with_body(**wrong), what)
         refused(Situation.UPDATE_WITHOUT_SERVICE, right.without("service_id"))
+        same = self._change_to(self.plan_id)
+        what = "an update with an identity that is not base64"
+        refused(Situation.IDENTITY_MALFORMED, same, what, NOT_BASE64)
         refused(Situation.UPDATED_TO_UNKNOWN_PLAN, self._change_to(NOBODY))
+        if self.target.strangers:
+            stranger = self._change_to(self.target.strangers[0]["id"])
+            refused(Situation.UPDATED_TO_UNKNOWN_PLAN, stranger, "a plan of another offering")
         refused(Situation.UPDATE_TO_OTHER_VERSION, self._change(maintenance_info={"version": NO_VERSION}))
         if change.bad is not None:
             refused(Situation.UPDATE_AGAINST_SCHEMA, self._change(parameters=change.bad))
@@ -176,7 +186,7 @@ class Updates(Journey):
                 Situation.POLLED_WITH_PLAN_BEFORE,
             )
             return
-        before = self.send(self.fetch(self.instance, plan_id=self.plan_id)) if self.retrievable else None
+        before = self._fetched()
         plan_id = target.others[0]["id"]
         ask = self._change_to(plan_id)
         if not self._apply(Situation.UPDATED_TO_PLAN, ask, None):
@@ -234,15 +244,26 @@ class Updates(Journey):
             probes.append(Probe(Situation.FETCHED_WHILE_UPDATED, fetch))
         if self.target.bindable:
             binding = new_binding(self.instance)
-            bind = self.bind(
-                binding, self.target.bind.least, app_guid="app", bind_resource={"app_guid": "app"}
-            )
-            probes.append(Probe(Situation.BOUND_WHILE_UPDATED, bind, binding))
+            probes.append(self.bind_probe(Situation.BOUND_WHILE_UPDATED, binding))
         return self.while_in_progress(self.instance, changed, probes, polled=polled, plan_id=self.plan_id)
+
+    def _fetched(self) -> Exchange | None:
+        return self.send(self.fetch(self.instance, plan_id=self.plan_id)) if self.retrievable else None
+
+    def _little(self) -> None:
+        """Updates that change no more than a context, and see that they do not."""
+        before = self._fetched()
+        self._nothing()
+        self._context()
+        if before is not None:
+            fetch = self.fetch(self.instance, plan_id=self.plan_id)
+            self.ask(Situation.FETCHED_AFTER_CONTEXT, fetch, before, plan_id=self.plan_id)
 
     def _nothing(self) -> None:
         """An update that changes nothing, where updates are supported at all."""
-        self._finish(Situation.UPDATED_WITHOUT_EFFECT, self._change_to(self.plan_id))
+        same = self._change_to(self.plan_id)
+        if self._finish(Situation.UPDATED_WITHOUT_EFFECT, same) in (200, 202):
+            self._finish(Situation.UPDATED_WITH_NULLS, same.with_body(parameters=None))
 
     def _context(self) -> None:
         if not self.target.takes_context_updates:
@@ -252,7 +273,8 @@ class Updates(Journey):
         context = {"platform": "cloudfoundry", **platform.whole_context, "instance_name": "renamed"}
         self._finish(Situation.UPDATED_CONTEXT, self._change(context=context))
 
-    def _finish(self, situation: Situation, ask: Ask) -> None:
+    def _finish(self, situation: Situation, ask: Ask) -> int | None:
         changed = self.ask(situation, ask)
         if changed.status == 202:
             self.wait(self.instance, changed, plan_id=self.plan_id)
+        return changed.status

@@ -6,9 +6,10 @@ import re
 from datetime import datetime
 
 from ...requests import Operation
-from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
+from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless, unless_refused
 from ..situations import Situation
-from .bodies import faults
+from .bodies import OF_A_BINDING, faults
+from .made_up import displeases
 from .parameters_told import differs
 from .repeats import one_winner, same_operation
 
@@ -23,8 +24,7 @@ _NEEDED = {
     "route_service_url": "route_forwarding",
     "volume_mounts": "volume_mount",
 }
-_OF_A_BINDING = ("credentials", *_NEEDED, "endpoints", "metadata")
-_WAIT = (422, "ConcurrencyError")
+_WAIT, _NO_APP = (422, "ConcurrencyError"), (422, "RequiresApp")
 
 expects(
     "R-BIND-1.created",
@@ -55,7 +55,7 @@ def body(seen: Seen) -> str | None:
 )
 def nothing_in_202(seen: Seen) -> str | None:
     """They are fetched when it is done."""
-    told = [name for name in _OF_A_BINDING if seen.document.get(name) is not None]
+    told = [name for name in OF_A_BINDING if seen.document.get(name) is not None]
     return f"answered 202 with {' and '.join(told)} in it" if told else None
 
 
@@ -116,13 +116,15 @@ def at_once(seen: Seen) -> str | None:
     return one_winner(seen)
 
 
-expects(
+@rule(
     "R-BIND-1.other-attributes",
     MUST,
     "A bind of an id that exists with other attributes is refused with 409.",
     at(Situation.BOUND_OTHERWISE),
-    409,
 )
+def other_attributes(seen: Seen) -> str | None:
+    """Those that were made up may displease a broker before it sees that it exists."""
+    return None if displeases(seen) else unless(seen, 409)
 
 
 @rule(
@@ -199,28 +201,52 @@ expects(
     at(Situation.BOUND_THOUGH_NOT_BINDABLE),
     400,
 )
-expects(
+
+
+@rule(
     "R-BIND-5.unknown-instance",
     MUST,
     "A bind of a service instance that does not exist is refused with 404.",
     at(Situation.UNKNOWN_BOUND),
-    404,
 )
-expects(
+def unknown_instance(seen: Seen) -> str | None:
+    """An application or parameters that were made up may displease it first."""
+    return None if displeases(seen) else unless(seen, 404)
+
+
+@rule(
     "R-BIND-5.while-created",
     MUST,
     "A bind of a service instance that is being provisioned is 422 ConcurrencyError (or 404).",
     at(Situation.BOUND_IN_PROGRESS),
-    _WAIT,
-    404,
 )
-expects(
+def while_created(seen: Seen) -> str | None:
+    """The same holds of these; and that it names no application may be seen first."""
+    return None if displeases(seen) else unless(seen, _WAIT, 404, _NO_APP)
+
+
+@rule(
     "R-BIND-5.while-updated",
     MUST,
     "A bind of a service instance that is being updated is 422 ConcurrencyError.",
     at(Situation.BOUND_WHILE_UPDATED),
-    _WAIT,
 )
+def while_updated(seen: Seen) -> str | None:
+    """The same again."""
+    return None if displeases(seen) else unless(seen, _WAIT, _NO_APP)
+
+
+@rule(
+    "R-BIND-5.while-deleted",
+    MUST,
+    "A bind of a service instance that is being deleted is refused with a 4xx.",
+    at(Situation.BOUND_WHILE_DELETED),
+)
+def while_deleted(seen: Seen) -> str | None:
+    """It may be told to wait, or that there is none any more."""
+    return unless_refused(seen, _WAIT)
+
+
 expects(
     "R-BIND.required",
     MUST,
@@ -233,12 +259,12 @@ expects(
 @rule(
     "R-BIND.unknown-plan",
     SHOULD,
-    "A bind of a plan that is not in the catalog is refused with a 4xx.",
+    "A bind of a plan that is not in the catalog, or of another offering, is refused with a 4xx.",
     at(Situation.BIND_OF_UNKNOWN_PLAN),
 )
 def unknown_plan(seen: Seen) -> str | None:
     """Which one is not said."""
-    return None if 400 <= seen.status < 500 else unless(seen, 400)
+    return unless_refused(seen, 400)
 
 
 expects(
@@ -266,7 +292,7 @@ expects(
 )
 def unknown_predecessor(seen: Seen) -> str | None:
     """Which one is not said."""
-    return None if 400 <= seen.status < 500 else unless(seen, 400)
+    return unless_refused(seen, 400)
 
 
 expects(

@@ -20,7 +20,7 @@ def _halted(seen: Seen) -> str | None:
     return None if seen.status == seen.facts["again"] else unless(seen, 410)
 
 
-def _of(prefix: str, what: str, operation: Operation, **situations: Situation) -> None:
+def _of(prefix: str, what: str, operation: Operation, *unknown: Situation, **situations: Situation) -> None:
     """The rules that hold for both: an unbind, and a deprovision."""
     expects(
         f"{prefix}-1.deleted",
@@ -53,7 +53,7 @@ def _of(prefix: str, what: str, operation: Operation, **situations: Situation) -
         f"{prefix}-1.unknown",
         MUST,
         f"Deleting a {what} that never existed is 410.",
-        at(situations["unknown"]),
+        at(*unknown),
         410,
     )
     expects(
@@ -85,10 +85,11 @@ _of(
     "R-UNB",
     "service binding",
     Operation.UNBIND,
+    Situation.UNBOUND_UNKNOWN,
+    Situation.UNBOUND_ELSEWHERE,
     deleted=Situation.UNBOUND,
     again=Situation.UNBOUND_AGAIN_IN_PROGRESS,
     gone=Situation.UNBOUND_WHEN_GONE,
-    unknown=Situation.UNBOUND_UNKNOWN,
     without_ids=Situation.UNBOUND_WITHOUT_IDS,
     without_polling=Situation.UNBOUND_WITHOUT_POLLING,
 )
@@ -96,10 +97,10 @@ _of(
     "R-DEL",
     "service instance",
     Operation.DEPROVISION,
+    Situation.UNKNOWN_DEPROVISIONED,
     deleted=Situation.DEPROVISIONED,
     again=Situation.DEPROVISIONED_AGAIN_IN_PROGRESS,
     gone=Situation.DEPROVISIONED_WHEN_GONE,
-    unknown=Situation.UNKNOWN_DEPROVISIONED,
     without_ids=Situation.DEPROVISIONED_WITHOUT_IDS,
     without_polling=Situation.DEPROVISIONED_WITHOUT_POLLING,
 )
@@ -132,6 +133,21 @@ expects(
     at(Situation.UNKNOWN_UNBOUND),
     410,
 )
+
+
+@rule(
+    "R-UNB-1.others-stay",
+    MUST,
+    "Deleting a service binding leaves the others of its instance, also its successor (R-BIND-6).",
+    at(Situation.OTHER_BINDING_AFTER_UNBIND),
+)
+def others_stay(seen: Seen) -> str | None:
+    """A fetch found it before, or it was bound already."""
+    if seen.status in ((404, 410) if seen.operation is Operation.GET_BINDING else (201, 202)):
+        return f"answered {seen.status} when another binding was deleted, and {seen.before[0].status} before"
+    return None
+
+
 expects(
     "R-DEL-3.while-created",
     MUST,

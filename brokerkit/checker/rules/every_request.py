@@ -37,7 +37,8 @@ def odd_ids(seen: Seen) -> str | None:
 )
 def ids_apart(seen: Seen) -> str | None:
     """Else the one is deleted in place of the other."""
-    return None if seen.status == 410 else f"answered {seen.status} to a delete of an id {seen.facts['what']}"
+    is_deleted = 200 <= seen.status < 300
+    return f"answered {seen.status} to a delete of an id {seen.facts['what']}" if is_deleted else None
 
 
 expects(
@@ -262,7 +263,7 @@ def nothing_changed(seen: Seen) -> str | None:
     return None
 
 
-expects(
+@rule(
     "R-REQ-9.only-true",
     MUST,
     "A platform that does not say accepts_incomplete=true is never answered as if it could poll.",
@@ -273,16 +274,25 @@ expects(
         Situation.UNBOUND_WITHOUT_SAYING_TRUE,
         Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE,
     ),
-    (422, "AsyncRequired"),
 )
+def only_true(seen: Seen) -> str | None:
+    """A word that is no boolean may be refused as such."""
+    if seen.facts["word"] != "false" and 400 <= seen.status < 500:
+        return None
+    return unless(seen, (422, "AsyncRequired"))
 
 
 @rule(
     "R-REQ-10.null-is-absent",
     INTEROP,
     "An optional field that is null is as one that is absent, as Korifi writes it.",
-    at(Situation.PROVISIONED_AGAIN_WITH_NULLS),
+    at(
+        Situation.PROVISIONED_AGAIN_WITH_NULLS,
+        Situation.UPDATED_WITH_NULLS,
+        Situation.BOUND_AGAIN_WITH_NULLS,
+    ),
 )
 def null_is_absent(seen: Seen) -> str | None:
-    """The same request without it was accepted."""
-    return unless(seen, 200, 202)
+    """The same request without it was accepted; but for a bind, which may be in conflict then."""
+    conflicts = (409,) if seen.situation is Situation.BOUND_AGAIN_WITH_NULLS else ()
+    return unless(seen, 200, 202, *conflicts)

@@ -49,8 +49,8 @@ def parameters(seen: Seen) -> str | None:
 expects(
     "R-GETB.unknown",
     MUST,
-    "Fetching a service binding that does not exist is 404.",
-    at(Situation.BINDING_FETCHED_UNKNOWN),
+    "Fetching a service binding that does not exist, or not of this instance, is 404.",
+    at(Situation.BINDING_FETCHED_UNKNOWN, Situation.BINDING_FETCHED_ELSEWHERE),
     404,
 )
 expects(

@@ -12,7 +12,12 @@ RULES: list[Rule] = []
 _chapter = Chapter(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
-_FETCHES = at(Situation.FETCHED, Situation.FETCHED_AFTER_PARAMETERS, Situation.FETCHED_AFTER_PLAN)
+_FETCHES = at(
+    Situation.FETCHED,
+    Situation.FETCHED_AFTER_PARAMETERS,
+    Situation.FETCHED_AFTER_PLAN,
+    Situation.FETCHED_AFTER_CONTEXT,
+)
 
 expects(
     "R-GETI.available",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at
+from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless_refused
 from ..situations import Situation
-from .bodies import faults
+from .bodies import OF_A_BINDING, faults
 
 RULES: list[Rule] = []
 _chapter = Chapter(RULES)
@@ -34,15 +34,30 @@ def body(seen: Seen) -> str | None:
 
 
 @rule(
-    "R-LAST-1.of-bindings",
+    "R-LAST-1.usable",
     MUST,
-    "A poll of a service binding tells no instance_usable and no update_repeatable.",
-    answers(Operation.LAST_BINDING_OPERATION, statuses=(200,)),
+    "A poll of a provision, or of a service binding, tells no instance_usable and no update_repeatable.",
+    lambda seen: (
+        answers(Operation.LAST_BINDING_OPERATION, statuses=(200,))(seen)
+        or (answers(Operation.LAST_OPERATION, statuses=(200,))(seen) and seen.facts.get("of") == "PUT")
+    ),
 )
-def of_bindings(seen: Seen) -> str | None:
+def usable(seen: Seen) -> str | None:
     """They are of updates, and of deletes of instances (R-ERR-2)."""
     told = [name for name in ("instance_usable", "update_repeatable") if seen.document.get(name) is not None]
-    return f"told {' and '.join(told)} of a service binding" if told else None
+    return f"told {' and '.join(told)} of what is no update or deletion" if told else None
+
+
+@rule(
+    "R-LAST-1.not-the-binding",
+    SHOULD,
+    "A poll of a service binding tells how it goes, and no credentials nor addresses: those are fetched.",
+    answers(Operation.LAST_BINDING_OPERATION, statuses=(200,)),
+)
+def not_the_binding(seen: Seen) -> str | None:
+    """As in a 202, platforms write down what a poll tells."""
+    told = [name for name in OF_A_BINDING if seen.document.get(name) is not None]
+    return f"answered a poll with {' and '.join(told)}" if told else None
 
 
 @rule(
@@ -98,6 +113,17 @@ expects(
     at(Situation.POLLED_UNKNOWN_OPERATION),
     400,
 )
+
+
+@rule(
+    "R-LAST-4.own-operation",
+    MUST,
+    "A poll of a service instance with the operation of a service binding is refused with a 4xx.",
+    at(Situation.POLLED_OPERATION_OF_ANOTHER),
+)
+def own_operation(seen: Seen) -> str | None:
+    """Whoever polls with it asks for what goes on elsewhere."""
+    return unless_refused(seen, 400)
 
 
 @rule(

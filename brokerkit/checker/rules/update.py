@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
+from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless, unless_refused
 from ..situations import Situation
 from .bodies import faults
+from .made_up import displeases
 from .parameters_told import differs
 from .repeats import same_operation
 
@@ -77,7 +78,7 @@ def kept(seen: Seen) -> str | None:
     "R-UPD-2.plan-stays",
     MUST,
     "An update without plan_id does not change the plan.",
-    at(Situation.FETCHED_AFTER_PARAMETERS),
+    at(Situation.FETCHED_AFTER_PARAMETERS, Situation.FETCHED_AFTER_CONTEXT),
 )
 def plan_stays(seen: Seen) -> str | None:
     """A fetch tells the plan of before."""
@@ -91,7 +92,7 @@ def plan_stays(seen: Seen) -> str | None:
     "R-UPD-2.parameters-stay",
     MUST,
     "An update without parameters does not change the parameters.",
-    at(Situation.FETCHED_AFTER_PLAN),
+    at(Situation.FETCHED_AFTER_PLAN, Situation.FETCHED_AFTER_CONTEXT),
 )
 def parameters_stay(seen: Seen) -> str | None:
     """A fetch tells those of before."""
@@ -114,12 +115,12 @@ expects(
 @rule(
     "R-UPD-3.unknown-plan",
     MUST,
-    "An update to a plan that is not in the catalog is refused with a 4xx.",
+    "An update to a plan that is not in the catalog, or of another offering, is refused with a 4xx.",
     at(Situation.UPDATED_TO_UNKNOWN_PLAN),
 )
 def unknown_plan(seen: Seen) -> str | None:
     """Which one is not said."""
-    return None if 400 <= seen.status < 500 else unless(seen, 400)
+    return unless_refused(seen, 400)
 
 
 expects(
@@ -174,7 +175,7 @@ expects(
 )
 def concurrency(seen: Seen) -> str | None:
     """Parameters that were made up may displease a broker before it sees that it is busy."""
-    return None if _displeases(seen) else unless(seen, _WAIT)
+    return None if displeases(seen) else unless(seen, _WAIT)
 
 
 @rule(
@@ -185,11 +186,7 @@ def concurrency(seen: Seen) -> str | None:
 )
 def while_created(seen: Seen) -> str | None:
     """The same holds of these."""
-    return None if _displeases(seen) else unless(seen, _WAIT, 404)
-
-
-def _displeases(seen: Seen) -> bool:
-    return bool(seen.facts["made_up"]) and seen.status == 400
+    return None if displeases(seen) else unless(seen, _WAIT, 404)
 
 
 @rule(
@@ -200,7 +197,18 @@ def _displeases(seen: Seen) -> bool:
 )
 def unknown(seen: Seen) -> str | None:
     """Which one is not said; 404 says it best."""
-    return None if 400 <= seen.status < 500 else unless(seen, 404)
+    return unless_refused(seen, 404)
+
+
+@rule(
+    "R-UPD-5.while-deleted",
+    MUST,
+    "An update of a service instance that is being deleted is refused with a 4xx.",
+    at(Situation.UPDATED_WHILE_DELETED),
+)
+def while_deleted(seen: Seen) -> str | None:
+    """It may be told to wait, or that there is none any more."""
+    return unless_refused(seen, _WAIT)
 
 
 expects(

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from .. import misdeeds
 from ..faults import answers, does, ignores, offers, refuses, takes, tells, to
-from .broken import APP, BIND, GET_BINDING, LATER, PLAIN, PROVISION, UPDATE, Broken, has, polls_for
+from .broken import (
+    APP,
+    BIND,
+    DEPROVISION,
+    GET_BINDING,
+    LATER,
+    PLAIN,
+    PROVISION,
+    UPDATE,
+    Broken,
+    has,
+    polls_for,
+    while_deleted,
+)
 
 BINDS = [
     Broken(
@@ -107,6 +120,17 @@ BINDS = [
         takes(BIND, lambda told: told == misdeeds.NOBODY, plan_id="now-id"),
     ),
     Broken(
+        "binds plans of other offerings",
+        "R-BIND.unknown-plan",
+        takes(BIND, lambda told: told == "app-id", plan_id="now-id"),
+    ),
+    Broken(
+        "binds what is being deleted",
+        "R-BIND-5.while-deleted",
+        while_deleted(does("bind", misdeeds.binds_what_is_busy(DEPROVISION))),
+        LATER,
+    ),
+    Broken(
         "a bind ignores its schema",
         "R-BIND.schema",
         ignores("parameters", of=BIND, unless=misdeeds.fits_or_is_none),
@@ -150,6 +174,11 @@ BINDINGS = [
         "a binding that is none is 410",
         "R-GETB.unknown R-GETB.gone",
         answers(410, to(GET_BINDING, status=404)),
+    ),
+    Broken(
+        "fetches bindings of any instance",
+        "R-GETB.unknown",
+        does("get_binding", misdeeds.finds_it_anywhere),
     ),
     Broken("fetches bindings that were deleted", "R-GETB.gone", misdeeds.keeps_ghosts("get_binding")),
     Broken(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from brokerkit.requests import Operation
 
 from ..asked_and_answered import Asked
-from ..faults import Fault, reads
+from ..faults import Fault, offers, reads, refuses, several
 from ..right_broker import RightBroker
 
 PROVISION, UPDATE, DEPROVISION = Operation.PROVISION, Operation.UPDATE, Operation.DEPROVISION
@@ -64,6 +64,23 @@ def lacks_header(name: str) -> Callable[[Asked], bool]:
 
 LOGIN = "Basic cGxhdGZvcm06czNjcmV0"
 VERSION, IDENTITY = "x-broker-api-version", "x-broker-api-originating-identity"
+
+
+def needs_no_login(*operations: Operation) -> Fault:
+    return reads(lambda asked: asked.operation in operations and asked.headers.update(authorization=LOGIN))
+
+
+def ignores_identities(operation: Operation) -> Fault:
+    return reads(lambda asked: asked.operation is operation and asked.headers.pop(IDENTITY, None))
+
+
+def refuses_nulls(operation: Operation) -> Fault:
+    return refuses(400, lambda asked: asked.operation is operation and b'"parameters":null' in asked.raw)
+
+
+def while_deleted(fault: Fault) -> Fault:
+    """Of a plan whose instances stay of it, so that they take a while to be deleted."""
+    return several(offers(lambda _, plan: plan.update(plan_updateable=False), plan=1), fault)
 
 
 def is_in_vain(asked: Asked) -> bool:

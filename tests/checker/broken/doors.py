@@ -8,10 +8,13 @@ from .broken import (
     BIND,
     CATALOG,
     DEPROVISION,
+    GET_BINDING,
+    GET_INSTANCE,
     IDENTITY,
     LATER,
     LOGIN,
     PLAIN,
+    POLL_BINDING,
     PROVISION,
     SLOW,
     UNBIND,
@@ -19,7 +22,10 @@ from .broken import (
     VERSION,
     Broken,
     has,
+    ignores_identities,
     lacks_header,
+    needs_no_login,
+    refuses_nulls,
     sets,
 )
 
@@ -28,6 +34,11 @@ AT_THE_DOOR = [
         "a request without a version is 412",
         "R-REQ-1.version-required",
         answers(412, to(word="VersionMissing")),
+    ),
+    Broken(
+        "requests for bindings need no version",
+        "R-REQ-1.version-required",
+        reads(lambda asked: asked.binding_id is not None and asked.headers.setdefault(VERSION, "2.17")),
     ),
     Broken(
         "a malformed version is 412", "R-REQ-1.version-malformed", answers(412, to(word="VersionMalformed"))
@@ -57,6 +68,18 @@ AT_THE_DOOR = [
         "R-REQ-2.login-wrong",
         reads(lambda asked: "authorization" in asked.headers and asked.headers.update(authorization=LOGIN)),
     ),
+    *(
+        Broken(
+            f"{' and '.join(operations)} are open",
+            "R-REQ-2.login-required R-REQ-2.login-wrong",
+            needs_no_login(*operations),
+        )
+        for operations in (
+            (GET_BINDING, GET_INSTANCE),
+            (BIND, UNBIND, UPDATE),
+            (POLL_BINDING,),
+        )
+    ),
     Broken(
         "a wrong login is 403",
         "R-REQ-2.login-required R-REQ-2.login-wrong R-REQ-2.login-first",
@@ -72,6 +95,14 @@ AT_THE_DOOR = [
         "does not read identities",
         "R-REQ-3.identity-malformed",
         reads(lambda asked: asked.headers.pop(IDENTITY, None)),
+    ),
+    *(
+        Broken(
+            f"{operation} does not read identities",
+            "R-REQ-3.identity-malformed",
+            ignores_identities(operation),
+        )
+        for operation in (UPDATE, DEPROVISION, BIND, UNBIND, GET_INSTANCE, GET_BINDING)
     ),
     Broken(
         "fails at malformed identities",
@@ -126,6 +157,13 @@ IDS = [
         for operation in (DEPROVISION, UNBIND)
     ),
     Broken("takes a plus in an id for a space", "R-REQ.ids-apart", misdeeds.decodes_ids(" ", "+")),
+    *(
+        Broken(f"{what} have no capitals", "R-REQ.ids-apart", reads(change))
+        for what, change in (
+            ("instances", misdeeds.takes_capitals_for_small("instance_id")),
+            ("bindings", misdeeds.takes_capitals_for_small("binding_id")),
+        )
+    ),
     Broken("decodes ids twice", "R-REQ.ids-apart", misdeeds.decodes_ids("A", "%41"), LATER),
 ]
 
@@ -173,13 +211,21 @@ BODIES = [
             SLOW if operation is DEPROVISION else LATER,
         )
         for operation in (PROVISION, UPDATE, BIND, UNBIND, DEPROVISION)
-        for word in ("false", "1")
+        for word in ("false", "1", *(("True",) if operation is BIND else ()))
     ),
     Broken(
         "refuses parameters that are null",
         "R-REQ-10.null-is-absent",
-        refuses(400, lambda asked: b'"parameters":null' in asked.raw),
+        refuses_nulls(PROVISION),
         PLAIN,
+    ),
+    *(
+        Broken(
+            f"{operation} refuses parameters that are null",
+            "R-REQ-10.null-is-absent",
+            refuses_nulls(operation),
+        )
+        for operation in (UPDATE, BIND)
     ),
 ]
 

@@ -75,6 +75,9 @@ OTHER_DELETES = [
         "R-UNB-1.gone R-UNB-1.unknown R-UNB-1.instance-gone",
         several(answers(404, to(UNBIND, word="Gone")), tells(to(UNBIND, word="Gone"), description="gone")),
     ),
+    Broken("unbinds at any instance", "R-UNB-1.unknown", does("unbind", misdeeds.finds_it_anywhere)),
+    Broken("unbinds all at once", "R-UNB-1.others-stay", does("drop", misdeeds.drops_all), LATER),
+    Broken("unbinds successors", "R-UNB-1.others-stay", misdeeds.drops_successors),
     Broken(
         "deleting what is gone is 200",
         "R-DEL-1.gone R-DEL-1.unknown",
@@ -116,12 +119,15 @@ POLLS = [
     ),
     *(
         Broken(
-            f"tells {name} in polls of bindings",
-            "R-LAST-1.of-bindings",
-            tells(to(POLL_BINDING, status=200), **{name: True}),
+            f"tells {name} in polls of {what}",
+            "R-LAST-1.usable",
+            tells(which, **{name: True}),
             LATER,
         )
-        for name in ("instance_usable", "update_repeatable")
+        for name, what, which in (
+            ("instance_usable", "bindings", to(POLL_BINDING, status=200)),
+            ("update_repeatable", "provisions", misdeeds.of_works(PROVISION)),
+        )
     ),
     Broken(
         "has a state of its own", "R-LAST-1.body", tells(misdeeds.of_works(PROVISION), state="done"), LATER
@@ -158,8 +164,34 @@ POLLS = [
         answers(404, misdeeds.of_works(DEPROVISION, state="succeeded")),
         LATER,
     ),
-    Broken(
-        "polls of any operation", "R-LAST-4.unknown-operation", reads(misdeeds.takes_any_operation), LATER
+    *(
+        each
+        for of, what in ((POLL, "an instance"), (POLL_BINDING, "a binding"))
+        for each in (
+            Broken(
+                f"polls {what} for any operation",
+                "R-LAST-4.unknown-operation",
+                reads(misdeeds.takes_any_operation(of)),
+                LATER,
+            ),
+            Broken(
+                f"forgets how it ended with {what}",
+                "R-LAST-5.remembered",
+                answers(404, misdeeds.forgets_outcomes(of)),
+                LATER,
+            ),
+        )
     ),
-    Broken("forgets how it ended", "R-LAST-5.remembered", answers(404, misdeeds.forgets_outcomes()), LATER),
+    Broken(
+        "polls of operations on anything",
+        "R-LAST-4.own-operation",
+        does("last_operation", misdeeds.polls_anything),
+        LATER,
+    ),
+    Broken(
+        "tells credentials in polls of bindings",
+        "R-LAST-1.not-the-binding",
+        tells(to(POLL_BINDING, status=200), credentials={"uri": "db://"}),
+        LATER,
+    ),
 ]

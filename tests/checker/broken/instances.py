@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from .. import misdeeds
 from ..faults import answers, body, does, hangs_up, ignores, refuses, takes, tells, to
-from .broken import GET_INSTANCE, LATER, PLAIN, PROVISION, UPDATE, Broken, is_in_vain, polls_for
+from .broken import (
+    DEPROVISION,
+    GET_INSTANCE,
+    LATER,
+    PLAIN,
+    PROVISION,
+    UPDATE,
+    Broken,
+    is_in_vain,
+    polls_for,
+    while_deleted,
+)
 
 PROVISIONS = [
     Broken("answers every provision with 200", "R-PROV-1.created", answers(200, to(PROVISION, status=201))),
@@ -214,6 +225,24 @@ UPDATES = [
         takes(UPDATE, lambda told: told == misdeeds.NOBODY, plan_id="now-id"),
     ),
     Broken(
+        "moves to plans of other offerings",
+        "R-UPD-3.unknown-plan",
+        takes(UPDATE, lambda told: told == "app-id", plan_id="now-id"),
+    ),
+    Broken(
+        "loses parameters with a context",
+        "R-UPD-2.parameters-stay",
+        does("update", misdeeds.changes_with_a_context(lambda thing: thing.parameters.clear())),
+    ),
+    Broken(
+        "moves to another plan with a context",
+        "R-UPD-2.plan-stays",
+        does(
+            "update",
+            misdeeds.changes_with_a_context(lambda thing: thing.attributes.update(plan_id="later-id")),
+        ),
+    ),
+    Broken(
         "refuses contexts",
         "R-UPD-4.context",
         refuses(
@@ -243,6 +272,12 @@ UPDATES = [
         "updates what is not yet there",
         "R-UPD-5.while-created",
         does("update", misdeeds.updates_what_is_busy(PROVISION)),
+        LATER,
+    ),
+    Broken(
+        "updates what is being deleted",
+        "R-UPD-5.while-deleted",
+        while_deleted(does("update", misdeeds.updates_what_is_busy(DEPROVISION))),
         LATER,
     ),
     Broken("updates what is nowhere", "R-UPD-5.unknown", answers(200, to(UPDATE, word="NotFound"))),

@@ -1,9 +1,10 @@
-"""The first requests of a process may come all at the same time."""
+"""What is first may come several times at once: the requests of a process, the processes of a store."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,44 @@ def test_the_first_two_requests_of_a_process_may_come_at_once(order: str) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == 2
+
+
+BEGIN_A_STORE = """
+import os, sys
+from multiprocessing import get_context
+from brokerkit.lifecycle.store import Store
+
+ROUNDS, PROCESSES = 20, 6
+processes = get_context("fork")
+
+
+def begin(url, together):
+    store = Store(url)
+    together.wait()
+    store.open()
+    store.close()
+
+
+for number in range(ROUNDS):
+    together = processes.Barrier(PROCESSES)
+    arguments = (f"sqlite:///{sys.argv[1]}/{number}.db", together)
+    begun = [processes.Process(target=begin, args=arguments) for _ in range(PROCESSES)]
+    for each in begun:
+        each.start()
+    for each in begun:
+        each.join()
+        assert each.exitcode == 0, each.exitcode
+"""
+
+
+def test_processes_may_begin_a_store_at_once(tmp_path: Path) -> None:
+    """As a server's do: SQLite lets nobody wait who begins to use a write-ahead log."""
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN_A_STORE, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
