@@ -125,8 +125,14 @@ OTHERS = [
     Other(
         "has room for one instance of a plan",
         other_ways.has_room_for_one(lambda thing: thing.attributes["plan_id"]),
+        ("db/now", "db/later"),
     ),
-    Other("has room for one instance", other_ways.has_room_for_one(lambda _: "one"), options={"jobs": 1}),
+    Other(
+        "has room for one instance",
+        other_ways.has_room_for_one(lambda _: "one"),
+        ("db/later", "log/slow"),
+        {"jobs": 1},
+    ),
     Other("wants to be asked slowly", other_ways.wants_to_be_asked_slowly, ("db/now", "db/later")),
     Other("knows applications by UUIDs", other_ways.knows_applications, ("db/now", "db/later", "log/app")),
     Other(

@@ -17,7 +17,7 @@ from ..situations import Situation
 from .identities import IDENTITY, MALFORMED
 
 _VERSION = "X-Broker-API-Version"
-_FEW = 4
+_SOME, _FEW = 4, 2
 """On how many endpoints what is read in one place is tried; what is easily forgotten is tried on all."""
 
 
@@ -63,8 +63,8 @@ class Door(Journey):
 
     def _versions(self) -> None:
         self._try(Situation.VERSION_MISSING, {_VERSION: None})
-        self._try(Situation.VERSION_MALFORMED, {_VERSION: "two"}, _FEW)
-        self._try(Situation.VERSION_OF_OTHER_MAJOR, {_VERSION: "3.0"}, _FEW)
+        self._try(Situation.VERSION_MALFORMED, {_VERSION: "two"}, _SOME)
+        self._try(Situation.VERSION_OF_OTHER_MAJOR, {_VERSION: "3.0"}, _SOME)
         self.ask(Situation.VERSION_LATER, asking.catalog(), headers={_VERSION: "2.99"})
         self.ask(Situation.VERSION_OLD, asking.catalog(), headers={_VERSION: "2.0"})
 
@@ -88,7 +88,7 @@ class Door(Journey):
 
     def _identities(self) -> None:
         for what, identity in MALFORMED.items():
-            for _, ask, resource in islice(self._each(), 2):
+            for _, ask, resource in islice(self._each(), _FEW):
                 headers = {IDENTITY: identity}
                 self.ask(Situation.IDENTITY_MALFORMED, ask, resource=resource, headers=headers, what=what)
         anyone = f"brokerkit {b64encode(b'{}').decode()}"

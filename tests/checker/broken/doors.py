@@ -102,7 +102,7 @@ AT_THE_DOOR = [
             "R-REQ-3.identity-malformed",
             ignores_identities(operation),
         )
-        for operation in (UPDATE, DEPROVISION, BIND, UNBIND, GET_INSTANCE, GET_BINDING)
+        for operation in (UPDATE, BIND, UNBIND, GET_BINDING)
     ),
     Broken(
         "fails at malformed identities",
