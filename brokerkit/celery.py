@@ -155,8 +155,8 @@ class _WorkerProcess:
         self._started_pid = os.getpid()
         if self._started_pid != self._main_pid:
             self._ours.close()
-        self._place.ensure_started()
         Thread(target=self._watch, name="brokerkit-watch", daemon=True).start()
+        self._place.ensure_started()
 
     def _start_without_children(self, sender: Any, **_: object) -> None:
         from celery.concurrency import prefork

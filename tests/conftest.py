@@ -28,9 +28,11 @@ from brokerkit import (
 from .postgres_fixtures import postgres, postgres_url  # noqa: F401
 from .redis_fixtures import redis_server, redis_url  # noqa: F401
 
+# So shells and `nohup` begin what runs in the background; what tests interrupt would ignore it too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # So shells begin what runs in the background; the programs that tests interrupt would ignore it too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 PARAMETERS = {
     "$schema": "http://json-schema.org/draft-07/schema#",

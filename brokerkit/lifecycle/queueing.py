@@ -169,9 +169,9 @@ class QueueExecutor(ABC):
         except Exception as error:  # noqa: BLE001 - whatever the queue is made of
             if not self._takes_none_until:
                 _logger.error(
-                    "the queue of background operations takes none (%s: %s); they are handed on when it does",
-                    type(error).__name__,
-                    error,
+                    "the queue of background operations takes none (%s); they are handed on when it does",
+                    # What cannot be read may be an address with a password, and is said word for word.
+                    type(error).__name__ if isinstance(error, ValueError) else repr(error),
                 )
             self._takes_none_until = monotonic() + _PAUSE
             self.place.take_back(operation_id, _PAUSE)

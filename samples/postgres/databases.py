@@ -41,6 +41,9 @@ SESSION = (
 PATIENCE = 3000
 """For how many milliseconds a session may end before it is told again."""
 
+TRIES = 5
+"""How often a role is dropped that others hold on to."""
+
 INTERRUPTED_DROP = -2
 """What PostgreSQL notes as the connection limit of a database whose DROP did not get to its end."""
 
@@ -153,7 +156,7 @@ class Databases:
             )
             for (role,) in found.fetchall():
                 _end_sessions(session, SQL("usename = {}").format(Literal(role)))
-                session.execute(SQL("DROP ROLE IF EXISTS {}").format(Identifier(role)))
+                self._drop_role(session, role, name)
 
     def add_user(self, name: str, user: str) -> str:
         """Let a user log in to a database, and give it a new password.
@@ -187,7 +190,26 @@ class Databases:
                 with self._connection(user, name) as inside, inside.transaction():
                     inside.execute(SQL("REASSIGN OWNED BY {user} TO {owner}").format(**values))
                     inside.execute(SQL("DROP OWNED BY {user}").format(**values))  # what it was granted
-            session.execute(SQL("DROP ROLE {user}").format(**values))
+            self._drop_role(session, user, name)
+
+    def _drop_role(self, session: Connection, role: str, name: str) -> None:
+        """Drop a role of `name`'s, also if users of other databases granted it something there.
+
+        Any user can read the names of all roles, and say them in a GRANT or a policy.
+        """
+        for _ in range(TRIES):
+            try:
+                session.execute(SQL("DROP ROLE IF EXISTS {}").format(Identifier(role)))
+                return
+            except errors.LockNotAvailable:  # somebody does that just now, and takes their time
+                _end_sessions(session, _holding(role))
+            except errors.DependentObjectsStillExist:
+                for database in _granted_in(session, role, name):
+                    # Who did it may have taken all of the database's connections, too.
+                    _end_sessions(session, SQL("datname = {}").format(Literal(database)))
+                    with self._connection(role, database) as inside:
+                        inside.execute(SQL("DROP OWNED BY {}").format(Identifier(role)))
+        raise psycopg.OperationalError(f"the role {role} cannot be dropped; see pg_shdepend and pg_locks")
 
     def _furnish(self, name: str, extensions: Sequence[str] | None) -> None:
         with self._connection(name, name) as inside, inside.transaction():
@@ -250,6 +272,25 @@ def _is_entangled(session: Connection, role: str) -> bool:
         [role],
     )
     return found.fetchone() is not None
+
+
+def _granted_in(session: Connection, role: str, name: str) -> list[str]:
+    """Other databases in which a role was granted something; it can own nothing there."""
+    found = session.execute(
+        "SELECT DISTINCT datname FROM pg_shdepend JOIN pg_database ON pg_database.oid = dbid"
+        " WHERE refclassid = 'pg_authid'::regclass AND datname <> %s AND refobjid ="
+        " (SELECT oid FROM pg_roles WHERE rolname = %s)",
+        [name, role],
+    )
+    return [str(database) for (database,) in found]
+
+
+def _holding(role: str) -> Composed:
+    """Sessions that keep a role from being dropped."""
+    return SQL(
+        "pid <> pg_backend_pid() AND pid IN (SELECT pid FROM pg_locks WHERE classid = 'pg_authid'::regclass"
+        " AND objid = (SELECT oid FROM pg_roles WHERE rolname = {}))"
+    ).format(Literal(role))
 
 
 def _reserve(session: Connection, name: str, limits: Limits, holder: str) -> None:

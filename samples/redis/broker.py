@@ -6,13 +6,16 @@ serve `app`; workers load `celery_app`, and do what is marked `background=True`.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 from celery import Celery
 from flask import Flask
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import brokerkit as osb
 from brokerkit.celery import CeleryExecutor
@@ -23,7 +26,13 @@ from tenants import Tenants
 
 settings = Settings.from_env()
 tenants = Tenants(
-    Redis.from_url(settings.redis_url, decode_responses=True, socket_connect_timeout=5, socket_timeout=30)
+    Redis.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        encoding_errors="surrogateescape",  # keys may hold any bytes
+        socket_connect_timeout=5,
+        socket_timeout=30,
+    )
 )
 
 celery_app: Celery = Celery("redis-broker", broker=settings.queue_url)
@@ -53,8 +62,9 @@ def provision(request: osb.ProvisionRequest) -> osb.Provisioned:
 @broker.provision(plan="filled", background=True)
 def fill(request: osb.ProvisionRequest) -> Generator[str, None, osb.Provisioned]:
     entries = request.parameters.get("entries", 1000)
-    for written in tenants.fill(prefix_of(request.instance_id), entries):
-        yield f"Wrote {written} of {entries} entries"
+    with again_when_redis_is_back():
+        for written in tenants.fill(prefix_of(request.instance_id), entries):
+            yield f"Wrote {written} of {entries} entries"
     return provision(request)
 
 
@@ -74,12 +84,13 @@ def update(request: osb.UpdateRequest) -> None:
 @broker.deprovision(background=True)
 def deprovision(request: osb.DeprovisionRequest) -> Generator[str, None, None]:
     yield "Removing the users"
-    tenants.remove_users(tenants.users(users_of(request.instance_id)))
-    told_at = monotonic()
-    for deleted in tenants.empty(prefix_of(request.instance_id)):
-        if monotonic() > told_at + 1:
-            yield f"Deleted {deleted} keys"
-            told_at = monotonic()
+    with again_when_redis_is_back():
+        tenants.remove_users(tenants.users(users_of(request.instance_id)))
+        told_at = monotonic()
+        for deleted in tenants.empty(prefix_of(request.instance_id)):
+            if monotonic() > told_at + 1:
+                yield f"Deleted {deleted} keys"
+                told_at = monotonic()
 
 
 @broker.bind
@@ -97,6 +108,14 @@ def bind(request: osb.BindRequest) -> osb.Binding:
 @broker.unbind
 def unbind(request: osb.UnbindRequest) -> None:
     tenants.remove_users([user_of(request.instance_id, request.binding_id)])
+
+
+@contextmanager
+def again_when_redis_is_back() -> Iterator[None]:
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise osb.Retry(after=5, description="Waiting for Redis") from error
 
 
 app = Flask(__name__)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from credentials import Address
 
@@ -62,7 +62,8 @@ class Settings:
 
 
 def _address(broker_url: str, apps_url: str) -> Address:
-    if _split("REDIS_URL", broker_url).path not in ("", "/", "/0"):
+    parts = _split("REDIS_URL", broker_url)
+    if parts.path not in ("", "/", "/0") or "db" in parse_qs(parts.query):
         raise SettingsError("REDIS_URL: users are let into database 0 alone; leave the path out")
     told = _split("REDIS_APPS_URL", apps_url)
     assert told.hostname is not None, "looked at"

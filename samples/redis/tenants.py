@@ -49,6 +49,10 @@ BATCH = 1000
 """How many keys are written, looked at or deleted in one go, so that nobody waits for long."""
 
 
+class OpenToAll(Exception):
+    """The server has no password."""
+
+
 class Tenants:
     """The tenants of a server.
 
@@ -64,7 +68,11 @@ class Tenants:
 
         Returns:
             Its password. Redis gets, keeps and logs only the password's hash.
+
+        Raises:
+            OpenToAll: The server lets everyone in, so that no rules would hold.
         """
+        self._check_closed()
         password = secrets.token_urlsafe(32)
         self.allow(prefix, user, password)
         self._save()
@@ -113,6 +121,16 @@ class Tenants:
             yield deleted
             if cursor == 0:
                 return
+
+    def _check_closed(self) -> None:
+        """Make sure that a user cannot become `default`, by RESET or by logging in as nobody."""
+        found = self._acl("GETUSER", "default")
+        told = dict(zip(found[::2], found[1::2], strict=True)) if isinstance(found, list) else found
+        if {"on", "nopass"} <= set(told["flags"]):
+            raise OpenToAll(
+                "Redis lets everyone in as its user 'default', who may do everything; give that a password"
+                " (requirepass in redis.conf), and the broker the same in REDIS_URL"
+            )
 
     def _save(self) -> None:
         """Have the users survive a restart of the server, if it keeps them in a file."""

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from samples.postgres.databases import Databases, ExtensionRefused, Limits, QuotaReached
+from samples.postgres.databases import SESSION, Databases, ExtensionRefused, Limits, QuotaReached
 from samples.postgres.names import database_of, login_of
 
 from ..lifecycle.endurance.waiting import until
@@ -99,6 +99,38 @@ def test_the_server_never_learns_a_password(
 
 
 # Isolation
+
+
+@pytest.mark.parametrize("what", ["owner", "user"])
+@pytest.mark.parametrize(
+    "statement", ["GRANT SELECT ON things TO {}", "CREATE POLICY p ON things TO {}"], ids=["grant", "policy"]
+)
+@pytest.mark.parametrize("is_open", [False, True], ids=["", "in a transaction that stays open"])
+def test_who_says_a_role_of_anothers_does_not_keep_it_from_being_dropped(
+    what: str,
+    statement: str,
+    is_open: bool,
+    cluster: Cluster,
+    databases: Databases,
+    name: str,
+    new_name: Callable[[], str],
+    session: psycopg.Connection[Row],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All roles can be seen in `pg_roles`, and any of them be named in a database of one's own."""
+    monkeypatch.setattr("samples.postgres.databases.SESSION", SESSION.replace("=10s", "=200ms"))
+    other = new_name()
+    databases.create(other, LIMITS, holder=other)
+    databases.add_user(other, f"{other}_user")
+    session.execute("CREATE TABLE things (id int)")
+    if is_open:
+        session.execute("BEGIN")
+    session.execute(statement.format(f"{other}_{what}").encode())
+    databases.remove_user(other, f"{other}_user")
+    databases.drop(other)
+    assert not cluster.ask("SELECT FROM pg_roles WHERE starts_with(rolname, %s)", f"{other}_")
+    assert cluster.ask("SELECT FROM pg_tables WHERE tablename = 'things'", database=name)
+    session.close()  # which the server has done before, if it was in the way
 
 
 @pytest.mark.parametrize("database", ["postgres", "template1", "broker", TEMPLATE, "another"])

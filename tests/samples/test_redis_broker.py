@@ -25,6 +25,7 @@ from brokerkit import Accepted, Binding
 from brokerkit.client import BrokerClient
 from brokerkit.platforms import Platform
 from samples.redis.names import prefix_of, users_of
+from samples.redis.tenants import OpenToAll, Tenants
 
 from ..postgres import fresh_database
 from ..redis import Server
@@ -224,6 +225,23 @@ def test_an_upgrade_gives_users_back_that_the_server_lost(person: Person, operat
     person.client.update("upgraded", person.offering, context={"platform": "x", "changed": True})
     assert not refused(credentials)
     person.delete("upgraded")
+
+
+def test_keys_of_any_bytes_are_deleted(person: Person, operator: Redis) -> None:
+    person.order("bytes")
+    credentials = person.bind("bytes", "b1")
+    with enter(credentials) as session:
+        session.set(credentials["prefix"].encode() + b"\xff\xfe", "x")
+    person.unbind("bytes", "b1")
+    person.delete("bytes")
+    assert list(operator.scan_iter(f"{prefix_of('bytes')}*")) == []
+
+
+def test_a_server_that_lets_everyone_in_gets_no_users(site: Site) -> None:
+    with Server() as open_to_all, open_to_all.client() as client:
+        with pytest.raises(OpenToAll, match="requirepass"):
+            Tenants(client).add_user("prefix:", "user")
+        assert client.acl_users() == ["default"]
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live"])

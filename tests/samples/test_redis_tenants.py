@@ -201,7 +201,7 @@ def test_users_survive_a_restart_of_the_server(server: Server, tenants: Tenants,
 
 
 def test_a_server_without_a_file_of_users_will_do(tmp_path: Path) -> None:
-    with Server(aclfile="") as server, server.client() as operator:
+    with Server(password="s3cret", aclfile="", requirepass="s3cret") as server, server.client() as operator:
         tenants = Tenants(operator)
         assert tenants.add_user(MINE, USER)
         assert tenants.users(users_of("mine")) == [USER]
