@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -171,9 +172,11 @@ class _WorkerProcess:
     def _tell(self, **_: object) -> None:
         """It is about to end. This runs in a handler of the system's signal, where little is allowed."""
         if self._main_pid == os.getpid():
-            self._ours.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # it was told before
+                self._ours.shutdown(socket.SHUT_RDWR)
 
     def _stop(self, **_: object) -> None:
         if self._started_pid == os.getpid():
             self._started_pid = None
+            self._tell()  # so that nobody watches any more
             self._place.stop()

@@ -24,15 +24,17 @@ def client_at(url: str) -> BrokerClient:
     return BrokerClient(url, username="platform", password="s3cret")
 
 
-def no_threads_are_left() -> bool:
-    return not [thread for thread in threading.enumerate() if thread.name.startswith("brokerkit")]
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("brokerkit")}
 
 
 def test_an_app_is_served_until_the_end_and_no_longer(recorder: Recorder) -> None:
+    before = threads()
     with serve(make_app(make_broker(recorder))) as url:
         client = client_at(url)
         assert client.catalog().services[0].name == "db"
-    assert no_threads_are_left()
+        assert threads() > before
+    assert threads() <= before
     with pytest.raises(BrokerUnreachable):
         client.catalog()
 
@@ -58,10 +60,11 @@ def test_what_the_broker_does_in_the_background_stops_with_it_and_is_remembered(
 ) -> None:
     broker = make_broker(recorder, store="sqlite://")
     app = make_app(broker)
+    before = threads()
     with serve(app) as url:
         client_at(url).provision("i1", "db-id", "small-id")
-        assert not no_threads_are_left()
-    assert no_threads_are_left()
+        assert threads() > before
+    assert threads() <= before
     recorder.requests.clear()
     with serve(app) as url:
         client_at(url).provision("i1", "db-id", "small-id")
