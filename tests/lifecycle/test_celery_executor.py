@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, current_thread
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 
 from brokerkit import Broker, ProvisionRequest, Retry
@@ -52,6 +53,15 @@ def make(tmp_path: Path) -> Iterator[MakeBroker]:
         stop(broker)
 
 
+@contextmanager
+def working(celery_app: Celery) -> Iterator[None]:
+    """A worker in this process."""
+    with start_worker(celery_app, pool="solo", perform_ping_check=False):
+        yield
+    # As a worker does that a signal ends; what watches for that would be left otherwise.
+    signals.worker_shutting_down.send(sender=celery_app)
+
+
 def order(platform: Platform, instance: str = INSTANCE) -> None:
     answer = platform.put(instance, {**PROVISION, "plan_id": "large-id"}, query=CAN_POLL)
     assert answer.status_code == 202, answer.json
@@ -61,7 +71,7 @@ def test_two_brokers_share_a_celery_app(celery_app: Celery, make: MakeBroker) ->
     asked: list[str] = []
     _, one = make(CeleryExecutor(celery_app), lambda request: asked.append("one"))
     _, other = make(CeleryExecutor(celery_app, name="other"), lambda request: asked.append("other"))
-    with start_worker(celery_app, pool="solo", perform_ping_check=False):
+    with working(celery_app):
         for platform in (one, other):
             order(platform)
             assert poll_until_done(platform, INSTANCE)["state"] == "succeeded"
