@@ -126,7 +126,8 @@ def test_a_retry_waits_with_celery_if_redis_does_not_deliver_it_again_meanwhile(
     else:
         assert row["due_at"] is None
         assert row["wake_at"] == pytest.approx(row["updated_at"] + after)
-        assert messages(redis) == []
+        until(lambda: not messages(redis))  # where the worker began late, one came twice
+        assert not re.search(r'"eta": "[^"]+"', "".join(everything(redis)))
 
 
 @pytest.mark.parametrize("what", ["a child", "all of it"])
