@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from time import perf_counter
 from typing import Any, Protocol
 
 from flask import current_app
@@ -86,6 +87,7 @@ class Direct:
         handlers = table.serving(operation, request.service, request.plan)
         if not handlers:
             raise unserved(operation)
+        began = perf_counter()
         handler, result = (
             _ask(handlers, operation, request) if len(handlers) > 1 else call(handlers[0], request)
         )
@@ -104,7 +106,7 @@ class Direct:
             )
         except HandlerMistake as mistake:
             raise HandlerMistake(f"{handler} {mistake}") from None
-        tell(self._sender, operation, request, result)
+        tell(self._sender, operation, request, result, seconds=perf_counter() - began)
         return result, answer
 
 

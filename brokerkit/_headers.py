@@ -15,10 +15,28 @@ from .requests import OriginatingIdentity, RequestHeaders
 _MAJOR = 2
 _VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _TEXT = re.compile(r"[\x20-\x7e\x80-\xff]+")
+_TRACE = {
+    f"HTTP_{name.upper().replace('-', '_')}": name
+    for name in (
+        "traceparent",
+        "tracestate",
+        "b3",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-parentspanid",
+        "x-b3-sampled",
+        "x-b3-flags",
+    )
+}
+_LONGEST_OF_TRACE = 1024  # it is kept with what the request began
 
 
 def read_headers(
-    environ: Mapping[str, Any], username: str | None, minimum_version: tuple[int, int], echo: str | None
+    environ: Mapping[str, Any],
+    username: str | None,
+    minimum_version: tuple[int, int],
+    echo: str | None,
+    trace_context: dict[str, str],
 ) -> RequestHeaders:
     """Read the headers of an authenticated request (R-REQ-1, 3, 4, 5).
 
@@ -50,7 +68,17 @@ def read_headers(
         or None,
         info_location=get("HTTP_X_API_INFO_LOCATION") or None,
         username=username,
+        trace_context=trace_context,
     )
+
+
+def trace_context_of(environ: Mapping[str, Any]) -> dict[str, str]:
+    """How to go on with the platform's trace (R-REQ-5)."""
+    return {
+        name: environ[key]
+        for key, name in _TRACE.items()
+        if key in environ and len(environ[key]) <= _LONGEST_OF_TRACE
+    }
 
 
 def echo_of(environ: Mapping[str, Any]) -> str | None:

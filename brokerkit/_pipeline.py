@@ -17,11 +17,12 @@ from flask import Request as HTTPRequest
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from . import signals
+from ._current import CURRENT, Current, of_request
 from ._decoding import Call
 from ._dispatch import Dispatch
 from ._encoding import Answer, HandlerMistake, encode_catalog, encode_error
 from ._handler_table import HandlerTable
-from ._headers import read_headers
+from ._headers import read_headers, trace_context_of
 from .auth import DEFAULT_CHALLENGE, Authenticator
 from .catalog import Catalog
 from .errors import BadRequest, BrokerError
@@ -133,58 +134,88 @@ class Pipeline:
             echo: The request's identity, if the answer can carry it back.
             ids: The `instance_id` and `binding_id` in the path, those that it has.
         """
-        started = perf_counter() if signals.request_finished.receivers else 0.0
-        request: Request | None = None
-        result: object = None
-        error: BaseException | None = None
-        operation = None if isinstance(asked, BrokerError) else asked.operation
-        environ = http.environ
+        current = of_request(None if isinstance(asked, BrokerError) else asked.operation, ids)
+        token = CURRENT.set(current)
         try:
-            username = self._authenticate(http)
-            if isinstance(asked, BrokerError):
-                raise asked
-            headers = read_headers(environ, username, self._settings.minimum_version, echo)
-            body = self._read_body(http) if asked.has_body else b""
-            table = self.current_table()
-            for resource_id in ids.values():
-                if "\ufffd" in resource_id:
-                    _check_encoding(environ)
-            request = asked.decode(
-                Call(
-                    table.catalog,
-                    headers,
-                    ids,
-                    environ.get("QUERY_STRING", ""),
-                    body,
-                    self._settings.require_organization,
+            started = perf_counter()
+            trace_context = trace_context_of(http.environ)
+            if signals.request_started.receivers:
+                signals.send(
+                    signals.request_started,
+                    self._sender,
+                    operation=current.operation,
+                    method=http.method,
+                    path=http.path,
+                    instance_id=current.instance_id,
+                    binding_id=current.binding_id,
+                    trace_context=trace_context,
                 )
+            result: object = None
+            error: BaseException | None = None
+            try:
+                result, answer = self._serve(http, asked, echo, ids, current, trace_context)
+            except BrokerError as refused:
+                error = refused
+                answer = _refused(refused, http.method, current.operation, ids)
+            except (KeyboardInterrupt, SystemExit, GeneratorExit):
+                raise
+            except BaseException as failure:  # noqa: BLE001 - such as asyncio's CancelledError or gevent's Timeout
+                error = failure
+                answer = log_failure(failure, _named(current.operation, ids))
+            if signals.request_finished.receivers:
+                signals.send(
+                    signals.request_finished,
+                    self._sender,
+                    operation=current.operation,
+                    status=answer.status,
+                    seconds=perf_counter() - started,
+                    instance_id=current.instance_id,
+                    binding_id=current.binding_id,
+                    headers=current.headers,
+                    request=current.request,
+                    result=result,
+                    error=error,
+                    operation_id=current.operation_id,
+                )
+            return answer
+        finally:
+            CURRENT.reset(token)
+
+    def _serve(
+        self,
+        http: HTTPRequest,
+        asked: Endpoint | BrokerError,
+        echo: str | None,
+        ids: dict[str, str],
+        current: Current,
+        trace_context: dict[str, str],
+    ) -> tuple[object, Answer]:
+        username = self._authenticate(http)
+        if isinstance(asked, BrokerError):
+            raise asked
+        environ = http.environ
+        headers = read_headers(environ, username, self._settings.minimum_version, echo, trace_context)
+        current.headers = headers
+        body = self._read_body(http) if asked.has_body else b""
+        table = self.current_table()
+        for resource_id in ids.values():
+            if "\ufffd" in resource_id:
+                _check_encoding(environ)
+        request = asked.decode(
+            Call(
+                table.catalog,
+                headers,
+                ids,
+                environ.get("QUERY_STRING", ""),
+                body,
+                self._settings.require_organization,
             )
-            if asked.operation is _CATALOG:
-                self._dispatch.get_ready()
-                result = table.catalog
-                answer = encode_catalog(table.catalog, environ.get("HTTP_IF_NONE_MATCH"))
-            else:
-                result, answer = self._dispatch.serve(table, asked.operation, request)
-        except BrokerError as refused:
-            error = refused
-            answer = _refused(refused, http.method, operation, ids)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as failure:  # noqa: BLE001 - such as asyncio's CancelledError or gevent's Timeout
-            error = failure
-            answer = log_failure(failure, _named(operation, ids))
-        if started:
-            signals.send(
-                signals.request_finished,
-                self._sender,
-                operation=operation,
-                status=answer.status,
-                seconds=perf_counter() - started,
-                request=request,
-                result=result,
-                error=error,
-            )
-        return answer
+        )
+        current.request = request
+        if asked.operation is not _CATALOG:
+            return self._dispatch.serve(table, asked.operation, request)
+        self._dispatch.get_ready()
+        return table.catalog, encode_catalog(table.catalog, environ.get("HTTP_IF_NONE_MATCH"))
 
     def _authenticate(self, http: HTTPRequest) -> str | None:
         caller = self._settings.auth(http)

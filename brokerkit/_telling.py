@@ -24,7 +24,15 @@ _FOUND: dict[str, NamedSignal] = {
 """What tells how an operation goes that is not done at once."""
 
 
-def tell(sender: object, operation: Operation, request: Request, result: object) -> None:
+def tell(
+    sender: object,
+    operation: Operation,
+    request: Request,
+    result: object,
+    *,
+    seconds: float,
+    operation_id: str | None = None,
+) -> None:
     """Send the signal that belongs to a result, if there is one.
 
     Args:
@@ -33,6 +41,8 @@ def tell(sender: object, operation: Operation, request: Request, result: object)
         request: The request that asked.
         result: The answer of its handler. Of a poll that found a success, only a broker that remembers
             can tell whose it is; it tells the result of that operation itself.
+        seconds: How long ago it was asked for.
+        operation_id: Its id in the store.
     """
     kind = type(result)
     if kind is LastOperation:
@@ -42,4 +52,12 @@ def tell(sender: object, operation: Operation, request: Request, result: object)
     else:
         signal = None if getattr(result, "exists", False) else _DONE.get(operation)
     if signal is not None and signal.receivers:
-        signals.send(signal, sender, request=request, result=result)
+        signals.send(
+            signal,
+            sender,
+            request=request,
+            result=result,
+            operation=operation,
+            operation_id=operation_id,
+            seconds=seconds,
+        )

@@ -57,6 +57,9 @@ class RequestHeaders(Struct, frozen=True, kw_only=True):
             ``X-Correlation-ID`` or ``X-Request-ID``, the first that is there (R-REQ-5).
         info_location: Where Cloud Foundry's API is, from ``X-Api-Info-Location`` (R-REQ-5).
         username: Who authenticated; None where nobody has a name.
+        trace_context: How to go on with the platform's trace, as headers: `traceparent` and `tracestate` of
+            W3C, `b3` or `x-b3-…` of Zipkin; empty if it sent none. Where a subscriber records spans, that
+            of the request's span. Work in the background has it too.
     """
 
     api_version: str = "2.17"
@@ -65,6 +68,7 @@ class RequestHeaders(Struct, frozen=True, kw_only=True):
     correlation_id: str | None = None
     info_location: str | None = None
     username: str | None = None
+    trace_context: dict[str, str] = field(default_factory=dict)
 
 
 class PreviousValues(Struct, frozen=True, kw_only=True):

@@ -6,22 +6,39 @@ after its answer, `provisioned` and its like are sent when it is done, with the 
 Subscribe to one broker or to all::
 
     @provisioned.connect_via(broker)
-    def count(broker, request, result, **extra): ...
+    def count(broker, request, result, seconds, **extra): ...
 
 A receiver takes the broker and keyword arguments; take ``**extra`` too, for what is added later. A receiver
-that raises is logged and changes nothing: an instance that exists must not turn into an error.
+that raises is logged and changes nothing: an instance that exists must not turn into an error. It is called
+where the work is done, so what takes long, such as a request to another server, belongs into a thread of its
+own.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+from enum import StrEnum
 
 from blinker import NamedSignal, Namespace
 
 _logger = logging.getLogger("brokerkit.signals")
 _signals = Namespace()
 
+request_started = _signals.signal(
+    "request-started",
+    doc="""A request reached the broker. It may still be anybody's: who calls is not known yet.
+
+    Args:
+        operation: The `Operation`; None if the path or method is none of the API's.
+        method: Of HTTP.
+        path: As Flask has it, with the ids in it.
+        instance_id: The instance in the path; None if there is none.
+        binding_id: The binding in the path; None if there is none.
+        trace_context: A dict, with what the platform said of its trace: see `RequestHeaders`. What a receiver
+            makes of it is what the request has, and what comes of it in the background.
+    """,
+)
 request_finished = _signals.signal(
     "request-finished",
     doc="""A request that reached the broker was answered, whichever way.
@@ -30,51 +47,102 @@ request_finished = _signals.signal(
         operation: The `Operation`; None if the path or method is none of the API's.
         status: The HTTP status of the answer.
         seconds: How long it took, as a float.
-        request: The request that a handler would get; None if it was refused before it could be read.
+        instance_id: The instance in the path; None if there is none.
+        binding_id: The binding in the path; None if there is none.
+        headers: What its headers say, as `RequestHeaders`; None if it was refused before they were read.
+        request: The request that a handler got or would get; None if it was refused before it could be read.
         result: What was answered; None if it was refused or failed.
+        error: The exception that ended it; None if it went well.
+        operation_id: The operation of the store that it began or asked for; None if there is none.
+    """,
+)
+
+_OF_OPERATIONS = """
+    Args:
+        request: The request that asked for it{request}.
+        result: {result}.
+        operation: The `Operation` that was asked for.
+        operation_id: Its id in the store; None in a broker that has none.
+        seconds: How long ago it was asked for, as a float{seconds}.
+    """
+
+
+def _of_operation(name: str, told: str, *, result: str, request: str = "", seconds: str = "") -> NamedSignal:
+    facts = _OF_OPERATIONS.format(result=result, request=request, seconds=seconds)
+    return _signals.signal(name, doc=f"{told}\n{facts}")
+
+
+provisioned = _of_operation(
+    "provisioned", "An instance was made, and was not there before (`exists=True`).", result="A `Provisioned`"
+)
+updated = _of_operation("updated", "An instance was changed.", result="An `Updated`")
+deprovisioned = _of_operation("deprovisioned", "An instance was deleted.", result="A `Deprovisioned`")
+bound = _of_operation(
+    "bound", "A binding was made, and was not there before (`exists=True`).", result="A `Binding`"
+)
+unbound = _of_operation("unbound", "A binding was deleted.", result="An `Unbound`")
+operation_started = _of_operation(
+    "operation-started", "Work goes on after the answer.", result="An `Accepted`"
+)
+
+_POLLS = {
+    "result": "A `LastOperation`",
+    "request": "; in a broker without a store, the poll",
+    "seconds": "; of a poll in a broker without a store, how long its handler took",
+}
+operation_progressed = _of_operation(
+    "operation-progressed", "Work got further: a background handler said so, or a poll found it.", **_POLLS
+)
+operation_failed = _of_operation(
+    "operation-failed", "Work that went on after its answer failed, or was given up.", **_POLLS
+)
+
+
+class AttemptEnd(StrEnum):
+    """How an attempt of work in the background ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ACCEPTED = "accepted"  # its handler answered `Accepted`: it goes on elsewhere, and is polled
+    RETRIED = "retried"  # its handler raised `Retry`: another attempt comes later
+    HANDED_OVER = "handed over"  # this process is about to end, and another goes on
+    GIVEN_UP = "given up"  # the operation is over without it: deleted, too late, or taken over
+    INTERRUPTED = "interrupted"  # by something else; it is taken up when its lease has ended
+
+
+attempt_started = _signals.signal(
+    "attempt-started",
+    doc="""An attempt of work in the background begins, in this thread.
+
+    Args:
+        request: The request that asked for the work; it has the `attempt` and the `trace_context`.
+        operation: The `Operation` that was asked for.
+        operation_id: Its id in the store.
+    """,
+)
+attempt_finished = _signals.signal(
+    "attempt-finished",
+    doc="""An attempt of work in the background is through, in the thread that began it.
+
+    Args:
+        request: As for `attempt_started`.
+        operation: As for `attempt_started`.
+        operation_id: As for `attempt_started`.
+        end: How it ended, as `AttemptEnd`.
+        seconds: How long it took, as a float.
         error: The exception that ended it; None if it went well.
     """,
 )
-provisioned = _signals.signal(
-    "provisioned",
-    doc="""An instance was made, and was not there before (`exists=True`).
+audited = _signals.signal(
+    "audited",
+    doc="""A change that a platform asked for was accepted, or has ended. Of a broker with a store only.
 
-    Args: request (`ProvisionRequest`), result (`Provisioned`).
-    """,
-)
-updated = _signals.signal(
-    "updated", doc="An instance was changed. Args: request (`UpdateRequest`), result (`Updated`)."
-)
-deprovisioned = _signals.signal(
-    "deprovisioned",
-    doc="An instance was deleted. Args: request (`DeprovisionRequest`), result (`Deprovisioned`).",
-)
-bound = _signals.signal(
-    "bound",
-    doc="""A binding was made, and was not there before (`exists=True`).
-
-    Args: request (`BindRequest`), result (`Binding`).
-    """,
-)
-unbound = _signals.signal(
-    "unbound", doc="A binding was deleted. Args: request (`UnbindRequest`), result (`Unbound`)."
-)
-operation_started = _signals.signal(
-    "operation-started",
-    doc="Work goes on after the answer. Args: request (the one that started it), result (`Accepted`).",
-)
-operation_progressed = _signals.signal(
-    "operation-progressed",
-    doc="""Work got further: a background handler said so, or a poll found it.
+    It is sent for what `flask broker audit` shows: at once for what goes on after its answer, and when it has
+    ended.
 
     Args:
-        request: The poll; in a broker with a store, the request that began the work.
-        result: A `LastOperation`.
+        record: An `AuditRecord`: who, what, when, and how it ended.
     """,
-)
-operation_failed = _signals.signal(
-    "operation-failed",
-    doc="""Work that went on after its answer failed, or was given up. Args as for `operation_progressed`.""",
 )
 authentication_failed = _signals.signal(
     "authentication-failed",

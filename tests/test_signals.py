@@ -46,7 +46,8 @@ from .conftest import (
 
 DONE = ("provisioned", "updated", "deprovisioned", "bound", "unbound")
 GOING_ON = ("operation_started", "operation_progressed", "operation_failed")
-ALL = (*DONE, *GOING_ON, "request_finished", "authentication_failed")
+ALL = (*DONE, *GOING_ON, "request_started", "request_finished", "authentication_failed")
+OF_A_STORE = ("attempt_started", "attempt_finished", "audited")
 
 SECRET = "hunter2"
 
@@ -108,7 +109,12 @@ def asynchronously(operation: str) -> dict[str, str]:
     return {"query": f"{DELETE_QUERY}&{query}" if operation in ("deprovision", "unbind") else query}
 
 
-# request_finished
+# request_started and request_finished
+
+REQUEST_FACTS = {
+    *("operation", "status", "seconds", "instance_id", "binding_id"),
+    *("headers", "request", "result", "error", "operation_id"),
+}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +138,12 @@ def test_request_finished_tells_of_each_operation_that_went_well(
     with listening(broker, "request_finished") as told:
         assert send(platform, operation) == status
     ((_, facts),) = told
-    assert facts.keys() == {"operation", "status", "seconds", "request", "result", "error"}
+    assert facts.keys() == REQUEST_FACTS
+    has_instance = operation != "catalog"
+    assert facts["instance_id"] == ("i1" if has_instance else None)
+    assert facts["binding_id"] == ("b1" if "bind" in operation else None)
+    assert facts["operation_id"] is None
+    assert facts["headers"] is facts["request"].headers
     assert facts["operation"] is Operation(operation)
     assert facts["status"] == status
     assert 0 < facts["seconds"] < 60
@@ -142,6 +153,65 @@ def test_request_finished_tells_of_each_operation_that_went_well(
         assert facts["request"].headers.api_version == "2.17"
     else:
         assert facts["request"] is recorder.request
+
+
+def test_request_started_tells_what_is_known_before_anybody_is_believed(
+    broker: Broker, platform: Platform
+) -> None:
+    with listening(broker, "request_started", "authentication_failed") as told:
+        assert send(platform, "bind", headers={"Authorization": None, "B3": "0"}) == 401
+    assert told[0] == (
+        "request_started",
+        {
+            "operation": Operation.BIND,
+            "method": "PUT",
+            "path": BINDING,
+            "instance_id": "i1",
+            "binding_id": "b1",
+            "trace_context": {"b3": "0"},
+        },
+    )
+    assert told[1][0] == "authentication_failed"
+
+
+def test_request_started_tells_of_a_path_that_is_none_of_the_api(broker: Broker, platform: Platform) -> None:
+    with listening(broker, "request_started") as told:
+        assert platform.send("POST", "/v2/nothing").status_code == 404
+    ((_, facts),) = told
+    assert (facts["operation"], facts["method"], facts["instance_id"]) == (None, "POST", None)
+
+
+TRACE = {
+    "Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "Tracestate": "a=b",
+    "B3": "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1",
+    "X-B3-TraceId": "80f198ee56343ba864fe8b2a57d3eff7",
+    "X-B3-SpanId": "e457b5a2e4d86bd1",
+    "X-B3-ParentSpanId": "05e3ac9a4f6e3b90",
+    "X-B3-Sampled": "1",
+    "X-B3-Flags": "0",
+}
+
+
+def test_r_req_5_the_trace_of_the_platform_reaches_the_handler(
+    platform: Platform, recorder: Recorder
+) -> None:
+    send(platform, "provision", headers={**TRACE, "X-B3-Flags": "0" * 2000})
+    assert recorder.request.headers.trace_context == {
+        name.lower(): value for name, value in TRACE.items() if name != "X-B3-Flags"
+    }
+
+
+def test_what_a_receiver_makes_of_the_trace_is_what_the_request_has(
+    broker: Broker, platform: Platform, recorder: Recorder
+) -> None:
+    def take(sender: object, trace_context: dict[str, str], **extra: Any) -> None:
+        trace_context.clear()
+        trace_context["traceparent"] = "mine"
+
+    with signals.request_started.connected_to(take, sender=broker):
+        send(platform, "provision", headers=TRACE)
+    assert recorder.request.headers.trace_context == {"traceparent": "mine"}
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
@@ -185,6 +255,8 @@ def test_request_finished_tells_of_what_was_refused_before_it_was_read(
     assert facts["operation"] == operation
     assert facts["status"] == status
     assert facts["request"] is None
+    assert facts["headers"] is None or status in (400, 413)
+    assert facts["instance_id"] == ("i1" if path == INSTANCE else None)
     assert facts["result"] is None
     assert isinstance(facts["error"], BrokerError)
 
@@ -252,9 +324,15 @@ def test_what_is_done_is_told_once_with_its_request_and_result(
     recorder.answers[operation] = result
     with listening(broker, *ALL) as told:
         assert send(platform, operation) in (200, 201)
-    assert [each for each, _ in told] == [name, "request_finished"]
-    facts = told[0][1]
-    assert facts == {"request": recorder.request, "result": result}
+    assert [each for each, _ in told] == ["request_started", name, "request_finished"]
+    facts = told[1][1]
+    assert 0 <= facts.pop("seconds") < 60
+    assert facts == {
+        "request": recorder.request,
+        "result": result,
+        "operation": Operation(operation),
+        "operation_id": None,
+    }
     assert facts["request"] is recorder.request
 
 
@@ -315,7 +393,7 @@ def test_a_fetch_changes_nothing_and_is_told_as_nothing_but_a_request(
 ) -> None:
     with listening(broker, *ALL) as told:
         assert send(platform, operation) == 200
-    assert [name for name, _ in told] == ["request_finished"]
+    assert [name for name, _ in told] == ["request_started", "request_finished"]
 
 
 # What goes on
@@ -328,12 +406,11 @@ def test_operation_started_tells_that_work_goes_on(
     recorder.answers[operation] = Accepted(operation="job")
     with listening(broker, *DONE, *GOING_ON) as told:
         assert send(platform, operation, **asynchronously(operation)) == 202
-    assert told == [
-        (
-            "operation_started",
-            {"request": recorder.request, "result": recorder.answers[operation]},
-        )
-    ]
+    ((name, facts),) = told
+    assert name == "operation_started"
+    assert facts["request"] is recorder.request
+    assert facts["result"] is recorder.answers[operation]
+    assert facts["operation"] is Operation(operation)
 
 
 @pytest.mark.parametrize("operation", ["last_operation", "last_binding_operation"])
@@ -356,7 +433,11 @@ def test_a_poll_tells_of_progress_and_failure(
     recorder.answers[operation] = result
     with listening(broker, *DONE, *GOING_ON) as told:
         assert send(platform, operation) == 200
-    assert told == [(name, {"request": recorder.request, "result": result}) for name in names]
+    assert [name for name, _ in told] == names
+    for _, facts in told:
+        assert facts["request"] is recorder.request
+        assert facts["result"] is result
+        assert facts["operation"] is Operation(operation)
 
 
 # Receivers
@@ -439,7 +520,8 @@ def test_a_muted_signal_is_not_sent(broker: Broker, platform: Platform) -> None:
 
 
 def test_every_signal_of_the_module_is_one_of_these_tests() -> None:
-    assert {name for name, each in vars(signals).items() if isinstance(each, Signal)} == set(ALL)
+    known = {*ALL, *OF_A_STORE}  # those are in lifecycle/test_signal_rules.py
+    assert {name for name, each in vars(signals).items() if isinstance(each, Signal)} == known
 
 
 # Secrets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from msgspec import Struct
@@ -13,7 +14,6 @@ from msgspec.structs import replace
 from .._dispatch import blaming, call, check_pollable
 from .._encoding import PLAIN_SUCCESS, Answer, HandlerMistake, encode_result
 from .._handler_table import HandlerTable
-from .._telling import tell
 from ..errors import BrokerError, ConcurrencyError, Retry
 from ..handlers import Handler
 from ..requests import InstanceRequest, Operation
@@ -23,8 +23,9 @@ from .completion import accepted, failure, is_gone, outcome_of, planned, remembe
 from .errors import StoreUnavailable
 from .persistence import follower_of, persist
 from .recall import kept
-from .records import BindingRecord, InstanceRecord, Progress
+from .records import BindingRecord, InstanceRecord, Outcome, Progress
 from .running import Running
+from .telling import Asked
 
 _logger = logging.getLogger("brokerkit")
 
@@ -100,6 +101,8 @@ class _Ending:
         self._store = running.store
         self._claimed = claimed
         self._attempt = claimed.attempt
+        self._asked = Asked.now(claimed.attempt.operation_id, claimed.attempt.kind)
+        self._began = monotonic()
         self._is_pending = False
 
     def close(self) -> None:
@@ -136,8 +139,9 @@ class _Ending:
             elif _is_refusal(error):
                 self._write(partial(store.withdraw, self._attempt, self._claimed.previous), Progress.FAILED)
             else:
-                end = partial(store.end, self._attempt, Progress.FAILED, outcome_of(error), failure(kind))
-                self._write(end, Progress.FAILED)
+                outcome = outcome_of(error)
+                end = partial(store.end, self._attempt, Progress.FAILED, outcome, failure(kind))
+                self._write(end, Progress.FAILED, told=outcome)
         except StoreUnavailable:
             pass  # what went wrong first is told; this is written later
 
@@ -149,7 +153,7 @@ class _Ending:
         Args:
             write: Writes it.
             leads_to: The state that the operation then has.
-            told: The result that the signals are told when it is written.
+            told: What the signals are told when it is written: the result, or of a failure its outcome.
             made: What was made, if it turns out that the operation was given up.
         """
         stopping = self._running.stopping
@@ -171,8 +175,18 @@ class _Ending:
         if not written:
             self._leave(made)
         elif told is not None:
-            tell(self._running.sender, self._attempt.kind, self._claimed.request, told)
+            self._tell(told)
         return written
+
+    def _tell(self, told: object) -> None:
+        teller, seconds = self._running.teller, monotonic() - self._began
+        request = self._claimed.request
+        if isinstance(told, Outcome):
+            teller.failed_at_once(self._asked, request, told, seconds)
+        elif isinstance(told, Accepted):
+            teller.accepted(self._asked, request, told, seconds)
+        else:
+            teller.succeeded(self._asked, request, told, seconds)
 
     def _leave(self, result: Any) -> None:
         """It was given up: let what follows begin, with what was made all the same."""

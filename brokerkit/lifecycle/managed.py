@@ -9,10 +9,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from .._checks import check_bind, check_provision, check_update
+from .._current import know
 from .._dispatch import call, unserved
 from .._encoding import Answer, HandlerMistake, encode_result
 from .._handler_table import HandlerTable
-from .._telling import tell
 from ..catalog import ServiceOffering, ServicePlan
 from ..errors import AsyncRequired, BadRequest, BrokerError, ConcurrencyError
 from ..handlers import Handler
@@ -37,6 +37,7 @@ from .rules import (
     wanted_instance,
 )
 from .running import Running
+from .telling import Asked
 
 DEFAULT_DEADLINE = 7 * 24 * 3600.0
 """When an operation fails by itself whose plan does not say, in seconds: as long as Cloud Foundry polls."""
@@ -288,13 +289,14 @@ class Managed:
         self, table: HandlerTable, handler: Handler, new: NewOperation, request: Any, known: Known
     ) -> tuple[object, Answer]:
         """What was claimed is done now, or handed to the executor."""
+        know(request, new.id)
         if new.mode is Mode.AT_ONCE:
             subject = known.instance if new.binding_id is None else known.binding
             previous = subject.operation.id if subject and subject.operation else None
             claimed = Claimed(new.attempt(), request, known.instance, known.binding, previous)
             return run_at_once(self._running, table, handler, claimed)
         accepted = Accepted(operation=new.id)
-        tell(self._running.sender, new.kind, request, accepted)
+        self._running.teller.accepted(Asked.now(new.id, new.kind, attempt=0), request, accepted, 0.0)
         self._running.submit(new.id, new.wait)
         return accepted, _encoded(new.kind, accepted, request)
 
@@ -313,6 +315,7 @@ class Managed:
             assert subject is not None, "something is in progress"
             assert subject.operation is not None, "something is in progress"
             if not _comes_to_nothing(operation, subject.operation, request):
+                know(request, subject.operation.id)
                 outcome = self._store.outcome_of(subject.operation)
                 accepted = accepted_again(subject.operation, outcome, instance)
                 return accepted, _encoded(operation, accepted, request)
@@ -339,6 +342,7 @@ class Managed:
             raise unserved(operation)
         handlers = table.serving(operation, service, plan)
         asked = replace(self._as_stored(table, request, instance, binding), service=service, plan=plan)
+        know(asked)
         result = call(handlers[0], asked)[1] if handlers else as_it_is(operation, known)
         try:
             return result, _encoded(operation, result, asked)

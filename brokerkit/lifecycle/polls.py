@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
+from .._current import know
 from .._dispatch import blaming, call
 from .._encoding import PLAIN_SUCCESS, Answer, HandlerMistake, encode_result
 from .._handler_table import HandlerTable
-from .._telling import tell
 from ..errors import BindingDoesNotExist, BrokerError, InstanceDoesNotExist
 from ..requests import (
     BindingRequest,
@@ -28,7 +28,7 @@ from .records import BindingRecord, InstanceRecord, Known, Mode, OperationRecord
 from .running import Running
 from .store import Store
 from .tables import key_of
-from .worker import failed
+from .telling import Asked
 
 _logger = logging.getLogger("brokerkit")
 
@@ -48,6 +48,7 @@ def poll(
         HandlerMistake: Its handler answered what no platform may be told.
     """
     operation, now = _operation(running, request)
+    know(request, operation.id)
     if operation.state is Progress.IN_PROGRESS and operation.mode is Mode.POLLED:
         operation = _ask(running, table, operation, request) or operation
     outcome = running.store.outcome_of(operation)
@@ -185,11 +186,12 @@ def _moved(
     attempt = Attempt.of(operation)
     request: Any = request_again(store, table.catalog, operation, known.instance, known.binding)
     before = store.outcome_of(operation)
+    told, seconds = Asked.of(operation), max(0.0, known.now - operation.created_at)
     if found.state == "in progress":
         outcome = replace(before, description=found.description, retry_after=found.retry_after)
         if outcome == before or not store.tell(attempt, outcome):
             return False
-        tell(running.sender, operation.kind, request, found)
+        running.teller.progressed(told, request, found, seconds)
         return True
     outcome = replace(
         before,
@@ -201,11 +203,11 @@ def _moved(
     )
     if found.state == "failed":
         if store.end(attempt, Progress.FAILED, outcome, failure(operation.kind)):
-            tell(running.sender, operation.kind, request, failed(outcome))
+            running.teller.failed(told, request, outcome, seconds)
         return True
     result, change = _succeeded(table, operation, known, found, request)
     if store.end(attempt, Progress.SUCCEEDED, outcome, change):
-        tell(running.sender, operation.kind, request, result)
+        running.teller.succeeded(told, request, result, seconds)
     return True
 
 

@@ -10,9 +10,7 @@ from threading import Event, Lock
 from flask import Flask
 
 from .._handler_table import HandlerTable
-from .._telling import tell
 from ..health import Health, Word
-from ..results import LastOperation
 from .changes import Attempt, Change
 from .checkup import Checkup
 from .completion import failure
@@ -27,8 +25,9 @@ from .recall import request_again
 from .records import Mode, OperationRecord, Outcome
 from .schema import NEWEST
 from .store import Store
+from .telling import Asked, Teller
 from .threads import check_threads
-from .worker import Worker, failed
+from .worker import Worker
 
 _logger = logging.getLogger("brokerkit")
 
@@ -48,7 +47,7 @@ class Running:
     def __init__(
         self, sender: object, store: Store, executor: Executor, table: Callable[[], HandlerTable]
     ) -> None:
-        self.sender = sender
+        self.teller = Teller(sender)
         self.store = store
         self.table = table
         self._executor = executor
@@ -95,7 +94,7 @@ class Running:
             self.heart = Heart(self.store)
             self.keeper = Keeper(self.store, self.heart, self.look_at)
             worker = Worker(
-                self.sender,
+                self.teller,
                 self.store,
                 self.heart,
                 app=lambda: self.app,
@@ -239,15 +238,15 @@ class Running:
             outcome.description,
         )
         with self.app.app_context():  # as receivers have it elsewhere
-            self.tell(operation, failed(outcome))
+            self._tell_of_failure(operation, outcome)
         return True
 
-    def tell(self, operation: OperationRecord, result: LastOperation) -> None:
+    def _tell_of_failure(self, operation: OperationRecord, outcome: Outcome) -> None:
         """Tell the signals of an operation whose request is long gone."""
         known = self.store.find_by_key(operation.instance_key, operation.binding_key)
         catalog = self.table().catalog
         request = request_again(self.store, catalog, operation, known.instance, known.binding)
-        tell(self.sender, operation.kind, request, result)
+        self.teller.failed(Asked.of(operation), request, outcome, max(0.0, known.now - operation.created_at))
 
 
 def _go_on() -> None:

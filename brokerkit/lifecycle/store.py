@@ -336,7 +336,7 @@ class Store:
         numbers = {"o_id": seen.id, "o_attempt": seen.attempt, "lease": self._lease.term}
         if not self._happens(self._sql.attempts.begin, numbers):
             return None
-        return replace(seen, attempt=seen.attempt + 1, lease_until=now + self._lease.term)
+        return replace(seen, attempt=seen.attempt + 1, lease_until=now + self._lease.term, updated_at=now)
 
     def hand_on(self, operation_id: str, ahead: float = 0.0) -> bool:
         """A background operation is put into a queue, from which whoever comes to it begins it.

@@ -7,19 +7,22 @@ import logging
 from collections.abc import Callable, Generator
 from functools import partial
 from threading import Event
+from time import monotonic
 from typing import Any
 
 from flask import Flask
 from msgspec.structs import replace
 
+from .. import signals
+from .._current import Current, at_attempt
 from .._dispatch import blaming, call, check_pollable
 from .._encoding import PLAIN_SUCCESS, HandlerMistake, encode_result
 from .._handler_table import HandlerTable
-from .._telling import tell
 from ..errors import BrokerError, Retry
 from ..handlers import Handler
 from ..requests import InstanceRequest, Operation
 from ..results import Accepted, LastOperation
+from ..signals import AttemptEnd
 from .changes import Attempt, Change
 from .completion import accepted, failure, is_gone, outcome_of, planned, success
 from .errors import StoreUnavailable
@@ -28,6 +31,7 @@ from .persistence import follower_of, persist
 from .recall import kept, offered, request_again
 from .records import BindingResult, InstanceResult, Known, OperationRecord, Outcome, Progress
 from .store import Store
+from .telling import Asked, Teller
 
 _logger = logging.getLogger("brokerkit")
 
@@ -48,7 +52,7 @@ class Worker:
     """Runs attempts of background operations.
 
     Args:
-        sender: The broker, for the signals.
+        teller: Tells the signals.
         store: The store.
         heart: Keeps the attempts alive.
         app: Gives the Flask app whose context handlers run in.
@@ -61,7 +65,7 @@ class Worker:
 
     def __init__(
         self,
-        sender: object,
+        teller: Teller,
         store: Store,
         heart: Heart,
         *,
@@ -71,7 +75,7 @@ class Worker:
         stopping: Event,
         at_yield: Callable[[], None],
     ) -> None:
-        self.sender = sender
+        self.teller = teller
         self.store = store
         self._heart = heart
         self._app = app
@@ -87,12 +91,11 @@ class Worker:
             operation = self.store.begin(operation_id, self._is_served)
             if operation is None:
                 return
-            _logger.info("%s: attempt %d begins", _named(operation), operation.tries)
             attempt = Attempt.of(operation)
             self._heart.hold(attempt)
             try:
-                with self._app().app_context():
-                    self._attempt(operation, attempt)
+                with self._app().app_context(), at_attempt(operation.kind, operation.id) as current:
+                    self._attempt(operation, attempt, current)
             finally:
                 self._heart.drop(attempt)
         except StoreUnavailable:
@@ -116,20 +119,40 @@ class Worker:
             )
         return False
 
-    def _attempt(self, operation: OperationRecord, attempt: Attempt) -> None:
+    def _attempt(self, operation: OperationRecord, attempt: Attempt, current: Current) -> None:
+        began = monotonic()
         known = self.store.find_by_key(operation.instance_key, operation.binding_key)
         table = self._table()
         request: Any = request_again(self.store, table.catalog, operation, known.instance, known.binding)
-        work = _Work(self, operation, attempt, request, known)
-        handler = table.serving(operation.kind, request.service, request.plan)[0]
-        if handler.max_attempts is not None and operation.tries > handler.max_attempts:
-            mistake = HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
-            return work.failed(mistake)
-        return work.run(table, handler)
+        current.request, current.headers = request, request.headers
+        current.instance_id, current.binding_id = request.instance_id, getattr(request, "binding_id", None)
+        _logger.info("%s: attempt %d begins", _named(operation), operation.tries)
+        facts = {"request": request, "operation": operation.kind, "operation_id": operation.id}
+        signals.send(signals.attempt_started, self.teller.sender, **facts)
+        work = _Work(self, operation, attempt, request, known, began)
+        try:
+            work.run(table)
+        except BaseException as error:
+            work.cause = error
+            raise
+        finally:
+            signals.send(
+                signals.attempt_finished,
+                self.teller.sender,
+                **facts,
+                end=work.ended,
+                seconds=monotonic() - began,
+                error=work.cause,
+            )
 
 
 class _Work:
-    """What one attempt does."""
+    """What one attempt does.
+
+    Attributes:
+        ended: How it ended.
+        cause: What ended it, if it did not go well.
+    """
 
     def __init__(
         self,
@@ -138,7 +161,10 @@ class _Work:
         attempt: Attempt,
         request: InstanceRequest,
         known: Known,
+        began: float,
     ) -> None:
+        self.ended = AttemptEnd.INTERRUPTED
+        self.cause: BaseException | None = None
         self._worker = worker
         self._store = worker.store
         self._operation = operation
@@ -146,9 +172,17 @@ class _Work:
         self._request: Any = request
         self._known = known
         self._kind = operation.kind
+        self._began = began
 
-    def run(self, table: HandlerTable, handler: Handler) -> None:
+    def run(self, table: HandlerTable) -> None:
         """Ask the handler, and end as it says."""
+        handler = table.serving(self._kind, self._request.service, self._request.plan)[0]
+        if handler.max_attempts is not None and self._operation.tries > handler.max_attempts:
+            mistake = HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
+            return self.failed(mistake)
+        return self._run(table, handler)
+
+    def _run(self, table: HandlerTable, handler: Handler) -> None:
         instance, binding = self._known.instance, self._known.binding
         plan = planned(self._kind, self._request, instance)
         try:
@@ -160,10 +194,12 @@ class _Work:
                 change = success(self._kind, plan, result, instance, binding)
         except _Stopped as stopped:
             if stopped.goes_on and self._store.postpone(self._attempt, 0.0, None):
+                self.ended = AttemptEnd.HANDED_OVER
                 self._worker.submit(self._operation.id, 0.0)
             else:
                 self._leave(None)
         except Retry as retry:
+            self.cause = retry
             self._retry(handler, retry)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt
             if is_gone(self._kind, error):
@@ -221,7 +257,7 @@ class _Work:
                 return False
         except StoreUnavailable:
             return True  # whether it is still ours, its end will show
-        self._tell(LastOperation.in_progress(said))
+        self._tell_progress(said)
         return True
 
     def _check(self, result: Any) -> None:
@@ -235,26 +271,30 @@ class _Work:
         if not self._persist(end, Progress.SUCCEEDED):
             self._leave(change.result)
             return
+        self.ended = AttemptEnd.SUCCEEDED
         _logger.info("%s succeeded", _named(self._operation))
         if getattr(result, "exists", False):  # which says nothing of what was made in the background
-            self._tell(replace(result, exists=False))
-        else:
-            self._tell(result)
+            result = replace(result, exists=False)
+        self._worker.teller.succeeded(self._asked, self._request, result, self._seconds)
 
     def _accepted(self, result: Accepted) -> None:
         """The work goes on elsewhere after all, and is polled from now on."""
         outcome, kept_result = accepted(self._kind, result, self._known.instance, self._known.binding)
         accept = partial(self._store.accept, self._attempt, outcome, kept(self._request), kept_result)
-        if not self._persist(accept, Progress.IN_PROGRESS):
+        if self._persist(accept, Progress.IN_PROGRESS):
+            self.ended = AttemptEnd.ACCEPTED
+        else:
             self._leave(kept_result)
 
     def failed(self, error: BaseException) -> None:
         """The handler refused or failed, or there is none."""
+        self.cause = error
         outcome = _log(self._operation, error)
         change = failure(self._kind)
         end = partial(self._store.end, self._attempt, Progress.FAILED, outcome, change)
         if self._persist(end, Progress.FAILED):
-            self._tell(failed(outcome))
+            self.ended = AttemptEnd.FAILED
+            self._worker.teller.failed(self._asked, self._request, outcome, self._seconds)
         else:
             self._leave(None)
 
@@ -275,7 +315,8 @@ class _Work:
                 retry.after,
                 exc_info=cause,
             )
-            self._tell(LastOperation.in_progress(retry.description))
+            self.ended = AttemptEnd.RETRIED
+            self._tell_progress(retry.description)
             self._worker.submit(self._operation.id, retry.after)
         else:
             self._leave(None)
@@ -287,6 +328,7 @@ class _Work:
         Args:
             result: What was made all the same, for who deletes it. An update that failed made nothing.
         """
+        self.ended = AttemptEnd.GIVEN_UP
         if self._kind is Operation.UPDATE:
             result = None
         if not self._persist(partial(self._store.leave, self._attempt, result), Progress.FAILED):
@@ -301,17 +343,21 @@ class _Work:
         """Write how it ended, however long the store is away."""
         return persist(self._store, self._attempt, write, self._worker.stopping, leads_to=leads_to)
 
-    def _tell(self, result: object) -> None:
-        tell(self._worker.sender, self._kind, self._request, result)
+    # Telling
 
+    @property
+    def _asked(self) -> Asked:
+        return Asked.of(self._operation)
 
-def failed(outcome: Outcome) -> LastOperation:
-    """What the signals are told of an operation that failed."""
-    return LastOperation.failed(
-        outcome.description,
-        instance_usable=outcome.instance_usable,
-        update_repeatable=outcome.update_repeatable,
-    )
+    @property
+    def _seconds(self) -> float:
+        """How long ago it was asked for: until this attempt by the store's clock, then by ours."""
+        waited = self._operation.updated_at - self._operation.created_at
+        return max(0.0, waited) + monotonic() - self._began
+
+    def _tell_progress(self, description: str | None) -> None:
+        result = LastOperation.in_progress(description)
+        self._worker.teller.progressed(self._asked, self._request, result, self._seconds)
 
 
 def _named(operation: OperationRecord) -> str:

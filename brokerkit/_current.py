@@ -1,0 +1,80 @@
+"""What this thread is at: the request that it answers, or the attempt that it makes.
+
+It is there for who was not handed it: a line that is logged somewhere inside a handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from .requests import Operation, Request, RequestHeaders
+
+
+class Current:
+    """A request or an attempt, as far as it is known.
+
+    Args:
+        operation: What is asked; None if the path or method is none of the API's.
+        instance_id: The instance that it is about.
+        binding_id: The binding that it is about.
+
+    Attributes:
+        headers: What the request's headers say; None until they are read.
+        request: The request; None until it is read. With a store it becomes the one that the handler gets.
+        operation_id: The operation of the store that it is about; None while there is none.
+        is_attempt: Is it an attempt of work in the background?
+    """
+
+    __slots__ = (
+        "binding_id",
+        "headers",
+        "instance_id",
+        "is_attempt",
+        "operation",
+        "operation_id",
+        "request",
+    )
+
+    def __init__(
+        self, operation: Operation | None, instance_id: str | None = None, binding_id: str | None = None
+    ) -> None:
+        self.operation = operation
+        self.instance_id = instance_id
+        self.binding_id = binding_id
+        self.headers: RequestHeaders | None = None
+        self.request: Request | None = None
+        self.operation_id: str | None = None
+        self.is_attempt = False
+
+
+CURRENT: ContextVar[Current | None] = ContextVar("brokerkit_current", default=None)
+"""Threads of the handler's own have it only if they are begun in a copy of its context."""
+
+
+def of_request(operation: Operation | None, ids: Mapping[str, str]) -> Current:
+    """A request that has come."""
+    return Current(operation, ids.get("instance_id"), ids.get("binding_id"))
+
+
+@contextmanager
+def at_attempt(operation: Operation, operation_id: str) -> Iterator[Current]:
+    """Be at an attempt of an operation, whose request is not known yet."""
+    current = Current(operation)
+    current.operation_id = operation_id
+    current.is_attempt = True
+    token = CURRENT.set(current)
+    try:
+        yield current
+    finally:
+        CURRENT.reset(token)
+
+
+def know(request: Request, operation_id: str | None = None) -> None:
+    """What the thread is at is known better now."""
+    current = CURRENT.get()
+    if current is not None:
+        current.request = request
+        if operation_id is not None:
+            current.operation_id = operation_id
