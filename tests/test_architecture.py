@@ -87,6 +87,7 @@ ORDER = (
     "blueprint",
     "broker",
     "observe._subscribing",
+    "observe._facts",
     "celery",
     "_secrets",
     "exchange",

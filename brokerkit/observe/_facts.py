@@ -1,0 +1,38 @@
+"""What subscribers say of a request in few words, the same ones in logs, metrics and traces."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..catalog import ServiceOffering, ServicePlan
+from ..requests import OriginatingIdentity, Request
+
+
+class Offered(NamedTuple):
+    """The names of a service offering and a service plan; None where they are not known."""
+
+    offering: str | None = None
+    plan: str | None = None
+
+
+_UNKNOWN = Offered()
+
+
+def offered_of(request: Request | None) -> Offered:
+    """What a request is about: what it names, else what its instance is of."""
+    if request is None:
+        return _UNKNOWN
+    service: ServiceOffering | None = getattr(request, "service", None)
+    plan: ServicePlan | None = getattr(request, "plan", None)
+    instance = getattr(request, "instance", None)
+    if instance is not None:
+        service, plan = service or instance.service, plan or instance.plan
+    return Offered(service.name if service else None, plan.name if plan else None)
+
+
+def user_of(identity: OriginatingIdentity | None) -> str | None:
+    """Whose wish it is: Cloud Foundry's `user_id`, Kubernetes' `username` or `uid` (R-REQ-3)."""
+    if identity is None:
+        return None
+    names = (identity.value.get(name) for name in ("user_id", "username", "uid"))
+    return next((name for name in names if isinstance(name, str) and name), None)
