@@ -17,6 +17,7 @@ from . import (
     crowd,
     imports,
     lifecycle,
+    observing,
     polls,
     processes,
     recovery,
@@ -46,6 +47,7 @@ STORED: dict[str, Callable[[Sequence[Database], Verdicts], None]] = {
     "processes": processes.run,
     "workers": workers.run,
     "crowd": crowd.run,
+    "observing": observing.run,
 }
 
 

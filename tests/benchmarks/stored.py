@@ -78,10 +78,18 @@ def stored_broker(
 
 
 @contextmanager
-def served(broker: Broker) -> Iterator[WSGIApplication]:
-    """An app with the broker, which is closed at the end, before its database is gone."""
+def served(
+    broker: Broker, observe: Callable[[Broker, Flask], None] = lambda *_: None
+) -> Iterator[WSGIApplication]:
+    """An app with the broker, which is closed at the end, before its database is gone.
+
+    Args:
+        broker: The broker.
+        observe: Makes others listen to it.
+    """
     app = Flask("brokerkit")
     app.register_blueprint(broker.blueprint)
+    observe(broker, app)
     try:
         yield app.wsgi_app
     finally:
