@@ -26,6 +26,16 @@ HEADERS = {
 }
 """What Cloud Foundry sends beside what every request needs."""
 
+WHO = {
+    "username": "platform",
+    "platform": "cloudfoundry",
+    "platform_user": "683ea748",
+    "request_identity": "e26cee84",
+    "correlation_id": "vcap-1",
+    "trace_id": TRACE_ID,
+}
+"""What subscribers say of who sent these."""
+
 
 @pytest.fixture
 def store_url(tmp_path: Path) -> str:

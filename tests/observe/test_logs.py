@@ -42,17 +42,9 @@ from ..conftest import (
 )
 from ..lifecycle.conftest import CAN_POLL, Serve, poll_until_done, quick_offering, until
 from ..test_signals import DONE, asynchronously, send
-from .conftest import HEADERS, SECRET_OF_A_USER, TRACE_ID, ask
+from .conftest import HEADERS, SECRET_OF_A_USER, WHO, ask
 from .logged import Log, fields_of
 
-WHO = {
-    "username": "platform",
-    "platform": "cloudfoundry",
-    "platform_user": "683ea748",
-    "request_identity": "e26cee84",
-    "correlation_id": "vcap-1",
-    "trace_id": TRACE_ID,
-}
 WHAT = {"instance_id": "i1", "offering": "db", "plan": "small"}
 SECONDS = re.compile(r"\d+\.\d{3} s")
 
