@@ -15,14 +15,6 @@ Fields: TypeAlias = dict[str, str | int | None]
 _LONGEST = 100
 """In characters, of an id or a name: whoever sends one may make it as long as they like."""
 
-NO_CONTEXT: Fields = dict.fromkeys(
-    (
-        *("operation", "operation_id", "instance_id", "binding_id", "offering", "plan", "attempt"),
-        *("username", "platform", "platform_user", "request_identity", "correlation_id", "trace_id"),
-    )
-)
-"""The fields of a line that belongs to no request."""
-
 
 def on_a_line(text: str, longest: int = _LONGEST) -> str:
     """A text that neither ends a line nor steers a terminal, cut where it is too long."""
@@ -53,27 +45,24 @@ def context_of(
         attempt: Which attempt it is, of work in the background.
     """
     offering, plan = offered_of(request)
-    fields = NO_CONTEXT | {
-        "operation": operation and operation.value,
+    identity = headers.originating_identity if headers else None
+    fields: Fields = {
+        "operation": operation.value if operation else None,
         "operation_id": operation_id,
         "instance_id": instance_id,
         "binding_id": binding_id,
         "offering": offering,
         "plan": plan,
         "attempt": attempt,
+        "username": headers.username if headers else None,
+        "platform": identity.platform if identity else None,
+        "platform_user": user_of(identity),
+        "request_identity": headers.request_identity if headers else None,
+        "correlation_id": headers.correlation_id if headers else None,
+        "trace_id": trace_id_of(headers.trace_context) if headers and headers.trace_context else None,
     }
-    if headers is not None:
-        identity = headers.originating_identity
-        fields |= {
-            "username": headers.username,
-            "platform": identity.platform if identity else None,
-            "platform_user": user_of(identity),
-            "request_identity": headers.request_identity,
-            "correlation_id": headers.correlation_id,
-            "trace_id": trace_id_of(headers.trace_context),
-        }
     for name, value in fields.items():
-        if isinstance(value, str):
+        if isinstance(value, str) and not (len(value) <= _LONGEST and value.isprintable()):
             fields[name] = on_a_line(value)
     return fields
 
@@ -95,3 +84,9 @@ def context_at(current: Current) -> Fields:
 def attempt_of(request: Request | None) -> int | None:
     """Which attempt a request in the background is in."""
     return getattr(request, "attempt", None)
+
+
+NO_CONTEXT = context_of(
+    None, operation_id=None, instance_id=None, binding_id=None, request=None, headers=None
+)
+"""The fields of a line that belongs to no request."""
