@@ -14,7 +14,7 @@ from .._current import CURRENT
 from .._secrets import masked_text
 from ..errors import BrokerError, Retry
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
-from ..results import Binding
+from ..results import Binding, LastOperation
 from ..signals import AttemptEnd
 from ._log_fields import NO_CONTEXT, Fields, attempt_of, context_at, context_of, on_a_line
 from ._outline import outline
@@ -137,7 +137,7 @@ class Lines:
             event,
             seconds,
             text=text,
-            shown=self._outlines(request, result),
+            shown={} if isinstance(result, LastOperation) else self._outlines(request, result),
             seconds=round(seconds, 6),
             error=text if has_failed else None,
             description=None if has_failed else text,

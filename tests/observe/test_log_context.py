@@ -20,7 +20,7 @@ from brokerkit.observe.logs import ContextFilter
 
 from ..celery_worker import CeleryWorker
 from ..conftest import INSTANCE, PROVISION, Platform, Recorder, make_app, make_broker
-from ..lifecycle.conftest import CAN_POLL, DELETE_AND_POLL, Serve, poll_until_done
+from ..lifecycle.conftest import CAN_POLL, DELETE_AND_POLL, Serve, last_operation, poll_until_done, until
 from ..lifecycle.conftest import Platform as StoredPlatform
 from ..test_signals import send
 from .celery_broker import REDIS, STORE, make
@@ -112,7 +112,7 @@ def test_a_line_of_work_in_a_celery_worker(redis_url: str, store_url: str, tmp_p
     )
     with worker:
         answer = platform.put(INSTANCE, PROVISION, query=CAN_POLL, headers=HEADERS)
-        assert poll_until_done(platform, INSTANCE)["state"] == "succeeded"
+        until(lambda: last_operation(platform, INSTANCE)["state"] == "succeeded", timeout=60)
     broker.close()
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     inside = [line for line in lines if line["logger"] == "mine"]

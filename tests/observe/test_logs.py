@@ -454,6 +454,9 @@ def test_no_line_of_a_whole_life_has_a_secret(recorder: Recorder, serve: Serve) 
     events = [line["event"] for line in lines if line["logger"] == "brokerkit.events"]
     assert {"provisioned", "updated", "bound", "unbound", "deprovisioned"} <= set(events)
     assert {"operation started", "attempt finished", "authentication failed"} <= set(events)
+    progress = [line for line in lines if line.get("event") == "operation progressed"]
+    assert len(progress) >= 2
+    assert not [line for line in progress if "parameters" in line], "what was asked is told of once"
     assert [line["credentials"] for line in lines if line.get("event") == "bound"] == [
         {"uri": "***", "list": ["***"]}
     ]
