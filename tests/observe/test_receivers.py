@@ -75,6 +75,7 @@ def journey(broker: Broker) -> list[Answered]:
         send("DELETE", f"{LATER}?{DELETE_QUERY.replace('small', 'large')}")
         send("DELETE", f"{INSTANCE}?{DELETE_QUERY}&accepts_incomplete=true")
         send("GET", f"{INSTANCE}/last_operation")
+    broker.close()
     return answers
 
 
