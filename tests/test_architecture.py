@@ -17,6 +17,7 @@ PACKAGE = Path(brokerkit.__file__).parent
 
 ORDER = (
     "_masking",
+    "_secrets",
     "_json",
     "errors",
     "_schemas",
@@ -88,8 +89,14 @@ ORDER = (
     "broker",
     "observe._subscribing",
     "observe._facts",
+    "observe._trace_id",
+    "observe._log_fields",
+    "observe._log_context",
+    "observe._outline",
+    "observe._log_lines",
+    "observe._json_lines",
+    "observe.logs",
     "celery",
-    "_secrets",
     "exchange",
     "_asking",
     "platforms",
@@ -288,7 +295,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 OPTIONAL = {"yaml", "asgiref", "sqlalchemy", "alembic", "cryptography", "psycopg", "celery", "kombu", "redis"}
-OPTIONAL |= {"prometheus_client", "opentelemetry", "requests", "rich"}
+OPTIONAL |= {"prometheus_client", "opentelemetry", "pythonjsonlogger", "requests", "rich"}
 NETWORK = {"socket", "ssl", "http.client", "urllib.request", "asyncio", "socketserver", "select"}
 
 

@@ -231,7 +231,7 @@ class Running:
         if not how(Attempt.of(operation), outcome, failure(operation.kind)):
             return False
         _logger.warning(
-            "the operation %s, %s of %s, failed: %s",
+            "the operation %s, %s of %r, failed: %r",
             operation.id,
             operation.kind,
             operation.instance_key,

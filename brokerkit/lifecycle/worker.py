@@ -362,7 +362,7 @@ class _Work:
 
 def _named(operation: OperationRecord) -> str:
     """What a log line is about."""
-    return f"the operation {operation.id}, {operation.kind} of {operation.instance_key}"
+    return f"the operation {operation.id}, {operation.kind} of {operation.instance_key!r}"
 
 
 def _log(operation: OperationRecord, error: BaseException) -> Outcome:

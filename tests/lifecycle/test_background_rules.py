@@ -427,3 +427,20 @@ def test_what_is_let_in_while_a_process_ends_is_done_by_the_next(serve: Serve, r
 
     successor = serve(recorder, background=CHANGING)
     assert poll_until_done(successor, INSTANCE, operation)["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "answer", [Retry(after=3600), QuotaExceeded("Used\nup")], ids=["too late", "refused"]
+)
+def test_no_id_ends_a_line_of_the_log(
+    serve: Serve, recorder: Recorder, caplog: pytest.LogCaptureFixture, answer: Exception
+) -> None:
+    caplog.set_level("INFO", "brokerkit")
+    recorder.answers["provision"] = answer
+    platform = serve(recorder, quick_offering(), background=["provision"], lease=3.0)
+    path = "/v2/service_instances/i1%0aforged"
+    platform.put(path, PROVISION, query=CAN_POLL)
+    assert poll_until_done(platform, path)["state"] == "failed"
+    until(lambda: "failed: " in caplog.text)
+    assert "i1\\nforged" in caplog.text
+    assert not [record for record in caplog.records if "\n" in record.getMessage()]

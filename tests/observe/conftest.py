@@ -1,0 +1,68 @@
+"""What the tests of subscribers share: a broker that remembers, and a platform that says who it asks for."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from ..conftest import basic
+from ..lifecycle.conftest import serve  # noqa: F401
+
+TRACE_ID = "80f198ee56343ba864fe8b2a57d3eff7"
+SECRET_OF_A_USER = "user-s3cret"
+_IDENTITY = {"user_id": "683ea748", "extra": {"token": SECRET_OF_A_USER}}
+HEADERS = {
+    "B3": f"{TRACE_ID}-e457b5a2e4d86bd1-1",
+    "X-Broker-API-Originating-Identity": "cloudfoundry "
+    + base64.b64encode(json.dumps(_IDENTITY).encode()).decode(),
+    "X-Broker-API-Request-Identity": "e26cee84",
+    "X-Vcap-Request-Id": "vcap-1",
+}
+"""What Cloud Foundry sends beside what every request needs."""
+
+WHO = {
+    "username": "platform",
+    "platform": "cloudfoundry",
+    "platform_user": "683ea748",
+    "request_identity": "e26cee84",
+    "correlation_id": "vcap-1",
+    "trace_id": TRACE_ID,
+}
+"""What subscribers say of who sent these."""
+
+
+@pytest.fixture
+def store_url(tmp_path: Path) -> str:
+    """The URL of an empty database, for `serve`; subscribers do not care which kind it is."""
+    return f"sqlite:///{tmp_path / 'broker.db'}"
+
+
+class Answered(NamedTuple):
+    """An answer that came over the wire."""
+
+    status: int
+    body: Any
+
+
+def ask(url: str, method: str, path: str, body: object = None, **headers: str) -> Answered:
+    """Ask a broker that is served, as its platform."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    usual = {
+        "Authorization": basic("platform", "s3cret"),
+        "X-Broker-API-Version": "2.17",
+        "Content-Type": "application/json",
+    }
+    try:
+        connection.request(
+            method, path, None if body is None else json.dumps(body), headers={**usual, **headers}
+        )
+        response = connection.getresponse()
+        return Answered(response.status, json.loads(response.read()))
+    finally:
+        connection.close()
