@@ -65,6 +65,7 @@ ORDER = (
     "lifecycle.memory",
     "lifecycle.completion",
     "lifecycle.telling",
+    "lifecycle.trail",
     "lifecycle.persistence",
     "lifecycle.executors",
     "lifecycle.leaving",

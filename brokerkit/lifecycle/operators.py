@@ -110,7 +110,7 @@ def list_operations(
 
 def find_instance(store: Store, told: str) -> InstanceFound | None:
     """An instance by its id, or by what a list shows for one that is too long to be kept."""
-    keys = _keys(told)
+    keys = keys_meant(told)
     found, _ = _instances(store, _BATCH, or_(*(instances.c.id == key for key in keys)))
     by_key = {instance.key: (instance, number) for instance, number in found}
     return next((by_key[key] for key in keys if key in by_key), None)
@@ -118,12 +118,12 @@ def find_instance(store: Store, told: str) -> InstanceFound | None:
 
 def find_bindings(store: Store, told: str) -> list[BindingFound]:
     """The bindings with an id, which can be one for each instance."""
-    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in _keys(told))))[0]
+    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in keys_meant(told))))[0]
 
 
 def bindings_gone(store: Store, told: str) -> list[tuple[str, str]]:
     """The keys of the instances and bindings with a binding's id that are known by their operations alone."""
-    keys = or_(*(operations.c.binding_id == key for key in _keys(told)))
+    keys = or_(*(operations.c.binding_id == key for key in keys_meant(told)))
     there = exists(
         select(bindings.c.id).where(
             bindings.c.instance_id == operations.c.instance_id, bindings.c.id == operations.c.binding_id
@@ -161,7 +161,7 @@ def _rows(store: Store, statement: Select[Any]) -> list[Any]:
         return list(query.run(connection, {}).fetchall())
 
 
-def _keys(told: str) -> Collection[str]:
+def keys_meant(told: str) -> Collection[str]:
     """What may stand for an id that a list shows: with signs escaped, or too long to be kept."""
     meant = _ESCAPED.sub(lambda match: chr(int(match[1][1:], 16)), told)
     return dict.fromkeys((key_of(told), key_of(meant), told.replace("\0", "")))
