@@ -294,7 +294,7 @@ def audit(
     which = trail.Which(
         instance_keys=() if instance is None else keys_meant(instance),
         binding_keys=() if binding is None else keys_meant(binding),
-        since=trail.now(store) - since if isinstance(since, float) else _seconds(since),
+        since=store.now() - since if isinstance(since, float) else _seconds(since),
     )
     most = _MOST if limit is None and since is None else limit
     found = trail.read(store, desk.catalog(), which, None if most is None else most + 1)

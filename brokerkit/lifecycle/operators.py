@@ -29,7 +29,6 @@ from .records import BindingRecord, InstanceRecord, Known, Mode, OperationRecord
 from .rules import Standing, standing
 from .schema import NEWEST
 from .statements.reads import every_binding, every_instance, every_operation
-from .statements.words import clock
 from .store import Store
 from .tables import bindings, instances, key_of, operations
 from .transitions import Query
@@ -151,14 +150,8 @@ def _bindings(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[li
 
 
 def _some(store: Store, statement: Select[Any], limit: int) -> tuple[list[Any], bool]:
-    found = _rows(store, statement.limit(limit + 1))
+    found = store.read(statement.limit(limit + 1))
     return found[:limit], len(found) > limit
-
-
-def _rows(store: Store, statement: Select[Any]) -> list[Any]:
-    query = Query(store.database.engine.dialect, statement)
-    with store.database.reading() as connection:
-        return list(query.run(connection, {}).fetchall())
 
 
 def keys_meant(told: str) -> Collection[str]:
@@ -241,7 +234,7 @@ def purge(store: Store, older_than: float, *, dry_run: bool = False) -> Purged:
     What is in progress stays, and so does what somebody may still work on, the last operation of whatever
     is there, and all operations of an instance of which one is in progress.
     """
-    moment = float(_rows(store, select(clock(store.database.engine.dialect)))[0][0])
+    moment = store.now()
     old = _old_instances(moment - older_than, moment)
     over = _old_operations(moment - older_than, moment)
     if dry_run:
@@ -293,7 +286,7 @@ def _is_busy(instance_key: ColumnElement[str], now: float) -> ColumnElement[bool
 
 
 def _count(store: Store, table: Table, which: ColumnElement[bool]) -> int:
-    return int(_rows(store, select(func.count()).select_from(table).where(which))[0][0])
+    return int(store.read(select(func.count()).select_from(table).where(which))[0][0])
 
 
 def _delete(store: Store, table: Table, which: ColumnElement[bool]) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Select, or_, select
+from sqlalchemy import or_, select
 
 from ..audit import AuditRecord
 from ..catalog import Catalog
@@ -15,11 +14,9 @@ from . import rows
 from .errors import StoreError
 from .recall import request_again
 from .records import OperationRecord
-from .statements.words import clock
 from .store import Store
 from .tables import operations
 from .telling import Asked, audit_record
-from .transitions import Query
 
 _PAGE = 500
 """How many rows are read at a time, so that neither memory nor a transaction holds millions."""
@@ -76,11 +73,6 @@ def read(
         limit = None if limit is None else limit - size
 
 
-def now(store: Store) -> float:
-    """The time, by the store's clock."""
-    return float(_rows(store, select(clock(store.database.engine.dialect)))[0][0])
-
-
 def record_of(store: Store, catalog: Catalog, operation: OperationRecord) -> AuditRecord:
     """What the trail tells of an operation."""
     request = request_again(store, catalog, operation, None, None)
@@ -112,10 +104,4 @@ def _page(store: Store, which: Which, last: str | None, size: int) -> list[rows.
         )
     if last is not None:
         found = found.where(operations.c.id < last)
-    return _rows(store, found)
-
-
-def _rows(store: Store, statement: Select[Any]) -> list[rows.Row]:
-    query = Query(store.database.engine.dialect, statement)
-    with store.database.reading() as connection:
-        return list(query.run(connection, {}).fetchall())
+    return store.read(found)
