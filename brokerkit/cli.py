@@ -19,6 +19,7 @@ import click
 import msgspec
 from flask.cli import FlaskGroup
 
+from . import _audit_table
 from . import _display as display
 from .catalog import Catalog
 
@@ -304,7 +305,9 @@ def audit(
         display.print_json_each(map(msgspec.to_builtins, records))
     else:
         every = which == trail.Which()
-        _print_trail(records, "There are no changes." if every else "There are no such changes.")
+        _audit_table.print_changes(
+            records, "There are no changes." if every else "There are no such changes."
+        )
     _tell_more(next(found, None) is not None, most or 0)
     if unreadable:
         raise _refusal(f"{_number(len(unreadable), 'change')} could not be read")
@@ -520,20 +523,6 @@ _OPERATIONS = {
     "created_at": "created",
     "description": "description",
 }
-_TRAIL = {
-    "asked_at": "when",
-    "who": "who",
-    "operation": "change",
-    "instance_id": "instance",
-    "binding_id": "binding",
-    "plan": "plan",
-    "state": "outcome",
-    "took": "took",
-    "description": "description",
-}
-_TRAIL_STACKED = {"when": "when", "change": "change", "what": "what"}
-_TRAIL_MAY_LACK = frozenset({"who", "binding_id", "description"})
-_IN_ONE_TABLE = 500
 _TIMES = frozenset(
     {
         "created_at",
@@ -554,50 +543,6 @@ def _print(reports: Sequence[Report], as_json: bool, columns: dict[str, str], no
         display.say(none)
     else:
         display.print_table([_told(report) for report in reports], columns)
-
-
-def _print_trail(records: Iterator[AuditRecord], none: str) -> None:
-    """A table, or one after the other: to be aligned, all that is in one must be known before."""
-    number = 0
-    while reports := [_who_did_what(record) for record in islice(records, _IN_ONE_TABLE)]:
-        number += 1
-        lacking = {name for name in _TRAIL_MAY_LACK if not any(report[name] for report in reports)}
-        columns = {name: heading for name, heading in _TRAIL.items() if name not in lacking}
-        if display.fits(reports, columns):
-            display.print_table(reports, columns)
-        else:
-            display.print_table([_stacked(report) for report in reports], _TRAIL_STACKED)
-    if not number:
-        display.say(none)
-
-
-def _who_did_what(record: AuditRecord) -> Report:
-    """A record for people."""
-    identity = record.originating_identity
-    who = (record.username, None if identity is None else identity.user or identity.platform)
-    took = None if record.ended_at is None else (record.ended_at - record.asked_at).total_seconds()
-    return {
-        "asked_at": display.local(record.asked_at.isoformat()),
-        "who": " / ".join(filter(None, who)),
-        "operation": record.operation.value,
-        "instance_id": record.instance_id,
-        "binding_id": record.binding_id,
-        "plan": f"{record.service}/{record.plan}",
-        "state": record.state,
-        "took": None if took is None else display.duration(max(0.0, took)),
-        "description": record.description,
-    }
-
-
-def _stacked(report: Report) -> Report:
-    """A record for a terminal that is too narrow for all of it on one line."""
-    names = {"instance_id": "instance ", "binding_id": "binding ", "who": "by ", "description": ""}
-    told = (f"{word}{report[name]}" for name, word in names.items() if report[name])
-    return {
-        "when": display.Lines(report["asked_at"].split("T")),
-        "change": display.Lines(filter(None, (report["operation"], report["state"], report["took"]))),
-        "what": display.Lines((report["plan"], *told)),
-    }
 
 
 def _told(report: Report) -> Report:

@@ -83,6 +83,7 @@ ORDER = (
     "lifecycle.rotation",
     "lifecycle.reports",
     "_display",
+    "_audit_table",
     "cli",
     "_pipeline",
     "blueprint",

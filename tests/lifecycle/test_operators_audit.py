@@ -252,7 +252,7 @@ def test_bindings_are_found_of_one_instance_or_of_all(platform: Platform) -> Non
 
 def test_any_number_is_read_in_pages(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "_PAGE", 2)
-    monkeypatch.setattr("brokerkit.cli._IN_ONE_TABLE", 3)
+    monkeypatch.setattr("brokerkit._audit_table._IN_ONE_TABLE", 3)
     names = [f"i{number}" for number in range(5)]
     for name in names:
         make(platform, name)
