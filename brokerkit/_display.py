@@ -5,18 +5,32 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 _STYLES = {"failed": "red"} | dict.fromkeys(("in progress", "creating", "updating", "deleting"), "yellow")
 _NARROW = frozenset(
-    {"operation_id", "state", "kind", "mode", "attempt", "bindings", "created_at", "updated_at", "expires_at"}
+    {
+        "operation_id",
+        "operation",
+        "state",
+        "kind",
+        "mode",
+        "attempt",
+        "bindings",
+        "took",
+        "created_at",
+        "updated_at",
+        "expires_at",
+    }
 )
 _WIDE = 1_000_000
 
@@ -24,6 +38,15 @@ _WIDE = 1_000_000
 def print_json(value: object) -> None:
     """Print JSON that is ASCII alone, whatever the terminal makes of other characters."""
     click.echo(json.dumps(value, indent=2))
+
+
+def print_json_each(values: Iterable[object]) -> None:
+    """Print a list as :func:`print_json` does, each value as it comes, however many there are."""
+    before = "[\n"
+    for value in values:
+        click.echo(before + indent(json.dumps(value, indent=2), "  "), nl=False)
+        before = ",\n"
+    click.echo("[]" if before == "[\n" else "\n]")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
@@ -40,6 +63,18 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -
     for row in rows:
         table.add_row(*(rich.text(row[name]) for name in columns))
     _print(table)
+
+
+def fits(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> bool:
+    """Does each row of a table stand on one line? Where no terminal is written to, always."""
+    if not _is_terminal():
+        return True
+    rich = _rich()
+    widths = (
+        max(len(heading), *(rich.text(row[name]).cell_len for row in rows))
+        for name, heading in columns.items()
+    )
+    return sum(widths) + 2 * (len(columns) - 1) <= rich.Console().width
 
 
 def print_facts(facts: Mapping[str, Any], *, exact: bool = False) -> None:
@@ -83,6 +118,18 @@ def local(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().isoformat(timespec="seconds")
 
 
+def duration(seconds: float) -> str:
+    """A duration in its two greatest units, such as ``35 ms``, ``2.4 s``, ``5 min 12 s`` or ``2 d 4 h``."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{int(seconds)} s"
+    minutes, hours, days = (int(seconds) // size for size in (60, 3600, 86400))
+    if hours == 0:
+        return f"{minutes} min {int(seconds) % 60} s"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
@@ -98,6 +145,12 @@ def _shown(value: Any) -> str:
     return printable(str(value))
 
 
+class Lines(tuple[str, ...]):
+    """Several values in one cell, one below the other."""
+
+    __slots__ = ()
+
+
 class _Rich:
     """What there is of rich, which is loaded only where a table is printed."""
 
@@ -108,8 +161,10 @@ class _Rich:
 
         self.Console, self.Table, self._text = Console, Table, Text
 
-    def text(self, value: Any) -> RenderableType:
+    def text(self, value: Any) -> Text:
         """A value as it stands in a cell; nothing in it is markup."""
+        if isinstance(value, Lines):
+            return self._text("\n").join(self.text(each) for each in value)
         shown = _shown(value)
         return self._text(shown, style=_STYLES.get(shown, ""))
 

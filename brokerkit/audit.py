@@ -12,6 +12,9 @@ from .requests import Operation, OriginatingIdentity
 class AuditRecord(Struct, frozen=True, kw_only=True):
     """A change that a platform asked for and the broker accepted. It has no parameters and no credentials.
 
+    `msgspec.json.encode(record)` makes a line of JSON of it, with the fields that `flask broker audit --json`
+    has, and always all of them.
+
     Args:
         operation_id: Its id in the store.
         operation: What was asked for.
@@ -31,8 +34,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
         correlation_id: The platform's id of all that belongs to one wish (R-REQ-5).
         state: How it stands: ``"in progress"``, ``"succeeded"`` or ``"failed"``.
         description: What the platform is told of that.
-        attempt: How often it was begun.
-        asked_at: When it was asked for, in UTC.
+        attempt: How often it was begun, also once more by an operator.
+        asked_at: When the platform asked for it, in UTC.
         ended_at: When it ended, in UTC; None while it is in progress.
     """
 

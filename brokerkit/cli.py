@@ -9,19 +9,25 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+import msgspec
 from flask.cli import FlaskGroup
 
+from . import _audit_table
 from . import _display as display
 from .catalog import Catalog
 
 if TYPE_CHECKING:
+    from .audit import AuditRecord
     from .lifecycle.reports import Report, Reporter
     from .lifecycle.store import Store
+    from .lifecycle.trail import Unreadable
 
 
 class Desk(NamedTuple):
@@ -123,8 +129,9 @@ def _reporter(desk: Desk, store: Store, *, reveal: bool = False) -> Reporter:
 # Options
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+_MOST = 50
 _limit = click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many at most."
+    "--limit", type=click.IntRange(min=1), default=_MOST, show_default=True, help="Show so many at most."
 )
 _reveal = click.option("--reveal", is_flag=True, help="Show parameters, credentials and data too.")
 
@@ -139,6 +146,29 @@ class _Age(click.ParamType[float]):
         if match is None or int(match[1]) == 0:
             self.fail(f"{value!r} is no age; give one such as 45m, 12h, 30d or 4w", param, ctx)
         return int(match[1]) * _SECONDS[match[2]]
+
+
+class _Since(click.ParamType[float | datetime]):
+    """An age, in seconds; or a moment, in the zone of this machine unless it names another."""
+
+    name = "since"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | datetime:
+        if not isinstance(value, str):
+            self.fail(f"{value!r} is no text", param, ctx)
+        if re.fullmatch(r"[0-9]{1,9}[mhdw]", value):
+            return _Age().convert(value, param, ctx)
+        try:
+            return datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is no age and no time; give one such as 12h or 7d, 2026-11-01 or"
+                " 2026-11-01T12:00:00Z",
+                param,
+                ctx,
+            )
 
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -231,6 +261,72 @@ def operations(desk: Desk, state: str | None, limit: int, as_json: bool) -> None
     reports = [reporter.operation(*each) for each in found]
     _print(reports, as_json, _OPERATIONS, none if state else "There are no operations.")
     _tell_more(more, limit)
+
+
+@_of_operators
+@click.option("--instance", metavar="ID", help="Only those of this instance and its bindings.")
+@click.option("--binding", metavar="ID", help="Only those of bindings with this id.")
+@click.option(
+    "--since", type=_Since(), metavar="WHEN", help="Only those since then: 12h, 7d, 2026-11-01, a time."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"Show so many at most.  [default: {_MOST}, or with --since all]",
+)
+@_json
+def audit(
+    desk: Desk,
+    instance: str | None,
+    binding: str | None,
+    since: float | datetime | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Who changed what, when, and how it ended: each change that the broker accepted, the newest first.
+
+    Also of instances and bindings that were deleted, until their operations are purged. What was refused is
+    not among them, as it changed nothing.
+    """
+    from .lifecycle import trail
+    from .lifecycle.operators import keys_meant
+
+    store = _open(desk)
+    which = trail.Which(
+        instance_keys=() if instance is None else keys_meant(instance),
+        binding_keys=() if binding is None else keys_meant(binding),
+        since=store.now() - since if isinstance(since, float) else _seconds(since),
+    )
+    most = _MOST if limit is None and since is None else limit
+    found = trail.read(store, desk.catalog(), which, None if most is None else most + 1)
+    unreadable: list[str] = []
+    records = _readable(islice(found, most), unreadable)
+    if as_json:
+        display.print_json_each(map(msgspec.to_builtins, records))
+    else:
+        every = which == trail.Which()
+        _audit_table.print_changes(
+            records, "There are no changes." if every else "There are no such changes."
+        )
+    _tell_more(next(found, None) is not None, most or 0)
+    if unreadable:
+        raise _refusal(f"{_number(len(unreadable), 'change')} could not be read")
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _readable(found: Iterable[AuditRecord | Unreadable], unreadable: list[str]) -> Iterator[AuditRecord]:
+    """The records, past those that nobody can read, of which each is told."""
+    from .audit import AuditRecord
+
+    for each in found:
+        if isinstance(each, AuditRecord):
+            yield each
+        else:
+            unreadable.append(each.operation_id)
+            display.complain(f"The operation {each.operation_id} cannot be read: {each.reason}")
 
 
 @_of_operators

@@ -45,6 +45,12 @@ class OriginatingIdentity(Struct, frozen=True):
     platform: str
     value: dict[str, Any]
 
+    @property
+    def user(self) -> str | None:
+        """Who that is: Cloud Foundry's `user_id`, Kubernetes' `username` or `uid`; None if there is none."""
+        names = (self.value.get(name) for name in ("user_id", "username", "uid"))
+        return next((name for name in names if isinstance(name, str) and name), None)
+
 
 class RequestHeaders(Struct, frozen=True, kw_only=True):
     """What the headers of a request say.

@@ -137,8 +137,11 @@ audited = _signals.signal(
     "audited",
     doc="""A change that a platform asked for was accepted, or has ended. Of a broker with a store only.
 
-    It is sent for what `flask broker audit` shows: at once for what goes on after its answer, and when it has
-    ended.
+    It is sent for what `flask broker audit` shows: of a change that is done at once when it has ended, and of
+    one that goes on after its answer when it begins and when it has ended. Of one that an operator begins
+    once more it is sent again when that has ended, with a greater `attempt`: of the records with the same
+    `operation_id` the last one holds. It is sent by the process that wrote to the store; one that is killed
+    at that moment tells nobody, so the trail in the store has more.
 
     Args:
         record: An `AuditRecord`: who, what, when, and how it ended.

@@ -21,7 +21,7 @@ from ..results import Accepted
 from .changes import Attempt, Change
 from .completion import accepted, failure, is_gone, outcome_of, planned, remembered, success
 from .errors import StoreUnavailable
-from .persistence import follower_of, persist
+from .persistence import follower_of, is_written, persist
 from .recall import kept
 from .records import BindingRecord, InstanceRecord, Outcome, Progress
 from .running import Running
@@ -157,19 +157,29 @@ class _Ending:
             made: What was made, if it turns out that the operation was given up.
         """
         stopping = self._running.stopping
+        failed = told if isinstance(told, Outcome) else None
         try:
             written = persist(
-                self._store, self._attempt, write, stopping, leads_to=leads_to, patience=_PATIENCE
+                self._store,
+                self._attempt,
+                write,
+                stopping,
+                leads_to=leads_to,
+                outcome=failed,
+                patience=_PATIENCE,
             )
         except StoreUnavailable:
             self._is_pending = True
-            later = partial(self._write_now, write, told, made)
+            later = partial(self._write_now, write, leads_to, told, made)
             self._running.keeper.write_later(self._attempt, later)
             raise
         return self._settle(written, told, made)
 
-    def _write_now(self, write: Callable[[], bool], told: object, made: Any) -> None:
-        self._settle(write(), told, made)
+    def _write_now(self, write: Callable[[], bool], leads_to: Progress, told: object, made: Any) -> None:
+        failed = told if isinstance(told, Outcome) else None
+        written = write() or is_written(self._store, self._attempt, leads_to, failed)
+        with self._running.app.app_context():  # as receivers have it elsewhere
+            self._settle(written, told, made)
 
     def _settle(self, written: bool, told: object, made: Any) -> bool:
         if not written:

@@ -29,7 +29,6 @@ from .records import BindingRecord, InstanceRecord, Known, Mode, OperationRecord
 from .rules import Standing, standing
 from .schema import NEWEST
 from .statements.reads import every_binding, every_instance, every_operation
-from .statements.words import clock
 from .store import Store
 from .tables import bindings, instances, key_of, operations
 from .transitions import Query
@@ -110,7 +109,7 @@ def list_operations(
 
 def find_instance(store: Store, told: str) -> InstanceFound | None:
     """An instance by its id, or by what a list shows for one that is too long to be kept."""
-    keys = _keys(told)
+    keys = keys_meant(told)
     found, _ = _instances(store, _BATCH, or_(*(instances.c.id == key for key in keys)))
     by_key = {instance.key: (instance, number) for instance, number in found}
     return next((by_key[key] for key in keys if key in by_key), None)
@@ -118,12 +117,12 @@ def find_instance(store: Store, told: str) -> InstanceFound | None:
 
 def find_bindings(store: Store, told: str) -> list[BindingFound]:
     """The bindings with an id, which can be one for each instance."""
-    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in _keys(told))))[0]
+    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in keys_meant(told))))[0]
 
 
 def bindings_gone(store: Store, told: str) -> list[tuple[str, str]]:
     """The keys of the instances and bindings with a binding's id that are known by their operations alone."""
-    keys = or_(*(operations.c.binding_id == key for key in _keys(told)))
+    keys = or_(*(operations.c.binding_id == key for key in keys_meant(told)))
     there = exists(
         select(bindings.c.id).where(
             bindings.c.instance_id == operations.c.instance_id, bindings.c.id == operations.c.binding_id
@@ -151,17 +150,11 @@ def _bindings(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[li
 
 
 def _some(store: Store, statement: Select[Any], limit: int) -> tuple[list[Any], bool]:
-    found = _rows(store, statement.limit(limit + 1))
+    found = store.read(statement.limit(limit + 1))
     return found[:limit], len(found) > limit
 
 
-def _rows(store: Store, statement: Select[Any]) -> list[Any]:
-    query = Query(store.database.engine.dialect, statement)
-    with store.database.reading() as connection:
-        return list(query.run(connection, {}).fetchall())
-
-
-def _keys(told: str) -> Collection[str]:
+def keys_meant(told: str) -> Collection[str]:
     """What may stand for an id that a list shows: with signs escaped, or too long to be kept."""
     meant = _ESCAPED.sub(lambda match: chr(int(match[1][1:], 16)), told)
     return dict.fromkeys((key_of(told), key_of(meant), told.replace("\0", "")))
@@ -241,7 +234,7 @@ def purge(store: Store, older_than: float, *, dry_run: bool = False) -> Purged:
     What is in progress stays, and so does what somebody may still work on, the last operation of whatever
     is there, and all operations of an instance of which one is in progress.
     """
-    moment = float(_rows(store, select(clock(store.database.engine.dialect)))[0][0])
+    moment = store.now()
     old = _old_instances(moment - older_than, moment)
     over = _old_operations(moment - older_than, moment)
     if dry_run:
@@ -293,7 +286,7 @@ def _is_busy(instance_key: ColumnElement[str], now: float) -> ColumnElement[bool
 
 
 def _count(store: Store, table: Table, which: ColumnElement[bool]) -> int:
-    return int(_rows(store, select(func.count()).select_from(table).where(which))[0][0])
+    return int(store.read(select(func.count()).select_from(table).where(which))[0][0])
 
 
 def _delete(store: Store, table: Table, which: ColumnElement[bool]) -> int:

@@ -7,7 +7,7 @@ from threading import Event
 
 from .changes import Attempt
 from .errors import StoreUnavailable
-from .records import Progress
+from .records import Outcome, Progress
 from .store import Store
 
 
@@ -18,6 +18,7 @@ def persist(
     stopping: Event,
     *,
     leads_to: Progress,
+    outcome: Outcome | None = None,
     patience: float | None = None,
 ) -> bool:
     """Write how an attempt ended, again and again while the store is away.
@@ -28,6 +29,7 @@ def persist(
         write: Returns whether the store was as it must be.
         stopping: Is set when the process is about to end.
         leads_to: The state that the operation then has.
+        outcome: Of a failure, what is written of it: by that it is told from one that others noted.
         patience: For how many seconds; None for as long as the process lives.
 
     Returns:
@@ -39,7 +41,7 @@ def persist(
     waited, pause = 0.0, 0.05
     while True:
         try:
-            return write() or (waited > 0 and _is_written(store, attempt, leads_to))
+            return write() or (waited > 0 and is_written(store, attempt, leads_to, outcome))
         except StoreUnavailable:
             if stopping.is_set() or (patience is not None and waited >= patience):
                 raise
@@ -55,12 +57,15 @@ def follower_of(store: Store, attempt: Attempt) -> str | None:
     return operation.id if operation and operation.follows == attempt.operation_id else None
 
 
-def _is_written(store: Store, attempt: Attempt, leads_to: Progress) -> bool:
+def is_written(store: Store, attempt: Attempt, leads_to: Progress, outcome: Outcome | None) -> bool:
     """A commit whose answer was lost may have happened all the same."""
     found = store.find_operation(attempt.operation_id)
     if found is None:
         return False
     operation, _ = found
     return (
-        operation.attempt == attempt.number and operation.state is leads_to and operation.lease_until is None
+        operation.attempt == attempt.number
+        and operation.state is leads_to
+        and operation.lease_until is None
+        and (outcome is None or store.outcome_of(operation) == outcome)
     )

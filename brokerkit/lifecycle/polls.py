@@ -207,7 +207,7 @@ def _moved(
         return True
     result, change = _succeeded(table, operation, known, found, request)
     if store.end(attempt, Progress.SUCCEEDED, outcome, change):
-        running.teller.succeeded(told, request, result, seconds)
+        running.teller.succeeded(told, request, result, seconds, outcome)
     return True
 
 

@@ -41,15 +41,26 @@ _NOT_KEPT = {"service", "plan", "instance", "binding", "attempt"}
 """What is known from elsewhere when a request is made again."""
 
 
+_KEPT_BRIEFLY = (
+    "headers",
+    "instance_id",
+    "binding_id",
+    "accepts_incomplete",
+    "organization_guid",
+    "space_guid",
+    "app_guid",
+)
+
+
 def kept(request: InstanceRequest) -> dict[str, Any]:
     """All of a request, for a handler that gets it later."""
     return {name: getattr(request, name) for name in request.__struct_fields__ if name not in _NOT_KEPT}
 
 
 def kept_briefly(request: InstanceRequest) -> dict[str, Any]:
-    """Of a request that is answered at once: who asked for what."""
-    names = ("headers", "instance_id", "binding_id", "accepts_incomplete")
-    return {name: getattr(request, name) for name in names if hasattr(request, name)}
+    """Of a request that is answered at once: who asked for what, as the audit trail tells it."""
+    told = {name: getattr(request, name, None) for name in _KEPT_BRIEFLY}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def request_again(

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import URL
+from sqlalchemy import URL, Select, select
 
 from . import rows, schema
 from .canary import open_vault
@@ -36,7 +36,7 @@ from .records import (
     State,
 )
 from .statements.compiled import statements_for
-from .statements.words import Either
+from .statements.words import Either, clock
 from .tables import key_of
 from .transitions import Parameters, Query, Transition
 
@@ -230,6 +230,17 @@ class Store:
             found = self._sql.sweeps.due.run(connection, {"limit": limit}).fetchall()
             (wait,) = self._sql.sweeps.next_due.run(connection, {}).fetchone() or (None,)
         return [rows.operation(row) for row in found], found[0][-1] if found else 0.0, wait
+
+    def read(self, statement: Select[Any]) -> list[rows.Row]:
+        """What a statement gives that is put together for this once, as operators' are."""
+        query = Query(self.database.engine.dialect, statement)
+        with self.database.reading() as connection:
+            return list(query.run(connection, {}).fetchall())
+
+    def now(self) -> float:
+        """The time, in seconds since 1970 by the database's clock."""
+        ((moment,),) = self.read(select(clock(self.database.engine.dialect)))
+        return float(moment)
 
     # Claims
 

@@ -65,10 +65,17 @@ class Teller:
         """It got further."""
         self._tell(asked, request, result, seconds)
 
-    def succeeded(self, asked: Asked, request: InstanceRequest, result: object, seconds: float) -> None:
-        """It is done, with what its handler answered."""
+    def succeeded(
+        self,
+        asked: Asked,
+        request: InstanceRequest,
+        result: object,
+        seconds: float,
+        outcome: Outcome = _NO_OUTCOME,
+    ) -> None:
+        """It is done, with what its handler answered, and the outcome that the store has of it."""
         self._tell(asked, request, result, seconds)
-        self._audit(asked, request, Progress.SUCCEEDED, _NO_OUTCOME, seconds)
+        self._audit(asked, request, Progress.SUCCEEDED, outcome, seconds)
 
     def failed(self, asked: Asked, request: InstanceRequest, outcome: Outcome, seconds: float) -> None:
         """It failed, or was given up, after its answer."""
@@ -89,33 +96,47 @@ class Teller:
     def _tell(self, asked: Asked, request: InstanceRequest, result: object, seconds: float) -> None:
         tell(self.sender, asked.kind, request, result, seconds=seconds, operation_id=asked.operation_id)
 
-    def _audit(self, asked: Asked, request: Any, state: Progress, outcome: Outcome, seconds: float) -> None:
-        if not signals.audited.receivers:
-            return
-        headers, service, plan = request.headers, request.service, request.plan
-        record = AuditRecord(
-            operation_id=asked.operation_id,
-            operation=asked.kind,
-            instance_id=request.instance_id,
-            binding_id=getattr(request, "binding_id", None),
-            service=service.name,
-            service_id=service.id,
-            plan=plan.name,
-            plan_id=plan.id,
-            previous_plan_id=getattr(getattr(request, "previous_values", None), "plan_id", None),
-            organization_guid=getattr(request, "organization_guid", None),
-            space_guid=getattr(request, "space_guid", None),
-            app_guid=getattr(request, "app_guid", None),
-            username=headers.username,
-            originating_identity=headers.originating_identity,
-            request_identity=headers.request_identity,
-            correlation_id=headers.correlation_id,
-            state=state.value,
-            description=outcome.description,
-            attempt=asked.attempt,
-            asked_at=datetime.fromtimestamp(asked.at, UTC),
-            ended_at=(
-                None if state is Progress.IN_PROGRESS else datetime.fromtimestamp(asked.at + seconds, UTC)
-            ),
-        )
-        signals.send(signals.audited, self.sender, record=record)
+    def _audit(
+        self, asked: Asked, request: InstanceRequest, state: Progress, outcome: Outcome, seconds: float
+    ) -> None:
+        if signals.audited.receivers:
+            record = audit_record(asked, request, state, outcome, asked.at + seconds)
+            signals.send(signals.audited, self.sender, record=record)
+
+
+def audit_record(
+    asked: Asked, request: Any, state: Progress, outcome: Outcome, changed_at: float
+) -> AuditRecord:
+    """The one way from a request, and what became of it, to a record of the audit trail.
+
+    Args:
+        asked: What was asked for.
+        request: The request that asked for it, of an instance or a binding.
+        state: How it stands.
+        outcome: What is told of that.
+        changed_at: When it came to that, in seconds since 1970.
+    """
+    headers, service, plan = request.headers, request.service, request.plan
+    return AuditRecord(
+        operation_id=asked.operation_id,
+        operation=asked.kind,
+        instance_id=request.instance_id,
+        binding_id=getattr(request, "binding_id", None),
+        service=service.name,
+        service_id=service.id,
+        plan=plan.name,
+        plan_id=plan.id,
+        previous_plan_id=getattr(getattr(request, "previous_values", None), "plan_id", None),
+        organization_guid=getattr(request, "organization_guid", None),
+        space_guid=getattr(request, "space_guid", None),
+        app_guid=getattr(request, "app_guid", None),
+        username=headers.username,
+        originating_identity=headers.originating_identity,
+        request_identity=headers.request_identity,
+        correlation_id=headers.correlation_id,
+        state=state.value,
+        description=outcome.description,
+        attempt=asked.attempt,
+        asked_at=datetime.fromtimestamp(asked.at, UTC),
+        ended_at=None if state is Progress.IN_PROGRESS else datetime.fromtimestamp(changed_at, UTC),
+    )

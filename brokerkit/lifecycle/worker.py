@@ -292,7 +292,7 @@ class _Work:
         outcome = _log(self._operation, error)
         change = failure(self._kind)
         end = partial(self._store.end, self._attempt, Progress.FAILED, outcome, change)
-        if self._persist(end, Progress.FAILED):
+        if self._persist(end, Progress.FAILED, outcome):
             self.ended = AttemptEnd.FAILED
             self._worker.teller.failed(self._asked, self._request, outcome, self._seconds)
         else:
@@ -339,9 +339,10 @@ class _Work:
         elif follower := follower_of(self._store, self._attempt):
             self._worker.submit(follower, 0.0)
 
-    def _persist(self, write: Callable[[], bool], leads_to: Progress) -> bool:
+    def _persist(self, write: Callable[[], bool], leads_to: Progress, outcome: Outcome | None = None) -> bool:
         """Write how it ended, however long the store is away."""
-        return persist(self._store, self._attempt, write, self._worker.stopping, leads_to=leads_to)
+        stopping = self._worker.stopping
+        return persist(self._store, self._attempt, write, stopping, leads_to=leads_to, outcome=outcome)
 
     # Telling
 

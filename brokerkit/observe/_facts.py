@@ -31,8 +31,5 @@ def offered_of(request: Request | None) -> Offered:
 
 
 def user_of(identity: OriginatingIdentity | None) -> str | None:
-    """Whose wish it is: Cloud Foundry's `user_id`, Kubernetes' `username` or `uid` (R-REQ-3)."""
-    if identity is None:
-        return None
-    names = (identity.value.get(name) for name in ("user_id", "username", "uid"))
-    return next((name for name in names if isinstance(name, str) and name), None)
+    """Whose wish it is, as its platform names its users (R-REQ-3)."""
+    return None if identity is None else identity.user

@@ -126,7 +126,7 @@ def test_the_catalog_is_told_without_a_store_too(recorder: Recorder) -> None:
     assert "A small one" in told(make_app(make_broker(recorder)), "catalog")
 
 
-@pytest.mark.parametrize("command", ["instances", "rotate-keys", "upgrade-store"])
+@pytest.mark.parametrize("command", ["instances", "audit", "rotate-keys", "upgrade-store"])
 def test_a_broker_without_a_store_says_that_it_remembers_nothing(recorder: Recorder, command: str) -> None:
     assert "has no store" in refusal(make_app(make_broker(recorder)), command)
 
@@ -389,7 +389,13 @@ def test_no_command_starts_the_work_of_a_process(serve: Serve, recorder: Recorde
     serve.stop()
     before = set(threading.enumerate())
     app = serve(recorder, background=["provision"]).app
-    for command in (["instances"], ["show", "i1"], ["retry", operation], ["purge", "--older-than", "1d"]):
+    for command in (
+        ["instances"],
+        ["audit"],
+        ["show", "i1"],
+        ["retry", operation],
+        ["purge", "--older-than", "1d"],
+    ):
         told(app, *command)
     told(app, "rotate-keys")
     assert not [thread for thread in set(threading.enumerate()) - before if "brokerkit" in thread.name]
