@@ -1,4 +1,4 @@
-"""What it costs to be seen: requests of a broker with logs, metrics, traces and an audit trail, against one with none.
+"""What it costs to be seen: a broker with logs, metrics, traces and an audit trail, against one with none.
 
 The log is written as JSON, the spans are handed to a processor as in production, and the records of the audit
 trail are encoded; where all of it would leave the process, it is thrown away.
@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TypeAlias
 from wsgiref.types import WSGIApplication
 
@@ -52,7 +53,7 @@ class _Nowhere(SpanExporter):
 
 
 def _with_logs(broker: Broker, app: Flask, stack: ExitStack) -> None:
-    handler = json_handler(stack.enter_context(open(os.devnull, "w", encoding="utf-8")))
+    handler = json_handler(stack.enter_context(Path(os.devnull).open("w", encoding="utf-8")))
     _LOGGER.addHandler(handler)
     _LOGGER.propagate = False
     _LOGGER.setLevel(logging.INFO)
