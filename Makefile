@@ -49,5 +49,5 @@ $(VENV)/.pip:
 # What each target needs; made again when the project's dependencies change.
 $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml setup.cfg
 	@# setuptools warns about every editable installation.
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[check,sql,postgres,yaml,celery,logs]' --group $*
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip instcheck,sql,postgres,yaml,celery,logs,prometheus,opentelemetry --quiet --editable '.[check,sql,postgres,yaml,celery,logs,prometheus,opentelemetry]' --group $*
 	@touch $@

@@ -25,6 +25,7 @@ class Current:
         request: The request; None until it is read. With a store it becomes the one that the handler gets.
         operation_id: The operation of the store that it is about; None while there is none.
         is_attempt: Is it an attempt of work in the background?
+        is_over: Has the thread left it, whichever way? Threads begun within it may still have it.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Current:
         "headers",
         "instance_id",
         "is_attempt",
+        "is_over",
         "operation",
         "operation_id",
         "request",
@@ -47,6 +49,7 @@ class Current:
         self.request: Request | None = None
         self.operation_id: str | None = None
         self.is_attempt = False
+        self.is_over = False
 
 
 CURRENT: ContextVar[Current | None] = ContextVar("brokerkit_current", default=None)
@@ -68,6 +71,7 @@ def at_attempt(operation: Operation, operation_id: str) -> Iterator[Current]:
     try:
         yield current
     finally:
+        current.is_over = True
         CURRENT.reset(token)
 
 

@@ -145,6 +145,7 @@ class Pipeline:
                     self._sender,
                     operation=current.operation,
                     method=http.method,
+                    scheme=http.scheme,
                     path=http.path,
                     instance_id=current.instance_id,
                     binding_id=current.binding_id,
@@ -179,6 +180,7 @@ class Pipeline:
                 )
             return answer
         finally:
+            current.is_over = True
             CURRENT.reset(token)
 
     def _serve(

@@ -64,8 +64,8 @@ class RequestHeaders(Struct, frozen=True, kw_only=True):
         info_location: Where Cloud Foundry's API is, from ``X-Api-Info-Location`` (R-REQ-5).
         username: Who authenticated; None where nobody has a name.
         trace_context: How to go on with the platform's trace, as headers: `traceparent` and `tracestate` of
-            W3C, `b3` or `x-b3-…` of Zipkin; empty if it sent none. Where a subscriber records spans, that
-            of the request's span. Work in the background has it too.
+            W3C, `b3` or `x-b3-…` of Zipkin; empty if it sent none. Where a subscriber records spans, with
+            the request's span. Work in the background has it too, then with the span of its attempt.
     """
 
     api_version: str = "2.17"

@@ -32,6 +32,7 @@ request_started = _signals.signal(
     Args:
         operation: The `Operation`; None if the path or method is none of the API's.
         method: Of HTTP.
+        scheme: Of the URL, ``"http"`` or ``"https"``.
         path: As Flask has it, with the ids in it.
         instance_id: The instance in the path; None if there is none.
         binding_id: The binding in the path; None if there is none.

@@ -165,6 +165,7 @@ def test_request_started_tells_what_is_known_before_anybody_is_believed(
         {
             "operation": Operation.BIND,
             "method": "PUT",
+            "scheme": "http",
             "path": BINDING,
             "instance_id": "i1",
             "binding_id": "b1",
