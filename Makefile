@@ -27,7 +27,7 @@ lint: $(VENV)/.lint  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@# A sample in a folder of its own is modules that import each other by their bare names.
-	for sample in samples/*/; do MYPYPATH=$$sample $(BIN)/mypy $$sample*.py || exit 1; done
+	for sample in $$(dirname samples/*/*.py | sort -u); do MYPYPATH=$$sample $(BIN)/mypy $$sample/*.py || exit 1; done
 
 bench: $(VENV)/.bench  ## measure, and print ratios against their budgets
 	$(BIN)/python -m tests.benchmarks
@@ -49,5 +49,5 @@ $(VENV)/.pip:
 # What each target needs; made again when the project's dependencies change.
 $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml setup.cfg
 	@# setuptools warns about every editable installation.
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[check,sql,postgres,yaml,celery]' --group $*
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[check,sql,postgres,yaml,celery,prometheus]' --group $*
 	@touch $@

@@ -116,6 +116,7 @@ class Pipeline:
         if isinstance(self._catalog, Catalog):
             self._table = HandlerTable(handlers, self._catalog, remembers=self._remembers)
             return self._table.faults
+        self._table = None  # who asked for the catalog before had none of the handlers
         return []
 
     def answer(
@@ -262,6 +263,17 @@ class Pipeline:
         except Exception as error:
             _logger.debug("a body could not be read", exc_info=error)
             raise BadRequest("The body did not arrive whole.") from None
+
+    def current_catalog(self) -> Catalog:
+        """What is offered now, also before there are handlers."""
+        return self._catalog if isinstance(self._catalog, Catalog) else self.current_table().catalog
+
+    @property
+    def last_catalog(self) -> Catalog | None:
+        """What was offered when that was last asked."""
+        if isinstance(self._catalog, Catalog):
+            return self._catalog
+        return self._table.catalog if self._table is not None else None
 
     def current_table(self) -> HandlerTable:
         """The handlers, resolved against the catalog as it is now."""

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import URL
 
+from ..census import Census
 from . import rows, schema
 from .canary import open_vault
 from .changes import Attempt, Change, NewOperation
@@ -230,6 +231,17 @@ class Store:
             found = self._sql.sweeps.due.run(connection, {"limit": limit}).fetchall()
             (wait,) = self._sql.sweeps.next_due.run(connection, {}).fetchone() or (None,)
         return [rows.operation(row) for row in found], found[0][-1] if found else 0.0, wait
+
+    def census(self) -> Census:
+        """Count what it holds. It reads every instance and binding, so it is not for every request.
+
+        Raises:
+            StoreError: It cannot be opened.
+            StoreUnavailable: The database is away.
+        """
+        self.open()
+        with self.database.reading() as connection:
+            return rows.census(self._sql.census.count.run(connection, {}).fetchall())
 
     # Claims
 
