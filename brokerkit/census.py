@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
 from .requests import Operation
@@ -53,6 +51,6 @@ class Census(Struct, frozen=True, kw_only=True):
         operations: Operations in progress, by kind, offering and plan.
     """
 
-    instances: Sequence[Count] = ()
-    bindings: Sequence[Count] = ()
-    operations: Sequence[InProgress] = ()
+    instances: tuple[Count, ...] = ()
+    bindings: tuple[Count, ...] = ()
+    operations: tuple[InProgress, ...] = ()

@@ -123,21 +123,23 @@ def census(found: Sequence[Row]) -> Census:
     for what, *row in found:
         by_what[what].append(row)
     return Census(
-        instances=[_count(row) for row in by_what[INSTANCES]],
-        bindings=[_count(row) for row in by_what[BINDINGS]],
-        operations=[
-            InProgress(
-                operation=Operation(kind),
-                service_id=service_id,
-                plan_id=plan_id,
-                count=count,
-                oldest=max(0.0, oldest),
-            )
-            for kind, service_id, plan_id, count, oldest in by_what[OPERATIONS]
-        ],
+        instances=tuple(map(_count, by_what[INSTANCES])),
+        bindings=tuple(map(_count, by_what[BINDINGS])),
+        operations=tuple(map(_in_progress, by_what[OPERATIONS])),
     )
 
 
 def _count(row: Row) -> Count:
     state, service_id, plan_id, count, _ = row
     return Count(service_id=service_id, plan_id=plan_id, state=state, count=count)
+
+
+def _in_progress(row: Row) -> InProgress:
+    kind, service_id, plan_id, count, oldest = row
+    return InProgress(
+        operation=Operation(kind),
+        service_id=service_id,
+        plan_id=plan_id,
+        count=count,
+        oldest=max(0.0, oldest),
+    )

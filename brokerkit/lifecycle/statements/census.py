@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, Select, func, literal_column, null, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Double,
+    Select,
+    cast,
+    func,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
 
 from ..records import State
 from ..tables import bindings, instances, operations
@@ -50,7 +61,7 @@ def _counted(what: str, *by: ColumnElement[str], oldest: ColumnElement[float] | 
         literal_column(f"'{what}'").label("what"),
         *by,
         func.count(),
-        null() if oldest is None else oldest,
+        cast(null(), Double()) if oldest is None else oldest,
     ]
     return select(*columns).group_by(*by)
 
