@@ -116,7 +116,6 @@ class Pipeline:
         if isinstance(self._catalog, Catalog):
             self._table = HandlerTable(handlers, self._catalog, remembers=self._remembers)
             return self._table.faults
-        self._table = None  # who asked for the catalog before had none of the handlers
         return []
 
     def answer(
@@ -266,7 +265,9 @@ class Pipeline:
 
     def current_catalog(self) -> Catalog:
         """What is offered now, also before there are handlers."""
-        return self._catalog if isinstance(self._catalog, Catalog) else self.current_table().catalog
+        if isinstance(self._catalog, Catalog):
+            return self._catalog
+        return self.current_table().catalog if self._handlers else self._catalog()
 
     @property
     def last_catalog(self) -> Catalog | None:
