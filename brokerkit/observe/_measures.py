@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 
 from blinker import NamedSignal
@@ -63,33 +63,41 @@ class Measures:
         def histogram(name: str, told: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"brokerkit_{name}", told, labels, registry=registry, buckets=buckets)
 
-        self._requests = counter("requests", "Requests that were answered.", *offered, "status")
-        self._request_seconds = histogram(
-            "request_duration_seconds",
-            "How long requests took, by the class of their status.",
-            _OF_REQUESTS,
-            *(*offered, "status"),
+        self._requests = _Meter(
+            counter("requests", "Requests that were answered.", *offered, "status"),
+            histogram(
+                "request_duration_seconds",
+                "How long requests took, by the class of their status.",
+                _OF_REQUESTS,
+                *(*offered, "status"),
+            ),
+            lambda status: f"{status[0]}xx",
         )
-        self._operations = counter("operations", "Changes that came to an end.", *offered, "outcome")
-        self._operation_seconds = histogram(
-            "operation_duration_seconds",
-            "How long changes took, from their request to their end.",
-            _OF_WORK,
-            *(*offered, "outcome"),
+        self._ends = counter("operations", "Changes that came to an end.", *offered, "outcome")
+        self._operations = _Meter(
+            self._ends,
+            histogram(
+                "operation_duration_seconds",
+                "How long changes took, from their request to their end.",
+                _OF_WORK,
+                *(*offered, "outcome"),
+            ),
         )
-        self._attempts = counter("attempts", "Attempts of background work.", *offered, "end")
-        self._attempt_seconds = histogram(
-            "attempt_duration_seconds",
-            "How long attempts of background work took.",
-            _OF_WORK,
-            *(*offered, "end"),
+        self._attempts = _Meter(
+            counter("attempts", "Attempts of background work.", *offered, "end"),
+            histogram(
+                "attempt_duration_seconds",
+                "How long attempts of background work took.",
+                _OF_WORK,
+                *(*offered, "end"),
+            ),
         )
         self._refused = counter("authentication_failures", "Requests that were refused with 401.")
 
     def expect(self, catalog: Catalog) -> None:
         """Tell of ends that there were none, where there were none: the first failure is an increase too."""
         for operation, names, outcome in product(CHANGES, plans_of(catalog), ("succeeded", "failed")):
-            self._operations.labels(operation.value, *names, outcome)
+            self._ends.labels(operation.value, *names, outcome)
 
     @property
     def receivers(self) -> Mapping[NamedSignal, Receiver]:
@@ -114,11 +122,10 @@ class Measures:
     ) -> None:
         offering, plan = _of_request(broker, request)
         name = NONE if operation is None else operation.value
-        self._requests.labels(name, offering, plan, str(status)).inc()
-        self._request_seconds.labels(name, offering, plan, f"{status // 100}xx").observe(seconds)
+        self._requests.count(seconds, name, offering, plan, str(status))
         # What the store knows of is told by `audited`, also if it ends later than its request.
         if status >= 500 and operation_id is None and request is not None and operation in CHANGES:
-            self._count_end(name, offering, plan, "failed", seconds)
+            self._operations.count(seconds, name, offering, plan, "failed")
 
     def _count_success(
         self,
@@ -130,17 +137,13 @@ class Measures:
         **_: object,
     ) -> None:
         if operation_id is None:  # without a store; `audited` tells of the others
-            self._count_end(operation.value, *_of_request(broker, request), "succeeded", seconds)
+            self._operations.count(seconds, operation.value, *_of_request(broker, request), "succeeded")
 
     def _count_audited(self, broker: Broker, record: AuditRecord, **_: object) -> None:
         if record.ended_at is not None:
             names = labels_of(broker._pipeline.last_catalog, record.service_id, record.plan_id)
             seconds = (record.ended_at - record.asked_at).total_seconds()
-            self._count_end(record.operation.value, *names, record.state, max(0.0, seconds))
-
-    def _count_end(self, operation: str, offering: str, plan: str, outcome: str, seconds: float) -> None:
-        self._operations.labels(operation, offering, plan, outcome).inc()
-        self._operation_seconds.labels(operation, offering, plan, outcome).observe(seconds)
+            self._operations.count(max(0.0, seconds), record.operation.value, *names, record.state)
 
     def _count_attempt(
         self,
@@ -151,12 +154,37 @@ class Measures:
         seconds: float,
         **_: object,
     ) -> None:
-        labels = (operation.value, *_of_request(broker, request), end.value)
-        self._attempts.labels(*labels).inc()
-        self._attempt_seconds.labels(*labels).observe(seconds)
+        self._attempts.count(seconds, operation.value, *_of_request(broker, request), end.value)
 
     def _count_refused(self, broker: Broker, **_: object) -> None:
         self._refused.inc()
+
+
+class _Meter:
+    """How many there were, and how long they took. It keeps what it found, as to look it up is slow.
+
+    Args:
+        counter: Counts them.
+        histogram: Has their durations.
+        coarsely: Makes of the last label of the one that of the other, which has a series for each bucket.
+    """
+
+    def __init__(self, counter: Counter, histogram: Histogram, coarsely: Callable[[str], str] = str) -> None:
+        self._counter = counter
+        self._histogram = histogram
+        self._coarsely = coarsely
+        self._found: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
+
+    def count(self, seconds: float, *labels: str) -> None:
+        """There was one more."""
+        found = self._found.get(labels)
+        if found is None:
+            of_all = (*labels[:-1], self._coarsely(labels[-1]))
+            found = self._counter.labels(*labels), self._histogram.labels(*of_all)
+            self._found[labels] = found
+        counter, histogram = found
+        counter.inc()
+        histogram.observe(seconds)
 
 
 def _of_request(broker: Broker, request: Request | None) -> tuple[str, str]:
