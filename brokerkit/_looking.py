@@ -22,7 +22,7 @@ class Looks(Generic[_Found]):
         name: Of the thread that looks.
         patience: For how many seconds an answer is waited for.
         every: After how many seconds who asks has another look made, and not before.
-        times: Nor before so many times as long as the last one took.
+        times: Nor before so many times as long as the last one took, if it found anything.
     """
 
     def __init__(
@@ -104,7 +104,8 @@ class Look(Generic[_Found]):
         """Is it to be made anew? What hangs is waited for."""
         if not self.is_through:
             return False
-        return monotonic() >= max(self._begun + every, self._ended + times * self.took)
+        rest = 0.0 if self.found is None else times * self.took  # what hung in vain says nothing of its cost
+        return monotonic() >= max(self._begun + every, self._ended + rest)
 
     def wait(self, patience: float) -> None:
         """Wait until it is through, or has gone on for so many seconds."""

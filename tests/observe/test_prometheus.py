@@ -11,7 +11,7 @@ import sys
 import threading
 import urllib.request
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +42,7 @@ from brokerkit import (
 from brokerkit.auth import Authenticator
 from brokerkit.observe.prometheus import measure, metrics_blueprint
 
+from ..celery_worker import CeleryWorker
 from ..conftest import (
     BINDING,
     DELETE_QUERY,
@@ -56,7 +57,7 @@ from ..conftest import (
 )
 from ..lifecycle.conftest import CAN_POLL, CHANGING, KEY, Gate, Platform, Serve, poll_until_done, until
 from ..postgres import Server, fresh_database
-from ..servers import gunicorn
+from ..servers import free_port, gunicorn
 
 TEXT = "text/plain"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -652,13 +653,14 @@ def test_where_processes_share_a_folder_what_all_of_them_counted_is_told(
 
 BROKER = """
 import os
+from pathlib import Path
 from flask import Flask
 from brokerkit import Broker, Catalog, NoAuth, Provisioned
 from brokerkit.observe.prometheus import metrics_blueprint
 
 broker = Broker(
-    Catalog.from_file("catalog.json"), auth=NoAuth(), store=os.environ["STORE"],
-    encryption_keys=[os.environ["KEY"]],
+    Catalog.from_file(Path(__file__).with_name("catalog.json")), auth=NoAuth(), store=os.environ["STORE"],
+    encryption_keys=[os.environ["KEY"]], executor=None,
 )
 
 @broker.provision(background=True)
@@ -679,6 +681,21 @@ def tell(response):
     response.headers["X-Process"] = str(os.getpid())
     return response
 """
+AT_FIRST = """
+import os
+from celery import Celery, signals
+from prometheus_client import start_http_server
+from brokerkit.celery import CeleryExecutor
+from brokerkit.observe.prometheus import measure
+
+celery_app = Celery("tests", broker=os.environ["REDIS"])
+"""
+AT_LAST = """
+@signals.celeryd_init.connect
+def tell_prometheus(**_):
+    start_http_server(int(os.environ["PORT"]), "127.0.0.1", registry=measure(broker))
+"""
+WITH_CELERY = AT_FIRST + BROKER.replace("=None", "=CeleryExecutor(celery_app)") + AT_LAST
 CATALOG: dict[str, Any] = {
     "services": [
         {
@@ -704,30 +721,72 @@ def talk(port: int, path: str, body: object = None, **headers: str) -> tuple[str
         return answer.headers["X-Process"], answer.read()
 
 
-def scrape_each(port: int, processes: Sequence[str], accept: str) -> dict[str, Scrape]:
-    """What each process tells; whoever is free answers."""
+def scrape_each(port: int, processes: set[str], accept: str, *, instances: int) -> list[Scrape]:
+    """What each process tells when it has counted so many instances; whoever is free answers."""
     told: dict[str, Scrape] = {}
 
     def all_told() -> bool:
         with ThreadPoolExecutor(8) as pool:
             for process, text in pool.map(lambda _: talk(port, "/metrics", Accept=accept), range(8)):
-                told[process] = Scrape(text.decode(), accept)
-        return set(told) == set(processes)
+                scraped = Scrape(text.decode(), accept)
+                if scraped.value("instances") == instances:
+                    told[process] = scraped
+        return told.keys() == processes
 
     until(all_told)
-    return told
+    return list(told.values())
+
+
+def make_site(folder: Path, module: str) -> dict[str, str]:
+    """Write a broker's module into a folder, and return the variables that its processes need."""
+    (folder / "broker.py").write_text(module)
+    (folder / "catalog.json").write_bytes(msgspec.json.encode(CATALOG))
+    (folder / "metrics").mkdir()
+    return {
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
+        "STORE": f"sqlite:///{folder / 'broker.db'}",
+        "KEY": KEY,
+    }
+
+
+def test_workers_of_celery_tell_what_they_did_on_a_port_of_their_own(tmp_path: Path, redis_url: str) -> None:
+    workers_own = tmp_path / "workers"
+    workers_own.mkdir()
+    port = free_port()
+    environment = {**make_site(tmp_path, WITH_CELERY), "REDIS": redis_url, "PORT": str(port)}
+    of_workers = {
+        **environment,
+        "PROMETHEUS_MULTIPROC_DIR": str(workers_own),
+        "PYTHONPATH": str(tmp_path),
+    }
+    log = tmp_path / "log"
+    with (
+        CeleryWorker("broker:celery_app", "--concurrency=2", log=tmp_path / "workers-log", **of_workers),
+        gunicorn(tmp_path, "broker:app", "--threads=4", log=log, environment=environment) as server,
+    ):
+        for number in range(6):
+            talk(server.port, f"/v2/service_instances/i{number}?{CAN_POLL}", PROVISION)
+        told = until(lambda: scrape_workers(port))
+        assert told.value("attempts_total", operation="provision", **SMALL, end="succeeded") == 6
+        assert told.value("operations_total", operation="provision", outcome="succeeded") == 6
+        assert told.value("instances", **SMALL, state="ready") == 6
+        of_web = Scrape(talk(server.port, "/metrics")[1].decode())
+        assert of_web.value("requests_total", operation="provision", status="202") == 6
+        assert of_web.value("attempts_total") is None
+
+
+def scrape_workers(port: int) -> Scrape | None:
+    """What they tell when they have done it all."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            told = Scrape(answer.read().decode())
+    except OSError:
+        return None
+    return told if told.value("attempts_total") == 6 and told.value("instances", state="ready") == 6 else None
 
 
 def test_two_processes_of_gunicorn_add_up_and_tell_the_same(tmp_path: Path) -> None:
-    (tmp_path / "broker.py").write_text(BROKER)
-    (tmp_path / "catalog.json").write_bytes(msgspec.json.encode(CATALOG))
-    folder = tmp_path / "metrics"
-    folder.mkdir()
-    environment = {
-        "PROMETHEUS_MULTIPROC_DIR": str(folder),
-        "STORE": f"sqlite:///{tmp_path / 'broker.db'}",
-        "KEY": KEY,
-    }
+    environment = make_site(tmp_path, BROKER)
     log = tmp_path / "log"
     with gunicorn(
         tmp_path, "broker:app", "--workers=2", "--threads=4", log=log, environment=environment
@@ -755,7 +814,7 @@ def test_two_processes_of_gunicorn_add_up_and_tell_the_same(tmp_path: Path) -> N
 
         until(all_done)
         for accept in PARSERS:
-            for told in scrape_each(server.port, sorted(set(asked)), accept).values():
+            for told in scrape_each(server.port, set(asked), accept, instances=count):
                 ordered = {"operation": "provision", **SMALL}
                 assert told.value("requests_total", **ordered, status="202") == count
                 assert told.value("request_duration_seconds_count", **ordered, status="2xx") == count
