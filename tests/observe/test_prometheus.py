@@ -431,7 +431,23 @@ def test_a_postgresql_that_is_away_is_told(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (server, _, platform):
         server.stop("immediate")
         check_away(platform)
+        assert platform.put(f"{INSTANCE}-2", PROVISION).status_code == 503
+        assert scrape(platform.app).value("operations_total", operation="provision", outcome="failed") == 1
         server.start()
+
+
+def test_a_change_whose_end_is_written_later_has_one_end_and_not_that_of_its_request(
+    recorder: Recorder,
+) -> None:
+    with measured_on_postgres(recorder) as (server, _, platform):
+        recorder.answers["update"] = lambda request: server.stop("immediate")
+        body = {**IDS, "parameters": {"size": 5}}
+        assert platform.patch(INSTANCE, body).status_code == 503
+        server.start()
+        ended = {"operation": "update", **SMALL}
+        until(lambda: scrape(platform.app).value("operations_total", **ended, outcome="succeeded") == 1)
+        assert scrape(platform.app).value("operations_total", **ended) == 1
+        assert scrape(platform.app).value("requests_total", **ended, status="503") == 1
 
 
 def test_while_a_count_takes_long_the_one_before_is_told(recorder: Recorder) -> None:
