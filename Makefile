@@ -7,6 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 15
+EXTRAS := check,sql,postgres,yaml,celery,logs,prometheus,opentelemetry
 
 .PHONY: demo run test soak lint bench clean help
 
@@ -27,7 +28,7 @@ lint: $(VENV)/.lint  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@# A sample in a folder of its own is modules that import each other by their bare names.
-	for sample in samples/*/; do MYPYPATH=$$sample $(BIN)/mypy $$sample*.py || exit 1; done
+	for sample in $$(dirname samples/*/*.py | sort -u); do MYPYPATH=$$sample $(BIN)/mypy $$sample/*.py || exit 1; done
 
 bench: $(VENV)/.bench  ## measure, and print ratios against their budgets
 	$(BIN)/python -m tests.benchmarks
@@ -49,5 +50,5 @@ $(VENV)/.pip:
 # What each target needs; made again when the project's dependencies change.
 $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.pip pyproject.toml setup.cfg
 	@# setuptools warns about every editable installation.
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip instcheck,sql,postgres,yaml,celery,logs,prometheus,opentelemetry --quiet --editable '.[check,sql,postgres,yaml,celery,logs,prometheus,opentelemetry]' --group $*
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group $*
 	@touch $@

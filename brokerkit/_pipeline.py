@@ -265,6 +265,19 @@ class Pipeline:
             _logger.debug("a body could not be read", exc_info=error)
             raise BadRequest("The body did not arrive whole.") from None
 
+    def current_catalog(self) -> Catalog:
+        """What is offered now, also before there are handlers."""
+        if isinstance(self._catalog, Catalog):
+            return self._catalog
+        return self.current_table().catalog if self._handlers else self._catalog()
+
+    @property
+    def last_catalog(self) -> Catalog | None:
+        """What was offered when that was last asked."""
+        if isinstance(self._catalog, Catalog):
+            return self._catalog
+        return self._table.catalog if self._table is not None else None
+
     def current_table(self) -> HandlerTable:
         """The handlers, resolved against the catalog as it is now."""
         if isinstance(self._catalog, Catalog):

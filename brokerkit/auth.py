@@ -7,6 +7,7 @@ a caller without a name, or None or False to refuse. One with an attribute `chal
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import secrets
@@ -33,6 +34,27 @@ class Authenticator(Protocol):
     """Decides who calls: the caller's name, True for one without a name, None or False to refuse."""
 
     def __call__(self, request: Request, /) -> str | bool | None: ...
+
+
+def check_authenticator(auth: object, whose: str) -> None:
+    """Make sure that something can be asked who calls.
+
+    Args:
+        auth: What was given.
+        whose: To whom, for the message.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    if isinstance(auth, type):
+        raise TypeError(f"{whose}: auth is the class {auth.__name__}; make one: {auth.__name__}(…)")
+    if inspect.iscoroutinefunction(auth):
+        raise TypeError(f"{whose}: auth is an async function; give a plain one")
+    if not callable(auth):
+        raise TypeError(
+            f"{whose}: auth is of the type {type(auth).__name__}; give an authenticator, such as"
+            " BasicAuth.from_env(), or NoAuth() to let everyone call"
+        )
 
 
 class _HeaderAuth(ABC):

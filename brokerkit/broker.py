@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,9 +12,10 @@ from ._dispatch import Direct, Dispatch
 from ._handler_table import signature_faults
 from ._headers import parse_minimum_version
 from ._pipeline import Pipeline, Settings
-from .auth import Authenticator
+from .auth import Authenticator, check_authenticator
 from .blueprint import BrokerBlueprint
 from .catalog import Catalog
+from .census import Census
 from .handlers import Handler, HandlerGroup, SetupError
 from .health import Health, HealthBlueprint, Word
 
@@ -83,15 +83,7 @@ class Broker(HandlerGroup):
                 f"Broker: the catalog is of the type {type(catalog).__name__}; give a Catalog, such as"
                 ' Catalog.from_file("catalog.yml"), or a function that returns one'
             )
-        if isinstance(auth, type):
-            raise TypeError(f"Broker: auth is the class {auth.__name__}; make one: {auth.__name__}(…)")
-        if inspect.iscoroutinefunction(auth):
-            raise TypeError("Broker: auth is an async function; give a plain one")
-        if not callable(auth):
-            raise TypeError(
-                f"Broker: auth is of the type {type(auth).__name__}; give an authenticator, such as"
-                " BasicAuth.from_env(), or NoAuth() to let everyone call"
-            )
+        check_authenticator(auth, "Broker")
         if not isinstance(max_body, int) or max_body < 1:
             raise ValueError(f"Broker(max_body={max_body!r}): give the number of bytes, at least 1")
         self._groups: list[HandlerGroup] = [self]
@@ -202,6 +194,22 @@ class Broker(HandlerGroup):
 
         store = self._running.store if self._running else None
         return commands(Desk(lambda: self._pipeline.current_table().catalog, store))
+
+    @property
+    def catalog(self) -> Catalog:
+        """What it offers now."""
+        return self._pipeline.current_catalog()
+
+    def census(self) -> Census | None:
+        """Count the instances, bindings and operations in progress that the store holds; None without one.
+
+        All instances and bindings are read for it, which takes seconds where there are millions.
+
+        Raises:
+            StoreError: The store cannot be opened.
+            StoreUnavailable: The database is away.
+        """
+        return None if self._running is None else self._running.store.census()
 
     def close(self) -> None:
         """Stop what runs in the background, and close the store's connections.

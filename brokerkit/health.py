@@ -5,22 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 
 import msgspec
 from flask import Response
-from flask.globals import request
 
-from ._registering import BrokersBlueprint
+from ._registering import BrokersBlueprint, in_json
 
 _logger = logging.getLogger("brokerkit")
 
 _PATH = "/health"
-_METHODS = ("GET", "HEAD")
-_NOT_ALLOWED = {
-    "error": "MethodNotAllowed",
-    "description": f"The methods of this path are {' and '.join(_METHODS)}.",
-}
-_ALL_METHODS = (*_METHODS, "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Word(StrEnum):
@@ -70,30 +64,13 @@ class HealthBlueprint(BrokersBlueprint):
     def __init__(self, ready: Callable[[], Health], alive: Callable[[], Health]) -> None:
         super().__init__("brokerkit-health", __name__)
         for path, ask in ((_PATH, ready), (f"{_PATH}/live", alive)):
-            self.add_url_rule(
-                path,
-                ask.__name__,
-                _view(ask),
-                methods=_ALL_METHODS,
-                provide_automatic_options=False,
-                merge_slashes=False,
-            )
+            self.add_reading(path, ask.__name__, partial(_tell, ask))
 
 
-def _view(ask: Callable[[], Health]) -> Callable[[], Response]:
-    def view(**_: str) -> Response:
-        if request.method not in _METHODS:
-            return _respond(405, _NOT_ALLOWED, Allow=", ".join(_METHODS))
-        try:
-            health = ask()
-        except Exception:  # who asks is not to be told what went wrong
-            _logger.exception("how the broker is could not be found out")
-            health = Health(status=Word.FAILED)
-        return _respond(200 if health.status is Word.OK else 503, health)
-
-    return view
-
-
-def _respond(status: int, body: object, **headers: str) -> Response:
-    told = {"Cache-Control": "no-store", **headers}
-    return Response(msgspec.json.encode(body), status, told, mimetype="application/json")
+def _tell(ask: Callable[[], Health]) -> Response:
+    try:
+        health = ask()
+    except Exception:  # who asks is not to be told what went wrong
+        _logger.exception("how the broker is could not be found out")
+        health = Health(status=Word.FAILED)
+    return in_json(200 if health.status is Word.OK else 503, health)

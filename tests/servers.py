@@ -110,7 +110,7 @@ class Process:
         **environment: str,
     ) -> None:
         self._kind, self._log = kind, log
-        port = 0 if kind.tells_port else _free_port()
+        port = 0 if kind.tells_port else free_port()
         for name, text in kind.files.items():
             (folder / name).write_text(text.replace("8080", str(port)))
         with log.open("wb") as file:
@@ -192,7 +192,8 @@ def _is_listening(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

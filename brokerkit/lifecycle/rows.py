@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from ..census import Census, Count, InProgress
 from ..requests import Operation
 from . import tables
 from .encryption import Vault
@@ -21,6 +22,7 @@ from .records import (
     Progress,
     State,
 )
+from .statements.census import BINDINGS, INSTANCES, OPERATIONS
 
 Row: TypeAlias = Sequence[Any]
 
@@ -113,3 +115,31 @@ def operation(row: Row) -> OperationRecord:
 def operation_now(row: Row) -> tuple[OperationRecord, float]:
     """An operation, with the time now."""
     return operation(row), row[-1]
+
+
+def census(found: Sequence[Row]) -> Census:
+    """All that was counted, of the columns in `statements.census`."""
+    by_what: dict[str, list[Row]] = {INSTANCES: [], BINDINGS: [], OPERATIONS: []}
+    for what, *row in found:
+        by_what[what].append(row)
+    return Census(
+        instances=tuple(map(_count, by_what[INSTANCES])),
+        bindings=tuple(map(_count, by_what[BINDINGS])),
+        operations=tuple(map(_in_progress, by_what[OPERATIONS])),
+    )
+
+
+def _count(row: Row) -> Count:
+    state, service_id, plan_id, count, _ = row
+    return Count(service_id=service_id, plan_id=plan_id, state=state, count=count)
+
+
+def _in_progress(row: Row) -> InProgress:
+    kind, service_id, plan_id, count, oldest = row
+    return InProgress(
+        operation=Operation(kind),
+        service_id=service_id,
+        plan_id=plan_id,
+        count=count,
+        oldest=max(0.0, oldest),
+    )

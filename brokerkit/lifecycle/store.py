@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import URL, Select, select
 
+from ..census import Census
 from . import rows, schema
 from .canary import open_vault
 from .changes import Attempt, Change, NewOperation
@@ -241,6 +242,17 @@ class Store:
         """The time, in seconds since 1970 by the database's clock."""
         ((moment,),) = self.read(select(clock(self.database.engine.dialect)))
         return float(moment)
+
+    def census(self) -> Census:
+        """Count what it holds. It reads every instance and binding, so it is not for every request.
+
+        Raises:
+            StoreError: It cannot be opened.
+            StoreUnavailable: The database is away.
+        """
+        self.open()
+        with self.database.reading() as connection:
+            return rows.census(self._sql.census.count.run(connection, {}).fetchall())
 
     # Claims
 

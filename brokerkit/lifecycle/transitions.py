@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     CTE,
+    CompoundSelect,
     Delete,
     Dialect,
     Insert,
@@ -98,7 +99,7 @@ class Transition:
 class Query:
     """A statement, compiled once, with its constants."""
 
-    def __init__(self, dialect: Dialect, statement: _Statement | Select[Any]) -> None:
+    def __init__(self, dialect: Dialect, statement: _Statement | Select[Any] | CompoundSelect[Any]) -> None:
         compiled = statement.compile(dialect=dialect)
         self._sql = str(compiled)
         self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}

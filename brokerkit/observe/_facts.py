@@ -22,12 +22,18 @@ def offered_of(request: Request | None) -> Offered:
     """What a request is about: what it names, else what its instance is of."""
     if request is None:
         return _UNKNOWN
+    service, plan = meant_by(request)
+    return Offered(service.name if service else None, plan.name if plan else None)
+
+
+def meant_by(request: Request) -> tuple[ServiceOffering | None, ServicePlan | None]:
+    """The offering and the plan themselves; one with its id for a name may be gone from the catalog."""
     service: ServiceOffering | None = getattr(request, "service", None)
     plan: ServicePlan | None = getattr(request, "plan", None)
     instance = getattr(request, "instance", None)
     if instance is not None:
         service, plan = service or instance.service, plan or instance.plan
-    return Offered(service.name if service else None, plan.name if plan else None)
+    return service, plan
 
 
 def user_of(identity: OriginatingIdentity | None) -> str | None:

@@ -53,7 +53,8 @@ class _Nowhere(SpanExporter):
 
 
 def _with_logs(broker: Broker, app: Flask, stack: ExitStack) -> None:
-    handler = json_handler(stack.enter_context(Path(os.devnull).open("w", encoding="utf-8")))
+    nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it is closed
+    handler = json_handler(nowhere)
     _LOGGER.addHandler(handler)
     _LOGGER.propagate = False
     _LOGGER.setLevel(logging.INFO)

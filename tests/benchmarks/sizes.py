@@ -66,13 +66,14 @@ def _tell_times(url: str) -> None:
         table.write(f"ms, of {INSTANCES:,}")
         table.write("a look of the keeper", f"{_median(lambda: store.due(500)) * 1e3:.2f}")
         table.write("a poll's read", f"{_median(lambda: store.find_operation('none')) * 1e3:.2f}")
+        table.write("a census", f"{_median(store.census, times=10) * 1e3:.0f}")
         table.write("")
     finally:
         store.close()
 
 
-def _median(work: Callable[[], object]) -> float:
-    return median(_seconds(work) for _ in range(200))
+def _median(work: Callable[[], object], times: int = 200) -> float:
+    return median(_seconds(work) for _ in range(times))
 
 
 def _tell_writes(url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Dialect
 
 from .attempts import Attempts
+from .census import CensusTaking
 from .claims import Claims
 from .ends import Ends
 from .reads import Reads
@@ -24,6 +25,7 @@ class Statements:
         self.ends = Ends(dialect)
         self.attempts = Attempts(dialect)
         self.sweeps = Sweeps(dialect)
+        self.census = CensusTaking(dialect)
 
 
 _COMPILED: dict[str, Statements] = {}

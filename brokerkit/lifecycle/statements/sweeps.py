@@ -11,7 +11,7 @@ from .reads import every_operation
 from .words import DUE, THE_OPERATION, Now, clock, number, seconds
 
 # Written out, not a parameter: only so does a planner know that the partial index will do.
-_IN_PROGRESS = operations.c.state == literal_column(f"'{Progress.IN_PROGRESS.value}'")
+IN_PROGRESS = operations.c.state == literal_column(f"'{Progress.IN_PROGRESS.value}'")
 
 
 class Sweeps:
@@ -26,11 +26,11 @@ class Sweeps:
         self.due = Query(
             dialect,
             every_operation(dialect)
-            .where(_IN_PROGRESS, operations.c.wake_at <= now)
+            .where(IN_PROGRESS, operations.c.wake_at <= now)
             .order_by(operations.c.wake_at)
             .limit(number("limit")),
         )
-        next_due: Select[tuple[float]] = select(func.min(operations.c.wake_at) - now).where(_IN_PROGRESS)
+        next_due: Select[tuple[float]] = select(func.min(operations.c.wake_at) - now).where(IN_PROGRESS)
         self.next_due = Query(dialect, next_due)
         self.call_out = Transition(dialect, _called_out(now))
 
@@ -44,7 +44,7 @@ def _called_out(now: Now) -> Step:
         .values(wake_at=case((lease_before > now, lease_before), else_=now + seconds("grace")), due_at=None)
         .where(
             THE_OPERATION,
-            _IN_PROGRESS,
+            IN_PROGRESS,
             operations.c.wake_at <= now,
             or_(
                 operations.c.lease_until >= DUE,

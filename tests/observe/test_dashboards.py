@@ -1,0 +1,203 @@
+"""The dashboard and the alert rules ask for what a broker tells, and for nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import promql_parser
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from promql_parser import AggregateExpr, Expr, MatchOp, VectorSelector
+
+from brokerkit import NoAuth, Provisioned, Retry
+from brokerkit.observe.prometheus import metrics_blueprint
+
+from ..conftest import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
+from ..lifecycle.conftest import CAN_POLL, Serve, poll_until_done, until
+
+FOLDER = Path(__file__).parents[2] / "samples" / "observability"
+DASHBOARD: dict[str, Any] = msgspec.json.decode((FOLDER / "dashboard.json").read_bytes())
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+TESTS: dict[str, Any] = yaml.safe_load((FOLDER / "alerts_test.yml").read_text())
+
+OF_THE_TARGET = {"job", "instance"}
+"""What Prometheus itself adds to whatever it scrapes."""
+
+VARIABLES = {"$__rate_interval": "5m", "$job": ".*", "$offering": ".*"}
+
+Labels = Mapping[str, set[str]]
+
+
+class Asked(NamedTuple):
+    """A question, in Prometheus' language.
+
+    Args:
+        where: Who asks.
+        query: What.
+        shown: The labels that are shown of its answer.
+    """
+
+    where: str
+    query: str
+    shown: set[str] = set()
+
+    def __str__(self) -> str:
+        return self.where
+
+
+def questions() -> Iterator[Asked]:
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            query = target["expr"]
+            for name, value in VARIABLES.items():
+                query = query.replace(name, value)
+            shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+            yield Asked(f"panel {panel['id']} {panel['title']} {target['refId']}", query, shown)
+    for variable in DASHBOARD["templating"]["list"]:
+        if variable["type"] == "query":
+            found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
+            assert found is not None
+            yield Asked(f"variable {variable['name']}", found[1].replace("$job", ".*"))
+    for rule in RULES:
+        shown = set(re.findall(r"\$labels\.(\w+)", msgspec.json.encode(rule["annotations"]).decode()))
+        yield Asked(rule["alert"], rule["expr"], shown)
+
+
+QUESTIONS = list(questions())
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Labels]:
+    """All that a broker tells after it has seen everything: each series' labels, and their values."""
+    serve = Serve(f"sqlite:///{tmp_path_factory.mktemp('store') / 'broker.db'}")
+    recorder = Recorder()
+    answers = iter([Retry(after=0.01), Provisioned()])
+    recorder.answers["provision"] = lambda request: next(answers)
+    platform = serve(recorder, background=["provision"])
+    broker = serve.brokers[-1]
+    platform.app.register_blueprint(
+        metrics_blueprint(broker, NoAuth(), registry=CollectorRegistry(), census_every=0.01)
+    )
+    platform.put(INSTANCE, PROVISION, query=CAN_POLL)
+    assert poll_until_done(platform, INSTANCE)["state"] == "succeeded"
+    platform.put(BINDING, IDS)
+    recorder.answers["bind"] = ValueError("inside")
+    platform.put(f"{BINDING}-2", IDS)
+    platform.get("/v2/catalog", headers={"Authorization": None})
+    for _ in range(2):
+        platform.delete(BINDING, query=DELETE_QUERY)
+
+    def scraped() -> str:
+        return platform.app.test_client().get("/metrics").text
+
+    until(lambda: 'end="succeeded"' in scraped())
+    found: dict[str, dict[str, set[str]]] = {"up": {}}
+    for family in text_string_to_metric_families(scraped()):
+        for sample in family.samples:
+            labels = found.setdefault(sample.name, defaultdict(set))
+            for label, value in sample.labels.items():
+                labels[label].add(value)
+    serve.stop()
+    return found
+
+
+def parts(query: str) -> list[Expr]:
+    """A query and all that it is made of."""
+    found: list[Expr] = []
+    promql_parser.walk(promql_parser.parse(query), lambda part: found.append(part))
+    return found
+
+
+def matches(op: MatchOp, value: str, values: set[str]) -> bool:
+    if op == MatchOp.Re:
+        return any(re.fullmatch(value, each) for each in values)
+    assert op == MatchOp.Equal, "no others are used"
+    return value in values
+
+
+@pytest.mark.parametrize("asked", QUESTIONS, ids=str)
+def test_what_is_asked_for_is_told(asked: Asked, told: Mapping[str, Labels]) -> None:
+    selectors = [part for part in parts(asked.query) if isinstance(part, VectorSelector)]
+    assert selectors
+    for selector in selectors:
+        assert selector.name is not None
+        assert selector.name in told
+        labels = told[selector.name]
+        for matcher in selector.matchers.matchers:
+            if matcher.name not in OF_THE_TARGET:
+                assert matches(matcher.op, matcher.value, labels[matcher.name]), matcher.name
+
+
+@pytest.mark.parametrize("asked", QUESTIONS, ids=str)
+def test_what_is_grouped_by_and_shown_is_there(asked: Asked, told: Mapping[str, Labels]) -> None:
+    found = parts(asked.query)
+    grouped: set[str] = set()
+    for part in found:
+        if isinstance(part, AggregateExpr) and part.modifier is not None:
+            inside = [each for each in parts(part.expr.prettify()) if isinstance(each, VectorSelector)]
+            for selector in inside:
+                assert set(part.modifier.labels) <= set(told[selector.name or ""]) | OF_THE_TARGET
+            grouped |= set(part.modifier.labels)
+    assert asked.shown <= grouped | OF_THE_TARGET
+
+
+@pytest.mark.parametrize("asked", QUESTIONS, ids=str)
+def test_what_every_process_tells_alike_is_not_added_up(asked: Asked) -> None:
+    """The store is the same for all of them, however many machines are scraped."""
+    shared = ("instances", "bindings", "operations_in_progress", "oldest_operation_age_seconds")
+    for name in shared:
+        for found in re.finditer(rf"(\w+)\s*(?:by \([^)]*\) )?\(brokerkit_{name}\b", asked.query):
+            assert found[1] == "max"
+
+
+def test_each_metric_of_ours_is_in_the_dashboard(told: Mapping[str, Labels]) -> None:
+    ours = {name for name in told if name.startswith("brokerkit_") and not name.endswith("_created")}
+    families = {re.sub("_(bucket|sum|count)$", "", name) for name in ours}
+    asked = " ".join(each.query for each in QUESTIONS)
+    assert [name for name in families if name not in asked] == []
+
+
+def test_panels_are_complete_and_do_not_overlap() -> None:
+    """As Grafana needs them: ids of their own, a data source that is chosen, and room."""
+    taken: set[tuple[int, int]] = set()
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert "id" not in DASHBOARD, "Grafana gives one"
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        room = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not room & taken
+        assert max(x for x, _ in room) < 24
+        taken |= room
+        for source in (panel["datasource"], *(target["datasource"] for target in panel["targets"])):
+            assert source == {"type": "prometheus", "uid": "${datasource}"}
+    assert {variable["name"] for variable in DASHBOARD["templating"]["list"]} == {
+        "datasource",
+        "job",
+        "offering",
+    }
+
+
+def test_each_rule_is_tried_and_fires_for_what_a_broker_tells(told: Mapping[str, Labels]) -> None:
+    fired = {
+        tried["alertname"]
+        for test in TESTS["tests"]
+        for tried in test["alert_rule_test"]
+        if tried.get("exp_alerts")
+    }
+    assert fired == {rule["alert"] for rule in RULES}
+    for test in TESTS["tests"]:
+        for series in test["input_series"]:
+            (selector,) = parts(series["series"])
+            assert isinstance(selector, VectorSelector)
+            labels = {matcher.name for matcher in selector.matchers.matchers}
+            assert labels <= set(told[selector.name or ""]) | OF_THE_TARGET

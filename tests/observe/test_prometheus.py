@@ -1,0 +1,845 @@
+"""What Prometheus is told: by one line in an app, and by the parsers of those who read it."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from flask import Flask, Request
+from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import make_url
+
+from brokerkit import (
+    Accepted,
+    BasicAuth,
+    BearerAuth,
+    Broker,
+    Catalog,
+    LastOperation,
+    NoAuth,
+    Provisioned,
+    QuotaExceeded,
+    Retry,
+    ServicePlan,
+)
+from brokerkit.auth import Authenticator
+from brokerkit.observe.prometheus import measure, metrics_blueprint
+
+from ..celery_worker import CeleryWorker
+from ..conftest import (
+    BINDING,
+    DELETE_QUERY,
+    IDS,
+    INSTANCE,
+    PROVISION,
+    Recorder,
+    basic,
+    make_app,
+    make_broker,
+    make_offering,
+)
+from ..lifecycle.conftest import CAN_POLL, CHANGING, KEY, Gate, Platform, Serve, poll_until_done, until
+from ..postgres import Server, fresh_database
+from ..servers import free_port, gunicorn
+
+TEXT = "text/plain"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+PARSERS: dict[str, Callable[[str], Iterable[Metric]]] = {
+    TEXT: text_string_to_metric_families,
+    OPENMETRICS: openmetrics.text_string_to_metric_families,
+}
+SMALL = {"offering": "db", "plan": "small"}
+
+
+class Scrape:
+    """What was told at a moment, read by a parser of prometheus-client's."""
+
+    def __init__(self, text: str, accept: str = TEXT) -> None:
+        self.text = text
+        self.samples: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for family in PARSERS[accept](text):
+            for sample in family.samples:
+                self.samples.setdefault(sample.name, []).append((dict(sample.labels), sample.value))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The sum of all series with these labels; None if there are none."""
+        found = [
+            value for has, value in self.samples.get(f"brokerkit_{name}", ()) if labels.items() <= has.items()
+        ]
+        return sum(found) if found else None
+
+    def labels(self, name: str, label: str) -> set[str]:
+        """All values of a label."""
+        return {has[label] for has, _ in self.samples.get(f"brokerkit_{name}", ())}
+
+
+def scrape(app: Flask, accept: str = TEXT, path: str = "/metrics", **headers: str) -> Scrape:
+    answer = app.test_client().get(path, headers={"Accept": accept, **headers})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Type"].startswith(accept.partition(";")[0])
+    return Scrape(answer.text, accept)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    made = Serve(f"sqlite:///{tmp_path / 'broker.db'}")
+    yield made
+    made.stop()
+
+
+Measured = Callable[..., Platform]
+
+
+@pytest.fixture
+def measured(serve: Serve, registry: CollectorRegistry, recorder: Recorder) -> Measured:
+    """Makes a platform in front of a broker with a store, which is measured; its settings are `Serve`'s."""
+
+    def make(**settings: Any) -> Platform:
+        platform = serve(recorder, **settings)
+        told = metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry, census_every=0.01)
+        platform.app.register_blueprint(told)
+        return platform
+
+    return make
+
+
+@pytest.fixture
+def forgetful(recorder: Recorder, registry: CollectorRegistry) -> Platform:
+    """A platform in front of a broker without a store, which is measured."""
+    broker = make_broker(recorder)
+    app = make_app(broker)
+    app.register_blueprint(metrics_blueprint(broker, NoAuth(), registry=registry))
+    return Platform(app)
+
+
+def live(platform: Platform) -> None:
+    platform.get("/v2/catalog")
+    platform.put(INSTANCE, PROVISION)
+    platform.patch(INSTANCE, {**IDS, "parameters": {"size": 5}})
+    platform.put(BINDING, IDS)
+    platform.delete(BINDING, query=DELETE_QUERY)
+    platform.delete(INSTANCE, query=DELETE_QUERY)
+
+
+# Requests, changes, attempts
+
+
+@pytest.mark.parametrize("accept", PARSERS)
+@pytest.mark.parametrize("remembers", [True, False])
+def test_a_life_is_counted(measured: Measured, forgetful: Platform, accept: str, remembers: bool) -> None:
+    platform = measured() if remembers else forgetful
+    live(platform)
+    told = scrape(platform.app, accept)
+    assert told.value("requests_total") == 6
+    assert told.value("requests_total", operation="catalog", offering="none", plan="none", status="200") == 1
+    for operation in CHANGING:
+        status = "201" if operation in ("provision", "bind") else "200"
+        assert told.value("requests_total", operation=operation, **SMALL, status=status) == 1
+        ended = {"operation": operation, **SMALL, "outcome": "succeeded"}
+        assert told.value("operations_total", **ended) == 1
+        assert told.value("operation_duration_seconds_count", **ended) == 1
+    assert told.value("request_duration_seconds_count", status="2xx") == 6
+    assert 0 < (told.value("request_duration_seconds_sum") or 0) < 60
+    assert told.value("info") == 1
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_a_change_that_fails_at_once_is_an_end_and_a_refusal_is_none(
+    measured: Measured, forgetful: Platform, recorder: Recorder, remembers: bool
+) -> None:
+    platform = measured() if remembers else forgetful
+    recorder.answers["provision"] = QuotaExceeded()
+    platform.put(INSTANCE, PROVISION)
+    recorder.answers["provision"] = ValueError("inside")
+    platform.put(INSTANCE, PROVISION)
+    told = scrape(platform.app)
+    assert told.value("operations_total", operation="provision", **SMALL, outcome="failed") == 1
+    assert told.value("operations_total", outcome="succeeded") in (0, None)
+    assert told.value("requests_total", status="500") == 1
+    assert told.value("request_duration_seconds_count", status="4xx") == 1
+
+
+def test_there_is_a_nothing_to_compare_the_first_failure_with(measured: Measured) -> None:
+    app = measured().app
+    scrape(app)
+    told = scrape(app)
+    for operation in CHANGING:
+        assert told.value("operations_total", operation=operation, **SMALL, outcome="failed") == 0
+
+
+def test_background_work_is_counted_by_its_attempts_and_its_end(
+    measured: Measured, recorder: Recorder
+) -> None:
+    answers = iter([Retry(after=0.01), Provisioned()])
+    recorder.answers["provision"] = lambda request: next(answers)
+    recorder.answers["update"] = ValueError("inside")
+    platform = measured(background=CHANGING)
+    for method, body in (("PUT", PROVISION), ("PATCH", {**IDS, "parameters": {"size": 5}})):
+        platform.send(method, INSTANCE, body, query=CAN_POLL)
+        poll_until_done(platform, INSTANCE)
+    until(lambda: scrape(platform.app).value("attempts_total", operation="update") == 1)
+    told = scrape(platform.app)
+    for operation, end in (("provision", "retried"), ("provision", "succeeded"), ("update", "failed")):
+        labels = {"operation": operation, **SMALL, "end": end}
+        assert told.value("attempts_total", **labels) == 1
+        assert told.value("attempt_duration_seconds_count", **labels) == 1
+    assert told.value("operations_total", operation="provision", outcome="succeeded") == 1
+    assert told.value("operations_total", operation="update", outcome="failed") == 1
+    assert told.value("requests_total", operation="provision", **SMALL, status="202") == 1
+
+
+def test_work_that_goes_on_elsewhere_has_one_end_however_often_it_is_polled(
+    measured: Measured, recorder: Recorder
+) -> None:
+    recorder.answers["provision"] = Accepted()
+    platform = measured()
+    platform.put(INSTANCE, PROVISION, query=CAN_POLL)
+    assert scrape(platform.app).value("operations_in_progress", operation="provision", **SMALL) == 1
+    recorder.answers["last_operation"] = LastOperation.failed("No room")
+    for _ in range(3):
+        poll_until_done(platform, INSTANCE)
+    assert scrape(platform.app).value("operations_total", operation="provision", outcome="failed") == 1
+
+
+def test_callers_who_are_refused_are_counted(forgetful: Platform) -> None:
+    assert scrape(forgetful.app).value("authentication_failures_total") == 0
+    for _ in range(3):
+        forgetful.get("/v2/catalog", headers={"Authorization": None})
+    told = scrape(forgetful.app)
+    assert told.value("authentication_failures_total") == 3
+    assert told.value("requests_total", operation="catalog", status="401") == 3
+
+
+# Labels
+
+
+def test_nobody_can_make_labels_by_what_he_sends(measured: Measured) -> None:
+    platform = measured()
+    before = len(scrape(platform.app).text.splitlines())
+    for number in range(300):
+        path = f"{INSTANCE}-{number}"
+        platform.put(path, {**PROVISION, "service_id": f"s{number}", "plan_id": f"p{number}"})
+        platform.put(path, {**PROVISION, "plan_id": f"p{number}"})
+        platform.get(path, query=f"service_id=s{number}&plan_id=p{number}")
+        platform.get(f"/v2/{number}")
+        platform.send(f"METHOD{number}", "/v2/catalog")
+        platform.get("/v2/catalog", headers={"Authorization": f"Basic {number}"})
+        platform.get("/v2/catalog", headers={"X-Broker-API-Version": str(number)})
+        platform.delete(path, query=f"service_id=db-id&plan_id={number}")
+    told = scrape(platform.app)
+    assert told.labels("requests_total", "operation") <= {
+        "none",
+        "catalog",
+        "provision",
+        "deprovision",
+        "get_instance",
+    }
+    assert told.labels("requests_total", "offering") <= {"none", "db"}
+    assert told.labels("requests_total", "plan") <= {"none", "small", "large"}
+    assert all(status.isdigit() for status in told.labels("requests_total", "status"))
+    assert len(told.text.splitlines()) - before < 12 * 20
+    assert (told.value("requests_total") or 0) >= 2400
+
+
+def test_plans_that_are_gone_share_a_word(
+    measured: Measured, serve: Serve, recorder: Recorder, registry: CollectorRegistry
+) -> None:
+    platform = measured()
+    platform.put(INSTANCE, PROVISION)
+    platform.put(f"{INSTANCE}-2", {**PROVISION, "plan_id": "large-id"})
+    platform.put(BINDING, IDS)
+    recorder.answers["provision"] = Accepted()
+    platform.put(f"{INSTANCE}-3", PROVISION, query=CAN_POLL)
+    serve.stop()
+    registry = CollectorRegistry()
+    plan = ServicePlan(id="new-id", name="new", description="Another one")
+    platform = serve(recorder, make_offering(plans=[plan]))
+    app = platform.app
+    app.register_blueprint(metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry))
+    told = scrape(app)
+    assert told.labels("instances", "plan") == told.labels("bindings", "plan") == {"removed", "new"}
+    assert told.value("instances", offering="db", plan="removed", state="ready") == 2
+    assert told.value("bindings", plan="removed", state="ready") == 1
+    assert told.value("operations_in_progress", operation="provision", plan="removed") == 1
+    running = serve.brokers[-1]._running
+    assert running is not None
+    with running.store.database.writing() as connection:
+        connection.cursor().execute("UPDATE brokerkit_operations SET deadline = 0, wake_at = 0")
+    platform.get("/v2/catalog")  # from now on somebody looks at what is due
+    ended = {"offering": "db", "plan": "removed", "outcome": "failed"}
+    until(lambda: scrape(app).value("operations_total", **ended) == 1)
+
+
+class Changing:
+    """A catalog from a function, as a test says."""
+
+    def __init__(self) -> None:
+        self.now: Catalog | Exception = Catalog([make_offering()])
+
+    def __call__(self) -> Catalog:
+        if isinstance(self.now, Exception):
+            raise self.now
+        return self.now
+
+
+def test_a_catalog_that_changes_changes_what_is_told(measured: Measured, recorder: Recorder) -> None:
+    catalog = Changing()
+    platform = measured(catalog=catalog)
+    platform.put(INSTANCE, PROVISION)
+    assert scrape(platform.app).labels("instances", "plan") == {"small", "large"}
+    small = make_offering().plans[0]
+    tiny = ServicePlan(id="tiny-id", name="tiny", description="A tiny one")
+    catalog.now = Catalog([make_offering(plans=[small, tiny])])
+    told = scrape(platform.app)
+    assert told.labels("instances", "plan") == {"small", "tiny"}
+    assert told.value("operations_in_progress", operation="bind", offering="db", plan="tiny") == 0
+    assert told.value("instances", plan="small", state="ready") == 1
+
+
+def test_without_a_catalog_the_rest_is_told(measured: Measured, caplog: pytest.LogCaptureFixture) -> None:
+    catalog = Changing()
+    catalog.now = OSError("where is it?")
+    platform = measured(catalog=catalog)
+    platform.put(INSTANCE, PROVISION)
+    told = scrape(platform.app)
+    assert told.value("store_up") == 1
+    assert told.value("instances") is None
+    assert told.value("requests_total", operation="provision", offering="none", status="500") == 1
+    assert "the catalog is not known" in caplog.text
+
+
+def test_a_catalog_that_was_asked_for_before_there_were_handlers_is_served_all_the_same(
+    recorder: Recorder, registry: CollectorRegistry
+) -> None:
+    broker = make_broker(recorder, catalog=Changing())
+    told = metrics_blueprint(broker, NoAuth(), registry=registry)
+    before = Flask("tests")
+    before.register_blueprint(told)
+    scrape(before)
+    assert Platform(make_app(broker)).put(INSTANCE, PROVISION).status_code == 201
+
+
+# What the store holds
+
+
+def test_what_the_store_holds_is_told_with_the_nothings(measured: Measured, recorder: Recorder) -> None:
+    platform = measured(background=["provision"])
+    gate = recorder.answers["provision"] = Gate()
+    platform.put(INSTANCE, PROVISION, query=CAN_POLL)
+    gate.wait_until_reached()
+    told = scrape(platform.app)
+    assert told.value("store_up") == 1
+    assert told.value("instances", **SMALL, state="creating") == 1
+    assert told.value("instances", **SMALL, state="ready") == 0
+    assert told.value("instances", offering="db", plan="large", state="failed") == 0
+    assert told.value("bindings", **SMALL, state="ready") == 0
+    assert told.value("operations_in_progress", operation="provision", **SMALL) == 1
+    assert told.value("operations_in_progress", operation="bind", offering="db", plan="large") == 0
+    assert 0 < (told.value("oldest_operation_age_seconds", operation="provision", **SMALL) or 0) < 60
+    assert told.value("oldest_operation_age_seconds", operation="update", **SMALL) == 0
+    for name in ("census_age_seconds", "census_duration_seconds"):
+        assert 0 <= (told.value(name) or 0) < 60
+    gate.open()
+
+
+def test_a_count_is_told_again_until_it_is_old(
+    serve: Serve, recorder: Recorder, registry: CollectorRegistry
+) -> None:
+    platform = serve(recorder)
+    platform.app.register_blueprint(
+        metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry, census_every=3600)
+    )
+    for number in range(3):
+        platform.put(f"{INSTANCE}-{number}", PROVISION)
+        told = scrape(platform.app)
+        assert told.value("instances", **SMALL, state="ready") == 1
+
+
+def test_a_broker_without_a_store_has_nothing_to_tell_of_it(forgetful: Platform) -> None:
+    told = scrape(forgetful.app)
+    for name in ("store_up", "instances", "operations_in_progress", "census_age_seconds"):
+        assert told.value(name) is None
+        assert f"brokerkit_{name}" not in told.text
+
+
+@contextmanager
+def measured_on_postgres(recorder: Recorder) -> Iterator[tuple[Server, Serve, Platform]]:
+    with Server(fsync="off") as server, fresh_database(server.url) as url:
+        serve = Serve(url)
+        platform = serve(recorder)
+        told = metrics_blueprint(serve.brokers[-1], NoAuth(), registry=CollectorRegistry(), census_every=0.01)
+        platform.app.register_blueprint(told)
+        platform.put(INSTANCE, PROVISION)
+        assert scrape(platform.app).value("instances", **SMALL, state="ready") == 1
+        yield server, serve, platform
+        until(lambda: scrape(platform.app).value("instances", **SMALL, state="ready") == 1)
+        serve.stop()
+
+
+def check_away(platform: Platform) -> None:
+    """However many ask, they are answered with what there is, and no more than one thread waits for more."""
+
+    def is_told() -> bool:
+        told = scrape(platform.app)
+        assert told.value("requests_total", operation="provision") == 1
+        return told.value("store_up") == 0 and told.value("instances") is None
+
+    until(is_told)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: is_told(), range(16)))
+    threads = [thread.name for thread in threading.enumerate()]
+    for name in ("brokerkit-census", "brokerkit-store"):
+        assert threads.count(name) <= 1
+
+
+def test_a_postgresql_that_hangs_holds_up_no_scrape_and_is_told(recorder: Recorder) -> None:
+    with measured_on_postgres(recorder) as (server, serve, platform):
+        running = serve.brokers[-1]._running
+        assert running is not None
+        running.store.database.dispose()  # those that there are go on, and none is let in any more
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            check_away(platform)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+
+
+def test_a_postgresql_that_is_away_is_told(recorder: Recorder) -> None:
+    with measured_on_postgres(recorder) as (server, _, platform):
+        server.stop("immediate")
+        check_away(platform)
+        assert platform.put(f"{INSTANCE}-2", PROVISION).status_code == 503
+        assert scrape(platform.app).value("operations_total", operation="provision", outcome="failed") == 1
+        server.start()
+
+
+def test_a_change_whose_end_is_written_later_has_one_end_and_not_that_of_its_request(
+    recorder: Recorder,
+) -> None:
+    with measured_on_postgres(recorder) as (server, _, platform):
+        recorder.answers["update"] = lambda request: server.stop("immediate")
+        body = {**IDS, "parameters": {"size": 5}}
+        assert platform.patch(INSTANCE, body).status_code == 503
+        server.start()
+        ended = {"operation": "update", **SMALL}
+        until(lambda: scrape(platform.app).value("operations_total", **ended, outcome="succeeded") == 1)
+        assert scrape(platform.app).value("operations_total", **ended) == 1
+        assert scrape(platform.app).value("requests_total", **ended, status="503") == 1
+
+
+def test_while_a_count_takes_long_the_one_before_is_told(recorder: Recorder) -> None:
+    with measured_on_postgres(recorder) as (_, serve, platform):
+        libpq = make_url(serve.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(libpq) as connection:
+            connection.execute("LOCK TABLE brokerkit_instances")
+            until(lambda: (scrape(platform.app).value("census_age_seconds") or 0) > 0.5)
+            told = scrape(platform.app)
+        assert told.value("store_up") == 1
+        assert told.value("instances", **SMALL, state="ready") == 1
+
+
+def test_a_count_that_fails_is_not_told(
+    measured: Measured, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = measured()
+    running = serve.brokers[-1]._running
+    assert running is not None
+    with running.store.database.writing() as connection:
+        connection.cursor().execute("ALTER TABLE brokerkit_bindings RENAME TO gone")
+    told = scrape(platform.app)
+    assert told.value("store_up") == 1
+    assert told.value("instances") is None
+
+
+# Who may ask, and how
+
+
+def let_in(request: Request) -> bool:
+    return request.args.get("who") == "prometheus"
+
+
+@pytest.mark.parametrize(
+    ("auth", "headers", "query", "challenge"),
+    [
+        (BasicAuth("prometheus", "s3cret"), {"Authorization": basic("prometheus", "s3cret")}, "", "Basic"),
+        (BearerAuth("s3cret"), {"Authorization": "Bearer s3cret"}, "", "Bearer"),
+        (let_in, {}, "who=prometheus", "Basic"),
+    ],
+    ids=["basic", "bearer", "function"],
+)
+def test_who_may_not_ask_is_told_nothing(
+    recorder: Recorder,
+    registry: CollectorRegistry,
+    auth: Authenticator,
+    headers: dict[str, str],
+    query: str,
+    challenge: str,
+) -> None:
+    broker = make_broker(recorder)
+    app = make_app(broker)
+    app.register_blueprint(metrics_blueprint(broker, auth=auth, registry=registry))
+    refused = app.test_client().get("/metrics")
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"].startswith(challenge)
+    assert msgspec.json.decode(refused.data)["error"] == "Unauthenticated"
+    assert app.test_client().get("/metrics", headers=headers, query_string=query).status_code == 200
+
+
+@pytest.mark.parametrize("auth", [BasicAuth, None, "secret"], ids=repr)
+def test_what_cannot_decide_who_may_ask_is_refused_at_once(recorder: Recorder, auth: Any) -> None:
+    with pytest.raises(TypeError, match="metrics_blueprint: auth is"):
+        metrics_blueprint(make_broker(recorder), auth=auth)
+
+
+def test_nothing_of_the_inside_is_told_when_it_goes_wrong(
+    recorder: Recorder, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(request: Request) -> bool:
+        raise OSError("redis://user:s3cret@host")
+
+    broker = make_broker(recorder)
+    app = make_app(broker)
+    app.register_blueprint(metrics_blueprint(broker, auth=broken, registry=registry))
+    answer = app.test_client().get("/metrics")
+    assert answer.status_code == 500
+    assert "s3cret" not in answer.text
+    assert "the metrics could not be collected" in caplog.text
+
+
+def test_only_reading_is_allowed(forgetful: Platform) -> None:
+    client = forgetful.app.test_client()
+    assert client.head("/metrics").status_code == 200
+    answer = client.post("/metrics")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_who_can_unpack_is_sent_it_packed(forgetful: Platform) -> None:
+    answer = forgetful.app.test_client().get("/metrics", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert b"brokerkit_info" in gzip.decompress(answer.data)
+
+
+def test_it_may_be_anywhere_and_more_than_once_and_what_is_nowhere_is_json(
+    recorder: Recorder, registry: CollectorRegistry
+) -> None:
+    broker = make_broker(recorder)
+    app = make_app(broker)
+    told = metrics_blueprint(broker, NoAuth(), registry=registry)
+    app.register_blueprint(told)
+    app.register_blueprint(told, url_prefix="/internal")
+    app.register_blueprint(metrics_blueprint(broker, NoAuth(), registry=registry), url_prefix="/<tenant>/x")
+    for path in ("/metrics", "/internal/metrics", "/t1/x/metrics"):
+        scrape(app, path=path)
+    assert Platform(app).get("/nowhere").status_code == 404  # in JSON, as the platform makes sure
+
+
+# Registries, brokers, processes
+
+
+def test_a_broker_is_measured_once_however_often_that_is_said(
+    recorder: Recorder, registry: CollectorRegistry
+) -> None:
+    broker = make_broker(recorder)
+    app = make_app(broker)
+    for _ in range(3):
+        assert measure(broker, registry) is registry
+    app.register_blueprint(metrics_blueprint(broker, NoAuth(), registry=registry))
+    Platform(app).get("/v2/catalog")
+    assert scrape(app).value("requests_total") == 1
+
+
+def test_brokers_share_a_registry_and_a_broker_may_be_in_several(tmp_path: Path) -> None:
+    shared, own = CollectorRegistry(), CollectorRegistry()
+    app = Flask("tests")
+    serve = Serve(f"sqlite:///{tmp_path / 'one.db'}")
+    brokers: list[Broker] = []
+    for name in ("one", "two"):
+        serve.url = f"sqlite:///{tmp_path / name}.db"
+        serve(Recorder())
+        brokers.append(serve.brokers[-1])
+        app.register_blueprint(brokers[-1].blueprint, url_prefix=f"/{name}")
+    for broker in brokers:
+        told = metrics_blueprint(broker, NoAuth(), registry=shared, census_every=0.01)
+    app.register_blueprint(told)
+    app.register_blueprint(
+        metrics_blueprint(brokers[0], NoAuth(), registry=own, census_every=0.01), url_prefix="/own"
+    )
+    platform = Platform(app)
+    for name in ("one", "two"):
+        platform.put(f"/{name}{INSTANCE}", PROVISION)
+    for path, count in (("/metrics", 2), ("/own/metrics", 1)):
+        told_now = scrape(app, path=path)
+        assert told_now.value("requests_total", operation="provision", **SMALL, status="201") == count
+        assert told_now.value("instances", **SMALL, state="ready") == count
+        assert told_now.value("store_up") == 1
+    serve.stop()
+
+
+def test_a_broker_and_a_registry_go_when_nobody_holds_them(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    serve = Serve(f"sqlite:///{tmp_path / 'broker.db'}")
+    app = serve(Recorder()).app
+    measure(serve.brokers[-1], registry)
+    broker, held = weakref.ref(serve.brokers[-1]), weakref.ref(registry)
+    serve.stop()
+    del app
+    gc.collect()
+    assert broker() is None
+    assert "brokerkit_info" in {metric.name + "_info" for metric in registry.collect()}
+    del registry
+    gc.collect()
+    assert held() is None
+
+
+def test_only_a_broker_is_measured(registry: CollectorRegistry) -> None:
+    with pytest.raises(TypeError, match="only a Broker"):
+        measure("broker", registry)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_time_that_makes_no_sense_is_refused(recorder: Recorder, seconds: float) -> None:
+    with pytest.raises(ValueError, match="census_every"):
+        measure(make_broker(recorder), CollectorRegistry(), census_every=seconds)
+
+
+def test_who_serves_nothing_can_tell_by_a_port_of_its_own(measured: Measured, serve: Serve) -> None:
+    platform = measured()
+    platform.put(INSTANCE, PROVISION)
+    registry = CollectorRegistry()
+    server, thread = start_http_server(0, "127.0.0.1", registry=measure(serve.brokers[-1], registry))
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
+            assert Scrape(answer.read().decode()).value("instances", **SMALL, state="ready") == 1
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_without_its_package_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['prometheus_client'] = None; import brokerkit.observe.prometheus"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "pip install 'brokerkit[prometheus]'" in run.stderr
+
+
+def test_a_folder_of_the_processes_must_be_there(
+    recorder: Recorder, registry: CollectorRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "missing"))
+    with pytest.raises(ValueError, match=r"PROMETHEUS_MULTIPROC_DIR is .*missing"):
+        measure(make_broker(recorder), registry)
+
+
+def test_where_processes_share_a_folder_what_all_of_them_counted_is_told(
+    measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here none of them has counted anything yet; see below for those that have."""
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(folder))
+    told = scrape(measured().app)
+    assert told.value("instances", **SMALL, state="ready") == 0
+    assert "requests" not in told.text
+
+
+BROKER = """
+import os
+from pathlib import Path
+from flask import Flask
+from brokerkit import Broker, Catalog, NoAuth, Provisioned
+from brokerkit.observe.prometheus import metrics_blueprint
+
+broker = Broker(
+    Catalog.from_file(Path(__file__).with_name("catalog.json")), auth=NoAuth(), store=os.environ["STORE"],
+    encryption_keys=[os.environ["KEY"]], executor=None,
+)
+
+@broker.provision(background=True)
+def provision(request):
+    if request.parameters:
+        raise ValueError("inside")
+    return Provisioned()
+
+@broker.deprovision
+def deprovision(request): ...
+
+app = Flask(__name__)
+app.register_blueprint(broker.blueprint)
+app.register_blueprint(metrics_blueprint(broker, auth=NoAuth(), census_every=0.01))
+
+@app.after_request
+def tell(response):
+    response.headers["X-Process"] = str(os.getpid())
+    return response
+"""
+AT_FIRST = """
+import os
+from celery import Celery, signals
+from prometheus_client import start_http_server
+from brokerkit.celery import CeleryExecutor
+from brokerkit.observe.prometheus import measure
+
+celery_app = Celery("tests", broker=os.environ["REDIS"])
+"""
+AT_LAST = """
+@signals.celeryd_init.connect
+def tell_prometheus(**_):
+    start_http_server(int(os.environ["PORT"]), "127.0.0.1", registry=measure(broker))
+"""
+WITH_CELERY = AT_FIRST + BROKER.replace("=None", "=CeleryExecutor(celery_app)") + AT_LAST
+CATALOG: dict[str, Any] = {
+    "services": [
+        {
+            "id": "db-id",
+            "name": "db",
+            "description": "Databases",
+            "bindable": False,
+            "plans": [{"id": "small-id", "name": "small", "description": "A small one"}],
+        }
+    ]
+}
+
+
+def talk(port: int, path: str, body: object = None, **headers: str) -> tuple[str, bytes]:
+    """Which process answered, and what."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        None if body is None else msgspec.json.encode(body),
+        {"X-Broker-API-Version": "2.17", "Content-Type": "application/json", **headers},
+        method="GET" if body is None else "PUT",
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.headers["X-Process"], answer.read()
+
+
+def scrape_each(port: int, processes: set[str], accept: str, *, instances: int) -> list[Scrape]:
+    """What each process tells when it has counted so many instances; whoever is free answers."""
+    told: dict[str, Scrape] = {}
+
+    def all_told() -> bool:
+        with ThreadPoolExecutor(8) as pool:
+            for process, text in pool.map(lambda _: talk(port, "/metrics", Accept=accept), range(8)):
+                scraped = Scrape(text.decode(), accept)
+                if scraped.value("instances") == instances:
+                    told[process] = scraped
+        return told.keys() == processes
+
+    until(all_told)
+    return list(told.values())
+
+
+def make_site(folder: Path, module: str) -> dict[str, str]:
+    """Write a broker's module into a folder, and return the variables that its processes need."""
+    (folder / "broker.py").write_text(module)
+    (folder / "catalog.json").write_bytes(msgspec.json.encode(CATALOG))
+    (folder / "metrics").mkdir()
+    return {
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
+        "STORE": f"sqlite:///{folder / 'broker.db'}",
+        "KEY": KEY,
+    }
+
+
+def test_workers_of_celery_tell_what_they_did_on_a_port_of_their_own(tmp_path: Path, redis_url: str) -> None:
+    workers_own = tmp_path / "workers"
+    workers_own.mkdir()
+    port = free_port()
+    environment = {**make_site(tmp_path, WITH_CELERY), "REDIS": redis_url, "PORT": str(port)}
+    of_workers = {
+        **environment,
+        "PROMETHEUS_MULTIPROC_DIR": str(workers_own),
+        "PYTHONPATH": str(tmp_path),
+    }
+    log = tmp_path / "log"
+    with (
+        CeleryWorker("broker:celery_app", "--concurrency=2", log=tmp_path / "workers-log", **of_workers),
+        gunicorn(tmp_path, "broker:app", "--threads=4", log=log, environment=environment) as server,
+    ):
+        for number in range(6):
+            talk(server.port, f"/v2/service_instances/i{number}?{CAN_POLL}", PROVISION)
+        told = until(lambda: scrape_workers(port))
+        assert told.value("attempts_total", operation="provision", **SMALL, end="succeeded") == 6
+        assert told.value("operations_total", operation="provision", outcome="succeeded") == 6
+        assert told.value("instances", **SMALL, state="ready") == 6
+        of_web = Scrape(talk(server.port, "/metrics")[1].decode())
+        assert of_web.value("requests_total", operation="provision", status="202") == 6
+        assert of_web.value("attempts_total") is None
+
+
+def scrape_workers(port: int) -> Scrape | None:
+    """What they tell when they have done it all."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            told = Scrape(answer.read().decode())
+    except OSError:
+        return None
+    return told if told.value("attempts_total") == 6 and told.value("instances", state="ready") == 6 else None
+
+
+def test_two_processes_of_gunicorn_add_up_and_tell_the_same(tmp_path: Path) -> None:
+    environment = make_site(tmp_path, BROKER)
+    log = tmp_path / "log"
+    with gunicorn(
+        tmp_path, "broker:app", "--workers=2", "--threads=4", log=log, environment=environment
+    ) as server:
+        asked: list[str] = []
+
+        def order(number: int) -> str:
+            body = {**PROVISION, **({"parameters": {"fail": True}} if number % 4 == 0 else {})}
+            process, _ = talk(server.port, f"/v2/service_instances/i{number}?{CAN_POLL}", body)
+            return process
+
+        def both_worked() -> bool:
+            with ThreadPoolExecutor(8) as pool:
+                asked.extend(pool.map(order, range(len(asked), len(asked) + 16)))
+            return len(set(asked)) == 2
+
+        until(both_worked)
+        count = len(asked)
+        failed = len(range(0, count, 4))
+
+        def all_done() -> bool:
+            told = Scrape(talk(server.port, "/metrics")[1].decode())
+            ended = told.value("operations_total", operation="provision")
+            return ended == told.value("attempts_total") == count
+
+        until(all_done)
+        for accept in PARSERS:
+            for told in scrape_each(server.port, set(asked), accept, instances=count):
+                ordered = {"operation": "provision", **SMALL}
+                assert told.value("requests_total", **ordered, status="202") == count
+                assert told.value("request_duration_seconds_count", **ordered, status="2xx") == count
+                assert told.value("request_duration_seconds_bucket", **ordered, le="+Inf") == count
+                for outcome, number in (("failed", failed), ("succeeded", count - failed)):
+                    assert told.value("operations_total", **ordered, outcome=outcome) == number
+                    assert told.value("attempts_total", **ordered, end=outcome) == number
+                assert len(told.samples["brokerkit_store_up"]) == 1
+                assert told.value("instances", **SMALL, state="ready") == count - failed
+                assert told.value("instances", **SMALL, state="failed") == failed
+                assert told.value("operations_in_progress", operation="provision") == 0
+                assert told.value("info") == 1
