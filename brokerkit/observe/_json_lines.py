@@ -7,7 +7,10 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
+from math import isfinite
 from typing import Any
+
+from msgspec.json import Encoder
 
 try:
     from pythonjsonlogger.defaults import unknown_default
@@ -16,6 +19,15 @@ except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         "JSONFormatter needs python-json-logger: pip install python-json-logger", name=missing.name
     ) from None
+
+
+_ENCODE = Encoder().encode
+_PLAIN = frozenset({str, int, bool})
+
+
+def _is_plain(value: object) -> bool:
+    kind = type(value)
+    return kind in _PLAIN or (kind is float and isfinite(value))  # type: ignore[arg-type]
 
 
 class JSONFormatter(JsonFormatter):
@@ -55,6 +67,10 @@ class JSONFormatter(JsonFormatter):
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
         """The line; each value that JSON cannot hold as a text."""
         try:
+            if all(map(_is_plain, log_data.values())):  # as those of our own lines are
+                line = _ENCODE(log_data)
+                if line.isascii():
+                    return line.decode()
             return super().jsonify_log_record(log_data)
         except Exception:  # noqa: BLE001 - values may raise what they like
             return super().jsonify_log_record(

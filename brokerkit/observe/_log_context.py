@@ -24,6 +24,8 @@ class ContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields; keep the record."""
+        if NO_CONTEXT.keys() <= record.__dict__.keys():  # it is one of our own lines
+            return True
         fields = NO_CONTEXT
         current = CURRENT.get()
         if current is not None:
