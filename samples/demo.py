@@ -14,20 +14,29 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeAlias
 
 import psycopg
+import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers import Gunicorn
 
-from .served import TEMPLATE, Site, prepared
+from .served import SAMPLE, TEMPLATE, Site, prepared
 
 LEASE = 3
 """For how many seconds a broker that was killed is taken to be alive; 30, if nobody says another number."""
 
 PATIENCE = 30.0
 """For how many seconds the demo waits for what must come."""
+
+ENDS = "brokerkit_operations_total"
+"""What counts the changes that came to an end."""
+
+COPY = "restored"
+"""The plan whose instances are copies of another database."""
 
 URI = "$URI"
 """What is typed for the URI of the credentials in use."""
@@ -97,7 +106,9 @@ class Stage:
     def begin(self, *command: str) -> Command:
         """Type a command, and do not wait for it."""
         self._prompt(" ".join(typed(part) for part in command))
-        self._begun.append(subprocess.Popen(self._program(command), env=self._environment))
+        self._begun.append(
+            subprocess.Popen(self._program(command), env=self._environment, cwd=_place(command))
+        )
         return self._begun[-1]
 
     def end(self, command: Command, *, succeeds: bool = True) -> None:
@@ -114,14 +125,37 @@ class Stage:
         Raises:
             Lost: There are none.
         """
-        command = ("brokerkit", "credentials", instance, binding, "--json")
+        told = self.read(
+            "brokerkit",
+            "credentials",
+            instance,
+            binding,
+            "--json",
+            needed=f"{instance} has no binding {binding}",
+        )
+        found: Credentials = told["credentials"]
+        return found
+
+    def read(self, *command: str, needed: str) -> Any:
+        """What a command prints as JSON; nothing is shown of it.
+
+        Args:
+            command: The command.
+            needed: What is wrong if it fails.
+
+        Raises:
+            Lost: It failed.
+        """
         done = subprocess.run(
-            self._program(command), env=self._environment, stdout=subprocess.PIPE, check=False
+            self._program(command),
+            env=self._environment,
+            cwd=_place(command),
+            stdout=subprocess.PIPE,
+            check=False,
         )
         if done.returncode:
-            raise Lost(f"{instance} has no binding {binding}")
-        found: Credentials = json.loads(done.stdout)["credentials"]
-        return found
+            raise Lost(needed)
+        return json.loads(done.stdout)
 
     def know(self, environment: Mapping[str, str]) -> None:
         """What the commands are told more, from now on."""
@@ -134,10 +168,17 @@ class Stage:
         self.know({"URI": found["uri"]})
         return found
 
+    def look(self, command: str, lines: list[str]) -> None:
+        """Show a command and what comes of it."""
+        self._prompt(command)
+        for line in lines:
+            self._print(line)
+        self._print_blank()
+
     def _program(self, command: tuple[str, ...]) -> list[str]:
         program, *arguments = command
-        if program == "brokerkit":
-            return [sys.executable, "-m", "brokerkit", *arguments]
+        if program in ("brokerkit", "flask"):
+            return [sys.executable, "-m", program, *arguments]
         uri = self._environment["URI"]
         return [self._environment["PSQL"], *(uri if argument == URI else argument for argument in arguments)]
 
@@ -156,6 +197,11 @@ class Stage:
 
     def _coloured(self, text: str, colour: str) -> str:
         return text if self._plain else f"\033[{colour}m{text}\033[0m"
+
+
+def _place(command: tuple[str, ...]) -> str | None:
+    """Where a command is typed: those of operators where the broker is."""
+    return str(SAMPLE) if command[0] == "flask" else None
 
 
 def typed(part: str) -> str:
@@ -200,6 +246,24 @@ def may_enter(credentials: Credentials) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def metrics(site: Site, port: int) -> str:
+    """What Prometheus is told."""
+    url = f"http://127.0.0.1:{port}/metrics"
+    return requests.get(url, auth=("platform", site.password), timeout=10).text
+
+
+def ends_counted(told: str) -> Counter[tuple[str, str, str]]:
+    """How many changes ended, by operation, plan and outcome."""
+    samples = (sample for family in text_string_to_metric_families(told) for sample in family.samples)
+    return Counter(
+        {
+            (labels["operation"], labels["plan"], labels["outcome"]): int(value)
+            for name, labels, value, *_ in samples
+            if name == ENDS and value
+        }
+    )
 
 
 def until(fact: Callable[[], bool]) -> bool:
@@ -258,7 +322,7 @@ def kill_at_work(stage: Stage, site: Site, server: Gunicorn) -> tuple[Command, p
     ask(site, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS true")
     in_template = psycopg.connect(site.postgres.conninfo, dbname=TEMPLATE)
     ask(site, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
-    order = stage.begin("brokerkit", "provision", "postgres", "restored", "reports")
+    order = stage.begin("brokerkit", "provision", "postgres", COPY, "reports")
     begun = until(lambda: bool(copying(site)))
     time.sleep(2)  # for who watches
     server.kill()
@@ -297,16 +361,41 @@ def give_back(stage: Stage, site: Site, before: set[str]) -> None:
         stage.tell(f"{kind}s: {shown}")
 
 
+def look_back(stage: Stage, site: Site, port: int) -> None:
+    """See what the broker tells of all this: to Prometheus, in its audit trail, and in its log."""
+    stage.scene("What others learn of it")
+    told = metrics(site, port)
+    shown = [line for line in told.splitlines() if line.startswith(ENDS) and not line.endswith(" 0.0")]
+    login = '"$BROKER_USERNAME:$BROKER_PASSWORD"'
+    stage.look(f'curl -su {login} "$BROKER_URL/metrics" | grep ^{ENDS} | grep -v " 0.0$"', shown)
+    audit = ("flask", "--app", "broker", "broker", "audit")
+    stage.type(*audit)
+
+    trail = stage.read(*audit, "--json", "--limit", "1000", needed="the audit trail cannot be read")
+    counted = ends_counted(told)
+    remembered = Counter((each["operation"], each["plan"], each["state"]) for each in trail)
+    stage.check(
+        f"all {len(trail)} changes of the audit trail are counted, also those of processes that were killed",
+        counted == remembered,
+        counted,
+    )
+    copies = [each["attempt"] for each in trail if (each["operation"], each["plan"]) == ("provision", COPY)]
+    stage.check("the copy was begun twice", copies == [2], copies)
+    said = site.log.read_text()
+    stage.check("no password is in the log", bool(said) and site.password not in said)
+
+
 def play(stage: Stage, site: Site) -> None:
     """All of it."""
     before = there_is(site)
     with site.serving() as server:
-        stage.know(site.platform(server.port))
+        stage.know({**site.settings, **site.platform(server.port)})
         live(stage, site)
         order, in_template = kill_at_work(stage, site, server)
     with site.serving(server.port):
         finish(stage, site, order, in_template)
         give_back(stage, site, before)
+        look_back(stage, site, server.port)
 
 
 def main() -> int:

@@ -46,6 +46,11 @@ class Site:
         """What the broker and its server say."""
         return self.folder / "log"
 
+    @property
+    def counted(self) -> Path:
+        """What its processes count for Prometheus, which whoever of them is asked adds up."""
+        return self.folder / "metrics"
+
     def serving(self, port: int = 0) -> AbstractContextManager[Gunicorn]:
         """The broker, served on this port of the loopback; on any, where that is 0."""
         return gunicorn(
@@ -54,14 +59,20 @@ class Site:
             *("--workers=2", "--threads=8"),
             log=self.log,
             port=port,
-            environment={
-                "POSTGRES_URL": self.login,
-                "POSTGRES_TEMPLATE": TEMPLATE,
-                "BROKER_STORE": f"sqlite:///{self.folder}/broker.db?lease={self.lease}",
-                "BROKER_USERNAME": "platform",
-                "BROKER_PASSWORD": self.password,
-            },
+            environment=self.settings,
         )
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables of the broker, also for its operators' commands."""
+        return {
+            "POSTGRES_URL": self.login,
+            "POSTGRES_TEMPLATE": TEMPLATE,
+            "BROKER_STORE": f"sqlite:///{self.folder}/broker.db?lease={self.lease}",
+            "BROKER_USERNAME": "platform",
+            "BROKER_PASSWORD": self.password,
+            "PROMETHEUS_MULTIPROC_DIR": str(self.counted),
+        }
 
     def platform(self, port: int) -> dict[str, str]:
         """The variables by which the command `brokerkit` finds the broker."""
@@ -82,7 +93,9 @@ def prepared(*, lease: int = 30) -> Iterator[Site]:
             connection.pgconn.change_password(b"broker", password.encode())
         login = f"postgresql://broker:{password}@127.0.0.1:{postgres.port}/postgres"
         postgres.psql(login, (SAMPLE / "template.sql").read_text())
-        yield Site(postgres, Path(folder), login, secrets.token_urlsafe(16), lease)
+        site = Site(postgres, Path(folder), login, secrets.token_urlsafe(16), lease)
+        site.counted.mkdir()
+        yield site
 
 
 def usual_port() -> int:

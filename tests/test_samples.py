@@ -53,6 +53,8 @@ def test_the_demo_shows_a_whole_life_and_ends_by_itself() -> None:
     assert "password authentication failed" in terminal.output
     assert "Copying 15 MB" in terminal.output
     assert terminal.output.endswith(": all as they should be.\n")
+    for seen in ("changes of the audit trail are counted", "was begun twice", "no password is in the log"):
+        assert seen in terminal.output
     assert "✗" not in terminal.output
 
 

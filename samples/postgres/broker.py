@@ -5,6 +5,7 @@ What is done in PostgreSQL is in databases.py. This says when, and what the plat
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ import psycopg
 from flask import Flask
 
 import brokerkit as osb
+from brokerkit.observe.logs import json_handler, log_lifecycle
+from brokerkit.observe.opentelemetry import trace_lifecycle
+from brokerkit.observe.prometheus import metrics_blueprint
 from credentials import credentials_for
 from databases import Databases, ExtensionRefused, Limits, QuotaReached
 from names import database_of, digest_of, login_of
@@ -27,9 +31,10 @@ limits = {
     for offering in catalog.services
     for plan in offering.plans
 }
+platform = osb.BasicAuth.from_env()
 broker = osb.Broker(
     catalog,
-    auth=osb.BasicAuth.from_env(),
+    auth=platform,
     store=settings.store,
     encryption_keys=settings.keys,
 )
@@ -117,6 +122,11 @@ def told_to_users() -> Iterator[None]:
         raise osb.InvalidParameters(f"parameters.extensions: {refused}") from refused
 
 
+logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
+log_lifecycle(broker)
+trace_lifecycle(broker)  # if OpenTelemetry is configured, as `opentelemetry-instrument` does it
+
 app = Flask(__name__)
 app.register_blueprint(broker.blueprint)
 app.register_blueprint(broker.health)  # for load balancers
+app.register_blueprint(metrics_blueprint(broker, auth=platform))  # for Prometheus
