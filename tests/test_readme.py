@@ -10,11 +10,17 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from blinker import NamedSignal
 
+from brokerkit import LastOperation, signals
+
+from .conftest import INSTANCE, Platform, Recorder, make_app, make_broker
 from .servers import KINDS, PATCHING, SERVE, Kind, waitress
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +55,25 @@ def test_servers_are_started_as_it_says(kind: Kind) -> None:
 @pytest.mark.parametrize("file", [SERVE, PATCHING])
 def test_servers_get_the_files_that_it_shows(file: str) -> None:
     assert file in blocks("python")
+
+
+def test_the_subscriber_that_it_shows_tells_of_what_failed() -> None:
+    told: SimpleQueue[str] = SimpleQueue()
+    space: dict[str, Any] = {}
+    exec(next(block for block in blocks("python") if block.startswith("# alarm.py")), space)
+    recorder = Recorder()
+    recorder.answers["last_operation"] = LastOperation.failed("No room")
+    broker = make_broker(recorder)
+    space["alarm"](broker, told.put)
+    Platform(make_app(broker)).get(f"{INSTANCE}/last_operation")
+    assert told.get(timeout=30) == "last_operation of i1 failed after 0 s: No room"
+
+
+def test_every_signal_is_in_its_table() -> None:
+    _, _, table = README.partition("| signal | sent | with |")
+    for name, each in vars(signals).items():
+        if isinstance(each, NamedSignal):
+            assert f"`{name}`" in table
 
 
 @pytest.fixture
