@@ -255,14 +255,13 @@ class Lines:
         """
         shown = shown or {}
         outlines = "".join(f" {name}={json.dumps(each, ensure_ascii=False)}" for name, each in shown.items())
-        self._logger.log(
-            level,
-            message,
-            *arguments,
-            f": {text}" if text else "",
-            outlines,
-            extra={"event": event, **context, **_NO_FACTS, **shown, **facts},
-        )
+        told = *arguments, f": {text}" if text else "", outlines
+        logger = self._logger
+        file, line, function, _ = logger.findCaller()
+        record = logger.makeRecord(logger.name, level, file, line, message, told, None, function)
+        # `extra` would refuse what a record has already, such as an app's own correlation_id.
+        record.__dict__.update({"event": event, **context, **_NO_FACTS, **shown, **facts})
+        logger.handle(record)
 
 
 _NO_FACTS: dict[str, object] = dict.fromkeys(
