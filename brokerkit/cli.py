@@ -130,9 +130,8 @@ def _reporter(desk: Desk, store: Store, *, reveal: bool = False) -> Reporter:
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _MOST = 50
-_limit = click.option(
-    "--limit", type=click.IntRange(min=1), default=_MOST, show_default=True, help="Show so many at most."
-)
+_NUMBER = click.IntRange(1, 1_000_000_000)  # a database counts no further than its integers go
+_limit = click.option("--limit", type=_NUMBER, default=_MOST, show_default=True, help="Show so many at most.")
 _reveal = click.option("--reveal", is_flag=True, help="Show parameters, credentials and data too.")
 
 
@@ -271,7 +270,7 @@ def operations(desk: Desk, state: str | None, limit: int, as_json: bool) -> None
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=_NUMBER,
     help=f"Show so many at most.  [default: {_MOST}, or with --since all]",
 )
 @_json

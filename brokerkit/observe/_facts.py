@@ -7,6 +7,9 @@ from typing import NamedTuple
 from ..catalog import ServiceOffering, ServicePlan
 from ..requests import OriginatingIdentity, Request
 
+LONGEST_TEXT = 500
+"""In characters, of what somebody sent, or a platform's user is told."""
+
 
 class Offered(NamedTuple):
     """The names of a service offering and a service plan; None where they are not known."""
@@ -39,3 +42,8 @@ def meant_by(request: Request) -> tuple[ServiceOffering | None, ServicePlan | No
 def user_of(identity: OriginatingIdentity | None) -> str | None:
     """Whose wish it is, as its platform names its users (R-REQ-3)."""
     return None if identity is None else identity.user
+
+
+def cut(text: str, longest: int = LONGEST_TEXT) -> str:
+    """A text as long as it may be: whoever sends one may make it as long as they like."""
+    return text if len(text) <= longest else f"{text[:longest]}…"

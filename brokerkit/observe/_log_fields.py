@@ -7,19 +7,18 @@ from typing import TypeAlias
 from .._current import Current
 from .._display import printable
 from ..requests import Operation, Request, RequestHeaders
-from ._facts import offered_of, user_of
+from ._facts import cut, offered_of, user_of
 from ._trace_id import trace_id_of
 
 Fields: TypeAlias = dict[str, str | int | None]
 
 _LONGEST = 100
-"""In characters, of an id or a name: whoever sends one may make it as long as they like."""
+"""In characters, of an id or a name."""
 
 
 def on_a_line(text: str, longest: int = _LONGEST) -> str:
     """A text that neither ends a line nor steers a terminal, cut where it is too long."""
-    if len(text) > longest:
-        text = f"{text[:longest]}…"
+    text = cut(text, longest)
     return text if text.isprintable() else printable(text)
 
 

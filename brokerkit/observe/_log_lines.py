@@ -16,15 +16,13 @@ from ..errors import BrokerError, Retry
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
 from ..results import Binding, LastOperation
 from ..signals import AttemptEnd
+from ._facts import LONGEST_TEXT
 from ._log_fields import NO_CONTEXT, Fields, attempt_of, context_at, context_of, on_a_line
 from ._outline import outline
 from ._subscribing import Receiver
 
 SECRET_FIELDS = frozenset({"parameters", "credentials"})
 """What is on a line only if it is asked for, and masked."""
-
-_LONGEST_TEXT = 500
-"""In characters, of what a user of the platform is told."""
 
 
 class Lines:
@@ -205,7 +203,7 @@ class Lines:
         if not self._logger.isEnabledFor(logging.WARNING):
             return
         current = CURRENT.get()
-        method, path = on_a_line(method), on_a_line(path, _LONGEST_TEXT)
+        method, path = on_a_line(method), on_a_line(path, LONGEST_TEXT)
         remote_addr = on_a_line(remote_addr) if remote_addr else None
         self._write(
             logging.WARNING,
@@ -255,14 +253,13 @@ class Lines:
         """
         shown = shown or {}
         outlines = "".join(f" {name}={json.dumps(each, ensure_ascii=False)}" for name, each in shown.items())
-        self._logger.log(
-            level,
-            message,
-            *arguments,
-            f": {text}" if text else "",
-            outlines,
-            extra={"event": event, **context, **_NO_FACTS, **shown, **facts},
-        )
+        told = *arguments, f": {text}" if text else "", outlines
+        logger = self._logger
+        file, line, function, _ = logger.findCaller()
+        record = logger.makeRecord(logger.name, level, file, line, message, told, None, function)
+        # `extra` would refuse what a record has already, such as an app's own correlation_id.
+        record.__dict__.update({"event": event, **context, **_NO_FACTS, **shown, **facts})
+        logger.handle(record)
 
 
 _NO_FACTS: dict[str, object] = dict.fromkeys(
@@ -322,4 +319,4 @@ def _told(error: BaseException | None) -> str | None:
 
 def _safe(description: str) -> str:
     """What a platform's user is told; it should have no secrets."""
-    return on_a_line(masked_text(description), _LONGEST_TEXT)
+    return on_a_line(masked_text(description), LONGEST_TEXT)

@@ -41,12 +41,13 @@ from opentelemetry.trace import (
 )
 
 from .. import signals
+from .._secrets import masked_text
 from ..blueprint import ENDPOINTS
 from ..broker import Broker
 from ..errors import BrokerError
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
 from ..signals import AttemptEnd
-from ._facts import offered_of, user_of
+from ._facts import cut, offered_of, user_of
 from ._propagation import read
 from ._spans import begin, current_span, leave, leave_unfinished
 from ._subscribing import subscribe
@@ -292,10 +293,11 @@ def _tell(
     span = current_span()
     if not span.is_recording():
         return
+    said = getattr(result, "description", None) if event in _DESCRIBED else None
     told = {
         "osb.operation": operation.value,
         "osb.operation_id": operation_id,
-        "osb.description": getattr(result, "description", None) if event in _DESCRIBED else None,
+        "osb.description": None if said is None else masked_text(said),
     }
     span.add_event(event, _known(told))
 
@@ -321,7 +323,12 @@ def _facts(request: Request | None, headers: RequestHeaders | None, operation_id
 
 
 def _known(told: Mapping[str, str | int | None]) -> _Attributes:
-    return {name: value for name, value in told.items() if value is not None}
+    """What there is; no longer than lets a collector take spans by the hundred."""
+    return {
+        name: cut(value) if isinstance(value, str) else value
+        for name, value in told.items()
+        if value is not None
+    }
 
 
 def _fail(span: Span, error: BaseException) -> None:
@@ -331,6 +338,6 @@ def _fail(span: Span, error: BaseException) -> None:
     description = None
     if isinstance(error, BrokerError):
         name = error.error or name
-        description = error.description
+        description = cut(masked_text(error.description))
     span.set_attribute("error.type", name)
     span.set_status(Status(StatusCode.ERROR, description))

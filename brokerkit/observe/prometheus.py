@@ -23,6 +23,7 @@ try:
     from prometheus_client import REGISTRY, CollectorRegistry
     from prometheus_client.exposition import choose_encoder, gzip_accepted
     from prometheus_client.multiprocess import MultiProcessCollector
+    from prometheus_client.values import ValueClass
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"{__name__} needs {error.name}: pip install 'brokerkit[prometheus]'", name=error.name
@@ -73,7 +74,8 @@ def metrics_blueprint(
 
     Raises:
         TypeError: `broker` is no `Broker`, or `auth` no authenticator.
-        ValueError: `census_every` is no duration, or ``PROMETHEUS_MULTIPROC_DIR`` no folder.
+        ValueError: `census_every` is no duration, or ``PROMETHEUS_MULTIPROC_DIR`` no folder,
+            or set after prometheus_client was loaded.
     """
     check_authenticator(auth, "metrics_blueprint")
     return _MetricsBlueprint(measure(broker, registry, census_every=census_every), auth)
@@ -103,9 +105,7 @@ def measure(
     """
     if not census_every > 0:
         raise ValueError(f"census_every={census_every!r}: give the number of seconds, more than 0")
-    folder = os.environ.get(_FOLDER)
-    if folder is not None and not Path(folder).is_dir():
-        raise ValueError(f"{_FOLDER} is {folder!r}, which is no folder; make it, empty, before each start")
+    folder = _folder()
     with _lock:
         gauges = _gauges_in(registry)
         if broker not in gauges:
@@ -117,6 +117,21 @@ def measure(
     MultiProcessCollector(of_all, folder)  # type: ignore[no-untyped-call]
     of_all.register(gauges)  # they are the same in each process, so who is asked tells them
     return of_all
+
+
+def _folder() -> str | None:
+    """Where several processes write down what they count; None if each is on its own."""
+    folder = os.environ.get(_FOLDER)
+    if folder is None:
+        return None
+    if not Path(folder).is_dir():
+        raise ValueError(f"{_FOLDER} is {folder!r}, which is no folder; make it, empty, before each start")
+    if not ValueClass._multiprocess:
+        raise ValueError(
+            f"{_FOLDER} was set too late: prometheus_client is loaded, and would write nothing there; set it"
+            " before the process starts"
+        )
+    return folder
 
 
 def _gauges_in(registry: CollectorRegistry) -> Gauges:

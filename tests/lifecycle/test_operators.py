@@ -378,6 +378,8 @@ def test_without_rich_tables_are_refused_with_what_to_install(
         ["purge", "--older-than", "30"],
         ["purge", "--older-than", "0d"],
         ["instances", "--limit", "0"],
+        ["instances", "--limit", str(2**63)],
+        ["audit", "--limit", str(2**63)],
     ],
 )
 def test_what_makes_no_sense_is_a_mistake_of_usage(platform: Platform, command: list[str]) -> None:

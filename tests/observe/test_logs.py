@@ -304,6 +304,20 @@ def test_called_again_it_doubles_nothing_and_the_new_fields_hold(
     assert not {"parameters", "credentials"} & fields_of(other.records[0]).keys()
 
 
+def test_an_app_whose_records_have_such_fields_themselves_has_the_lines_too(
+    platform: Platform, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = logging.LogRecord(*args, **kwargs)
+        record.__dict__ |= {"correlation_id": "the app's", "tenant": "t1"}
+        return record
+
+    monkeypatch.setattr(logging, "_logRecordFactory", factory)
+    send(platform, "catalog", headers=HEADERS)
+    fields = log.fields
+    assert (fields["correlation_id"], fields["tenant"]) == ("vcap-1", "t1")
+
+
 def test_another_brokers_lines_are_not_its(recorder: Recorder, log: Log) -> None:
     send(Platform(make_app(make_broker(recorder))), "catalog")
     assert not log.records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -201,6 +202,22 @@ def test_what_a_request_is_named_for_is_no_text_of_its_sender(
         assert told(span)["http.request.method_original"] == "BREW"
 
 
+def test_nobody_makes_a_span_larger_than_a_collector_takes(platform: Platform, traces: Traces) -> None:
+    """Of many together: 4 MiB is what gRPC takes in one message."""
+    long = "x" * 100_000
+    identity = base64.b64encode(json.dumps({"user_id": long}).encode()).decode()
+    headers = {
+        "X-Broker-API-Originating-Identity": f"{long} {identity}",
+        "X-Broker-API-Request-Identity": long,
+        "X-Correlation-ID": long,
+    }
+    assert platform.send(long, f"{INSTANCE}{long}/service_bindings/{long}").status_code == 405
+    assert platform.get(f"{INSTANCE}{long}", headers=headers).status_code == 200
+    for span in traces.spans:
+        assert len(span.to_json()) < 8000
+        assert told(span)["url.path"] == f"{INSTANCE}{long}"[:500] + "…"
+
+
 def test_a_refusal_is_no_error_of_the_server(platform: Platform, recorder: Recorder, traces: Traces) -> None:
     recorder.answers["provision"] = QuotaExceeded()
     assert platform.put(INSTANCE, PROVISION).status_code == 400
@@ -221,10 +238,11 @@ class Broken(Exception):
     [
         (BrokerError("No disk is left.", error="NoDisk"), "NoDisk", "No disk is left."),
         (BrokerError("No disk is left."), "brokerkit.errors.BrokerError", "No disk is left."),
+        (BrokerError("No: db://u:hunter2@h"), "brokerkit.errors.BrokerError", "No: db://***@h"),
         (ValueError("hunter2"), "ValueError", None),
         (Broken("hunter2"), f"{__name__}.Broken", None),
     ],
-    ids=["said", "said without a word", "a fault", "a fault of one's own"],
+    ids=["said", "said without a word", "said with a secret", "a fault", "a fault of one's own"],
 )
 def test_a_failure_tells_no_more_than_users_are_told(
     platform: Platform, recorder: Recorder, traces: Traces, error: Exception, kind: str, description: str
@@ -754,7 +772,7 @@ def test_an_attempt_without_a_traced_request_begins_a_trace(
 
 def test_what_a_poll_finds_out_is_told_on_its_span(serve: Serve, recorder: Recorder, traces: Traces) -> None:
     recorder.answers["provision"] = Accepted(operation="hunter2")
-    recorder.answers["last_operation"] = LastOperation.failed("No room")
+    recorder.answers["last_operation"] = LastOperation.failed("No room, password=hunter2")
     platform = serve(recorder)
     trace_lifecycle(serve.brokers[0], tracer_provider=traces.provider)
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
@@ -765,7 +783,7 @@ def test_what_a_poll_finds_out_is_told_on_its_span(serve: Serve, recorder: Recor
     assert dict(event.attributes or {}) == {
         "osb.operation": "provision",
         "osb.operation_id": told(accepted)["osb.operation_id"],
-        "osb.description": "No room",
+        "osb.description": "No room, password=***",
     }
     assert poll.status.status_code is StatusCode.UNSET, "the poll did not fail"
 

@@ -655,16 +655,13 @@ def test_a_folder_of_the_processes_must_be_there(
         measure(make_broker(recorder), registry)
 
 
-def test_where_processes_share_a_folder_what_all_of_them_counted_is_told(
-    measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_that_is_named_too_late_is_refused_as_nobody_would_write_there(
+    recorder: Recorder, registry: CollectorRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here none of them has counted anything yet; see below for those that have."""
-    folder = tmp_path / "metrics"
-    folder.mkdir()
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(folder))
-    told = scrape(measured().app)
-    assert told.value("instances", **SMALL, state="ready") == 0
-    assert "requests" not in told.text
+    """prometheus_client was loaded without it; see below for processes that have it from their start."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    with pytest.raises(ValueError, match="PROMETHEUS_MULTIPROC_DIR was set too late"):
+        measure(make_broker(recorder), registry)
 
 
 BROKER = """
