@@ -22,7 +22,7 @@ _COLUMNS = {
     "took": "took",
     "description": "description",
 }
-_STACKED = {"when": "when", "change": "change", "what": "what"}
+_STACKED = {"when": "when", "change": "change", "what": "what, and by whom"}
 _MAY_LACK = frozenset({"who", "binding_id", "description"})
 _IN_ONE_TABLE = 500
 
@@ -51,6 +51,8 @@ def _who_did_what(record: AuditRecord) -> _Cells:
     """A record for people."""
     identity = record.originating_identity
     who = (record.username, None if identity is None else identity.user or identity.platform)
+    is_moved = record.previous_plan is not None and record.previous_plan_id != record.plan_id
+    plan = f"{record.previous_plan} → {record.plan}" if is_moved else record.plan
     took = None if record.ended_at is None else (record.ended_at - record.asked_at).total_seconds()
     return {
         "asked_at": display.local(record.asked_at.isoformat()),
@@ -58,7 +60,7 @@ def _who_did_what(record: AuditRecord) -> _Cells:
         "operation": record.operation.value,
         "instance_id": record.instance_id,
         "binding_id": record.binding_id,
-        "plan": f"{record.service}/{record.plan}",
+        "plan": f"{record.service}/{plan}",
         "state": record.state,
         "took": None if took is None else display.duration(max(0.0, took)),
         "description": record.description,
@@ -67,7 +69,7 @@ def _who_did_what(record: AuditRecord) -> _Cells:
 
 def _stacked(row: _Cells) -> _Cells:
     """A record for a terminal that is too narrow for all of it on one line."""
-    names = {"instance_id": "instance ", "binding_id": "binding ", "who": "by ", "description": ""}
+    names = {"who": "by ", "instance_id": "instance ", "binding_id": "binding ", "description": ""}
     told = (f"{word}{row[name]}" for name, word in names.items() if row[name])
     return {
         "when": display.Lines(row["asked_at"].split("T")),

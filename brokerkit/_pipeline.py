@@ -316,7 +316,8 @@ def _read_exactly(stream: IO[bytes], length: int) -> bytes:
 def _named(operation: Operation | None, ids: Mapping[str, str]) -> str:
     """What a log line is about; an id is as long as its sender likes."""
     short = {name: value if len(value) <= 80 else f"{value[:80]}…" for name, value in ids.items()}
-    return f"{operation} of {short}" if operation else "a request"
+    subject = ", ".join(f"{name.removesuffix('_id')} {value!r}" for name, value in short.items())
+    return f"{operation}{f' of {subject}' if subject else ''}" if operation else "a request"
 
 
 def _refused(

@@ -24,7 +24,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
         service_id: Its id.
         plan: The name of the service plan; of an update, the one that it leads to.
         plan_id: Its id.
-        previous_plan_id: Of an update, the plan before it, as the platform said; None if it did not.
+        previous_plan: Of an update, the name of the plan before it.
+        previous_plan_id: Its id.
         organization_guid: Of a provision: whose the instance is to be.
         space_guid: Of a provision: where it is to be.
         app_guid: Of a bind: the application that the binding is for.
@@ -32,7 +33,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
         originating_identity: Whose wish the platform passed on (R-REQ-3); None if it did not say.
         request_identity: The platform's id of the request (R-REQ-4).
         correlation_id: The platform's id of all that belongs to one wish (R-REQ-5).
-        state: How it stands: ``"in progress"``, ``"succeeded"`` or ``"failed"``.
+        state: How it stands: ``"in progress"``, ``"succeeded"`` or ``"failed"``; or ``"halted"``, which to
+            platforms is a failure: it was deleted before it was done (R-DEL-3).
         description: What the platform is told of that.
         attempt: How often it was begun, also once more by an operator.
         asked_at: When the platform asked for it, in UTC.
@@ -47,6 +49,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     service_id: str
     plan: str
     plan_id: str
+    previous_plan: str | None = None
     previous_plan_id: str | None = None
     organization_guid: str | None = None
     space_guid: str | None = None

@@ -170,7 +170,8 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
             None only if the platform named neither.
         parameters: Those to change; empty if there are none.
         context: As for a provision; the new one, where it changed.
-        previous_values: What the platform says the instance was.
+        previous_values: What the platform says the instance was; its plan, where the broker remembers, is the
+            one that it remembers.
         maintenance_info: The version to move to.
         accepts_incomplete: Can the platform poll?
         body: The whole JSON object, for what a platform adds.

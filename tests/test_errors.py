@@ -430,10 +430,7 @@ def test_a_refusal_is_logged_with_what_it_was_about(
     platform.put(INSTANCE, PROVISION)
     (record,) = caplog.records
     assert record.levelname == "INFO"
-    assert (
-        record.getMessage()
-        == "provision of {'instance_id': 'i1'} was refused with 400: 'No more than three.'"
-    )
+    assert record.getMessage() == "provision of instance 'i1' was refused with 400: 'No more than three.'"
 
 
 def test_a_failure_is_logged_with_what_it_was_about(
@@ -442,7 +439,7 @@ def test_a_failure_is_logged_with_what_it_was_about(
     recorder.answers["unbind"] = ZeroDivisionError()
     platform.delete(BINDING, query=DELETE_QUERY)
     (record,) = caplog.records
-    assert record.getMessage() == "unbind of {'instance_id': 'i1', 'binding_id': 'b1'} failed"
+    assert record.getMessage() == "unbind of instance 'i1', binding 'b1' failed"
     assert record.exc_info
 
 

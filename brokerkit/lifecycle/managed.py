@@ -48,7 +48,7 @@ _PATIENCE = 20.0
 _TRIES = 100
 """How often a request looks anew when others were quicker."""
 
-HALTED = Outcome(description="It was to be deleted before it was done.")
+HALTED = Outcome(description="It was to be deleted before it was done.", halted=True)
 
 
 class Managed:
@@ -115,7 +115,10 @@ class Managed:
             if plan is None:
                 _, plan = offered(table.catalog, instance.service_id, instance.plan_id)
             asked = replace(
-                request, plan=plan, instance=service_instance(self._store, table.catalog, instance)
+                request,
+                plan=plan,
+                instance=service_instance(self._store, table.catalog, instance),
+                previous_values=replace(request.previous_values, plan_id=instance.plan_id),
             )
             verdict = judge(Operation.UPDATE, known, same=self._is_same(table, instance, asked, plan))
             if verdict in (Verdict.ASK, Verdict.TELL):

@@ -96,6 +96,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
         accepted: The string that its handler put into `Accepted`.
         retry_after: When to ask again, in seconds, as its handler said.
         result: Of an update that goes on elsewhere: what the instance is to have when it succeeds.
+        halted: Did it fail because its platform had it deleted (R-DEL-3)?
     """
 
     description: str | None = None
@@ -104,6 +105,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     accepted: str | None = None
     retry_after: int | None = None
     result: InstanceResult | None = None
+    halted: bool = False
 
 
 # What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.

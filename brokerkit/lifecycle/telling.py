@@ -117,6 +117,8 @@ def audit_record(
         changed_at: When it came to that, in seconds since 1970.
     """
     headers, service, plan = request.headers, request.service, request.plan
+    previous_plan_id = getattr(getattr(request, "previous_values", None), "plan_id", None)
+    names = {each.id: each.name for each in service.plans}
     return AuditRecord(
         operation_id=asked.operation_id,
         operation=asked.kind,
@@ -126,7 +128,8 @@ def audit_record(
         service_id=service.id,
         plan=plan.name,
         plan_id=plan.id,
-        previous_plan_id=getattr(getattr(request, "previous_values", None), "plan_id", None),
+        previous_plan=names.get(previous_plan_id, previous_plan_id),
+        previous_plan_id=previous_plan_id,
         organization_guid=getattr(request, "organization_guid", None),
         space_guid=getattr(request, "space_guid", None),
         app_guid=getattr(request, "app_guid", None),
@@ -134,7 +137,7 @@ def audit_record(
         originating_identity=headers.originating_identity,
         request_identity=headers.request_identity,
         correlation_id=headers.correlation_id,
-        state=state.value,
+        state="halted" if outcome.halted else state.value,
         description=outcome.description,
         attempt=asked.attempt,
         asked_at=datetime.fromtimestamp(asked.at, UTC),

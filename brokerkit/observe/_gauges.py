@@ -10,7 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
@@ -19,11 +19,10 @@ from ..broker import Broker
 from ..catalog import Catalog
 from ..census import Census, Count
 from ..lifecycle.errors import StoreUnavailable
-from ._measures import CHANGES, labels_of, plans_of
+from ._measures import CHANGES, Measures, labels_of, plans_of
 
 if TYPE_CHECKING:
     from ..lifecycle.store import Store
-    from ._measures import Measures
 
 _logger = logging.getLogger("brokerkit")
 
@@ -42,11 +41,16 @@ class Gauges(Collector):
     """The gauges of all brokers that are measured in a registry. It lives as long as that.
 
     Args:
-        measures: What is counted in the same registry.
+        registry: Where they are registered, and what is counted after them: each plan of the catalog is
+            expected in time for the scrape that asks.
+
+    Attributes:
+        measures: What is counted.
     """
 
-    def __init__(self, measures: Measures) -> None:
-        self.measures = measures
+    def __init__(self, registry: CollectorRegistry) -> None:
+        registry.register(self)
+        self.measures = Measures(registry)
         self._watches: WeakKeyDictionary[Broker, _Watch | None] = WeakKeyDictionary()
 
     def __contains__(self, broker: Broker) -> bool:

@@ -33,7 +33,6 @@ from .._registering import BrokersBlueprint, in_json
 from ..auth import DEFAULT_CHALLENGE, Authenticator, check_authenticator
 from ..broker import Broker
 from ._gauges import Gauges
-from ._measures import Measures
 from ._subscribing import subscribe
 
 _logger = logging.getLogger("brokerkit")
@@ -114,8 +113,8 @@ def measure(
     if folder is None:
         return registry
     of_all = CollectorRegistry()
-    MultiProcessCollector(of_all, folder)  # type: ignore[no-untyped-call]
     of_all.register(gauges)  # they are the same in each process, so who is asked tells them
+    MultiProcessCollector(of_all, folder)  # type: ignore[no-untyped-call]
     return of_all
 
 
@@ -138,8 +137,7 @@ def _gauges_in(registry: CollectorRegistry) -> Gauges:
     known = _GAUGES.get(registry)
     gauges = known() if known is not None else None
     if gauges is None:
-        gauges = Gauges(Measures(registry))
-        registry.register(gauges)
+        gauges = Gauges(registry)
         _GAUGES[registry] = ref(gauges)
     return gauges
 

@@ -131,7 +131,7 @@ def test_a_whole_life_at_once_is_five_changes_that_ended(platform: Platform, tra
     for _ in range(2):  # a repeat is nothing new
         platform.put(INSTANCE, PROVISION, headers=HEADERS)
         platform.patch(
-            INSTANCE, {**UPDATE, "plan_id": "large-id", "previous_values": {"plan_id": "small-id"}}
+            INSTANCE, {**UPDATE, "plan_id": "large-id", "previous_values": {"plan_id": "nonsense"}}
         )
         platform.put(BINDING, {**IDS, "app_guid": "app 1"})
     for path in (BINDING, INSTANCE) * 2:
@@ -155,6 +155,7 @@ def test_a_whole_life_at_once_is_five_changes_that_ended(platform: Platform, tra
         "service_id": "db-id",
         "plan": "small",
         "plan_id": "small-id",
+        "previous_plan": None,
         "previous_plan_id": None,
         "organization_guid": "o1",
         "space_guid": "s1",
@@ -169,7 +170,7 @@ def test_a_whole_life_at_once_is_five_changes_that_ended(platform: Platform, tra
         "asked_at": "",
         "ended_at": "",
     }
-    assert (update["plan"], update["previous_plan_id"]) == ("large", "small-id")
+    assert (update["plan"], update["previous_plan"]) == ("large", "small"), "as the store knows"
     assert (bind["binding_id"], bind["app_guid"]) == ("b1", "app 1")
 
 
@@ -282,7 +283,10 @@ def test_a_delete_whose_handler_finds_nothing_has_succeeded(
 
 
 @pytest.mark.parametrize("way", ["at once", "accepted", "background"])
-def test_what_a_delete_halts_has_failed(serve: Serve, recorder: Recorder, trail: Trail, way: str) -> None:
+def test_what_a_delete_halts_is_told_from_what_failed(
+    serve: Serve, recorder: Recorder, trail: Trail, way: str
+) -> None:
+    """To a platform both are failures; who is called when something fails is not called for this."""
     gate = Gate(Provisioned())
     recorder.answers["provision"] = Accepted() if way == "accepted" else gate
     platform = serve(recorder, background=["provision"] if way == "background" else [])
@@ -297,7 +301,7 @@ def test_what_a_delete_halts_has_failed(serve: Serve, recorder: Recorder, trail:
     asking.join()
     poll_until_done(platform, INSTANCE)
     deletion = "succeeded" if way == "accepted" else "in progress, succeeded"
-    making = "failed" if way == "at once" else "in progress, failed"
+    making = "halted" if way == "at once" else "in progress, halted"
     trail.agreed(platform, f"provision: {making}", f"deprovision: {deletion}")
 
 
@@ -505,7 +509,7 @@ RECORD = AuditRecord(
 )
 LINE = (
     '{"operation_id":"0190","operation":"bind","instance_id":"i1","binding_id":"b1","service":"db",'
-    '"service_id":"db-id","plan":"small","plan_id":"small-id","previous_plan_id":null,'
+    '"service_id":"db-id","plan":"small","plan_id":"small-id","previous_plan":null,"previous_plan_id":null,'
     '"organization_guid":null,"space_guid":null,"app_guid":null,"username":"platform",'
     '"originating_identity":{"platform":"kubernetes","value":{"username":"jörg","groups":["a"]}},'
     '"request_identity":null,"correlation_id":null,"state":"succeeded","description":null,"attempt":1,'

@@ -147,6 +147,15 @@ def live(platform: Platform) -> None:
 # Requests, changes, attempts
 
 
+def test_the_first_scrape_has_a_zero_for_each_change_of_each_plan(measured: Measured) -> None:
+    """So that the first failure is an increase, for who asks Prometheus how many there were."""
+    platform = measured()
+    first = scrape(platform.app)
+    for operation in CHANGING:
+        for outcome in ("succeeded", "failed"):
+            assert first.value("operations_total", operation=operation, outcome=outcome, **SMALL) == 0
+
+
 @pytest.mark.parametrize("accept", PARSERS)
 @pytest.mark.parametrize("remembers", [True, False])
 def test_a_life_is_counted(measured: Measured, forgetful: Platform, accept: str, remembers: bool) -> None:
