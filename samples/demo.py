@@ -250,8 +250,8 @@ def may_enter(credentials: Credentials) -> bool:
 
 def metrics(site: Site, port: int) -> str:
     """What Prometheus is told."""
-    url = f"http://127.0.0.1:{port}/metrics"
-    return requests.get(url, auth=("platform", site.password), timeout=10).text
+    login = {"Authorization": f"Bearer {site.metrics_token}"}
+    return requests.get(f"http://127.0.0.1:{port}/metrics", headers=login, timeout=10).text
 
 
 def ends_counted(told: str) -> Counter[tuple[str, str, str]]:
@@ -365,9 +365,9 @@ def look_back(stage: Stage, site: Site, port: int) -> None:
     """See what the broker tells of all this: to Prometheus, in its audit trail, and in its log."""
     stage.scene("What others learn of it")
     told = metrics(site, port)
-    shown = [line for line in told.splitlines() if line.startswith(ENDS) and not line.endswith(" 0.0")]
-    login = '"$BROKER_USERNAME:$BROKER_PASSWORD"'
-    stage.look(f'curl -su {login} "$BROKER_URL/metrics" | grep ^{ENDS} | grep -v " 0.0$"', shown)
+    shown = sorted(line for line in told.splitlines() if line.startswith(ENDS) and not line.endswith(" 0.0"))
+    curl = 'curl -sH "Authorization: Bearer $METRICS_TOKEN" "$BROKER_URL/metrics"'
+    stage.look(f'{curl} | grep ^{ENDS} | grep -v " 0.0$" | sort', shown)
     audit = ("flask", "--app", "broker", "broker", "audit")
     stage.type(*audit)
 

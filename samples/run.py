@@ -20,7 +20,7 @@ In another terminal, in this folder:
   brokerkit provision postgres restored reports
   brokerkit check "$BROKER_URL"
   brokerkit deprovision orders --yes
-  curl -su "$BROKER_USERNAME:$BROKER_PASSWORD" "$BROKER_URL/metrics"
+  curl -sH "Authorization: Bearer $METRICS_TOKEN" "$BROKER_URL/metrics"
 
 And what happens in PostgreSQL, as its superuser:
 

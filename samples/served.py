@@ -32,6 +32,7 @@ class Site:
         folder: Where the broker remembers, and logs.
         login: The role `broker`'s URL.
         password: What the platform logs in with, as `platform`.
+        metrics_token: What Prometheus shows.
         lease: For how many seconds a broker that was killed is taken to be alive.
     """
 
@@ -39,6 +40,7 @@ class Site:
     folder: Path
     login: str
     password: str
+    metrics_token: str
     lease: int
 
     @property
@@ -59,7 +61,11 @@ class Site:
             *("--workers=2", "--threads=8"),
             log=self.log,
             port=port,
-            environment=self.settings,
+            environment={
+                **self.settings,
+                "METRICS_TOKEN": self.metrics_token,
+                "PROMETHEUS_MULTIPROC_DIR": str(self.counted),
+            },
         )
 
     @property
@@ -71,13 +77,13 @@ class Site:
             "BROKER_STORE": f"sqlite:///{self.folder}/broker.db?lease={self.lease}",
             "BROKER_USERNAME": "platform",
             "BROKER_PASSWORD": self.password,
-            "PROMETHEUS_MULTIPROC_DIR": str(self.counted),
         }
 
     def platform(self, port: int) -> dict[str, str]:
         """The variables by which the command `brokerkit` finds the broker."""
         return {
             "BROKER_URL": f"http://127.0.0.1:{port}",
+            "METRICS_TOKEN": self.metrics_token,
             "BROKER_USERNAME": "platform",
             "BROKER_PASSWORD": self.password,
         }
@@ -93,7 +99,9 @@ def prepared(*, lease: int = 30) -> Iterator[Site]:
             connection.pgconn.change_password(b"broker", password.encode())
         login = f"postgresql://broker:{password}@127.0.0.1:{postgres.port}/postgres"
         postgres.psql(login, (SAMPLE / "template.sql").read_text())
-        site = Site(postgres, Path(folder), login, secrets.token_urlsafe(16), lease)
+        site = Site(
+            postgres, Path(folder), login, secrets.token_urlsafe(16), secrets.token_urlsafe(16), lease
+        )
         site.counted.mkdir()
         yield site
 

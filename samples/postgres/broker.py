@@ -31,10 +31,9 @@ limits = {
     for offering in catalog.services
     for plan in offering.plans
 }
-platform = osb.BasicAuth.from_env()
 broker = osb.Broker(
     catalog,
-    auth=platform,
+    auth=osb.BasicAuth.from_env(),
     store=settings.store,
     encryption_keys=settings.keys,
 )
@@ -123,10 +122,13 @@ def told_to_users() -> Iterator[None]:
 
 
 logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
+logging.getLogger("brokerkit").setLevel(logging.WARNING)  # the events tell the rest
+logging.getLogger("brokerkit.events").setLevel(logging.INFO)
 log_lifecycle(broker)
 trace_lifecycle(broker)  # if OpenTelemetry is configured, as `opentelemetry-instrument` does it
 
 app = Flask(__name__)
 app.register_blueprint(broker.blueprint)
 app.register_blueprint(broker.health)  # for load balancers
-app.register_blueprint(metrics_blueprint(broker, auth=platform))  # for Prometheus
+if settings.metrics_token:  # for Prometheus, which is to see the broker and not to order
+    app.register_blueprint(metrics_blueprint(broker, auth=osb.BearerAuth(settings.metrics_token)))

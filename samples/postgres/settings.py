@@ -35,6 +35,7 @@ class Settings:
         template: The database that the plan `restored` copies.
         store: Where brokerkit remembers, as an SQLAlchemy URL.
         keys: What the store is sealed with, the newest first; None for a key file beside SQLite.
+        metrics_token: What Prometheus shows; None if it is not to ask.
     """
 
     postgres_url: str
@@ -42,6 +43,7 @@ class Settings:
     template: str
     store: str
     keys: list[str] | None
+    metrics_token: str | None
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -60,6 +62,7 @@ class Settings:
             template=environment["POSTGRES_TEMPLATE"],
             store=environment.get("BROKER_STORE") or "sqlite:///broker.db",
             keys=environment.get("BROKER_KEYS", "").split() or None,
+            metrics_token=environment.get("METRICS_TOKEN") or None,
         )
 
 
