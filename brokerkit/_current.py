@@ -11,16 +11,19 @@ from contextvars import ContextVar
 
 from .requests import Operation, Request, RequestHeaders
 
+_NO_IDS: dict[str, str] = {}
+
 
 class Current:
     """A request or an attempt, as far as it is known.
 
     Args:
         operation: What is asked; None if the path or method is none of the API's.
-        instance_id: The instance that it is about.
-        binding_id: The binding that it is about.
+        ids: The `instance_id` and `binding_id` that it is about, as far as there are any.
 
     Attributes:
+        instance_id: The instance that it is about.
+        binding_id: The binding that it is about.
         headers: What the request's headers say; None until they are read.
         request: The request; None until it is read. With a store it becomes the one that the handler gets.
         operation_id: The operation of the store that it is about; None while there is none.
@@ -39,12 +42,10 @@ class Current:
         "request",
     )
 
-    def __init__(
-        self, operation: Operation | None, instance_id: str | None = None, binding_id: str | None = None
-    ) -> None:
+    def __init__(self, operation: Operation | None, ids: Mapping[str, str] = _NO_IDS) -> None:
         self.operation = operation
-        self.instance_id = instance_id
-        self.binding_id = binding_id
+        self.instance_id = ids.get("instance_id")
+        self.binding_id = ids.get("binding_id")
         self.headers: RequestHeaders | None = None
         self.request: Request | None = None
         self.operation_id: str | None = None
@@ -54,11 +55,6 @@ class Current:
 
 CURRENT: ContextVar[Current | None] = ContextVar("brokerkit_current", default=None)
 """Threads of the handler's own have it only if they are begun in a copy of its context."""
-
-
-def of_request(operation: Operation | None, ids: Mapping[str, str]) -> Current:
-    """A request that has come."""
-    return Current(operation, ids.get("instance_id"), ids.get("binding_id"))
 
 
 @contextmanager

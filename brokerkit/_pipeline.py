@@ -17,7 +17,7 @@ from flask import Request as HTTPRequest
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from . import signals
-from ._current import CURRENT, Current, of_request
+from ._current import CURRENT, Current
 from ._decoding import Call
 from ._dispatch import Dispatch
 from ._encoding import Answer, HandlerMistake, encode_catalog, encode_error
@@ -134,7 +134,7 @@ class Pipeline:
             echo: The request's identity, if the answer can carry it back.
             ids: The `instance_id` and `binding_id` in the path, those that it has.
         """
-        current = of_request(None if isinstance(asked, BrokerError) else asked.operation, ids)
+        current = Current(None if isinstance(asked, BrokerError) else asked.operation, ids)
         token = CURRENT.set(current)
         try:
             started = perf_counter()

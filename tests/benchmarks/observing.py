@@ -1,40 +1,36 @@
 """What it costs to be seen: a broker with logs, metrics, traces and an audit trail, against one with none.
 
-The log is written as JSON, the spans are handed to a processor as in production, and the records of the audit
-trail are encoded; where all of it would leave the process, it is thrown away.
+What a platform waits for is measured at servers in processes of their own, through a new connection for each
+request, as Cloud Foundry makes one. Through WSGI alone it shows without what a server costs; a poll does so
+little there that it is told without a judgement.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import TypeAlias
 from wsgiref.types import WSGIApplication
 
-import msgspec
 from flask import Flask
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from prometheus_client import CollectorRegistry
 
-from brokerkit import Broker, NoAuth
-from brokerkit.audit import AuditRecord
-from brokerkit.observe.logs import json_handler, log_lifecycle
-from brokerkit.observe.opentelemetry import trace_lifecycle
-from brokerkit.observe.prometheus import metrics_blueprint
-from brokerkit.signals import audited
+from brokerkit import Broker
 
+from . import fleet, observers
 from .databases import Database
 from .lifecycle import measure_lifecycles
-from .measure import Times, measure
+from .measure import Times, measure, take_turns
+from .observers import OBSERVERS, Observer
 from .stored import served, stored_broker
 from .table import Table
-from .traffic import Question, Reply, ask, poll_of, provisions
+from .traffic import Question, Reply, ask, lifecycles, poll_of, provisions
 from .verdicts import Verdicts
+from .wire import as_bytes, ask_once
 
 NONE, SEEN = "none", "seen"
 ALL = "all four"
@@ -42,90 +38,64 @@ ALL = "all four"
 BUDGET = 1.35
 """How many times as long a request may take with all four as with none."""
 
-_LOGGER = logging.getLogger("tests.benchmarks.observing")
+_PER_LIFECYCLE = 4
+"""Requests."""
 
+THREADS = 8
 
-class _Nowhere(SpanExporter):
-    """Where spans go that nobody collects."""
+LIFECYCLES, POLLS = 5, 20
+"""How many a turn has, through HTTP."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return SpanExportResult.SUCCESS
+ROUNDS, WARM_UP = 50, 5
 
+_APPS = {NONE: f"{fleet.__name__}:make_app()", SEEN: f"{observers.__name__}:make_seen_app()"}
 
-def _with_logs(broker: Broker, app: Flask, stack: ExitStack) -> None:
-    nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it is closed
-    handler = json_handler(nowhere)
-    _LOGGER.addHandler(handler)
-    _LOGGER.propagate = False
-    _LOGGER.setLevel(logging.INFO)
-    stack.callback(_LOGGER.removeHandler, handler)
-    log_lifecycle(broker, _LOGGER)
-
-
-def _with_metrics(broker: Broker, app: Flask, stack: ExitStack) -> None:
-    app.register_blueprint(metrics_blueprint(broker, auth=NoAuth(), registry=CollectorRegistry()))
-
-
-def _with_traces(broker: Broker, app: Flask, stack: ExitStack) -> None:
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(_Nowhere()))
-    stack.callback(provider.shutdown)
-    trace_lifecycle(broker, tracer_provider=provider)
-
-
-def _with_audit(broker: Broker, app: Flask, stack: ExitStack) -> None:
-    kept: deque[bytes] = deque(maxlen=1)
-
-    def keep(sender: object, record: AuditRecord, **extra: object) -> None:
-        kept.append(msgspec.json.encode(record))
-
-    audited.connect(keep, sender=broker)
-    stack.callback(audited.disconnect, keep, broker)
-
-
-Subscriber: TypeAlias = Callable[[Broker, Flask, ExitStack], None]
-
-SUBSCRIBERS: dict[str, Subscriber] = {
-    "logs": _with_logs,
-    "metrics": _with_metrics,
-    "traces": _with_traces,
-    "audit": _with_audit,
-}
+Asks: TypeAlias = Callable[[Question], Reply]
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge; what each of the four costs by itself is told without a judgement."""
-    table = Table(label=34, cells=(10, 10, 9, 7, 6))
+    """Measure, print and judge."""
+    table = Table(label=42, cells=(10, 10, 9, 7, 6))
     table.write("µs per request, with", NONE, "it", "ratio", "budget", "")
     for kind in kinds:
-        for name, subscribers in ({ALL: list(SUBSCRIBERS.values())} | _each_alone()).items():
-            with _pair(kind, subscribers) as apps:
+        with _servers(kind) as ports:
+            asks = {name: partial(_ask_server, port) for name, port in ports.items()}
+            changes = take_turns(_turns(_change, asks), ROUNDS, WARM_UP)
+            _write(table, f"{kind.name}, a change over HTTP, {ALL}", changes, verdicts)
+            polls = take_turns(_turns(partial(_poll_often, _poll(asks)), asks), ROUNDS, WARM_UP)
+            _write(table, f"{kind.name}, a poll over HTTP, {ALL}", polls, verdicts)
+        for name, chosen in ({ALL: list(OBSERVERS.values())} | _each_alone()).items():
+            with _apps(kind, chosen) as apps:
                 changes = measure_lifecycles(apps, 1)
-                _write(table, f"{kind.name}, a change, {name}", changes, verdicts, name, 4)
+                judges = verdicts if name == ALL else None
+                _write(table, f"{kind.name}, a change, {name}", changes, judges, _PER_LIFECYCLE)
                 if name == ALL:
-                    poll = measure(_poll(apps), apps)
-                    _write(table, f"{kind.name}, a poll, {name}", poll, verdicts, "", 1)
+                    poll = _poll({app: partial(_ask_app, apps[app]) for app in apps})
+                    _write(table, f"{kind.name}, a poll, {name}", measure(poll, apps), None)
 
 
-def _each_alone() -> dict[str, list[Subscriber]]:
-    return {name: [subscriber] for name, subscriber in SUBSCRIBERS.items()}
+def _each_alone() -> dict[str, list[Observer]]:
+    return {name: [observer] for name, observer in OBSERVERS.items()}
 
 
-def _write(table: Table, label: str, times: Times, verdicts: Verdicts, name: str, requests: int) -> None:
+def _write(table: Table, label: str, times: Times, verdicts: Verdicts | None, requests: int = 1) -> None:
     medians = [f"{times.seconds(app) / requests * 1e6:.0f}" for app in (NONE, SEEN)]
     ratio = times.ratio(SEEN, NONE)
-    judged = verdicts.at_most(ratio, BUDGET) if name == ALL else (f"{ratio:.3f}",)
+    judged = (f"{ratio:.3f}",) if verdicts is None else verdicts.at_most(ratio, BUDGET)
     table.write(label, *medians, *judged)
 
 
+# Through WSGI, in this process
+
+
 @contextmanager
-def _pair(kind: Database, subscribers: Sequence[Subscriber]) -> Iterator[dict[str, WSGIApplication]]:
-    """A broker that nobody listens to, and one with these subscribers, each with an empty database."""
+def _apps(kind: Database, chosen: Sequence[Observer]) -> Iterator[dict[str, WSGIApplication]]:
+    """A broker that nobody sees, and one that these see, each with an empty database."""
     with ExitStack() as stack:
 
         def observe(broker: Broker, app: Flask) -> None:
-            for subscriber in subscribers:
-                subscriber(broker, app, stack)
+            for observer in chosen:
+                observer(broker, app, stack)
 
         unseen, seen = (stored_broker(stack.enter_context(kind.fresh())) for _ in range(2))
         yield {
@@ -134,17 +104,72 @@ def _pair(kind: Database, subscribers: Sequence[Subscriber]) -> Iterator[dict[st
         }
 
 
-def _poll(apps: Mapping[str, WSGIApplication]) -> Question:
-    """Asks both for the last operation of an instance that they have."""
+def _ask_app(app: WSGIApplication, question: Question) -> Reply:
+    return ask(app, question.fresh_environ())
+
+
+# Over HTTP, of processes of their own
+
+
+@contextmanager
+def _servers(kind: Database) -> Iterator[dict[str, int]]:
+    """The ports of gunicorns as the README has them, each with an empty database."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="metrics-")))
+        ports = {}
+        for name, app in _APPS.items():
+            url = stack.enter_context(kind.fresh())
+            server = fleet.served_by(1, url, threads=THREADS, app=app, PROMETHEUS_MULTIPROC_DIR=str(folder))
+            ports[name] = stack.enter_context(server).port
+        yield ports
+
+
+def _ask_server(port: int, question: Question) -> Reply:
+    return ask_once(port, as_bytes(question, last=True))
+
+
+def _turns(turn: Callable[[Asks], float], asks: Mapping[str, Asks]) -> dict[str, Callable[[], float]]:
+    return {name: partial(turn, each) for name, each in asks.items()}
+
+
+def _change(asks: Asks) -> float:
+    """The seconds that a change takes, in the mean over lifecycles."""
+    return _seconds(asks, list(chain.from_iterable(islice(_FRESH, LIFECYCLES))))
+
+
+def _poll_often(poll: Question, asks: Asks) -> float:
+    """The seconds that a poll takes."""
+    return _seconds(asks, [poll] * POLLS)
+
+
+def _seconds(asks: Asks, questions: Sequence[Question]) -> float:
+    """Per question; each answer must be right."""
+    started = perf_counter()
+    replies = [asks(question) for question in questions]
+    seconds = perf_counter() - started
+    for question, reply in zip(questions, replies, strict=True):
+        _check(question, reply)
+    return seconds / len(questions)
+
+
+_FRESH = lifecycles()
+
+
+# What is asked
+
+
+def _poll(asks: Mapping[str, Asks]) -> Question:
+    """A poll of the last operation of an instance that all have."""
     (provision,) = provisions(1)
-    for app in apps.values():
-        if ask(app, provision.fresh_environ()) != provision.right:
-            raise AssertionError("the instance to be polled was not made")
     poll = poll_of(provision, "", Reply(200, {"state": "succeeded"}))
     query = poll.environ["QUERY_STRING"].replace("&operation=", "").replace("operation=", "")
     poll = poll._replace(environ={**poll.environ, "QUERY_STRING": query})
-    for name, app in apps.items():
-        reply = ask(app, poll.fresh_environ())
-        if reply != poll.right:
-            raise AssertionError(f"a poll of {name!r} got {reply}, not {poll.right}")
+    for each in asks.values():
+        for question in (provision, poll):
+            _check(question, each(question))
     return poll
+
+
+def _check(question: Question, reply: Reply) -> None:
+    if reply != question.right:
+        raise AssertionError(f"a {question.endpoint} got {reply}, not {question.right}")

@@ -1,9 +1,10 @@
-"""A client of HTTP/1.1 that costs little: any number of connections in one thread."""
+"""Clients of HTTP/1.1 that cost little: many connections in one thread, or one request after the other."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -58,16 +59,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """More of an answer."""
         self._received += data
-        head, ends, body = self._received.partition(b"\r\n\r\n")
-        if not ends or self._answer is None:
-            return
-        lines = head.split(b"\r\n")
-        length = next(int(line[15:]) for line in lines if line.lower().startswith(b"content-length:"))
-        if len(body) < length:
+        reply = _reply(self._received)
+        if reply is None or self._answer is None:
             return
         self._received = b""
         answer, self._answer = self._answer, None
-        answer.set_result(Reply(int(lines[0].split()[1]), json.loads(body)))
+        answer.set_result(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone."""
@@ -88,3 +85,30 @@ async def connected(port: int) -> AsyncIterator[Connection]:
         yield connection
     finally:
         connection.close()
+
+
+def ask_once(port: int, request: bytes) -> Reply:
+    """Ask a server on the loopback through a connection of its own.
+
+    Raises:
+        ConnectionError: There was no answer.
+    """
+    received = b""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(request)
+        while (reply := _reply(received)) is None:
+            more = connection.recv(65536)
+            if not more:
+                raise ConnectionResetError("the server closed the connection")
+            received += more
+    return reply
+
+
+def _reply(received: bytes) -> Reply | None:
+    """What was answered; None while it is not all there."""
+    head, ends, body = received.partition(b"\r\n\r\n")
+    if not ends:
+        return None
+    lines = head.split(b"\r\n")
+    length = next(int(line[15:]) for line in lines if line.lower().startswith(b"content-length:"))
+    return None if len(body) < length else Reply(int(lines[0].split()[1]), json.loads(body))
