@@ -788,14 +788,15 @@ def talk(port: int, path: str, body: object = None, **headers: str) -> tuple[str
 
 
 def scrape_each(port: int, processes: set[str], accept: str, *, instances: int) -> list[Scrape]:
-    """What each process tells when it has counted so many instances; whoever is free answers."""
+    """What each process tells when it has counted so many, all through; whoever is free answers."""
     told: dict[str, Scrape] = {}
 
     def all_told() -> bool:
         with ThreadPoolExecutor(8) as pool:
             for process, text in pool.map(lambda _: talk(port, "/metrics", Accept=accept), range(8)):
                 scraped = Scrape(text.decode(), accept)
-                if scraped.value("instances") == instances:
+                is_over = scraped.value("operations_in_progress") == 0
+                if is_over and scraped.value("instances") == instances:
                     told[process] = scraped
         return told.keys() == processes
 
