@@ -187,16 +187,30 @@ def test_an_attempt_tells_how_it_ended(
     assert type(facts[-1].told["error"]) is error
 
 
-def test_an_attempt_whose_operation_is_deleted_is_given_up(
+def test_what_was_there_already_is_told_of_when_the_background_is_through(
     serve: Serve, recorder: Recorder, facts: list[Fact]
 ) -> None:
-    """R-DEL-3: the generator is closed at its next yield."""
+    """The platform was told 202, as of all that it did not have before."""
+    recorder.answers["provision"] = Provisioned(exists=True)
+    begin(serve(recorder, background=["provision"]))
+    until(lambda: bool(ends(facts)))
+    assert [fact.told["result"] for fact in facts if fact.name == "provisioned"] == [Provisioned()]
+
+
+@pytest.mark.parametrize("way", ["yields", "returns", "raises"])
+def test_an_attempt_whose_operation_is_deleted_is_given_up(
+    serve: Serve, recorder: Recorder, facts: list[Fact], way: str
+) -> None:
+    """R-DEL-3: the generator is closed at its next yield; how else it ends is not told."""
     entered, released = threading.Event(), threading.Event()
 
     def steps(request: Any) -> Generator[str, None, Provisioned]:
         entered.set()
         released.wait(30)
-        yield "Creating volume"
+        if way == "yields":
+            yield "Creating volume"
+        if way == "raises":
+            raise ValueError("inside")
         return Provisioned()
 
     recorder.answers["provision"] = steps

@@ -34,7 +34,9 @@ from brokerkit import (
     Retry,
     ServicePlan,
     Updated,
+    signals,
 )
+from brokerkit.audit import AuditRecord
 from brokerkit.lifecycle import polls, tables
 from brokerkit.lifecycle.store import Store
 from brokerkit.lifecycle.tables import key_of
@@ -42,6 +44,8 @@ from brokerkit.lifecycle.tables import key_of
 from ..conftest import CREDENTIALS, error_of, make_app, make_offering
 from .conftest import CAN_POLL, CHANGING, KEY, POLLED, Platform, listening, stop
 from .model import BACK, LARGE, SMALL, Expected, Model, Op
+from .test_audit_rules import assert_same
+from .test_operators import told_json
 
 CATALOG = Catalog(
     [
@@ -163,6 +167,8 @@ class Lives(RuleBasedStateMachine):
         self.known: dict[str, Op] = {}
         self._listening = listening()
         self.told = self._listening.__enter__()
+        self.audited: dict[str, AuditRecord] = {}
+        signals.audited.connect(self._audit)
         self.start()
 
     # The broker
@@ -180,6 +186,9 @@ class Lives(RuleBasedStateMachine):
             getattr(broker, operation)(self._polled)
         self.broker = broker
         self.platform = Platform(make_app(broker))
+
+    def _audit(self, sender: object, record: AuditRecord, **extra: object) -> None:
+        self.audited[record.operation_id] = record
 
     def _handler(self, operation: str) -> Callable[[Any], Any]:
         def handle(request: Any) -> Any:
@@ -485,10 +494,23 @@ class Lives(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if hasattr(self, "broker"):
+                self.check_trail()
                 self.check_rows()
         finally:
+            signals.audited.disconnect(self._audit)
             stop(self.broker)
             self._listening.__exit__(None, None, None)
+
+    def check_trail(self) -> None:
+        """What was told of each change at last is what the store has of it, as far as it is over."""
+        trail = told_json(self.platform.app, "audit", "--since", "1d")
+        shown = {row["operation_id"]: row for row in trail if row["instance_id"].startswith(self.prefix)}
+        assert self.audited.keys() == shown.keys()
+        for operation_id, record in self.audited.items():
+            row = shown[operation_id]
+            assert record.state == row["state"]
+            if record.ended_at is not None:  # until then the store has its progress too
+                assert_same(msgspec.to_builtins(record), row)
 
     def check_rows(self) -> None:
         """What no request shows: nothing is left for which nobody will come, and counts are right."""

@@ -26,6 +26,7 @@ from brokerkit import (
 )
 from brokerkit.observe.logs import ContextFilter, json_handler, log_lifecycle
 from brokerkit.testing import serve as serve_over_http
+from brokerkit.testing.steps import step_by_step
 
 from ..conftest import (
     BINDING,
@@ -241,6 +242,28 @@ def test_work_in_the_background_that_failed(
     assert failed[1].startswith("operation failed after … s: ")
     assert ended == (level, f"attempt 1 failed in … s: {told}")
     assert "hunter2" not in str(log.messages)
+
+
+def test_work_that_was_interrupted_is_an_error(
+    serve: Serve, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is wrong with the broker, so that it does not even get to write how it ended."""
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("inside")
+
+    platform = serve(recorder, background=["provision"])
+    (broker,) = serve.brokers
+    log = Log()
+    log_lifecycle(broker, log.logger)
+    with step_by_step(broker) as work:
+        platform.put(INSTANCE, PROVISION, query=CAN_POLL)
+        running = broker._running
+        assert running is not None
+        monkeypatch.setattr(running.store, "end", fail)
+        work.run_pending()
+        monkeypatch.undo()
+    assert (log.records[-1].levelname, fields_of(log.records[-1])["end"]) == ("ERROR", "interrupted")
 
 
 def test_work_that_was_given_up_for_it_took_too_long(serve: Serve, recorder: Recorder) -> None:
