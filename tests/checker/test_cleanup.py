@@ -321,6 +321,31 @@ def test_deletes_that_are_refused_for_a_while_are_sent_again(status: int, body: 
     assert report.leftovers == ()
 
 
+class Late(Hostile):
+    """Makes nothing before it was asked to delete it, as a busy broker may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._was_asked_to_delete, self._was_asked_again = Event(), Event()
+
+    def take(self, handler: Handler) -> None:
+        if handler.command == "PUT":
+            self._was_asked_to_delete.wait(30)
+            self._was_asked_again.wait(0.3)
+        super().take(handler)
+        if handler.command == "DELETE":
+            (self._was_asked_again if self._was_asked_to_delete.is_set() else self._was_asked_to_delete).set()
+
+
+def test_what_is_made_after_its_deletion_is_deleted_again() -> None:
+    broker = Late()
+    with serving(broker) as url:
+        report = checked(url, only=["R-ERR-4.orphans"])
+    assert any(request.startswith("PUT") for request in broker.requests)
+    assert broker.there == set()
+    assert report.leftovers == ()
+
+
 @pytest.mark.usefixtures("hurried")
 def test_what_cannot_be_deleted_is_left_over_with_what_the_broker_said() -> None:
     broker = refusing(500, {"description": "no disk"}, times=10**6)
