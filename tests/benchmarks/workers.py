@@ -10,23 +10,19 @@ import asyncio
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
-from itertools import islice
 from pathlib import Path
-from time import perf_counter
 
 from sqlalchemy import make_url
 
 from tests.celery_worker import CeleryWorker
 from tests.redis import Server
 
-from .accounts import Account, tell
+from .accounts import Account
 from .databases import Database
 from .fleet import REDIS, URL, served_by
-from .measure import take_turns
 from .meters import PostgresMeter
-from .table import Table
-from .traffic import Question, Reply, lifecycles, poll_of
+from .side_by_side import Crowd, Site, compare
+from .traffic import Question, Reply, poll_of
 from .verdicts import Verdicts
 from .wire import Connection, as_bytes, connected
 
@@ -35,16 +31,9 @@ WORKERS = (1, 2, 4)
 BUDGET = 1.2
 """Two workers wait at the same time; four also, and then the cores of a small machine are used up."""
 
-CLIENTS = 16
-LIFECYCLES = 3
-"""How many each client has to get through in a turn."""
-
 PAUSE = 0.05
 """In seconds, between two polls."""
 
-ROUNDS, WARM_UP = 8, 1
-
-_FRESH = lifecycles()
 _DONE = Reply(200, {"state": "succeeded"})
 _FLEET = f"{__package__}.background_fleet"
 
@@ -55,7 +44,7 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
     with ExitStack() as stack:
         meter = stack.enter_context(PostgresMeter(stack.enter_context(kind.fresh())))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="celery-")))
-        accounts, turns = {}, {}
+        sites: dict[str, Site] = {}
         for count in WORKERS:
             name = f"{count} worker{'s' * (count > 1)}"
             url = stack.enter_context(kind.fresh())
@@ -73,30 +62,8 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
             with queue.client() as client:
                 redis_pid = int(client.info("server")["process_id"])
             roots = {"web": web.pid, "workers": worker.pid, "Redis": redis_pid}
-            accounts[name] = Account(meter, str(make_url(url).database), roots)
-            turns[name] = partial(_turn, web.port, accounts[name])
-        times = take_turns(turns, ROUNDS, WARM_UP)
-    table = Table(label=24, cells=(8, 8, 8, 6))
-    table.write("background lifecycles/s", "", "/ 1", "budget", "")
-    first = next(iter(turns))
-    for name in turns:
-        verdict = verdicts.at_least(times.ratio(first, name), BUDGET) if name != first else ()
-        table.write(name, f"{1 / times.seconds(name):.0f}", *verdict)
-    table.write("")
-    tell(accounts, (ROUNDS + WARM_UP) * CLIENTS * LIFECYCLES)
-
-
-def _turn(port: int, account: Account) -> float:
-    """The seconds that a lifecycle takes."""
-    work = [list(islice(_FRESH, LIFECYCLES)) for _ in range(CLIENTS)]
-    with account.open():
-        started = perf_counter()
-        asyncio.run(_all_at_once(port, work))
-        return (perf_counter() - started) / (CLIENTS * LIFECYCLES)
-
-
-async def _all_at_once(port: int, work: Sequence[Sequence[Sequence[Question]]]) -> None:
-    await asyncio.gather(*(_get_through(port, each) for each in work))
+            sites[name] = Site(web.port, Account(meter, str(make_url(url).database), roots))
+        compare("background lifecycles/s", sites, CROWD, verdicts, budget=BUDGET, rounds=8, warm_up=1)
 
 
 async def _get_through(port: int, work: Sequence[Sequence[Question]]) -> None:
@@ -124,3 +91,6 @@ async def _settle(connection: Connection, question: Question) -> None:
             break
     if reply != _DONE:
         raise AssertionError(f"the poll of a {question.endpoint} got {reply}, not {_DONE}")
+
+
+CROWD = Crowd(clients=16, lifecycles=3, get_through=_get_through)
