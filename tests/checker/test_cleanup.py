@@ -197,11 +197,17 @@ def test_what_others_answer_in_its_place_is_not_its_fault_and_deletes_nothing(
 
 
 @pytest.mark.usefixtures("hurried")
-@pytest.mark.parametrize("body", [{"description": "There is none."}, b"Not found"], ids=["JSON", "a page"])
-def test_a_404_to_a_delete_is_its_end_only_if_the_broker_says_so(session: Session, body: object) -> None:
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [({"description": "There is none."}, 30.0), (b"Not found", 0.1)],
+    ids=["JSON", "a page"],
+)
+def test_a_404_to_a_delete_is_its_end_only_if_the_broker_says_so(
+    session: Session, body: object, seconds: float
+) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = lambda handler: handler.answer(404, body)
-    clean_up(session, 0.1, at_most=0.1, sleep=lambda _: time.sleep(0.05))
+    clean_up(session, seconds, at_most=seconds, sleep=lambda _: time.sleep(0.05))
     assert bool(list(session.ledger)) is isinstance(body, bytes)
 
 
