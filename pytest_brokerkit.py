@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from brokerkit.client import BrokerClient
+    from brokerkit.client.client import BrokerClient
     from brokerkit.testing import CheckBroker, Login, Platform, StepByStep
 
 _OVERRIDE_APP = """\

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from . import signals
 from .auth import Authenticator, BasicAuth, BearerAuth, NoAuth
+from .background.executors import Executor, ThreadExecutor
 from .broker import Broker
-from .catalog import (
+from .catalog.models import (
     BindingSchemas,
     Catalog,
     CatalogError,
@@ -34,9 +35,7 @@ from .errors import (
     RequiresApp,
     Retry,
 )
-from .handlers import HandlerGroup, SetupError
-from .lifecycle.errors import StoreError
-from .lifecycle.executors import Executor, ThreadExecutor
+from .handlers.group import HandlerGroup, SetupError
 from .requests import (
     BindingRequest,
     BindRequest,
@@ -70,6 +69,7 @@ from .results import (
     VolumeDevice,
     VolumeMount,
 )
+from .store.errors import StoreError
 
 __version__ = "0.1.0"
 

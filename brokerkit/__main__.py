@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .command.main import main
+from .cli.main import main
 
 main()

@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask
 
-from ._dispatch import Direct, Dispatch
-from ._handler_table import signature_faults
-from ._headers import parse_minimum_version
-from ._pipeline import Pipeline, Settings
 from .auth import Authenticator, check_authenticator
-from .blueprint import BrokerBlueprint
-from .catalog import Catalog
-from .census import Census
-from .handlers import Handler, HandlerGroup, SetupError
-from .health import Health, HealthBlueprint, Word
+from .catalog.models import Catalog
+from .handlers.group import Handler, HandlerGroup, SetupError
+from .handlers.table import signature_faults
+from .health import Health, Word
+from .protocol.headers import parse_minimum_version
+from .server.blueprint import BrokerBlueprint
+from .server.dispatch import Direct, Dispatch
+from .server.health import HealthBlueprint
+from .server.pipeline import Pipeline, Settings
+from .stats import Census
 
 if TYPE_CHECKING:
     from click import Command
 
-    from .lifecycle.executors import Executor
-    from .lifecycle.running import Running
-    from .lifecycle.store import Store
+    from .background.executors import Executor
+    from .background.runtime import Running
+    from .store.store import Store
 
 
 class Broker(HandlerGroup):
@@ -50,7 +51,7 @@ class Broker(HandlerGroup):
         max_body: How many bytes the body of a request may have.
         store: Where to remember instances, bindings and operations: an SQLAlchemy URL, such as
             ``"sqlite:///broker.db"`` or ``"postgresql+psycopg://user:password@host/database"``; or a
-            :class:`~brokerkit.lifecycle.store.Store`. Needs the extra `sql`, and `postgres` for PostgreSQL.
+            :class:`~brokerkit.store.store.Store`. Needs the extra `sql`, and `postgres` for PostgreSQL.
             Without one, the handlers must remember.
         encryption_keys: What the store is sealed with: Fernet keys, the newest first. Required on
             PostgreSQL. On SQLite, where none are given, one is made in a file beside the database.
@@ -104,10 +105,10 @@ class Broker(HandlerGroup):
     ) -> tuple[Running, Dispatch]:
         """Load what a store needs, which a broker without one never does."""
         try:
-            from .lifecycle.executors import ThreadExecutor
-            from .lifecycle.managed import Managed
-            from .lifecycle.running import Running
-            from .lifecycle.store import Store
+            from .background.executors import ThreadExecutor
+            from .background.runtime import Running
+            from .server.stateful import Managed
+            from .store.store import Store
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"Broker(store=…) needs {error.name}: pip install sqlalchemy alembic cryptography",
@@ -190,7 +191,7 @@ class Broker(HandlerGroup):
         return Health(status=Word.of(self._running is None or self._running.is_alive))
 
     def _commands(self) -> list[Command]:
-        from .cli import Desk, commands
+        from .admin.commands import Desk, commands
 
         store = self._running.store if self._running else None
         return commands(Desk(lambda: self._pipeline.current_table().catalog, store))
@@ -233,7 +234,7 @@ class Broker(HandlerGroup):
         if faults:
             raise SetupError(faults)
         if self._running is not None:
-            from .cli import is_choosing
+            from .admin.commands import is_choosing
 
             if not is_choosing():
                 self._running.store.open()

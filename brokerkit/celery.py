@@ -21,7 +21,7 @@ except ModuleNotFoundError as missing:
         f"CeleryExecutor needs {missing.name}: pip install 'celery[redis]'", name=missing.name
     ) from None
 
-from .lifecycle.queueing import Place, QueueExecutor
+from .background.queue_executor import Place, QueueExecutor
 
 _VISIBILITY_TIMEOUT = 3600.0
 """In seconds: after so long, kombu has Redis deliver again what no worker has acknowledged."""

@@ -227,3 +227,7 @@ class Retry(Exception):
         super().__init__(description or f"Tried again in {after:g} seconds.")
         self.after = after
         self.description = description
+
+
+class HandlerMistake(Exception):
+    """A handler answered what no platform may be told; the message tells its author what to change."""

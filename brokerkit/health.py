@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from enum import StrEnum
-from functools import partial
 
 import msgspec
-from flask import Response
-
-from ._registering import BrokersBlueprint, in_json
-
-_logger = logging.getLogger("brokerkit")
-
-_PATH = "/health"
 
 
 class Word(StrEnum):
@@ -51,26 +41,3 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The broker is in order if all of it is."""
         status = Word.of(store == schema == executor == Word.OK)
         return cls(status=status, store=store, schema=schema, executor=executor)
-
-
-class HealthBlueprint(BrokersBlueprint):
-    """The blueprint of a broker's health; `app.register_blueprint` takes it, under any prefix.
-
-    Args:
-        ready: Tells whether this process may be sent requests.
-        alive: Tells whether it can go on, or must be restarted.
-    """
-
-    def __init__(self, ready: Callable[[], Health], alive: Callable[[], Health]) -> None:
-        super().__init__("brokerkit-health", __name__)
-        for path, ask in ((_PATH, ready), (f"{_PATH}/live", alive)):
-            self.add_reading(path, ask.__name__, partial(_tell, ask))
-
-
-def _tell(ask: Callable[[], Health]) -> Response:
-    try:
-        health = ask()
-    except Exception:  # who asks is not to be told what went wrong
-        _logger.exception("how the broker is could not be found out")
-        health = Health(status=Word.FAILED)
-    return in_json(200 if health.status is Word.OK else 503, health)

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from msgspec import Struct, field
 
-from ._masking import Masked
-from .catalog import MaintenanceInfo, ServiceOffering, ServicePlan
+from ._internal.masking import Masked
+from .catalog.models import MaintenanceInfo, ServiceOffering, ServicePlan
 from .resources import BindResource, ServiceBinding, ServiceInstance
 
 

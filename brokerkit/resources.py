@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from msgspec import Struct, field
 
-from ._masking import Masked
-from .catalog import MaintenanceInfo, ServiceOffering, ServicePlan
+from ._internal.masking import Masked
+from .catalog.models import MaintenanceInfo, ServiceOffering, ServicePlan
 from .results import Binding, InstanceMetadata
 
 _EPOCH = datetime.fromtimestamp(0, UTC)

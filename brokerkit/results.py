@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
-from ._masking import Masked
-from .catalog import MaintenanceInfo
+from ._internal.masking import Masked
+from .catalog.models import MaintenanceInfo
 
 MAX_OPERATION = 10_000
 """How many characters an `operation` may have (R-PROV-1)."""

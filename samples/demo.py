@@ -22,7 +22,7 @@ import psycopg
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.servers import Gunicorn
+from tests.support.servers import Gunicorn
 
 from .served import SAMPLE, TEMPLATE, Site, prepared
 

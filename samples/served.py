@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
-from tests.postgres import Server
-from tests.servers import Gunicorn, gunicorn
+from tests.support.postgres import Server
+from tests.support.servers import Gunicorn, gunicorn
 
 SAMPLE = Path(__file__).parent / "postgres"
 TEMPLATE = "shop_template"

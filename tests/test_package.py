@@ -13,7 +13,7 @@ import pytest
 
 import brokerkit
 
-from .servers import waitress
+from .support.servers import waitress
 
 ROOT = Path(__file__).parent.parent
 USE = """
@@ -55,7 +55,7 @@ def test_the_wheel_has_every_module_the_type_marker_and_the_licence(wheel: Path)
     modules = {
         f"brokerkit/{file.relative_to(ROOT / 'brokerkit')}" for file in (ROOT / "brokerkit").rglob("*.py")
     }
-    assert modules | {"brokerkit/py.typed", "brokerkit/checker/page.html.jinja"} <= names
+    assert modules | {"brokerkit/py.typed", "brokerkit/checker/reporters/page.html.jinja"} <= names
     assert any(name.endswith("LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {
         "brokerkit",

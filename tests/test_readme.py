@@ -20,8 +20,8 @@ from blinker import NamedSignal
 
 from brokerkit import LastOperation, signals
 
-from .conftest import INSTANCE, Platform, Recorder, make_app, make_broker
-from .servers import KINDS, PATCHING, SERVE, Kind, waitress
+from .support.broker import INSTANCE, Platform, Recorder, make_app, make_broker
+from .support.servers import KINDS, PATCHING, SERVE, Kind, waitress
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -16,7 +16,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from .checker.terminal import Terminal
-from .servers import waitress
+from .support.servers import waitress
 
 ROOT = Path(__file__).parent.parent
 

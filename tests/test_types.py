@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import HANDLERS
+from .support.broker import HANDLERS
 
 FILES = Path(__file__).parent / "typing"
 RIGHT, WRONG = FILES / "right.py", FILES / "wrong.py"

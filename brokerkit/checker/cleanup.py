@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-from .. import _asking as asking
-from .._asking import Ask
-from ..exchange import Exchange
-from .ledger import Entry, Resource
+from ..client import endpoints as asking
+from ..client.endpoints import Ask
+from ..client.exchange import Exchange
 from .report import Leftover
+from .resource_tracker import Entry, Resource
 from .session import BrokerGone, Session, new_binding, new_instance
 
 _PAUSE = 0.5

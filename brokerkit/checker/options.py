@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from .._masking import Masked
-from ..platforms import PLATFORMS, Platform
+from .._internal.masking import Masked
+from ..client.platforms import PLATFORMS, Platform
 from .report import Level
 
 
@@ -32,7 +32,7 @@ class Options(Masked, frozen=True, kw_only=True):
         username: For basic authentication (R-REQ-2).
         password: For basic authentication.
         token: A bearer token instead.
-        platform: The platform to speak as, or the name of one in `brokerkit.platforms.PLATFORMS`; None for
+        platform: The platform to speak as, or the name of one in `brokerkit.client.PLATFORMS`; None for
             none of them.
         plans: The plans to work through, ``"offering"`` or ``"offering/plan"``, names or ids; empty for all.
         parameters: What to order with, as :func:`~brokerkit.checker.parameter_file.read_parameters` gives it.

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from .._json import MAX_DEPTH
+from .._internal.json_decode import MAX_DEPTH
 
 ACTIONS = ("provision", "update", "bind")
 """What parameters can be given for."""

@@ -10,13 +10,13 @@ from .rules import (
     catalog,
     deletes,
     errors,
-    every_request,
     get_binding,
     get_instance,
     last_operation,
     provision,
     update,
 )
+from .rules import requests as every_request
 
 RULES: Sequence[Rule] = tuple(
     rule

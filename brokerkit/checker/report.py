@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from ..exchange import Exchange
+from ..client.exchange import Exchange
 
 
 class Level(StrEnum):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from ..exchange import Exchange
+from ..client.exchange import Exchange
 from ..requests import Operation
 from .report import Level
 from .situations import Situation

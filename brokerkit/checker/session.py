@@ -7,17 +7,17 @@ from threading import Event, Lock
 from typing import Any
 from uuid import uuid4
 
-from .. import _asking as asking
-from .._asking import Ask
-from .._reading import retry_after
-from .._transport import Transport
-from ..exchange import Exchange
-from ..platforms import Platform
+from ..client import endpoints as asking
+from ..client.endpoints import Ask
+from ..client.exchange import Exchange
+from ..client.platforms import Platform
+from ..client.responses import retry_after
+from ..client.transport import Transport
 from ..requests import Operation
-from .keeping import LONG, shortened
-from .ledger import Ledger, Resource
+from .resource_tracker import Ledger, Resource
 from .rule import Seen
 from .situations import Situation
+from .truncation import LONG, shortened
 
 _TRIES = 4
 """How many times it tries to reach a broker that cannot be connected to."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from .parameters import Values, accepted, needed, refused
+from .example_parameters import Values, accepted, needed, refused
 
 Node = Mapping[str, Any]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from .._current import Current
-from .._display import printable
+from .._context import Current
+from .._internal.console import printable
 from ..requests import Operation, Request, RequestHeaders
-from ._facts import cut, offered_of, user_of
+from ._common import cut, offered_of, user_of
 from ._trace_id import trace_id_of
 
 Fields: TypeAlias = dict[str, str | int | None]

@@ -9,7 +9,7 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, set_span_in_context
 
-from .._current import CURRENT, Current
+from .._context import CURRENT, Current
 from ._propagation import write
 
 

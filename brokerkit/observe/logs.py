@@ -34,12 +34,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from weakref import WeakKeyDictionary
 
 from ..broker import Broker
-from ._log_context import ContextFilter
-from ._log_lines import SECRET_FIELDS, Lines
-from ._subscribing import subscribe
+from ._context_filter import ContextFilter
+from ._event_logger import SECRET_FIELDS, Lines
+from ._subscriptions import subscribe
 
 if TYPE_CHECKING:
-    from ._json_lines import JSONFormatter
+    from ._json_formatter import JSONFormatter
 
 __all__ = ["ContextFilter", "JSONFormatter", "json_handler", "log_lifecycle"]
 
@@ -99,7 +99,7 @@ def json_handler(stream: TextIO | None = None) -> logging.StreamHandler[TextIO]:
     Raises:
         ModuleNotFoundError: python-json-logger is not installed.
     """
-    from ._json_lines import JSONFormatter
+    from ._json_formatter import JSONFormatter
 
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONFormatter())
@@ -111,7 +111,7 @@ def __getattr__(name: str) -> Any:
     """`JSONFormatter`, which alone needs the extra `logs`."""
     if name != "JSONFormatter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._json_lines import JSONFormatter
+    from ._json_formatter import JSONFormatter
 
     return JSONFormatter
 

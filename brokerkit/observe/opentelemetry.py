@@ -41,16 +41,16 @@ from opentelemetry.trace import (
 )
 
 from .. import signals
-from .._secrets import masked_text
-from ..blueprint import ENDPOINTS
+from .._internal.redaction import masked_text
 from ..broker import Broker
 from ..errors import BrokerError
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
+from ..server.blueprint import ENDPOINTS
 from ..signals import AttemptEnd
-from ._facts import cut, offered_of, user_of
+from ._common import cut, offered_of, user_of
 from ._propagation import read
 from ._spans import begin, current_span, leave, leave_unfinished
-from ._subscribing import subscribe
+from ._subscriptions import subscribe
 
 _Attributes: TypeAlias = dict[str, str | int]
 

@@ -29,11 +29,11 @@ except ModuleNotFoundError as error:
         f"{__name__} needs {error.name}: pip install 'brokerkit[prometheus]'", name=error.name
     ) from error
 
-from .._registering import BrokersBlueprint, in_json
 from ..auth import DEFAULT_CHALLENGE, Authenticator, check_authenticator
 from ..broker import Broker
-from ._gauges import Gauges
-from ._subscribing import subscribe
+from ..server.base_blueprint import BrokersBlueprint, in_json
+from ._store_metrics import Gauges
+from ._subscriptions import subscribe
 
 _logger = logging.getLogger("brokerkit")
 

@@ -3,7 +3,7 @@
 Pytest finds these fixtures by itself wherever brokerkit is installed:
 
 - `broker_app`: the app under test; override it, in ``conftest.py``.
-- `broker_client`: a :class:`~brokerkit.client.BrokerClient` on it, over a real port.
+- `broker_client`: a :class:`~brokerkit.client.client.BrokerClient` on it, over a real port.
 - `broker_work`: a :class:`StepByStep`, which does the broker's background work when it is told to.
 - `check_broker`: a :class:`CheckBroker`, which checks a broker against the API, each rule as a subtest.
 - `broker_url`, `broker_login`, `broker_platform`: where and as whom; override what is not so.
@@ -13,9 +13,9 @@ Pytest finds these fixtures by itself wherever brokerkit is installed:
 
 from __future__ import annotations
 
-from ..platforms import Platform, cloudfoundry, korifi, kubernetes
-from .serving import serve
-from .steps import NothingDue, Step, StepByStep, StillRunning, step_by_step
+from ..client.platforms import Platform, cloudfoundry, korifi, kubernetes
+from .live_server import serve
+from .step_executor import NothingDue, Step, StepByStep, StillRunning, step_by_step
 from .types import CheckBroker, Login
 
 __all__ = [

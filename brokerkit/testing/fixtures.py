@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..platforms import Platform
-from .apps import Untold, broker_of, brokers_of, login_of
-from .serving import serve, served_at
-from .steps import StepByStep, is_step_by_step, step_by_step
+from ..client.platforms import Platform
+from .introspection import Untold, broker_of, brokers_of, login_of
+from .live_server import serve, served_at
+from .step_executor import StepByStep, is_step_by_step, step_by_step
 from .types import CheckBroker, Login
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from ..checker.report import Report
-    from ..client import BrokerClient
+    from ..client.client import BrokerClient
 
 
 def client(url: str, login: Login, platform: Platform) -> BrokerClient:
     """What `broker_client` is."""
     __tracebackhide__ = True
     with _or_fail("broker_client", ModuleNotFoundError):
-        from ..client import BrokerClient
+        from ..client.client import BrokerClient
     return BrokerClient(url, platform=platform, mitigate_for=_MITIGATE_FOR, **_told(login))
 
 
@@ -56,10 +56,10 @@ def checker(request: pytest.FixtureRequest, platform: Platform) -> CheckBroker:
     def check_broker(target: WSGIApplication | str | None = None, /, **options: Any) -> Report:
         __tracebackhide__ = True
         with _or_fail("check_broker", ModuleNotFoundError):
-            from ..checker.check import check
+            from ..checker.runner import check
         from ..checker.options import Options
         from ..checker.report import Level
-        from .checking import show
+        from .subtests import show
 
         options = dict(options)
         if platform != Platform():  # which says nothing of itself

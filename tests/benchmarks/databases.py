@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import psycopg
 from sqlalchemy import make_url
 
-from tests.postgres import Server, fresh_database
+from tests.support.postgres import Server, fresh_database
 
 COMMITS = 500
 

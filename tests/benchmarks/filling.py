@@ -10,8 +10,8 @@ from wsgiref.types import WSGIApplication
 
 from sqlalchemy import Connection, Table, create_engine, func, insert, select
 
-from brokerkit.lifecycle.changes import new_operation_id
-from brokerkit.lifecycle.tables import bindings, instances, operations
+from brokerkit.store.models import new_operation_id
+from brokerkit.store.tables import bindings, instances, operations
 
 from .traffic import ask, lifecycles
 

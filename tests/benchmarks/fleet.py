@@ -18,7 +18,7 @@ import psycopg
 from flask import Flask, request
 from sqlalchemy import make_url
 
-from tests.gunicorn import Gunicorn
+from tests.support.gunicorn import Gunicorn
 
 from .stored import stored_broker
 from .traffic import PROGRESS

@@ -12,8 +12,8 @@ from time import perf_counter
 from sqlalchemy import create_engine, func, select, update
 
 from brokerkit import Provisioned, ProvisionRequest, signals
-from brokerkit.lifecycle.records import Progress
-from brokerkit.lifecycle.tables import operations
+from brokerkit.store.models import Progress
+from brokerkit.store.tables import operations
 
 from .background import Nobody, working
 from .databases import Database

@@ -18,8 +18,8 @@ from werkzeug.test import EnvironBuilder
 
 from samples.postgres.databases import Databases
 from samples.postgres.names import database_of
-from tests.gunicorn import Gunicorn
 from tests.samples.cluster import SAMPLE, TEMPLATE, Cluster, prepared
+from tests.support.gunicorn import Gunicorn
 
 from .databases import Database
 from .measure import take_turns

@@ -11,10 +11,10 @@ from itertools import islice
 from statistics import median
 from time import perf_counter, sleep
 
-from brokerkit.lifecycle.encryption import new_key
-from brokerkit.lifecycle.operators import purge
-from brokerkit.lifecycle.rotation import rotate
-from brokerkit.lifecycle.store import Store
+from brokerkit.admin.queries import purge
+from brokerkit.store.encryption import new_key
+from brokerkit.store.key_rotation import rotate
+from brokerkit.store.store import Store
 
 from .databases import Database
 from .filling import fill

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from tests.celery_worker import CeleryWorker
-from tests.redis import Server
+from tests.support.celery_worker import CeleryWorker
+from tests.support.redis import Server
 
 from .accounts import Account
 from .databases import Database

@@ -7,8 +7,8 @@ from typing import Any
 
 from brokerkit.requests import Operation
 
-from .asked_and_answered import Answer, Asked, Refused
-from .right_broker import RightBroker
+from .messages import Answer, Asked, Refused
+from .reference_broker import RightBroker
 
 Fault = Callable[[RightBroker], None]
 Which = Callable[[Asked, Answer], bool]

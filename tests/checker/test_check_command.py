@@ -23,10 +23,10 @@ from click.testing import CliRunner, Result
 from brokerkit.checker.options import Options, Progress
 from brokerkit.checker.registry import RULES
 from brokerkit.checker.report import Level, Report
-from brokerkit.command import report_files
-from brokerkit.command.check import check as command
+from brokerkit.cli import report_files
+from brokerkit.cli.check import check as command
 
-from . import made
+from . import sample_reports as made
 from .terminal import ROOT, Terminal
 
 KNOWN = [
@@ -74,7 +74,7 @@ _ENVIRONMENT = ("BROKER_URL", "BROKER_USERNAME", "BROKER_PASSWORD", "BROKER_TOKE
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch) -> Check:
     check = Check()
-    module = ModuleType("brokerkit.checker.check")
+    module = ModuleType("brokerkit.checker.runner")
     module.__dict__["check"] = check
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr("brokerkit.checker.registry.RULES", KNOWN)
@@ -137,7 +137,7 @@ def test_a_login_that_is_typed_wins_over_the_environment(
 
 
 def test_a_password_is_asked_for_and_not_shown() -> None:
-    with Terminal("tests.checker.played", "right", made.URL, "--username", "platform") as terminal:
+    with Terminal("tests.checker.fake_check", "right", made.URL, "--username", "platform") as terminal:
         terminal.read_until("Password of platform: ")
         terminal.type(f"{made.PASSWORD}\n")
         assert terminal.read_all() == 0
@@ -145,7 +145,7 @@ def test_a_password_is_asked_for_and_not_shown() -> None:
 
 
 def test_who_does_not_want_to_say_the_password_gets_no_verdict() -> None:
-    with Terminal("tests.checker.played", "right", made.URL, "--username", "platform") as terminal:
+    with Terminal("tests.checker.fake_check", "right", made.URL, "--username", "platform") as terminal:
         terminal.read_until("Password of platform: ")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.read_all() == 130
@@ -204,7 +204,7 @@ def test_a_parameters_file_that_cannot_be_read_is_told(
     def refuse(path: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("brokerkit.command.check.read_parameters", refuse)
+    monkeypatch.setattr("brokerkit.cli.check.read_parameters", refuse)
     assert check.refusal(made.URL, "--parameters", __file__).endswith("cannot be read: Permission denied")
 
 
@@ -397,7 +397,7 @@ def test_without_rich_it_says_what_to_install(check: Check, monkeypatch: pytest.
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *args, **kwargs)
 
-    monkeypatch.delitem(sys.modules, "brokerkit.checker.table", raising=False)
+    monkeypatch.delitem(sys.modules, "brokerkit.checker.reporters.terminal", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
     assert check.refusal(made.URL) == "'brokerkit check' needs rich: pip install rich"
 
@@ -421,7 +421,7 @@ def test_a_refusal_of_the_check_is_told_as_it_is(check: Check) -> None:
 
 
 def test_after_ctrl_c_there_is_a_report() -> None:
-    with Terminal("tests.checker.played", "wait", made.URL) as terminal:
+    with Terminal("tests.checker.fake_check", "wait", made.URL) as terminal:
         terminal.read_until("waiting")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.read_all() == 2
@@ -432,7 +432,7 @@ def test_after_ctrl_c_there_is_a_report() -> None:
 
 
 def test_after_another_ctrl_c_it_stops_at_once_and_says_what_that_means() -> None:
-    with Terminal("tests.checker.played", "wait-long", made.URL) as terminal:
+    with Terminal("tests.checker.fake_check", "wait-long", made.URL) as terminal:
         terminal.read_until("waiting")
         terminal.process.send_signal(signal.SIGINT)
         terminal.read_until("deleting")
@@ -444,7 +444,7 @@ def test_after_another_ctrl_c_it_stops_at_once_and_says_what_that_means() -> Non
 
 def start(*command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.checker.played", *command],
+        [sys.executable, "-m", "tests.checker.fake_check", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -486,7 +486,7 @@ def test_a_pipe_that_nobody_reads_does_not_change_the_verdict(more: list[str]) -
     os.close(reads)
     try:
         run = subprocess.run(
-            [sys.executable, "-m", "tests.checker.played", "wrong", made.URL, *more],
+            [sys.executable, "-m", "tests.checker.fake_check", "wrong", made.URL, *more],
             stdout=writes,
             stderr=subprocess.PIPE,
             text=True,

@@ -16,22 +16,22 @@ from threading import Event, Thread
 import pytest
 from msgspec.structs import replace
 
-from brokerkit._transport import Login, Transport
-from brokerkit.checker import check as checking
-from brokerkit.checker.check import check
+from brokerkit.checker import runner as checking
 from brokerkit.checker.cleanup import clean_up, leftovers
-from brokerkit.checker.ledger import Resource
 from brokerkit.checker.options import Options, Progress
 from brokerkit.checker.report import Report
+from brokerkit.checker.resource_tracker import Resource
+from brokerkit.checker.runner import check
 from brokerkit.checker.session import Session
-from brokerkit.platforms import cloudfoundry
-from brokerkit.testing.serving import serve
+from brokerkit.client.platforms import cloudfoundry
+from brokerkit.client.transport import Login, Transport
+from brokerkit.testing.live_server import serve
 
-from . import served
-from .asked_and_answered import Answer, Asked, Refused
-from .every_kind import WithoutStore
-from .hostile import Handler, Hostile, Play, serving
-from .right_broker import RightBroker
+from . import live_broker as served
+from .brokerkit_brokers import WithoutStore
+from .hostile_broker import Handler, Hostile, Play, serving
+from .messages import Answer, Asked, Refused
+from .reference_broker import RightBroker
 
 LOGIN = {"username": "platform", "password": "s3cret"}
 ENVIRONMENT = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret", "NO_COLOR": "1"}

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from brokerkit.checker.json_report import to_json
 from brokerkit.checker.report import Report
+from brokerkit.checker.reporters.json_report import to_json
 
-from . import made
+from . import sample_reports as made
 
 
 def read(report: Report) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from brokerkit.checker.report import Level, Outcome, Report
-from brokerkit.testing.serving import serve
+from brokerkit.testing.live_server import serve
 
-from .peer import Peer, make_app
-from .test_right_brokers import checked, faults
+from .openbrokerapi_broker import Peer, make_app
+from .test_correct_brokers import checked, faults
 
 VIOLATIONS = {
     "R-REQ-1.version-malformed": "its filter makes a number of the version, and fails: 500",

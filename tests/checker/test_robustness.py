@@ -15,17 +15,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flask import Response
 
-from brokerkit.checker import check as checking
-from brokerkit.checker.check import check
-from brokerkit.checker.html import html
-from brokerkit.checker.json_report import to_json
-from brokerkit.checker.junit import junit
+from brokerkit.checker import runner as checking
 from brokerkit.checker.options import Options
 from brokerkit.checker.report import Report
-from brokerkit.testing.serving import serve
+from brokerkit.checker.reporters.html import html
+from brokerkit.checker.reporters.json_report import to_json
+from brokerkit.checker.reporters.junit import junit
+from brokerkit.checker.runner import check
+from brokerkit.testing.live_server import serve
 
-from .every_kind import WithoutStore
-from .hostile import CATALOGS, PLAYS, SERVICE, Hostile, offering, plan, serving
+from .brokerkit_brokers import WithoutStore
+from .hostile_broker import CATALOGS, PLAYS, SERVICE, Hostile, offering, plan, serving
 
 OF_ANOTHER = ("R-PROV-3.at-once", "R-PROV-8", "R-DEL-3")
 

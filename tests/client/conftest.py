@@ -13,12 +13,12 @@ import pytest
 from flask import Flask
 
 from brokerkit import Accepted, Binding, Broker, Catalog, LastOperation, Provisioned
-from brokerkit.client import BrokerClient
-from brokerkit.lifecycle.store import Store
+from brokerkit.client.client import BrokerClient
+from brokerkit.store.store import Store
 
-from ..conftest import CREDENTIALS, Recorder, make_app, make_broker, make_offering
-from ..fake_broker import FakeBroker, Play, Street, faking
-from ..lifecycle.conftest import KEY, stop
+from ..support.broker import CREDENTIALS, Recorder, make_app, make_broker, make_offering
+from ..support.fake_broker import FakeBroker, Play, Street, faking
+from ..support.stateful import KEY, stop
 
 LOGIN = {"username": "platform", "password": "s3cret"}
 OFFERING = make_offering()

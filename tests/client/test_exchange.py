@@ -14,15 +14,15 @@ from urllib.parse import quote, quote_plus
 import msgspec
 import pytest
 
-from brokerkit import _asking as asking
-from brokerkit._asking import Ask
-from brokerkit._transport import Login, Transport
-from brokerkit.client import BrokerClient, ClientError
-from brokerkit.exchange import Exchange, login_secrets, masked
-from brokerkit.platforms import Platform, cloudfoundry
+from brokerkit.client import endpoints as asking
+from brokerkit.client.client import BrokerClient, ClientError
+from brokerkit.client.endpoints import Ask
+from brokerkit.client.exchange import Exchange, login_secrets, masked
+from brokerkit.client.platforms import Platform, cloudfoundry
+from brokerkit.client.transport import Login, Transport
 from brokerkit.requests import Operation
 
-from ..fake_broker import FakeBroker, answer
+from ..support.fake_broker import FakeBroker, answer
 from .conftest import client_of
 
 PASSWORD = 'pa"ss/wörd &s3cret'

@@ -7,9 +7,9 @@ from base64 import b64decode
 
 import pytest
 
-from brokerkit import _asking as asking
-from brokerkit._asking import Ask
-from brokerkit.platforms import ORGANIZATION, SPACE, Platform, cloudfoundry, korifi, kubernetes
+from brokerkit.client import endpoints as asking
+from brokerkit.client.endpoints import Ask
+from brokerkit.client.platforms import ORGANIZATION, SPACE, Platform, cloudfoundry, korifi, kubernetes
 from brokerkit.requests import Operation
 
 

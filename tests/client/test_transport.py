@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from brokerkit import _asking as asking
-from brokerkit import _transport
-from brokerkit._transport import Login, Transport
-from brokerkit.client import BrokerClient, BrokerUnreachable
+from brokerkit.client import endpoints as asking
+from brokerkit.client import transport as _transport
+from brokerkit.client.client import BrokerClient, BrokerUnreachable
+from brokerkit.client.transport import Login, Transport
 
-from ..fake_broker import FakeBroker, Play, Street, answer, faking, free_port, no_answer, raw
+from ..support.fake_broker import FakeBroker, Play, Street, answer, faking, free_port, no_answer, raw
 from .conftest import client_of
 
 
@@ -442,7 +442,7 @@ def test_a_header_that_is_told_replaces_the_usual_one(fake: FakeBroker) -> None:
 
 
 def test_without_requests_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['requests'] = None; import brokerkit.client"
+    code = "import sys; sys.modules['requests'] = None; import brokerkit.client.client"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     told = "the platform's side of the API needs requests: pip install requests"
     assert done.returncode == 1

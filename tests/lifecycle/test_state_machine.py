@@ -37,15 +37,16 @@ from brokerkit import (
     signals,
 )
 from brokerkit.audit import AuditRecord
-from brokerkit.lifecycle import polls, tables
-from brokerkit.lifecycle.store import Store
-from brokerkit.lifecycle.tables import key_of
+from brokerkit.server import polling as polls
+from brokerkit.store import tables
+from brokerkit.store.keys import key_of
+from brokerkit.store.store import Store
 
-from ..conftest import CREDENTIALS, error_of, make_app, make_offering
-from .conftest import CAN_POLL, CHANGING, KEY, POLLED, Platform, listening, stop
+from ..admin.test_commands import told_json
+from ..support.broker import CREDENTIALS, error_of, make_app, make_offering
+from ..support.stateful import CAN_POLL, CHANGING, KEY, POLLED, Platform, listening, stop
 from .model import BACK, LARGE, SMALL, Expected, Model, Op
-from .test_audit_rules import assert_same
-from .test_operators import told_json
+from .test_audit import assert_same
 
 CATALOG = Catalog(
     [

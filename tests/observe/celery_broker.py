@@ -13,8 +13,8 @@ from brokerkit import BasicAuth, Broker, Catalog, ProvisionRequest, Retry
 from brokerkit.celery import CeleryExecutor
 from brokerkit.observe.logs import json_handler, log_lifecycle
 
-from ..conftest import make_offering
-from ..lifecycle.conftest import KEY
+from ..support.broker import make_offering
+from ..support.stateful import KEY
 
 REDIS, STORE = "TESTS_REDIS", "TESTS_STORE"
 

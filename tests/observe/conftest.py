@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ..conftest import basic
-from ..lifecycle.conftest import serve  # noqa: F401
+from ..support.broker import basic
+from ..support.stateful import serve  # noqa: F401
 
 TRACE_ID = "80f198ee56343ba864fe8b2a57d3eff7"
 SECRET_OF_A_USER = "user-s3cret"

@@ -19,8 +19,8 @@ from promql_parser import AggregateExpr, Expr, MatchOp, VectorSelector
 from brokerkit import NoAuth, Provisioned, Retry
 from brokerkit.observe.prometheus import metrics_blueprint
 
-from ..conftest import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
-from ..lifecycle.conftest import CAN_POLL, Serve, poll_until_done, until
+from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
+from ..support.stateful import CAN_POLL, Serve, poll_until_done, until
 
 FOLDER = Path(__file__).parents[2] / "samples" / "observability"
 DASHBOARD: dict[str, Any] = msgspec.json.decode((FOLDER / "dashboard.json").read_bytes())

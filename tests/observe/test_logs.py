@@ -26,9 +26,10 @@ from brokerkit import (
 )
 from brokerkit.observe.logs import ContextFilter, json_handler, log_lifecycle
 from brokerkit.testing import serve as serve_over_http
-from brokerkit.testing.steps import step_by_step
+from brokerkit.testing.step_executor import step_by_step
 
-from ..conftest import (
+from ..server.test_signals import DONE, asynchronously, send
+from ..support.broker import (
     BINDING,
     DELETE_QUERY,
     IDS,
@@ -41,10 +42,9 @@ from ..conftest import (
     make_broker,
     make_offering,
 )
-from ..lifecycle.conftest import CAN_POLL, Serve, poll_until_done, quick_offering, until
-from ..test_signals import DONE, asynchronously, send
+from ..support.stateful import CAN_POLL, Serve, poll_until_done, quick_offering, until
+from .captured_logs import Log, fields_of
 from .conftest import HEADERS, SECRET_OF_A_USER, WHO, ask
-from .logged import Log, fields_of
 
 WHAT = {"instance_id": "i1", "offering": "db", "plan": "small"}
 SECONDS = re.compile(r"\d+\.\d{3} s")

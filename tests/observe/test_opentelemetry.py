@@ -33,10 +33,10 @@ from brokerkit import (
     signals,
 )
 from brokerkit.observe.opentelemetry import trace_lifecycle
-from brokerkit.testing.steps import step_by_step
+from brokerkit.testing.step_executor import step_by_step
 
-from ..celery_worker import CeleryWorker
-from ..conftest import (
+from ..server.test_traffic import CATALOG, lines_of
+from ..support.broker import (
     BINDING,
     DELETE_QUERY,
     IDS,
@@ -47,10 +47,10 @@ from ..conftest import (
     make_app,
     make_broker,
 )
-from ..lifecycle.conftest import CAN_POLL, Serve, last_operation, poll_until_done, until
-from ..lifecycle.conftest import Platform as StoredPlatform
-from ..test_traffic import CATALOG, lines_of
-from . import traced
+from ..support.celery_worker import CeleryWorker
+from ..support.stateful import CAN_POLL, Serve, last_operation, poll_until_done, until
+from ..support.stateful import Platform as StoredPlatform
+from . import captured_spans as traced
 
 PLATFORMS_TRACE, PLATFORMS_SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 W3C = {"Traceparent": f"00-{PLATFORMS_TRACE:032x}-{PLATFORMS_SPAN:016x}-01", "Tracestate": "a=b"}

@@ -40,11 +40,10 @@ from brokerkit import (
     ServicePlan,
 )
 from brokerkit.auth import Authenticator
-from brokerkit.observe import _gauges
+from brokerkit.observe import _store_metrics as _gauges
 from brokerkit.observe.prometheus import measure, metrics_blueprint
 
-from ..celery_worker import CeleryWorker
-from ..conftest import (
+from ..support.broker import (
     BINDING,
     DELETE_QUERY,
     IDS,
@@ -56,9 +55,10 @@ from ..conftest import (
     make_broker,
     make_offering,
 )
-from ..lifecycle.conftest import CAN_POLL, CHANGING, KEY, Gate, Platform, Serve, poll_until_done, until
-from ..postgres import Server, fresh_database
-from ..servers import free_port, gunicorn
+from ..support.celery_worker import CeleryWorker
+from ..support.postgres import Server, fresh_database
+from ..support.servers import free_port, gunicorn
+from ..support.stateful import CAN_POLL, CHANGING, KEY, Gate, Platform, Serve, poll_until_done, until
 
 TEXT = "text/plain"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

@@ -15,8 +15,8 @@ from blinker import NamedSignal
 from brokerkit import Accepted, Broker, LastOperation, Provisioned, Retry, signals
 from brokerkit.testing import serve
 
-from ..conftest import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder, make_app, make_broker
-from ..lifecycle.conftest import until
+from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder, make_app, make_broker
+from ..support.stateful import until
 from .conftest import Answered, ask
 
 SIGNALS = {name: each for name, each in vars(signals).items() if isinstance(each, NamedSignal)}

@@ -12,8 +12,8 @@ import psycopg
 from psycopg import conninfo
 from sqlalchemy import URL
 
-from ..lifecycle.endurance.waiting import until
-from ..postgres import Server
+from ..resilience.wait import until
+from ..support.postgres import Server
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "postgres"
 PASSWORD = "the / broker: own@"

@@ -9,7 +9,7 @@ import pytest
 
 from samples.postgres.databases import Databases, Limits
 
-from ..postgres_fixtures import _memory
+from ..support.postgres_fixtures import _memory
 from .cluster import PASSWORD, SAMPLE, TEMPLATE, Cluster, Row, prepared
 
 __all__ = ["PASSWORD", "SAMPLE", "TEMPLATE", "Cluster", "Row"]

@@ -21,14 +21,14 @@ import yaml
 from cryptography.fernet import Fernet
 
 from brokerkit import Accepted, Binding, Endpoint
-from brokerkit.client import BrokerClient, BrokerRefused, OperationFailed
-from brokerkit.platforms import Platform
+from brokerkit.client.client import BrokerClient, BrokerRefused, OperationFailed
+from brokerkit.client.platforms import Platform
 from samples.postgres.credentials import Address, credentials_for
 from samples.postgres.databases import EXTENSIONS
 from samples.postgres.names import database_of, login_of
 
-from ..lifecycle.endurance.waiting import until
-from ..servers import Gunicorn, gunicorn
+from ..resilience.wait import until
+from ..support.servers import Gunicorn, gunicorn
 from .conftest import PASSWORD, SAMPLE, TEMPLATE, Cluster, Row
 
 LOGIN = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret"}

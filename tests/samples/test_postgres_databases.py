@@ -16,7 +16,7 @@ from psycopg import errors
 from samples.postgres.databases import SESSION, Databases, ExtensionRefused, Limits, QuotaReached
 from samples.postgres.names import database_of, login_of
 
-from ..lifecycle.endurance.waiting import until
+from ..resilience.wait import until
 from .conftest import LIMITS, TEMPLATE, Cluster, Row
 
 MORE = Limits(connections=50, statement_timeout="5min", databases=100)

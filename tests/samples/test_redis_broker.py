@@ -22,14 +22,14 @@ from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as NoConnection
 
 from brokerkit import Accepted, Binding
-from brokerkit.client import BrokerClient
-from brokerkit.platforms import Platform
+from brokerkit.client.client import BrokerClient
+from brokerkit.client.platforms import Platform
 from samples.redis.names import prefix_of, users_of
 from samples.redis.tenants import OpenToAll, Tenants
 
-from ..postgres import fresh_database
-from ..redis import Server
-from ..servers import Gunicorn, gunicorn
+from ..support.postgres import fresh_database
+from ..support.redis import Server
+from ..support.servers import Gunicorn, gunicorn
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "redis"
 LOGIN = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret"}

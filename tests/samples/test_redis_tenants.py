@@ -19,7 +19,7 @@ from redis.retry import Retry
 from samples.redis.names import prefix_of, user_of, users_of
 from samples.redis.tenants import SINGLE, Tenants
 
-from ..redis import Server
+from ..support.redis import Server
 
 MINE, THEIRS = prefix_of("mine"), prefix_of("theirs")
 USER = user_of("mine", "b1")

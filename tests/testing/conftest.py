@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
-from brokerkit.checker import check
-from brokerkit.client import BrokerClient
-from brokerkit.testing import checking, fixtures, serve
+from brokerkit.checker import runner as check
+from brokerkit.client.client import BrokerClient
+from brokerkit.testing import fixtures, serve
+from brokerkit.testing import subtests as checking
 
-from ..conftest import Recorder, make_app, make_broker
+from ..support.broker import Recorder, make_app, make_broker
 
 BROKER = """
 import time

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from brokerkit.checker import check as entry
+from brokerkit.checker import runner as entry
 from brokerkit.checker.options import Options
 from brokerkit.checker.report import Failure, Leftover, Level, Report, Verdict
-from brokerkit.exchange import Exchange
-from brokerkit.platforms import korifi
+from brokerkit.client.exchange import Exchange
+from brokerkit.client.platforms import korifi
 
 from .conftest import BROKER, STRICT, fails_with, run
 

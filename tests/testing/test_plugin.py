@@ -152,7 +152,7 @@ def test_a_login_of_another_shape_is_refused_without_showing_it(project: pytest.
 def test_what_is_not_installed_is_told_in_a_line(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fixture: str
 ) -> None:
-    for name in ("brokerkit.client", "brokerkit.checker.check", "brokerkit._transport"):
+    for name in ("brokerkit.client.client", "brokerkit.checker.runner", "brokerkit.client.transport"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "requests", None)
     use = "check_broker()" if fixture == "check_broker" else "pass"

@@ -8,10 +8,7 @@ from datetime import datetime
 from ...requests import Operation
 from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless, unless_refused
 from ..situations import Situation
-from .bodies import OF_A_BINDING, faults
-from .made_up import displeases
-from .parameters_told import differs
-from .repeats import one_winner, same_operation
+from ._helpers import OF_A_BINDING, differs, displeases, faults, one_winner, same_operation
 
 RULES: list[Rule] = []
 _chapter = Chapter(RULES)

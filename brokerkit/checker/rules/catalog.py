@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..._catalog_rules import Finding
+from ...catalog.validation import Finding
 from ..report import Level
 from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, at
 from ..situations import Situation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..._failures import WORDS_OF_422
+from ...client.errors import WORDS_OF_422
 from ...requests import Operation
 from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at, refusals
 from ..situations import Situation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...requests import Operation
 from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at
 from ..situations import Situation
-from .parameters_told import differs
+from ._helpers import differs
 
 RULES: list[Rule] = []
 _chapter = Chapter(RULES)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from ...requests import Operation
 from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
 from ..situations import Situation
-from .bodies import faults
-from .parameters_told import differs
+from ._helpers import differs, faults
 
 RULES: list[Rule] = []
 _chapter = Chapter(RULES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...requests import Operation
 from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless_refused
 from ..situations import Situation
-from .bodies import OF_A_BINDING, faults
+from ._helpers import OF_A_BINDING, faults
 
 RULES: list[Rule] = []
 _chapter = Chapter(RULES)

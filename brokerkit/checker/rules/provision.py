@@ -5,8 +5,7 @@ from __future__ import annotations
 from ...requests import Operation
 from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
 from ..situations import Situation
-from .bodies import faults
-from .repeats import one_winner, same_operation
+from ._helpers import faults, one_winner, same_operation
 
 RULES: list[Rule] = []
 _chapter = Chapter(RULES)

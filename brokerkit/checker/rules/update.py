@@ -5,10 +5,7 @@ from __future__ import annotations
 from ...requests import Operation
 from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless, unless_refused
 from ..situations import Situation
-from .bodies import faults
-from .made_up import displeases
-from .parameters_told import differs
-from .repeats import same_operation
+from ._helpers import differs, displeases, faults, same_operation
 
 RULES: list[Rule] = []
 _chapter = Chapter(RULES)

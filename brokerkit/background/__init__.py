@@ -1,0 +1,1 @@
+"""Background work: executors, workers, heartbeat and scheduler."""

@@ -1,0 +1,181 @@
+"""Executors whose workers are elsewhere, and take operations from a queue.
+
+A thread of its own puts ids into the queue, so that no request waits for it, however long it is away. An id
+is put there once by all processes together: the store says who does it, and when it must be taken for lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+from ..store.errors import StoreUnavailable
+
+_logger = logging.getLogger("brokerkit")
+
+_PAUSE = 1.0
+"""For how many seconds a queue that took nothing is let be."""
+
+_GRACE = 5.0
+"""For how many seconds, at exit, it may take what it was told before."""
+
+
+class Place(Protocol):
+    """What runs in this process for a broker, as its executor sees it."""
+
+    @property
+    def is_attached(self) -> bool:
+        """Has the broker an app, whose context handlers run in?"""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Does it take nothing more?"""
+
+    def ensure_started(self) -> None:
+        """Start what runs beside the work, and the executor; in each process, after it was forked."""
+
+    def wind_down(self) -> None:
+        """Take nothing more; generators stop at their next `yield`, and go on elsewhere."""
+
+    def stop(self) -> None:
+        """Stop all that runs here."""
+
+    def hand_on(self, operation_id: str, delay: float) -> bool:
+        """Is the caller to put an operation into the queue, and nobody else?"""
+
+    def take_back(self, operation_id: str, after: float) -> None:
+        """The queue did not take it; it is due again in so many seconds."""
+
+
+class _Told(NamedTuple):
+    operation_id: str
+    delay: float
+
+
+class QueueExecutor(ABC):
+    """Puts ids of operations into a queue; workers in other processes call :meth:`work` with them.
+
+    A subclass says how. Give it to one broker.
+    """
+
+    _place: Place | None = None
+    _run: Callable[[str], None] | None = None
+    _told: SimpleQueue[_Told | None] | None = None
+
+    @abstractmethod
+    def publish(self, operation_id: str, delay: float) -> None:
+        """Put an id into the queue; it may take its time.
+
+        Args:
+            operation_id: The id.
+            delay: In how many seconds a worker is to have it, at most :attr:`longest_delay`.
+
+        Raises:
+            Exception: It could not be done. The store has it put there again.
+        """
+
+    @property
+    def longest_delay(self) -> float:
+        """For how many seconds the queue can hold something back; what is due later is left to the store."""
+        return 0.0
+
+    def attach(self, place: Place) -> None:
+        """Learn what it works for; once, when its broker is made.
+
+        Raises:
+            ValueError: It is another broker's already.
+        """
+        if self._place is not None:
+            raise ValueError(
+                f"{type(self).__name__}: this one works for another broker already; make one for each broker"
+            )
+        self._place = place
+
+    @property
+    def place(self) -> Place:
+        """What runs in this process for its broker."""
+        assert self._place is not None, "its broker attaches it"
+        return self._place
+
+    def work(self, operation_id: str) -> None:
+        """Run an attempt of an operation, in a process of workers, if it is due.
+
+        Raises:
+            RuntimeError: The broker has no app there.
+        """
+        if not self.place.is_attached:
+            raise RuntimeError(
+                f"{type(self).__name__}: the broker is attached to no Flask app in this worker; make the app"
+                " where the module that the worker loads is imported"
+            )
+        self.place.ensure_started()
+        assert self._run is not None, "it is started with the rest"
+        self._run(operation_id)
+
+    # As an executor
+
+    def start(self, run: Callable[[str], None]) -> None:
+        """As `Executor.start`."""
+        self._run = run
+        self._told = SimpleQueue()
+        self._waiting: set[_Told] = set()
+        self._takes_none_until = 0.0
+        self._thread = Thread(target=self._publish_all, name="brokerkit-publisher", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation_id: str, delay: float = 0) -> None:
+        """As `Executor.submit`; it waits for nothing."""
+        told = _Told(operation_id, delay)
+        if self._told is None or delay > self.longest_delay or told in self._waiting:
+            return
+        if monotonic() < self._takes_none_until:
+            return  # the keeper comes again
+        self._waiting.add(told)
+        self._told.put(told)
+
+    def stop(self) -> None:
+        """As `Executor.stop`."""
+        if self._told is not None:
+            self._told.put(None)
+            self._thread.join(_GRACE)
+            self._told = None
+
+    def alive(self) -> bool:
+        """As an executor may say it: is the thread there that puts ids into the queue?"""
+        return self._told is None or self._thread.is_alive()
+
+    def _publish_all(self) -> None:
+        assert self._told is not None, "it is started"
+        queue = self._told
+        while (told := queue.get()) is not None:
+            self._waiting.discard(told)
+            try:
+                self._hand_on(*told)
+            except StoreUnavailable:
+                pass  # it is in the log, and the keeper comes again
+            except Exception:
+                _logger.exception("the operation %s is not handed on; it is later", told.operation_id)
+
+    def _hand_on(self, operation_id: str, delay: float) -> None:
+        if monotonic() < self._takes_none_until or not self.place.hand_on(operation_id, delay):
+            return
+        try:
+            self.publish(operation_id, delay)
+        except Exception as error:  # noqa: BLE001 - whatever the queue is made of
+            if not self._takes_none_until:
+                _logger.error(
+                    "the queue of background operations takes none (%s); they are handed on when it does",
+                    # What cannot be read may be an address with a password, and is said word for word.
+                    type(error).__name__ if isinstance(error, ValueError) else repr(error),
+                )
+            self._takes_none_until = monotonic() + _PAUSE
+            self.place.take_back(operation_id, _PAUSE)
+        else:
+            if self._takes_none_until:
+                _logger.info("the queue of background operations takes them again")
+            self._takes_none_until = 0.0

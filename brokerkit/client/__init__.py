@@ -1,0 +1,69 @@
+"""The platform's side of the API: a client for any service broker.
+
+::
+
+    from brokerkit.client import BrokerClient, cloudfoundry
+
+    client = BrokerClient("https://broker.example.com", username="platform", password="...",
+                          platform=cloudfoundry())
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._internal.public import lazy, set_home
+from .._internal.redaction import masked
+from .errors import (
+    WORDS_OF_422,
+    BrokerMistake,
+    BrokerRefused,
+    BrokerUnreachable,
+    ClientError,
+    Mitigation,
+    OperationFailed,
+    PollingTimeout,
+    leaves_an_orphan,
+)
+from .exchange import Exchange, login_secrets
+from .platforms import PLATFORMS, Platform, cloudfoundry, korifi, kubernetes
+from .session import PATIENCE, POLL_EVERY
+
+if TYPE_CHECKING:
+    from .client import MOST_POLLING, BrokerClient
+
+__all__ = [
+    "MOST_POLLING",
+    "PATIENCE",
+    "PLATFORMS",
+    "POLL_EVERY",
+    "WORDS_OF_422",
+    "BrokerClient",
+    "BrokerMistake",
+    "BrokerRefused",
+    "BrokerUnreachable",
+    "ClientError",
+    "Exchange",
+    "Mitigation",
+    "OperationFailed",
+    "Platform",
+    "PollingTimeout",
+    "cloudfoundry",
+    "korifi",
+    "kubernetes",
+    "leaves_an_orphan",
+    "login_secrets",
+    "masked",
+]
+
+__getattr__ = lazy(__name__, {"BrokerClient": ".client", "MOST_POLLING": ".client"})
+
+set_home(
+    __name__,
+    ClientError,
+    BrokerUnreachable,
+    BrokerRefused,
+    BrokerMistake,
+    OperationFailed,
+    PollingTimeout,
+)

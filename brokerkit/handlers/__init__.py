@@ -1,0 +1,10 @@
+"""Handler functions: their registration, lookup and invocation."""
+
+from __future__ import annotations
+
+from .._internal.public import set_home
+from .group import HandlerGroup, SetupError
+
+__all__ = ["HandlerGroup", "SetupError"]
+
+set_home(__name__, SetupError)

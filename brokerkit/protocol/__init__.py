@@ -1,0 +1,1 @@
+"""HTTP to structs and back: headers, decoding, validation, encoding."""

@@ -1,0 +1,348 @@
+"""The endpoints: a request in, a response out.
+
+Every endpoint is a row of :data:`ENDPOINTS`. The blueprint routes each to the pipeline, and answers in
+JSON whatever else comes in under its prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from flask import Flask, Response, current_app
+from flask import Request as HTTPRequest
+from flask.globals import request as current_request
+from flask.sansio.blueprints import BlueprintSetupState
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.http import HTTP_STATUS_CODES
+from werkzeug.routing import BaseConverter, MapAdapter
+
+from ..errors import BadRequest, BrokerError
+from ..protocol import decoding as decode
+from ..protocol.encoding import Answer, encode_error
+from ..protocol.headers import echo_of
+from ..requests import (
+    DeprovisionRequest,
+    GetBindingRequest,
+    GetInstanceRequest,
+    LastBindingOperationRequest,
+    LastOperationRequest,
+    Operation,
+    UnbindRequest,
+)
+from .base_blueprint import BrokersBlueprint, is_a_brokers
+from .pipeline import Endpoint, Pipeline, log_failure
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from click import Command
+
+_INSTANCE = "/v2/service_instances/<instance_id>"
+_BINDING = f"{_INSTANCE}/service_bindings/<binding_id>"
+
+ENDPOINTS = (
+    Endpoint(Operation.CATALOG, "GET", "/v2/catalog", decode.catalog),
+    Endpoint(Operation.PROVISION, "PUT", _INSTANCE, decode.provision, has_body=True),
+    Endpoint(Operation.GET_INSTANCE, "GET", _INSTANCE, decode.fetch(GetInstanceRequest)),
+    Endpoint(Operation.UPDATE, "PATCH", _INSTANCE, decode.update, has_body=True),
+    Endpoint(Operation.DEPROVISION, "DELETE", _INSTANCE, decode.delete(DeprovisionRequest)),
+    Endpoint(
+        Operation.LAST_OPERATION, "GET", f"{_INSTANCE}/last_operation", decode.poll(LastOperationRequest)
+    ),
+    Endpoint(Operation.BIND, "PUT", _BINDING, decode.bind, has_body=True),
+    Endpoint(Operation.GET_BINDING, "GET", _BINDING, decode.fetch(GetBindingRequest)),
+    Endpoint(Operation.UNBIND, "DELETE", _BINDING, decode.delete(UnbindRequest)),
+    Endpoint(
+        Operation.LAST_BINDING_OPERATION,
+        "GET",
+        f"{_BINDING}/last_operation",
+        decode.poll(LastBindingOperationRequest),
+    ),
+)
+"""The API: ten rows, one pipeline."""
+
+_ENCODED_SLASH = "\udc2f"  # stands for a "/" inside an id; no decoded path can hold it
+
+_BY_NAME = {endpoint.operation.value: endpoint for endpoint in ENDPOINTS}
+_IDS = {"instance_id", "binding_id"}
+_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+
+class BrokerBlueprint(BrokersBlueprint):
+    """The blueprint of a broker; `app.register_blueprint` takes it, under any prefix, also more than once.
+
+    Args:
+        pipeline: What answers.
+        before_start: Called with the app at each registration; raises if the broker cannot serve.
+        commands: Gives the operators' commands, `flask broker …`.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        before_start: Callable[[Flask], None],
+        commands: Callable[[], Iterable[Command]],
+    ) -> None:
+        super().__init__("brokerkit", __name__)
+        self._pipeline = pipeline
+        self._before_start = before_start
+        self._commands = commands
+        self._prefix_has_parts = False
+        for endpoint in ENDPOINTS:
+            self.add_url_rule(
+                endpoint.path,
+                endpoint.operation.value,
+                self._view(endpoint),
+                methods=[endpoint.method],
+                provide_automatic_options=False,
+                merge_slashes=False,
+            )
+        self.record(self._add_unknown)
+        self.register_error_handler(Exception, self._failed)
+        for code in default_exceptions:  # Flask asks for handlers of a code first, the app's own included
+            self.register_error_handler(code, self._failed)
+
+    def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]
+        """Take part in an app, after the broker checked itself."""
+        self._before_start(app)
+        self._add_commands(app, options)
+        super().register(app, options)
+
+    def _add_commands(self, app: Flask, options: dict[str, Any]) -> None:
+        """Let Flask add the commands: as `broker`, those of a second broker as `broker-2`, unless told."""
+        if not self.cli.commands:
+            self.cli.help = "What the service broker offers and remembers."
+            for command in self._commands():
+                self.cli.add_command(command)
+        names = chain(["broker"], (f"broker-{number}" for number in count(2)))
+        free = (name for name in names if app.cli.commands.get(name) in (None, self.cli))
+        options.setdefault("cli_group", next(free))
+
+    def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
+        def view(**parts: str) -> Response:
+            http = current_request._get_current_object()  # type: ignore[attr-defined]
+            path = _path_with_encoded_slashes(http.environ)
+            if path is not None:
+                return self._reroute(http, path)
+            return self._answer(http, endpoint, parts)
+
+        return view
+
+    def _answer(self, http: HTTPRequest, asked: Endpoint | BrokerError, parts: dict[str, str]) -> Response:
+        if self._prefix_has_parts:
+            parts = {name: parts[name] for name in parts.keys() & _IDS}
+        echo = echo_of(http.environ)
+        return _respond(self._pipeline.answer(http, asked, echo, parts), echo)
+
+    def _reroute(self, http: HTTPRequest, path: str) -> Response:
+        """Route by the path as it was sent: WSGI decodes the slash in an id before anyone can see it."""
+        adapter = _adapter(http)
+        name, parts = _match(adapter, path, http.method)
+        endpoint = _BY_NAME.get(name)
+        if endpoint is None:
+            return self._refuse(http, adapter, path)
+        whole = {name: part.replace(_ENCODED_SLASH, "/") for name, part in parts.items()}
+        return self._answer(http, endpoint, whole)
+
+    def _add_unknown(self, state: BlueprintSetupState) -> None:
+        """Route every other path under the prefix here, so that its answer is JSON too.
+
+        Without a prefix, that is all under ``/v2``; the rest is the app's own, if the app has any.
+        """
+        app = state.app
+        prefix = (state.url_prefix or "").rstrip("/")
+        base = prefix or "/v2"
+        self._prefix_has_parts |= "<" in prefix
+        app.extensions.setdefault(_EXTENSION, {})[base] = self
+        handled = app.error_handler_spec[None]
+        if not handled[400]:
+            app.register_error_handler(400, _not_routed)
+        if not handled[404] and not prefix:
+            app.register_error_handler(404, _not_found)
+        app.url_map.converters.setdefault("brokerkit_rest", _Rest)
+        name = ".".join(filter(None, (state.name_prefix, state.name, "unknown")))
+        app.view_functions[name] = self._unknown
+        for path in (base, f"{base}/<brokerkit_rest:rest>"):
+            app.url_map.add(
+                app.url_rule_class(path, endpoint=name, subdomain=state.subdomain, merge_slashes=False)
+            )
+
+    def _unknown(self, **_: str) -> Response:
+        http = current_request._get_current_object()  # type: ignore[attr-defined]
+        path = _path_with_encoded_slashes(http.environ)
+        if path is not None:
+            return self._reroute(http, path)
+        return self._refuse(http, _adapter(http), None)
+
+    def _refuse(self, http: HTTPRequest, adapter: MapAdapter, path: str | None) -> Response:
+        allowed = [method for method in _METHODS if _match(adapter, path, method)[0] in _BY_NAME]
+        if allowed:
+            refusal = BrokerError(
+                f"The method {http.method} is not one of this path's: {', '.join(allowed)}.",
+                status=405,
+                error="MethodNotAllowed",
+            )
+            refusal.headers = (("Allow", ", ".join(allowed)),)
+        else:
+            refusal = _nothing_here()
+        return self._answer(http, refusal, {})
+
+    def _failed(self, error: Exception) -> Response:
+        """Answer for what failed outside the pipeline, such as in a hook of the app."""
+        http = current_request._get_current_object()  # type: ignore[attr-defined]
+        try:
+            answer = encode_error(_as_refusal(error), http.method, None)
+        except Exception as failure:  # noqa: BLE001 - that of the hook, or that of its refusal
+            answer = log_failure(failure, "a hook of the app")
+        return _respond(answer, echo_of(http.environ))
+
+
+def _as_refusal(error: Exception) -> BrokerError:
+    """What a hook of the app refused with, as an error of ours; what is no refusal is raised."""
+    if isinstance(error, BrokerError):
+        return error
+    if not isinstance(error, HTTPException) or error.code is None or error.code < 400:
+        raise error
+    description = error.description if isinstance(error.description, str) else None
+    refusal = BrokerError(description or error.name, status=error.code)
+    refusal.headers = [
+        (name, value) for name, value in error.get_headers() if name.lower() not in _ENTITY_HEADERS
+    ]
+    return refusal
+
+
+def _not_routed(error: HTTPException) -> Response | HTTPException:
+    """Answer what Flask refuses before it looks for a route, such as a host that cannot be one."""
+    http = current_request._get_current_object()  # type: ignore[attr-defined]
+    if http.url_rule is None:
+        brokers: dict[str, BrokerBlueprint] = current_app.extensions[_EXTENSION]
+        for base, blueprint in brokers.items():
+            if http.path == base or http.path.startswith(f"{base}/"):
+                return blueprint._answer(http, BadRequest(error.description or error.name), {})
+    return error
+
+
+def _not_found(error: HTTPException) -> Response | HTTPException:
+    """Answer outside of ``/v2`` too, where brokers are all that an app has."""
+    others = (
+        rule
+        for rule in current_app.url_map.iter_rules()
+        if rule.endpoint != "static" and not is_a_brokers(current_app, rule.endpoint)
+    )
+    if any(others):
+        return error
+    answer = encode_error(_nothing_here(), current_request.method, None)
+    return _respond(answer, echo_of(current_request.environ))
+
+
+_EXTENSION = "brokerkit"  # of an app: its brokers, by what their paths begin with
+_ENTITY_HEADERS = {"content-type", "content-length"}
+_STATUS_LINES = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}
+
+
+class _Rest(BaseConverter):
+    """All that is left of a path, slashes and nothing included."""
+
+    regex = "(?s:.*)"
+    part_isolating = False
+    weight = 10_000
+
+
+def _nothing_here() -> BrokerError:
+    return BrokerError("There is nothing at this path.", status=404, error="NotFound")
+
+
+def _blueprint_of(endpoint: str) -> object:
+    return current_app.blueprints.get(endpoint.rpartition(".")[0])
+
+
+def _adapter(http: HTTPRequest) -> MapAdapter:
+    adapter = current_app.create_url_adapter(http)
+    assert adapter is not None, "there is one for every request"
+    return adapter
+
+
+def _match(adapter: MapAdapter, path: str | None, method: str) -> tuple[str, dict[str, str]]:
+    """The operation that a path and method stand for, with the parts of the path; or nothing."""
+    try:
+        name, parts = adapter.match(path, method)
+    except HTTPException:  # not found, not allowed, or a redirect
+        return "", {}
+    if not isinstance(_blueprint_of(name), BrokerBlueprint):
+        return "", {}
+    return name.rpartition(".")[2], dict(parts)
+
+
+def _path_with_encoded_slashes(environ: dict[str, Any]) -> str | None:
+    """The path below the app's root with every ``%2F`` kept apart, or None if it has none.
+
+    Servers hand the path over decoded; most also hand it over as it was sent (``REQUEST_URI`` or
+    ``RAW_URI``). That is used only if it is the same path, as a proxy in front may have changed it.
+    """
+    raw: str = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
+    if "%2" not in raw:
+        return None
+    path = raw.partition("#")[0].partition("?")[0]
+    if "%2f" not in path.lower():
+        return None
+    try:
+        sent = (path if path.startswith("/") else urlsplit(path).path).encode("latin-1")
+        root, below = (environ.get(name, "").encode("latin-1") for name in ("SCRIPT_NAME", "PATH_INFO"))
+    except ValueError:  # not a URI, or not what a server hands over
+        return None
+    decoded = unquote_to_bytes(sent)
+    if decoded not in (below, root + below):
+        return None
+    parts = (unquote_to_bytes(part).decode(errors="replace") for part in sent.split(b"/"))
+    kept = "/".join(part.replace("/", _ENCODED_SLASH) for part in parts)
+    return kept if decoded == below else kept[len(root.decode(errors="replace")) :]
+
+
+class _JSONResponse(Response):
+    """A response that becomes one when somebody looks at it.
+
+    To send it, three things are enough. All else that a response has is made by its base class, as ever,
+    as soon as a hook of the app reads or sets anything of it.
+    """
+
+    def __init__(self, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
+        line = _STATUS_LINES.get(status) or f"{status} UNKNOWN"
+        self.__dict__["_parts"] = (line, body, headers)
+
+    def _become(self) -> None:
+        line, body, headers = self.__dict__.pop("_parts")
+        super().__init__([body], line, Headers(headers))
+
+    def __getattr__(self, name: str) -> Any:
+        if "_parts" not in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
+        self._become()
+        return getattr(self, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_parts" in self.__dict__:
+            self._become()
+        super().__setattr__(name, value)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        parts = self.__dict__.get("_parts")
+        if parts is None or environ["REQUEST_METHOD"] == "HEAD":
+            return super().__call__(environ, start_response)
+        line, body, headers = parts
+        start_response(line, headers)
+        return [body]
+
+
+def _respond(answer: Answer, echo: str | None) -> Response:
+    headers = Headers(answer.headers).to_wsgi_list() if answer.headers else []
+    if echo is not None:
+        headers.append(("X-Broker-API-Request-Identity", echo))
+    if answer.status == 304:
+        return Response(status=304, headers=headers)
+    headers += (("Content-Type", "application/json"), ("Content-Length", str(len(answer.body))))
+    return _JSONResponse(answer.status, answer.body, headers)

@@ -1,0 +1,97 @@
+"""Claims: an operation begins, if its instance and binding are still as they were seen."""
+
+from __future__ import annotations
+
+from sqlalchemy import Dialect, Insert, insert, null, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ..models import Progress, State
+from ..tables import bindings, instances, operations
+from ..transitions import Step, Transition
+from .expressions import THE_BINDING, THE_INSTANCE, Now, blob, clock, number, seconds, text
+
+
+class Claims:
+    """How an operation begins.
+
+    Args:
+        dialect: The database's.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        now = clock(dialect)
+        begun = Step(_insert_operation(now), must=True)
+        seen = THE_INSTANCE & (instances.c.revision == number("i_revision"))
+        idle = Step(
+            update(instances)
+            .values(revision=instances.c.revision + 1, operation=text("o_id"))
+            .where(seen, instances.c.busy_bindings == 0)
+        )
+        busy = Step(update(instances).values(busy_bindings=instances.c.busy_bindings + 1).where(seen))
+        known = Step(
+            update(bindings)
+            .values(revision=bindings.c.revision + 1, operation=text("o_id"))
+            .where(*THE_BINDING, bindings.c.revision == number("b_revision")),
+            must=True,
+        )
+        self.new_instance = Transition(dialect, Step(_insert_instance(dialect, now)), begun)
+        self.instance = Transition(dialect, idle, begun)
+        self.new_binding = Transition(dialect, busy, Step(_insert_binding(now), must=True), begun)
+        self.binding = Transition(dialect, busy, known, begun)
+
+
+def _insert_instance(dialect: Dialect, now: Now) -> Insert:
+    """A new instance, or one that was deleted and is made again."""
+    born = {
+        "revision": 1,
+        "state": State.CREATING.value,
+        "service_id": text("o_service_id"),
+        "plan_id": text("o_plan_id"),
+        "busy_bindings": 0,
+        "operation": text("o_id"),
+        "attributes": blob("i_attributes"),
+        "result": null(),
+        "created_at": now,
+        "updated_at": now,
+    }
+    upsert = (postgresql if dialect.name == "postgresql" else sqlite).insert(instances)
+    reborn = {**born, "revision": instances.c.revision + 1}
+    inserted: Insert = upsert.values(id=text("i_id"), **born).on_conflict_do_update(
+        index_elements=["id"], set_=reborn, where=instances.c.state == State.DELETED.value
+    )
+    return inserted
+
+
+def _insert_binding(now: Now) -> Insert:
+    return insert(bindings).values(
+        instance_id=text("i_id"),
+        id=text("b_id"),
+        revision=1,
+        state=State.CREATING.value,
+        operation=text("o_id"),
+        attributes=blob("b_attributes"),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _insert_operation(now: Now) -> Insert:
+    return insert(operations).values(
+        id=text("o_id"),
+        instance_id=text("i_id"),
+        binding_id=text("b_id"),
+        kind=text("o_kind"),
+        mode=text("o_mode"),
+        state=Progress.IN_PROGRESS.value,
+        service_id=text("o_service_id"),
+        plan_id=text("o_plan_id"),
+        attempt=number("o_attempt"),
+        attempts_before=0,
+        lease_until=now + seconds("o_lease"),
+        wake_at=now + seconds("o_wake"),
+        deadline=now + seconds("o_deadline"),
+        follows=text("o_follows"),
+        created_at=now,
+        updated_at=now,
+        request=blob("o_request"),
+    )

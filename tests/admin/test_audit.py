@@ -1,0 +1,340 @@
+"""`flask broker audit`: who changed what, told to people and programs, from a store of any size and age."""
+
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import fields
+from sqlalchemy import text
+
+from brokerkit import Catalog, InvalidParameters
+from brokerkit._internal.console import duration
+from brokerkit.admin import audit as trail
+from brokerkit.admin import queries as operators
+from brokerkit.audit import AuditRecord
+
+from ..support.broker import IDS, PROVISION, Recorder, make_offering
+from ..support.stateful import Platform, Serve, poll_until_done
+from .test_commands import ROOT, age, bind, delete, make, run, told, told_json
+
+FIELDS = [field.name for field in fields(AuditRecord)]
+UUID = "23ad6a69-7ec1-48c4-ae86-62ae8245e15{}"
+
+
+def ids(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["binding_id"] or row["instance_id"] for row in rows]
+
+
+def audited(platform: Platform, *options: str) -> list[str]:
+    """What the trail is of, in its order."""
+    return ids(told_json(platform.app, "audit", *options))
+
+
+def identity(platform: str, value: object) -> dict[str, str | None]:
+    encoded = base64.b64encode(json.dumps(value).encode()).decode()
+    return {"X-Broker-API-Originating-Identity": f"{platform} {encoded}"}
+
+
+def change(serve: Serve, statement: str, **parameters: Any) -> None:
+    """Change the rows as they are in the database."""
+    with closing(serve.store()) as store, store.database.engine.begin() as connection:
+        assert connection.execute(text(statement), parameters).rowcount
+
+
+# What is told
+
+
+def test_all_is_told_the_newest_first_also_of_what_is_gone(platform: Platform) -> None:
+    make(platform, "i1")
+    bind(platform, "i1", "b1")
+    delete(platform, "i1/service_bindings/b1")
+    delete(platform, "i1")
+    rows = told_json(platform.app, "audit")
+    assert [row["operation"] for row in rows] == ["deprovision", "unbind", "bind", "provision"]
+    assert [list(row) for row in rows] == [FIELDS] * 4
+    for row in rows:
+        asked, ended = (datetime.fromisoformat(row[name]) for name in ("asked_at", "ended_at"))
+        assert timedelta() <= ended - asked < timedelta(minutes=1)
+        assert row["asked_at"].endswith("Z")
+
+
+def test_of_an_empty_store_there_are_no_changes(platform: Platform) -> None:
+    assert told(platform.app, "audit") == "There are no changes.\n"
+    assert told_json(platform.app, "audit") == []
+    assert told(platform.app, "audit", "--instance", "i1") == "There are no such changes.\n"
+
+
+def test_a_table_tells_who_and_for_how_long(serve: Serve, recorder: Recorder) -> None:
+    platform = serve(recorder, background=["provision"])
+    recorder.answers["provision"] = InvalidParameters("There is no room")
+    for number, headers in enumerate(
+        (
+            {},
+            identity("cloudfoundry", {"user_id": "u1"}),
+            identity("kubernetes", {"username": "ann", "uid": "1"}),
+            identity("other", {"name": "unknown"}),
+        )
+    ):
+        path = f"{ROOT}/i{number}"
+        platform.put(path, PROVISION, query="accepts_incomplete=true", headers=headers)
+        poll_until_done(platform, path)
+    heading, *lines = (line.split("  ") for line in told(platform.app, "audit").splitlines())
+    assert [each.strip() for each in heading if each] == [
+        "when", "who", "change", "instance", "plan", "outcome", "took", "description",
+    ]  # fmt: skip
+    cells = [[each.strip() for each in line if each] for line in lines]
+    assert [line[1] for line in cells] == ["platform / other", "platform / ann", "platform / u1", "platform"]
+    assert {(*line[2:6][:1], *line[4:6], line[7]) for line in cells} == {
+        ("provision", "db/small", "failed", "There is no room")
+    }
+    assert all(line[6].endswith("s") for line in cells)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "0 ms"),
+        (0.0352, "35 ms"),
+        (0.9996, "1.0 s"),
+        (9.96, "9 s"),
+        (59.9, "59 s"),
+        (61, "1 min 1 s"),
+        (3599, "59 min 59 s"),
+        (7500, "2 h 5 min"),
+        (187200, "2 d 4 h"),
+    ],
+)
+def test_a_duration_is_told_in_two_units_at_most(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_on_a_terminal_ids_are_not_broken(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    instance_id, binding_id, user = (UUID.format(number) for number in range(3))
+    headers = identity("cloudfoundry", {"user_id": user})
+    platform.put(f"{ROOT}/{instance_id}", PROVISION)
+    platform.put(f"{ROOT}/{instance_id}/service_bindings/{binding_id}", IDS, headers=headers)
+    monkeypatch.setattr("brokerkit._internal.console._is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    output = told(platform.app, "audit")
+    assert max(map(len, output.splitlines())) <= columns
+    for each in (f"instance {instance_id}", f"binding {binding_id}", f"by platform / {user}"):
+        assert any(line.endswith(each) for line in output.splitlines())
+
+
+def test_what_would_steer_a_terminal_is_escaped_and_found_as_it_is_shown(platform: Platform) -> None:
+    hostile = "a\x1b[31m\u202ez"
+    headers = identity("cloudfoundry", {"user_id": "\x1b]0;x\x07"})
+    assert platform.put(f"{ROOT}/{hostile}", PROVISION, headers=headers).status_code == 201
+    make(platform, "other")
+    table = told(platform.app, "audit")
+    assert "\x1b" not in table
+    assert r"platform / \x1b]0;x\x07" in table
+    shown = r"a\x1b[31m\u202ez"
+    assert shown in table
+    for each in (shown, hostile):
+        assert audited(platform, "--instance", each) == [hostile]
+
+
+# Which are told
+
+
+def test_without_since_and_limit_the_newest_are_told_and_that_there_are_more(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brokerkit.admin.commands._MOST", 2)
+    for number in range(3):
+        make(platform, f"i{number}")
+    for options in ([], ["--json"]):
+        result = run(platform.app, "audit", *options)
+        assert result.stderr == "There are more than 2; --limit shows more.\n"
+        assert "i2" in result.stdout
+        assert "i0" not in result.stdout
+    assert audited(platform, "--limit", "3") == ["i2", "i1", "i0"]
+    assert audited(platform, "--since", "1h") == ["i2", "i1", "i0"]
+    result = run(platform.app, "audit", "--since", "1h", "--limit", "1", "--json")
+    assert ids(json.loads(result.stdout)) == ["i2"]
+    assert result.stderr == "There are more than 1; --limit shows more.\n"
+
+
+def test_since_takes_an_age_a_date_and_a_time(serve: Serve, platform: Platform) -> None:
+    make(platform, "old")
+    age(serve, 9)
+    make(platform, "young")
+    now = datetime.now(UTC)
+    local = now.astimezone().replace(tzinfo=None)
+    week = timedelta(days=7)
+    for since in (
+        "7d",
+        "1w",
+        "45m",
+        str((now - week).date()),
+        (now - week).isoformat(),
+        (now - week).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        (local - week).isoformat(timespec="seconds"),
+        (local - timedelta(minutes=5)).isoformat(),
+    ):
+        assert audited(platform, "--since", since) == ["young"], since
+    for since in ("10d", "999999999w", "2000-01-01", (local - timedelta(days=10)).isoformat()):
+        assert audited(platform, "--since", since) == ["young", "old"], since
+    assert audited(platform, "--since", (now + week).isoformat()) == []
+
+
+def test_what_is_neither_an_age_nor_a_time_is_refused(platform: Platform) -> None:
+    for since in ("yesterday", "7", "0d", "7 d", "2026-13-01", ""):
+        result = run(platform.app, "audit", "--since", since)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "give one such as " in result.stderr
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+def test_since_goes_by_the_clock_of_the_store_whatever_those_of_others_say(
+    serve: Serve, platform: Platform, skew: int
+) -> None:
+    """Ids are made by the clock of who took the request."""
+    make(platform, "i1")
+    (row,) = told_json(platform.app, "audit")
+    made = f"{int(row['operation_id'][:12], 16) + skew * 1000:012x}"
+    change(serve, "UPDATE brokerkit_operations SET id = :made || substr(id, 13)", made=made)
+    assert audited(platform, "--since", "1m") == ["i1"]
+    age(serve, 1)
+    assert audited(platform, "--since", "23h") == []
+    assert audited(platform, "--since", "25h") == ["i1"]
+
+
+def test_an_instance_is_found_with_its_bindings_also_when_it_is_gone(
+    serve: Serve, platform: Platform
+) -> None:
+    long = "l" * 3000
+    for instance in ("i1", long):
+        make(platform, instance)
+        bind(platform, instance, f"b-of-{instance[:2]}")
+        delete(platform, instance)
+    assert audited(platform, "--instance", "i1") == ["i1", "b-of-i1", "i1"]
+    change(serve, "DELETE FROM brokerkit_instances")  # as if it were purged
+    assert audited(platform, "--instance", "i1") == ["i1", "b-of-i1", "i1"]
+    assert audited(platform, "--instance", long) == [long, "b-of-ll", long]
+    assert audited(platform, "--instance", "nobody") == []
+
+
+def test_a_long_id_is_found_by_what_lists_show_of_it(platform: Platform) -> None:
+    long = "l" * 3000
+    make(platform, long)
+    delete(platform, long)
+    (short,) = [each["instance_id"] for each in told_json(platform.app, "instances", "--all")]
+    assert short != long
+    assert audited(platform, "--instance", short) == [long, long]
+
+
+def test_bindings_are_found_of_one_instance_or_of_all(platform: Platform) -> None:
+    for instance in ("i1", "i2"):
+        make(platform, instance)
+        bind(platform, instance, "b1")
+        bind(platform, instance, "b2")
+    delete(platform, "i1/service_bindings/b1")
+
+    def found(*options: str) -> list[tuple[str, str]]:
+        rows = told_json(platform.app, "audit", "--binding", "b1", *options)
+        return [(row["instance_id"], row["operation"]) for row in rows]
+
+    assert found() == [("i1", "unbind"), ("i2", "bind"), ("i1", "bind")]
+    assert found("--instance", "i1") == [("i1", "unbind"), ("i1", "bind")]
+
+
+# Of any size and age
+
+
+def test_any_number_is_read_in_pages(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trail, "_PAGE", 2)
+    monkeypatch.setattr("brokerkit.admin.audit_table._IN_ONE_TABLE", 3)
+    names = [f"i{number}" for number in range(5)]
+    for name in names:
+        make(platform, name)
+    for options in (["--since", "1h"], ["--limit", "5"], []):
+        assert audited(platform, *options) == names[::-1]
+    assert audited(platform, "--limit", "3") == names[:1:-1]
+    table = told(platform.app, "audit", "--since", "1h")
+    assert [table.count(f" {name} ") for name in names] == [1] * 5
+    assert table.count("instance") == 2
+
+
+def test_what_is_added_while_it_is_read_changes_nothing(
+    serve: Serve, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail, "_PAGE", 2)
+    for number in range(5):
+        make(platform, f"i{number}")
+    with closing(serve.store()) as store:
+        store.open()
+        found = trail.read(store, Catalog([make_offering()]), trail.Which())
+        read = [next(found)]
+        make(platform, "late")
+        delete(platform, "i4")
+        read += found
+    assert [each.instance_id for each in read if isinstance(each, AuditRecord)] == [
+        "i4", "i3", "i2", "i1", "i0",
+    ]  # fmt: skip
+
+
+def test_a_row_that_cannot_be_read_hides_no_other(serve: Serve, platform: Platform) -> None:
+    for number in range(3):
+        make(platform, f"i{number}")
+    rows = told_json(platform.app, "audit")
+    broken = rows[1]["operation_id"]
+    change(serve, "UPDATE brokerkit_operations SET request = :lost WHERE id = :id", lost=b"x" * 90, id=broken)
+    for options in ([], ["--json"]):
+        result = run(platform.app, "audit", *options)
+        assert result.exit_code == 1
+        assert f"The operation {broken} cannot be read: " in result.stderr
+        assert result.stderr.endswith("Error: 1 change could not be read\n")
+        assert "i0" in result.stdout
+        assert "i2" in result.stdout
+    assert json.loads(result.stdout) == [rows[0], rows[2]]
+
+
+@pytest.mark.parametrize("request_kept", [{"instance_id": 5}, {}, ["x"]], ids=str)
+def test_a_row_that_no_version_wrote_is_told_without_what_is_in_it(
+    serve: Serve, platform: Platform, request_kept: Any
+) -> None:
+    make(platform, "i1")
+    with closing(serve.store()) as store:
+        store.open()
+        sealed = store.vault.seal(request_kept)
+    change(serve, "UPDATE brokerkit_operations SET request = :sealed", sealed=sealed)
+    result = run(platform.app, "audit", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, [])
+    assert "its row is not as this version of brokerkit" in result.stderr
+
+
+def test_what_a_version_before_did_not_keep_is_not_told(serve: Serve, platform: Platform) -> None:
+    make(platform, "i1")
+    before = {"headers": {"api_version": "2.17", "username": "platform"}, "instance_id": "i1"}
+    with closing(serve.store()) as store:
+        store.open()
+        sealed = store.vault.seal(before)
+    change(serve, "UPDATE brokerkit_operations SET request = :sealed", sealed=sealed)
+    (row,) = told_json(platform.app, "audit")
+    assert list(row) == FIELDS
+    assert (row["username"], row["organization_guid"], row["space_guid"]) == ("platform", None, None)
+
+
+def test_a_purge_takes_the_trail_of_what_is_over_and_leaves_the_last_change_of_what_exists(
+    serve: Serve, platform: Platform
+) -> None:
+    make(platform, "i1")
+    assert platform.patch(f"{ROOT}/i1", {**IDS, "parameters": {"size": 2}}).status_code == 200
+    make(platform, "gone")
+    delete(platform, "gone")
+    age(serve, 31)
+    with closing(serve.store()) as store:
+        store.open()
+        operators.purge(store, 30 * 86400)
+    (row,) = told_json(platform.app, "audit")
+    assert (row["instance_id"], row["operation"]) == ("i1", "update")

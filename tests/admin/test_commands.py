@@ -1,0 +1,650 @@
+"""The operators' commands, `flask broker …`: what they tell, what they keep to themselves and refuse."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from brokerkit import (
+    Accepted,
+    Binding,
+    Deprovisioned,
+    InvalidParameters,
+    LastOperation,
+    Provisioned,
+    ServicePlan,
+)
+from brokerkit.store.database import Database
+from brokerkit.store.models import Attempt, Change, Progress, State
+
+from ..support.broker import DELETE_QUERY, IDS, PROVISION, Recorder, make_app, make_broker, make_offering
+from ..support.stateful import CAN_POLL, Gate, Platform, Serve, poll_until_done
+
+ROOT = "/v2/service_instances"
+
+
+def run(app: Flask, *command: str, group: str = "broker") -> Result:
+    """Run a command, which must say what it says without a traceback."""
+    result = app.test_cli_runner().invoke(args=[group, *command])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def told(app: Flask, *command: str) -> str:
+    result = run(app, *command)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def told_json(app: Flask, *command: str) -> Any:
+    return json.loads(told(app, *command, "--json"))
+
+
+def refusal(app: Flask, *command: str) -> str:
+    """The one line with which a command refuses."""
+    result = run(app, *command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def body_of(answer: TestResponse) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(answer.data)
+    return body
+
+
+def make(platform: Platform, instance_id: str, **more: Any) -> str:
+    """Provision an instance, and return the operation's id, if it is to be polled."""
+    answer = platform.put(f"{ROOT}/{instance_id}", {**PROVISION, **more}, query=CAN_POLL)
+    assert answer.status_code in (201, 202), answer.data
+    return str(body_of(answer).get("operation", ""))
+
+
+def bind(platform: Platform, instance_id: str, binding_id: str, **more: Any) -> str:
+    answer = platform.put(
+        f"{ROOT}/{instance_id}/service_bindings/{binding_id}", {**IDS, **more}, query=CAN_POLL
+    )
+    assert answer.status_code in (201, 202), answer.data
+    return str(body_of(answer).get("operation", ""))
+
+
+def delete(platform: Platform, path: str) -> None:
+    assert platform.delete(f"{ROOT}/{path}", query=DELETE_QUERY).status_code == 200
+
+
+def age(serve: Serve, days: float) -> None:
+    """Let all that is remembered be so many days older."""
+    with closing(serve.store()) as store, store.database.engine.begin() as connection:
+        for table in ("instances", "bindings", "operations"):
+            connection.execute(
+                text(
+                    f"UPDATE brokerkit_{table} SET"
+                    " updated_at = updated_at - :age, created_at = created_at - :age"
+                ),
+                {"age": days * 86400},
+            )
+
+
+def failed_provision(serve: Serve, recorder: Recorder, **settings: Any) -> tuple[Platform, str]:
+    """A provision in the background that failed."""
+    recorder.answers["provision"] = RuntimeError("no room")
+    platform = serve(recorder, background=["provision"], **settings)
+    operation = make(platform, "i1")
+    assert poll_until_done(platform, f"{ROOT}/i1", operation)["state"] == "failed"
+    return platform, operation
+
+
+# What is told
+
+
+def test_the_catalog_is_told_without_a_store_too(recorder: Recorder) -> None:
+    plans = told_json(make_app(make_broker(recorder)), "catalog")
+    assert [(plan["service"], plan["plan"], plan["plan_id"], plan["bindable"]) for plan in plans] == [
+        ("db", "small", "small-id", True),
+        ("db", "large", "large-id", True),
+    ]
+    assert "A small one" in told(make_app(make_broker(recorder)), "catalog")
+
+
+@pytest.mark.parametrize("command", ["instances", "audit", "rotate-keys", "upgrade-store"])
+def test_a_broker_without_a_store_says_that_it_remembers_nothing(recorder: Recorder, command: str) -> None:
+    assert "has no store" in refusal(make_app(make_broker(recorder)), command)
+
+
+@pytest.mark.parametrize("command", ["instances", "bindings", "operations"])
+def test_of_an_empty_store_a_list_says_that_there_is_nothing(platform: Platform, command: str) -> None:
+    assert told(platform.app, command) == f"There are no {command}.\n"
+    assert told_json(platform.app, command) == []
+
+
+def test_instances_are_listed_the_newest_first_and_deleted_ones_only_if_asked_for(platform: Platform) -> None:
+    for name in ("first", "gone", "last"):
+        make(platform, name)
+    delete(platform, "gone")
+    bind(platform, "first", "b1")
+    found = told_json(platform.app, "instances")
+    assert [each["instance_id"] for each in found] == ["last", "first"]
+    assert [each["bindings"] for each in found] == [0, 1]
+    every = told_json(platform.app, "instances", "--all")
+    assert [(each["instance_id"], each["state"]) for each in every] == [
+        ("last", "ready"),
+        ("gone", "deleted"),
+        ("first", "ready"),
+    ]
+
+
+def test_bindings_are_listed_of_one_instance_or_of_all(platform: Platform) -> None:
+    for instance in ("i1", "i2"):
+        make(platform, instance)
+        bind(platform, instance, f"b-of-{instance}")
+    assert {each["binding_id"] for each in told_json(platform.app, "bindings")} == {"b-of-i1", "b-of-i2"}
+    (only,) = told_json(platform.app, "bindings", "i2")
+    assert (only["binding_id"], only["instance_id"], only["state"]) == ("b-of-i2", "i2", "ready")
+    assert "there is no instance i3" in refusal(platform.app, "bindings", "i3")
+
+
+def test_operations_are_listed_by_how_they_are(serve: Serve, recorder: Recorder) -> None:
+    gate = Gate(Provisioned())
+    platform, failed = failed_provision(serve, recorder)
+    assert told(platform.app, "operations", "--in-progress") == "No operation is in progress.\n"
+    recorder.answers["provision"] = gate
+    going_on = make(platform, "i2")
+    gate.wait_until_reached()
+
+    def ids(*options: str) -> list[str]:
+        return [each["operation_id"] for each in told_json(platform.app, "operations", *options)]
+
+    assert ids() == [going_on, failed]
+    assert ids("--failed") == [failed]
+    assert ids("--in-progress") == [going_on]
+    (running,) = told_json(platform.app, "operations", "--in-progress")
+    assert running["is_running"]
+    gate.open()
+    poll_until_done(platform, f"{ROOT}/i2", going_on)
+
+
+@pytest.mark.parametrize("command", ["instances", "bindings", "operations"])
+def test_a_list_is_cut_at_its_limit_and_says_so_beside_the_output(platform: Platform, command: str) -> None:
+    for number in range(3):
+        make(platform, f"i{number}")
+        bind(platform, f"i{number}", "b")
+    cut = run(platform.app, command, "--limit", "2", "--json")
+    assert len(json.loads(cut.stdout)) == 2
+    assert cut.stderr == "There are more than 2; --limit shows more.\n"
+    whole = run(platform.app, command, "--limit", "6", "--json")
+    assert (len(json.loads(whole.stdout)), whole.stderr) == (6 if command == "operations" else 3, "")
+
+
+@pytest.mark.parametrize("command", ["instances", "bindings", "operations"])
+def test_a_list_is_one_read_however_long_it_is(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    reads: list[int] = []
+    reading = Database.reading
+
+    def counted(database: Database) -> Any:
+        reads.append(threading.get_ident())  # the broker's own threads read too
+        return reading(database)
+
+    for number in range(3):
+        make(platform, f"i{number}")
+        bind(platform, f"i{number}", "b")
+    monkeypatch.setattr(Database, "reading", counted)
+    assert len(told_json(platform.app, command)) >= 3
+    assert reads.count(threading.get_ident()) == 1
+
+
+def test_show_tells_an_instance_with_what_was_done_to_it_and_its_bindings(platform: Platform) -> None:
+    make(platform, "i1")
+    bind(platform, "i1", "b1")
+    (instance,) = told_json(platform.app, "show", "i1")
+    assert [each["kind"] for each in instance["operations"]] == ["bind", "provision"]
+    assert instance["last_operation"]["kind"] == "provision"
+    (binding,) = told_json(platform.app, "show", "b1")
+    assert (binding["type"], binding["instance_id"]) == ("binding", "i1")
+    assert [each["kind"] for each in binding["operations"]] == ["bind"]
+    (operation,) = told_json(platform.app, "show", binding["operations"][0]["operation_id"])
+    assert (operation["type"], operation["binding_id"]) == ("operation", "b1")
+    assert operation["request"]["headers"]["username"] == "platform"
+
+
+def test_show_tells_all_that_have_an_id(platform: Platform) -> None:
+    for instance in ("x", "y"):
+        make(platform, instance)
+        bind(platform, instance, "x")
+    found = told_json(platform.app, "show", "x")
+    assert [each["type"] for each in found] == ["instance", "binding", "binding"]
+    assert told(platform.app, "show", "x").count("instance id") == 3
+
+
+def test_show_tells_of_a_binding_that_is_gone_how_that_went(platform: Platform) -> None:
+    make(platform, "i1")
+    bind(platform, "i1", "b1")
+    delete(platform, "i1/service_bindings/b1")
+    (gone,) = told_json(platform.app, "show", "b1")
+    assert (gone["state"], gone["instance_id"]) == ("deleted", "i1")
+    assert [each["kind"] for each in gone["operations"]] == ["unbind", "bind"]
+
+
+def test_show_refuses_what_nobody_knows(platform: Platform) -> None:
+    assert "no instance, binding or operation nobody" in refusal(platform.app, "show", "nobody")
+
+
+# Secrets
+
+SECRET = "s3cr3t-of-the-user"
+
+
+def with_secrets(serve: Serve, recorder: Recorder) -> Flask:
+    recorder.answers["provision"] = Provisioned(data={"key": SECRET})
+    recorder.answers["bind"] = Binding(credentials={"uri": SECRET}, data={"key": SECRET})
+    platform = serve(recorder, make_offering(requires=["syslog_drain"]), background=["bind"])
+    recorder.answers["bind"] = Binding(
+        credentials={"uri": SECRET}, data={"key": SECRET}, syslog_drain_url=f"https://{SECRET}.example.org"
+    )
+    make(platform, "i1", parameters={"password": SECRET}, context={"platform": "cloudfoundry"})
+    operation = bind(platform, "i1", "b1", parameters={"password": SECRET})
+    poll_until_done(platform, f"{ROOT}/i1/service_bindings/b1", operation)
+    return platform.app
+
+
+def every_view(app: Flask, *options: str) -> Sequence[str]:
+    operations = [each["operation_id"] for each in told_json(app, "operations")]
+    views = [
+        ["instances"],
+        ["bindings"],
+        ["show", "i1"],
+        ["show", "b1"],
+        *(["show", each] for each in operations),
+    ]
+    return [told(app, *view, *options, *form) for view in views for form in ([], ["--json"])]
+
+
+def test_no_secret_is_printed_unless_it_is_to_be_revealed(serve: Serve, recorder: Recorder) -> None:
+    app = with_secrets(serve, recorder)
+    plain = every_view(app)
+    assert not [view for view in (*plain, told(app, "operations")) if SECRET in view]
+    assert all("***" in view for view in plain[4:8])  # of what is shown whole
+    (instance,) = told_json(app, "instances")
+    assert (instance["parameters"], instance["data"]) == ("***", "***")
+    assert instance["context"] == {"platform": "cloudfoundry"}
+
+
+def test_what_is_to_be_revealed_is(serve: Serve, recorder: Recorder) -> None:
+    app = with_secrets(serve, recorder)
+    hidden = [view for view in every_view(app, "--reveal") if SECRET not in view]
+    provision = told_json(app, "operations")[-1]["operation_id"]
+    assert all(provision in view for view in hidden)  # one that was answered at once keeps no parameters
+    (binding,) = told_json(app, "bindings", "--reveal")
+    assert binding["credentials"] == {"uri": SECRET}
+    assert binding["syslog_drain_url"] == f"https://{SECRET}.example.org"
+    assert binding["parameters"] == {"password": SECRET}
+
+
+# What is printed
+
+
+def test_ids_and_texts_cannot_steer_a_terminal_and_as_they_are_shown_they_can_be_given(
+    serve: Serve, recorder: Recorder
+) -> None:
+    recorder.answers["provision"] = InvalidParameters
+    platform = serve(recorder)
+    recorder.answers["provision"] = Provisioned(dashboard_url="https://x/\x9b31m")
+    make(platform, "a%1B%5B31m%00%E2%80%AEz")
+    shown = told(platform.app, "instances").splitlines()[1].split()[0]
+    assert shown == r"a\x1b[31m\x00\u202ez"
+    assert r"https://x/\x9b31m" in told(platform.app, "show", shown)
+    assert told(platform.app, "instances", "--json").isascii()
+    assert told_json(platform.app, "instances")[0]["instance_id"] == "a\x1b[31m\0\u202ez"
+
+
+def test_a_long_id_is_on_one_line_where_the_output_is_no_terminal(platform: Platform) -> None:
+    long = "x" * 3000
+    make(platform, long)
+    assert told(platform.app, "instances").splitlines()[1].split()[0] == long
+    assert told_json(platform.app, "show", long)[0]["instance_id"] == long
+    delete(platform, long)
+    (short,) = [each["instance_id"] for each in told_json(platform.app, "instances", "--all")]
+    assert told_json(platform.app, "show", short)[0]["state"] == "deleted"
+
+
+def test_on_a_terminal_a_table_is_as_wide_as_that(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(platform, "x" * 100)
+    monkeypatch.setattr("brokerkit._internal.console._is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "90")
+    lines = told(platform.app, "instances").splitlines()
+    assert max(map(len, lines)) <= 90
+    assert "".join(line.split(" ", 1)[0] for line in lines if line.startswith("x")) == "x" * 100
+
+
+def test_markup_in_a_text_is_only_a_text(serve: Serve, recorder: Recorder) -> None:
+    platform = serve(recorder, background=["provision"])
+    recorder.answers["provision"] = InvalidParameters("[red]no[/red] [link=x]")
+    operation = make(platform, "i1")
+    poll_until_done(platform, f"{ROOT}/i1", operation)
+    assert "[red]no[/red] [link=x]" in told(platform.app, "operations")
+
+
+def test_times_are_rfc_3339_in_utc_for_programs_and_local_for_people(platform: Platform) -> None:
+    make(platform, "i1")
+    created = told_json(platform.app, "instances")[0]["created_at"]
+    assert created.endswith("Z")
+    moment = datetime.fromisoformat(created)
+    assert moment.astimezone().isoformat(timespec="seconds") in told(platform.app, "instances")
+
+
+def test_without_rich_tables_are_refused_with_what_to_install(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(platform, "i1")
+    real = builtins.__import__
+
+    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.partition(".")[0] == "rich":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    assert refusal(platform.app, "instances") == "Error: tables need rich: pip install rich; or use --json\n"
+    assert told_json(platform.app, "instances")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["purge"],
+        ["purge", "--older-than", "30"],
+        ["purge", "--older-than", "0d"],
+        ["instances", "--limit", "0"],
+        ["instances", "--limit", str(2**63)],
+        ["audit", "--limit", str(2**63)],
+    ],
+)
+def test_what_makes_no_sense_is_a_mistake_of_usage(platform: Platform, command: list[str]) -> None:
+    assert run(platform.app, *command).exit_code == 2
+
+
+def test_no_command_starts_the_work_of_a_process(serve: Serve, recorder: Recorder) -> None:
+    first, operation = failed_provision(serve, recorder)
+    serve.stop()
+    before = set(threading.enumerate())
+    app = serve(recorder, background=["provision"]).app
+    for command in (
+        ["instances"],
+        ["audit"],
+        ["show", "i1"],
+        ["retry", operation],
+        ["purge", "--older-than", "1d"],
+    ):
+        told(app, *command)
+    told(app, "rotate-keys")
+    assert not [thread for thread in set(threading.enumerate()) - before if "brokerkit" in thread.name]
+    assert first.app is not app
+
+
+# Several brokers
+
+
+def test_each_broker_of_an_app_has_a_group_of_its_own(recorder: Recorder) -> None:
+    one = make_broker(recorder)
+    other = make_broker(recorder, make_offering(id="other", name="other", plans=[plan("other")]))
+    app = make_app(one)
+    app.register_blueprint(other.blueprint, url_prefix="/other")
+    app.register_blueprint(one.blueprint, url_prefix="/again")
+    groups = [name for name in app.cli.commands if name.startswith("broker")]
+    assert groups == ["broker", "broker-2"]
+    assert json.loads(run(app, "catalog", "--json").stdout)[0]["service"] == "db"
+    assert json.loads(run(app, "catalog", "--json", group="broker-2").stdout)[0]["service"] == "other"
+
+
+def test_the_group_of_a_broker_can_be_named(recorder: Recorder) -> None:
+    app = make_app(make_broker(recorder), cli_group="databases")
+    assert run(app, "catalog", group="databases").exit_code == 0
+    assert "broker" not in app.cli.commands
+
+
+def plan(name: str) -> ServicePlan:
+    return ServicePlan(id=name, name=name, description=name)
+
+
+# Once more
+
+
+def test_a_failed_operation_begins_once_more(serve: Serve, recorder: Recorder) -> None:
+    platform, operation = failed_provision(serve, recorder)
+    recorder.answers["provision"] = Provisioned()
+    assert operation in told(platform.app, "retry", operation)
+    assert poll_until_done(platform, f"{ROOT}/i1", operation)["state"] == "succeeded"
+    (instance,) = told_json(platform.app, "instances")
+    assert instance["state"] == "ready"
+
+
+@pytest.mark.parametrize("kind", ["bind", "unbind", "deprovision", "update"])
+def test_whatever_failed_in_the_background_can_begin_once_more(
+    serve: Serve, recorder: Recorder, kind: str
+) -> None:
+    platform = serve(recorder, background=[kind])
+    recorder.answers[kind] = RuntimeError("no luck")
+    make(platform, "i1")
+    path = f"{ROOT}/i1/service_bindings/b1" if "bind" in kind else f"{ROOT}/i1"
+    if kind == "unbind":
+        bind(platform, "i1", "b1")
+    body = {**IDS, "parameters": {"size": 2}}
+    answer = {
+        "bind": lambda: platform.put(path, IDS, query=CAN_POLL),
+        "update": lambda: platform.patch(path, body, query=CAN_POLL),
+    }.get(kind, lambda: platform.delete(path, query=f"{DELETE_QUERY}&{CAN_POLL}"))()
+    assert answer.status_code == 202
+    operation = body_of(answer)["operation"]
+    assert poll_until_done(platform, path, operation)["state"] == "failed"
+    recorder.answers[kind] = Binding(credentials={"a": 1}) if kind == "bind" else None
+    (again,) = told_json(platform.app, "retry", operation)
+    assert (again["operation_id"], again["kind"]) == (operation, kind)
+    assert poll_until_done(platform, path, operation)["state"] == "succeeded"
+
+
+def test_an_operation_that_begins_once_more_has_a_whole_deadline(serve: Serve, recorder: Recorder) -> None:
+    platform, operation = failed_provision(serve, recorder)
+    age(serve, 30)
+    recorder.answers["provision"] = Provisioned()
+    told(platform.app, "retry", operation)
+    assert poll_until_done(platform, f"{ROOT}/i1", operation)["state"] == "succeeded"
+
+
+def test_a_retry_is_refused_of_what_nobody_knows(platform: Platform) -> None:
+    assert "there is no such operation" in refusal(platform.app, "retry", "nobody")
+
+
+def test_a_retry_is_refused_of_what_succeeded_or_goes_on(serve: Serve, recorder: Recorder) -> None:
+    gate = Gate(Provisioned())
+    recorder.answers["provision"] = gate
+    platform = serve(recorder, background=["provision"])
+    operation = make(platform, "i1")
+    gate.wait_until_reached()
+    assert "it is in progress still" in refusal(platform.app, "retry", operation)
+    gate.open()
+    poll_until_done(platform, f"{ROOT}/i1", operation)
+    assert "it succeeded" in refusal(platform.app, "retry", operation)
+
+
+def test_a_retry_is_refused_of_what_was_asked_at_once(serve: Serve, recorder: Recorder) -> None:
+    recorder.answers["provision"] = RuntimeError("no luck")
+    platform = serve(recorder)
+    assert platform.put(f"{ROOT}/i1", PROVISION).status_code == 500
+    (failed,) = told_json(platform.app, "operations", "--failed")
+    assert "no handler worked on it in the background" in refusal(
+        platform.app, "retry", failed["operation_id"]
+    )
+
+
+def test_a_retry_is_refused_where_another_operation_came_after(serve: Serve, recorder: Recorder) -> None:
+    platform, operation = failed_provision(serve, recorder)
+    recorder.answers["deprovision"] = RuntimeError("no luck")
+    assert platform.delete(f"{ROOT}/i1", query=DELETE_QUERY).status_code == 500
+    assert "has had another operation since, deprovision" in refusal(platform.app, "retry", operation)
+    recorder.answers["deprovision"] = Deprovisioned()
+    delete(platform, "i1")
+    assert "its instance was deleted" in refusal(platform.app, "retry", operation)
+
+
+def test_a_retry_is_refused_while_a_binding_of_the_instance_is_busy(serve: Serve, recorder: Recorder) -> None:
+    gate = Gate(Binding(credentials={"a": 1}))
+    recorder.answers.update(update=RuntimeError("no luck"), bind=gate)
+    platform = serve(recorder, background=["update", "bind"])
+    make(platform, "i1")
+    body = {**IDS, "parameters": {"size": 2}}
+    operation = body_of(platform.patch(f"{ROOT}/i1", body, query=CAN_POLL))["operation"]
+    poll_until_done(platform, f"{ROOT}/i1", operation)
+    bound = bind(platform, "i1", "b1")
+    gate.wait_until_reached()
+    assert "a binding of its instance is being made" in refusal(platform.app, "retry", operation)
+    gate.open()
+    poll_until_done(platform, f"{ROOT}/i1/service_bindings/b1", bound)
+
+
+def test_a_bind_cannot_begin_once_more_while_its_instance_is_busy(serve: Serve, recorder: Recorder) -> None:
+    gate = Gate(None)
+    recorder.answers.update(bind=RuntimeError("no luck"), update=gate)
+    platform = serve(recorder, background=["update", "bind"])
+    make(platform, "i1")
+    operation = bind(platform, "i1", "b1")
+    poll_until_done(platform, f"{ROOT}/i1/service_bindings/b1", operation)
+    body = {**IDS, "parameters": {"size": 2}}
+    update = body_of(platform.patch(f"{ROOT}/i1", body, query=CAN_POLL))["operation"]
+    gate.wait_until_reached()
+    assert "its instance is updating" in refusal(platform.app, "retry", operation)
+    gate.open()
+    poll_until_done(platform, f"{ROOT}/i1", update)
+
+
+def test_who_was_declared_dead_before_a_retry_can_write_nothing_after_it(
+    serve: Serve, recorder: Recorder
+) -> None:
+    """The fence holds over a retry: a lost attempt is not mistaken for the first one of the next."""
+    _, operation = failed_provision(serve, recorder)
+    serve.stop()
+    app = serve(recorder, background=["provision"]).app  # nobody but this test takes it up
+    with closing(serve.store()) as store:
+        store.open()
+        found = store.find_operation(operation)
+        assert found is not None
+        lost = Attempt.of(found[0])
+        told(app, "retry", operation)
+        assert store.begin(operation) is not None
+        assert not store.end(lost, Progress.SUCCEEDED, None, Change(state=State.READY))
+
+
+# What is old
+
+
+def test_what_was_deleted_and_what_ended_is_purged_when_it_is_old(serve: Serve, platform: Platform) -> None:
+    make(platform, "old")
+    bind(platform, "old", "b1")
+    delete(platform, "old")
+    age(serve, 31)
+    make(platform, "young")
+    delete(platform, "young")
+    would = told_json(platform.app, "purge", "--older-than", "30d", "--dry-run")
+    assert would == [{"instances": 1, "operations": 3, "dry_run": True}]
+    assert told(platform.app, "purge", "--older-than", "30d") == "Deleted 1 instance and 3 operations.\n"
+    assert [each["instance_id"] for each in told_json(platform.app, "instances", "--all")] == ["young"]
+    assert len(told_json(platform.app, "operations")) == 2
+    none = told_json(platform.app, "purge", "--older-than", "4w")
+    assert none == [{"instances": 0, "operations": 0, "dry_run": False}]
+
+
+def test_what_exists_keeps_its_last_operation(serve: Serve, platform: Platform) -> None:
+    make(platform, "i1")
+    assert platform.patch(f"{ROOT}/i1", {**IDS, "parameters": {"size": 2}}).status_code == 200
+    bind(platform, "i1", "b1")
+    bind(platform, "i1", "b2")
+    delete(platform, "i1/service_bindings/b2")
+    age(serve, 31)
+    assert told_json(platform.app, "purge", "--older-than", "30d")[0]["operations"] == 3
+    kinds = {each["kind"] for each in told_json(platform.app, "operations")}
+    assert kinds == {"update", "bind"}
+    assert body_of(platform.get(f"{ROOT}/i1/last_operation"))["state"] == "succeeded"
+    assert platform.get(f"{ROOT}/i1/service_bindings/b1/last_operation").status_code == 200
+
+
+def test_what_goes_on_is_never_purged_nor_what_it_may_have_to_return_to(
+    serve: Serve, recorder: Recorder
+) -> None:
+    """An update that is refused leaves the instance with the operation that it had before."""
+    gate = Gate()
+    platform = serve(recorder)
+    make(platform, "i1")
+    age(serve, 31)
+    recorder.answers["update"] = gate
+    gate.answer = InvalidParameters("no")
+    body = {**IDS, "parameters": {"size": 2}}
+    answers: list[int] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(platform.patch(f"{ROOT}/i1", body).status_code), name="asking"
+    )
+
+    def refuse(request: object) -> object:
+        gate(request)
+        return gate.answer
+
+    recorder.answers["update"] = refuse
+    asking.start()
+    gate.wait_until_reached()
+    age(serve, 31)
+    assert told_json(platform.app, "purge", "--older-than", "30d")[0]["operations"] == 0
+    gate.open()
+    asking.join(15)
+    assert answers == [400]
+    assert body_of(platform.get(f"{ROOT}/i1/last_operation"))["state"] == "succeeded"
+
+
+def test_a_purge_takes_any_number_in_batches(
+    serve: Serve, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brokerkit.admin.queries._BATCH", 2)
+    for number in range(5):
+        make(platform, f"i{number}")
+        delete(platform, f"i{number}")
+    age(serve, 2)
+    assert told_json(platform.app, "purge", "--older-than", "24h") == [
+        {"instances": 5, "operations": 10, "dry_run": False}
+    ]
+    assert told_json(platform.app, "operations") == []
+
+
+def test_an_instance_can_be_made_again_when_it_was_purged(serve: Serve, platform: Platform) -> None:
+    make(platform, "i1")
+    delete(platform, "i1")
+    age(serve, 31)
+    told(platform.app, "purge", "--older-than", "30d")
+    make(platform, "i1")
+    assert platform.get(f"{ROOT}/i1").status_code == 200
+
+
+def test_a_poll_of_an_instance_that_is_made_elsewhere_shows_in_the_list(
+    serve: Serve, recorder: Recorder
+) -> None:
+    recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
+    platform = serve(recorder)
+    recorder.answers["provision"] = Accepted(operation="job 7")
+    operation = make(platform, "i1")
+    platform.get(f"{ROOT}/i1/last_operation", query=f"operation={operation}")
+    (going_on,) = told_json(platform.app, "operations", "--in-progress")
+    assert (going_on["mode"], going_on["description"]) == ("polled", "Half of it")
+    (whole,) = told_json(platform.app, "show", operation)
+    assert whole["accepted"] == "***"
+    (whole,) = told_json(platform.app, "show", operation, "--reveal")
+    assert whole["accepted"] == "job 7"

@@ -1,0 +1,278 @@
+"""`flask broker rotate-keys`: everything gets a new key, while brokers run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet, InvalidToken
+from sqlalchemy import LargeBinary, select
+
+from brokerkit import Binding, Provisioned
+from brokerkit.store import key_rotation as rotation
+from brokerkit.store.encryption import FileVault, KeyFile, Vault, new_key
+from brokerkit.store.errors import StoreError
+from brokerkit.store.store import Store
+from brokerkit.store.tables import metadata
+
+from ..support.broker import INSTANCE, Recorder, make_broker
+from ..support.stateful import KEY, Platform, Serve
+from .test_commands import bind, body_of, delete, make, refusal, told, told_json
+
+NEW = Fernet.generate_key().decode()
+
+
+def serve_with(serve: Serve, keys: Sequence[str] | None, url: str | None = None) -> Platform:
+    recorder = Recorder()
+    recorder.answers["provision"] = Provisioned(data={"key": "value"})
+    recorder.answers["bind"] = Binding(credentials={"uri": "db://secret"})
+    store = Store(url or serve.url, encryption_keys=keys)
+    return serve.attach(make_broker(recorder, store=store))
+
+
+def fill(platform: Platform) -> None:
+    for name in ("i1", "i2", "gone"):
+        make(platform, name)
+    bind(platform, "i1", "b1")
+    delete(platform, "gone")
+
+
+def sealed_with(url: str, keys: Sequence[str] | None, key: str) -> tuple[int, int]:
+    """How many of all sealed values are sealed with a key, and how many there are."""
+    fernet, found, every = Fernet(key), 0, 0
+    with closing(Store(url, encryption_keys=keys)) as store, store.database.engine.connect() as connection:
+        for table in metadata.tables.values():
+            for column in (each for each in table.c if isinstance(each.type, LargeBinary)):
+                for (value,) in connection.execute(select(column)):
+                    if not value:
+                        continue
+                    every += 1
+                    try:
+                        fernet.decrypt(value)
+                    except InvalidToken:
+                        continue
+                    found += 1
+    return found, every
+
+
+def test_after_it_the_new_key_alone_suffices_and_the_old_one_is_refused(serve: Serve) -> None:
+    fill(serve_with(serve, [KEY]))
+    app = serve_with(serve, [NEW, KEY]).app
+    assert told_json(app, "rotate-keys") == [
+        {"instances": 2, "bindings": 1, "operations": 5, "key_made": False, "keys_removed": 0}
+    ]
+    found, every = sealed_with(serve.url, [NEW], NEW)
+    assert found == every
+    alone = serve_with(serve, [NEW])
+    assert body_of(alone.get(f"{INSTANCE}/service_bindings/b1"))["credentials"] == {"uri": "db://secret"}
+    with closing(Store(serve.url, encryption_keys=[KEY])) as old, pytest.raises(StoreError, match="sealed"):
+        old.open()
+
+
+def test_a_second_time_it_finds_nothing_to_do(serve: Serve) -> None:
+    fill(serve_with(serve, [KEY]))
+    app = serve_with(serve, [NEW, KEY]).app
+    told(app, "rotate-keys")
+    expected = "Sealed anew with the newest key: 0 instances, 0 bindings, 0 operations.\n"
+    assert told(app, "rotate-keys") == expected
+
+
+def test_it_goes_through_any_number_of_rows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation, "_BATCH", 2)
+    platform = serve_with(serve, [KEY])
+    for number in range(5):
+        make(platform, f"i{number}")
+        bind(platform, f"i{number}", "b1")
+    (done,) = told_json(serve_with(serve, [NEW, KEY]).app, "rotate-keys")
+    assert (done["instances"], done["bindings"], done["operations"]) == (5, 5, 10)
+
+
+def test_brokers_that_have_both_keys_go_on_meanwhile(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation, "_BATCH", 3)
+    fill(serve_with(serve, [KEY]))
+    live = serve_with(serve, [NEW, KEY])
+    stop, statuses = threading.Event(), set[int]()
+
+    def order() -> None:
+        for number in range(200):
+            make(live, f"live-{number}")
+            statuses.add(bind(live, f"live-{number}", "b") == "" and 201)
+            delete(live, f"live-{number}/service_bindings/b")
+            statuses.add(live.get(INSTANCE).status_code)
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=order, name="orders")
+    thread.start()
+    try:
+        told(serve_with(serve, [NEW, KEY]).app, "rotate-keys")
+    finally:
+        stop.set()
+        thread.join(30)
+    assert statuses == {200, 201}
+    found, every = sealed_with(serve.url, [NEW], NEW)
+    assert found == every
+
+
+def test_a_broker_that_goes_on_sealing_with_an_older_key_is_told(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = serve_with(serve, [KEY, NEW])
+    make(old, "first")
+    seal_all, count = rotation._Sealing.seal, iter(range(10_000))
+
+    def seal(self: rotation._Sealing, vault: Vault) -> tuple[int, int]:
+        make(old, f"another-{next(count)}")
+        return seal_all(self, vault)
+
+    monkeypatch.setattr(rotation._Sealing, "seal", seal)
+    app = serve_with(serve, [NEW, KEY]).app
+    assert "goes on sealing with an older key" in refusal(app, "rotate-keys")
+    monkeypatch.undo()
+    assert sealed_with(serve.url, [NEW, KEY], KEY)[0] >= 1  # the store still takes both
+
+
+def test_what_has_been_written_meanwhile_is_not_overwritten(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = serve_with(serve, [KEY, NEW])
+    make(platform, "i1")
+    write, written = rotation._Sealing._write, list[bool]()
+
+    def late(self: rotation._Sealing, rows: Sequence[object]) -> int:
+        if not written:
+            written.append(True)
+            delete(platform, "i1")
+            make(platform, "i1", parameters={"size": 7})
+        return write(self, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rotation._Sealing, "_write", late)
+    app = serve_with(serve, [NEW, KEY]).app
+    told(app, "rotate-keys")
+    (instance,) = told_json(app, "instances", "--reveal")
+    assert instance["parameters"] == {"size": 7}
+    found, every = sealed_with(serve.url, [NEW], NEW)
+    assert found == every
+
+
+def test_what_no_key_opens_is_told_and_the_store_keeps_its_keys(serve: Serve) -> None:
+    fill(serve_with(serve, [KEY]))
+    app = serve_with(serve, [NEW, KEY]).app
+    other = Vault([new_key()]).seal({})
+    with closing(serve.store()) as store, store.database.engine.begin() as connection:
+        connection.execute(metadata.tables["brokerkit_operations"].update().values(request=other))
+    assert "sealed with a key that is not among" in refusal(app, "rotate-keys")
+    with closing(serve.store()) as store:
+        store.open()
+
+
+# A key file
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'own.db'}"
+
+
+@pytest.fixture
+def on_file(tmp_path: Path) -> Path:
+    return tmp_path / "own.db.key"
+
+
+class Nowhere(Serve):
+    """Brokers on a store with a key file."""
+
+
+@pytest.fixture
+def own(url: str) -> Serve:
+    return Nowhere(url)
+
+
+def test_with_a_key_file_running_brokers_find_the_new_key_by_themselves(own: Serve, on_file: Path) -> None:
+    live = serve_with(own, None)
+    fill(live)
+    (first,) = on_file.read_text().split()
+    assert told_json(serve_with(own, None).app, "rotate-keys")[0]["key_made"]
+    second, kept = on_file.read_text().split()
+    assert (kept, on_file.stat().st_mode & 0o777) == (first, 0o600)
+    found, every = sealed_with(own.url, None, second)
+    assert found == every
+    assert live.get(INSTANCE).status_code == 200
+    make(live, "i3")
+    bind(live, "i3", "b1")
+    found, every = sealed_with(own.url, None, second)
+    assert found == every
+    own.stop()
+    assert serve_with(own, [second]).get(INSTANCE).status_code == 200
+    own.stop()
+
+
+def test_the_key_before_is_taken_out_by_the_next_rotation(own: Serve, on_file: Path) -> None:
+    app = serve_with(own, None).app
+    seen = on_file.read_text().split()
+    for _ in range(3):
+        told(app, "rotate-keys")
+        now = on_file.read_text().split()
+        assert now[1] == seen[0]
+        assert len(now) == 2
+        seen = now
+    own.stop()
+
+
+def test_a_rotation_that_was_interrupted_is_finished_with_its_key(
+    own: Serve, on_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = serve_with(own, None).app
+
+    def interrupted(*_: object) -> None:
+        raise StoreError("the lights went out")
+
+    monkeypatch.setattr(rotation, "_seal_all", interrupted)
+    refusal(app, "rotate-keys")
+    keys = on_file.read_text().split()
+    assert len(keys) == 2
+    monkeypatch.undo()
+    assert not told_json(app, "rotate-keys")[0]["key_made"]
+    assert on_file.read_text().split() == keys
+    own.stop()
+
+
+def test_two_rotations_at_once_lose_no_key(own: Serve, on_file: Path) -> None:
+    live = serve_with(own, None)
+    for number in range(30):
+        make(live, f"i{number}")
+    apps = [serve_with(own, None).app for _ in range(4)]
+    threads = [threading.Thread(target=told, args=(app, "rotate-keys")) for app in apps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    own.stop()
+    again = serve_with(own, None)
+    assert all(again.get(f"/v2/service_instances/i{number}").status_code == 200 for number in range(30))
+    own.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_key_file_stays_its_owners(own: Serve, on_file: Path) -> None:
+    app = serve_with(own, None).app
+    os.chown(on_file, 12345, 12345)
+    told(app, "rotate-keys")
+    status = on_file.stat()
+    assert (status.st_uid, status.st_gid) == (12345, 12345)
+    own.stop()
+
+
+def test_a_key_file_that_cannot_be_read_any_more_changes_nothing_for_who_runs(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "b.db")
+    keys = file.make()
+    vault = FileVault(file, keys)
+    sealed = vault.seal("x")
+    file.path.write_text("no key\n")
+    assert vault.open(vault.seal("y"), str) == "y"
+    file.path.unlink()
+    assert vault.open(sealed, str) == "x"

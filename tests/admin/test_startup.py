@@ -1,0 +1,203 @@
+"""`flask broker …` in a process of its own: also where the store is such that the broker refuses to start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import text
+
+import brokerkit
+from brokerkit.store import schema
+from brokerkit.store.store import Store
+
+from ..support.stateful import KEY
+
+APP = """
+import os
+from pathlib import Path
+from flask import Flask
+from brokerkit import Broker, Catalog, NoAuth, ServiceOffering, ServicePlan
+
+if folder := os.environ.get("LATER"):  # has one more migration than the one that made the store
+    from brokerkit.store import schema
+    schema.__file__ = str(Path(folder) / "schema.py")
+    schema.NEWEST = "0003"
+
+plan = ServicePlan(id="p", name="p", description="p")
+offering = ServiceOffering(id="s", name="s", description="s", bindable=False, plans=[plan])
+keys = os.environ["KEYS"].split() or None
+broker = Broker(Catalog([offering]), auth=NoAuth(), store=os.environ["STORE"], encryption_keys=keys)
+broker.provision(lambda request: None)
+broker.deprovision(lambda request: None)
+broker_app = app = Flask("app")
+app.register_blueprint(broker.blueprint)
+
+@app.cli.command("of-the-author")
+def of_the_author():
+    path = "/v2/service_instances/i1?service_id=s&plan_id=p"
+    print(app.test_client().delete(path, headers={"X-Broker-API-Version": "2.17"}).status_code)
+"""
+
+Flask = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def flask(store_url: str, tmp_path: Path) -> Flask:
+    """Runs `flask …` for a broker on the store."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "broker.py").write_text(APP)
+    packages = Path(brokerkit.__file__).parent.parent
+
+    def run(*command: str, module: str = "flask", **settings: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(packages),
+            "FLASK_APP": "broker",
+            "STORE": store_url,
+            "KEYS": KEY,
+            **settings,
+        }
+        return subprocess.run(
+            [sys.executable, "-m", module, *command],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> str:
+    """The folder of a package whose migrations go one further."""
+    folder = tmp_path / "later"
+    shutil.copytree(Path(schema.__file__).parent / "migrations", folder / "migrations")
+    (folder / "migrations" / "versions" / "0003_third.py").write_text(
+        "from alembic import op\nimport sqlalchemy as sa\n"
+        'revision = "0003"\ndown_revision = "0002"\nbranch_labels = None\ndepends_on = None\n'
+        'def upgrade():\n    op.create_table("brokerkit_more", sa.Column("id", sa.Integer))\n'
+    )
+    return str(folder)
+
+
+@pytest.fixture
+def made(store_url: str) -> str:
+    """The store, as somebody made it before."""
+    with closing(Store(store_url, encryption_keys=[KEY])) as store:
+        store.open()
+    return store_url
+
+
+def set_version(url: str, version: str) -> None:
+    with (
+        closing(Store(url, encryption_keys=[KEY])) as store,
+        store.database.engine.begin() as connection,
+    ):
+        connection.execute(text("UPDATE brokerkit_version SET version_num = :version"), {"version": version})
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], reason: str) -> None:
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert reason in done.stderr
+
+
+def test_a_store_of_an_earlier_version_is_upgraded(flask: Flask, made: str, later: str) -> None:
+    assert_refused(flask("broker", "instances", LATER=later), "flask broker upgrade-store")
+    done = flask("broker", "upgrade-store", LATER=later)
+    assert (done.returncode, done.stdout) == (0, "The store had version 0002, and has version 0003 now.\n")
+    done = flask("broker", "upgrade-store", "--json", LATER=later)
+    assert json.loads(done.stdout) == [{"before": "0003", "after": "0003"}]
+    assert flask("broker", "instances", "--json", LATER=later).stdout == "[]\n"
+    assert_refused(flask("broker", "instances"), "does not know")
+
+
+def test_a_version_that_no_migration_leads_from_is_told(flask: Flask, made: str) -> None:
+    set_version(made, "0000")
+    assert_refused(flask("broker", "upgrade-store"), "cannot be upgraded")
+
+
+@pytest.mark.parametrize("command", ["upgrade-store", "instances", "rotate-keys"])
+def test_a_store_of_a_later_version_is_refused(flask: Flask, made: str, command: str) -> None:
+    set_version(made, "9999")
+    assert_refused(flask("broker", command), "has version 9999")
+
+
+@pytest.mark.parametrize("command", [["instances"], ["show", "i1"], ["purge", "--older-than", "1d"]])
+def test_wrong_keys_are_told_in_one_line(flask: Flask, made: str, command: list[str]) -> None:
+    assert_refused(flask("broker", *command, KEYS=Fernet.generate_key().decode()), "sealed with a key")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:////nowhere/broker.db", "there is no store"),
+        ("postgresql+psycopg://nobody@/nothing?host=/nowhere", "cannot be opened"),
+    ],
+)
+def test_a_database_that_is_away_is_told_in_one_line(flask: Flask, url: str, told: str) -> None:
+    assert_refused(flask("broker", "operations", STORE=url), told)
+
+
+def test_a_command_makes_no_store(flask: Flask, tmp_path: Path) -> None:
+    """In the wrong folder, nothing is there; that is not the same as an empty store."""
+    url = f"sqlite:///{tmp_path / 'own.db'}"
+    assert_refused(flask("broker", "instances", STORE=url, KEYS=""), "there is no store")
+    assert not [*tmp_path.glob("own*")]
+
+
+def test_the_catalog_needs_no_store_that_works(flask: Flask, made: str) -> None:
+    set_version(made, "9999")
+    assert json.loads(flask("broker", "catalog", "--json").stdout)[0]["plan"] == "p"
+    helped = flask("--help")
+    assert "What the service broker offers and remembers." in helped.stdout
+    assert "Error" not in helped.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        (["run", "--port", "0"], "flask"),
+        (["--app", "broker", "run", "--port", "0"], "flask"),
+        (["shell"], "flask"),
+        (["--bind", "127.0.0.1:0", "broker:app"], "gunicorn"),
+    ],
+)
+def test_what_serves_still_refuses_to_start(flask: Flask, made: str, command: list[str], module: str) -> None:
+    set_version(made, "9999")
+    done = flask(*command, module=module)
+    assert done.returncode != 0
+    assert "has version 9999, which this brokerkit does not know" in done.stderr
+
+
+def test_a_command_of_the_author_finds_the_store_open(flask: Flask, made: str) -> None:
+    done = flask("of-the-author")
+    assert (done.returncode, done.stdout) == (0, "410\n"), done.stderr
+
+
+def test_without_given_keys_a_new_key_goes_in_front_of_the_key_file(flask: Flask, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'own.db'}"
+    store = Store(url)
+    store.open()
+    store.close()
+    assert flask("broker", "instances", STORE=url, KEYS="").stdout == "There are no instances.\n"
+    file = tmp_path / "own.db.key"
+    before = file.read_text().split()
+    assert "A new key is in front" in flask("broker", "rotate-keys", STORE=url, KEYS="").stdout
+    after = file.read_text().split()
+    assert after[1:] == before
+    assert file.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,449 @@
+"""Handlers that work in the background: how they are run, told of, tried again and given up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+from flask import current_app, has_request_context
+
+from brokerkit import (
+    Accepted,
+    BrokerError,
+    InvalidParameters,
+    LastOperation,
+    Provisioned,
+    QuotaExceeded,
+    Retry,
+)
+from brokerkit.background.executors import ThreadExecutor
+
+from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
+from ..support.stateful import (
+    CAN_POLL,
+    CHANGING,
+    LAST,
+    SECRET,
+    Gate,
+    Platform,
+    Serve,
+    last_operation,
+    poll_until_done,
+    quick_offering,
+    until,
+)
+
+
+@pytest.fixture
+def platform(serve: Serve, recorder: Recorder) -> Platform:
+    """A platform in front of a broker that does everything in the background."""
+    return serve(recorder, background=CHANGING)
+
+
+def begin(platform: Platform, **more: Any) -> str:
+    response = platform.put(INSTANCE, {**PROVISION, **more}, query=CAN_POLL)
+    assert response.status_code == 202, response.data
+    operation: str = response.json["operation"]
+    return operation
+
+
+def make(platform: Platform, **more: Any) -> None:
+    assert poll_until_done(platform, INSTANCE, begin(platform, **more))["state"] == "succeeded"
+
+
+def test_a_whole_life(platform: Platform, recorder: Recorder) -> None:
+    """Each operation is a 202, and polls tell that it is done."""
+    recorder.answers["provision"] = Provisioned(dashboard_url="https://db.example.org")
+    make(platform, parameters={"size": 3})
+    assert platform.get(INSTANCE).json["dashboard_url"] == "https://db.example.org"
+    changed = platform.patch(INSTANCE, {**IDS, "parameters": {"size": 4}}, query=CAN_POLL)
+    assert changed.status_code == 202
+    assert poll_until_done(platform, INSTANCE, changed.json["operation"])["state"] == "succeeded"
+    assert platform.get(INSTANCE).json["parameters"] == {"size": 4}
+    bound = platform.put(BINDING, IDS, query=CAN_POLL)
+    assert (bound.status_code, bound.json.keys()) == (202, {"operation"})
+    assert poll_until_done(platform, BINDING, bound.json["operation"])["state"] == "succeeded"
+    assert platform.get(BINDING).json == {"credentials": {"uri": "db://secret"}}
+    for path in (BINDING, INSTANCE):
+        gone = platform.delete(path, query=f"{DELETE_QUERY}&{CAN_POLL}")
+        assert gone.status_code == 202
+        assert poll_until_done(platform, path, gone.json["operation"])["state"] == "succeeded"
+        assert platform.delete(path, query=f"{DELETE_QUERY}&{CAN_POLL}").status_code == 410
+    assert len(recorder.requests) == 5
+
+
+def test_the_handler_gets_the_whole_request(platform: Platform, recorder: Recorder) -> None:
+    """As it would have at once: also who asked, and what one platform adds."""
+    body = {
+        **PROVISION,
+        "parameters": {"size": 3},
+        "context": {"platform": "cloudfoundry", "instance_name": "mine"},
+        "maintenance_info": {"version": "1.0.0"},
+        "vendor_field": [1, None],
+    }
+    identity = "cloudfoundry eyJ1c2VyX2lkIjogInUxIn0="
+    headers: dict[str, str | None] = {
+        "X-Broker-API-Originating-Identity": identity,
+        "X-Broker-API-Request-Identity": "r1",
+    }
+    operation = platform.put(INSTANCE, body, query=CAN_POLL, headers=headers).json["operation"]
+    poll_until_done(platform, INSTANCE, operation)
+    request = recorder.request
+    assert (request.service.id, request.plan.id, request.instance_id) == ("db-id", "small-id", "i1")
+    assert request.parameters == {"size": 3}
+    assert request.context == {"platform": "cloudfoundry", "instance_name": "mine"}
+    assert (request.organization_guid, request.space_guid) == ("o1", "s1")
+    assert request.maintenance_info.version == "1.0.0"
+    assert request.body == body
+    assert request.accepts_incomplete is True
+    assert request.headers.originating_identity.value == {"user_id": "u1"}
+    assert (request.headers.request_identity, request.headers.username) == ("r1", "platform")
+    assert request.attempt == 1
+
+
+def test_it_runs_in_the_context_of_the_app(platform: Platform, recorder: Recorder) -> None:
+    seen: list[Any] = []
+
+    def look(request: Any) -> None:
+        seen.append((current_app.name, has_request_context(), threading.current_thread().daemon))
+
+    recorder.answers["provision"] = look
+    make(platform)
+    assert seen == [("tests", False, True)]
+
+
+def test_a_generators_steps_too(platform: Platform, recorder: Recorder) -> None:
+    seen: list[str] = []
+
+    def steps(request: Any) -> Iterator[str]:
+        seen.append(current_app.name)
+        yield "One"
+        seen.append(current_app.name)
+
+    recorder.answers["provision"] = steps
+    make(platform)
+    assert seen == ["tests", "tests"]
+
+
+def test_an_async_handler(platform: Platform, recorder: Recorder) -> None:
+    """`async def` works in the background as it does at once."""
+
+    async def provision(request: Any) -> Provisioned:
+        assert current_app.name == "tests"
+        return Provisioned(data={"async": True})
+
+    recorder.answers["provision"] = provision
+    make(platform)
+    platform.put(BINDING, IDS, query=CAN_POLL)
+    until(lambda: len(recorder.requests) == 2)
+    assert recorder.requests[-1].instance.data == {"async": True}
+
+
+def test_yields_are_what_polls_say(platform: Platform, recorder: Recorder) -> None:
+    gates = [Gate(), Gate()]
+
+    def steps(request: Any) -> Generator[str, None, Provisioned]:
+        yield "Creating volume"
+        gates[0](request)
+        yield "Waiting for DNS"
+        gates[1](request)
+        return Provisioned(dashboard_url="https://db.example.org")
+
+    recorder.answers["provision"] = steps
+    operation = begin(platform)
+    for gate, said in zip(gates, ["Creating volume", "Waiting for DNS"], strict=True):
+        gate.wait_until_reached()
+        response = platform.get(LAST, query=f"operation={operation}")
+        assert response.json == {"state": "in progress", "description": said}
+        assert int(response.headers["Retry-After"]) >= 1
+        gate.open()
+    assert poll_until_done(platform, INSTANCE, operation)["state"] == "succeeded"
+    assert platform.get(INSTANCE).json["dashboard_url"] == "https://db.example.org"
+
+
+def test_retry_runs_it_again_with_the_next_attempt(platform: Platform, recorder: Recorder) -> None:
+    attempts: list[int] = []
+
+    def provision(request: Any) -> Provisioned:
+        attempts.append(request.attempt)
+        if request.attempt < 3:
+            raise Retry(after=0.01, description=f"Attempt {request.attempt}")
+        assert request.parameters == {"size": 3}
+        return Provisioned()
+
+    recorder.answers["provision"] = provision
+    make(platform, parameters={"size": 3})
+    assert attempts == [1, 2, 3]
+
+
+def test_a_generator_may_retry_too(platform: Platform, recorder: Recorder) -> None:
+    closed: list[int] = []
+
+    def steps(request: Any) -> Iterator[str]:
+        try:
+            yield "Looking"
+            if request.attempt == 1:
+                raise Retry(after=0.01)
+        finally:
+            closed.append(request.attempt)
+
+    recorder.answers["provision"] = steps
+    make(platform)
+    assert closed == [1, 2]
+
+
+def test_the_log_says_what_a_retry_was_raised_from(
+    platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may go wrong in the same way for days, while the user is told that it is in progress."""
+
+    def provision(request: Any) -> Provisioned:
+        if request.attempt == 1:
+            try:
+                raise OSError("No route to host")
+            except OSError as error:
+                raise Retry(after=0.01, description="Waiting for the server") from error
+        return Provisioned()
+
+    recorder.answers["provision"] = provision
+    make(platform)
+    (record,) = [each for each in caplog.records if "tried again" in each.message]
+    assert record.levelname == "WARNING"
+    assert "OSError: No route to host" in caplog.text
+    assert "No route to host" not in platform.get(LAST).text
+
+
+def test_a_retry_tells_the_user_and_when_to_ask(platform: Platform, recorder: Recorder) -> None:
+    """R-LAST-2: not before the handler runs again, and at least once a minute."""
+    recorder.answers["provision"] = Retry(after=30, description="Waiting for DNS")
+    operation = begin(platform)
+    until(lambda: last_operation(platform, INSTANCE, operation).get("description"))
+    response = platform.get(LAST)
+    assert response.json == {"state": "in progress", "description": "Waiting for DNS"}
+    assert 20 <= int(response.headers["Retry-After"]) <= 60
+
+
+def test_a_retry_without_a_text_leaves_what_was_said(platform: Platform, recorder: Recorder) -> None:
+    def steps(request: Any) -> Iterator[str]:
+        yield "Creating volume"
+        raise Retry(after=3600)
+
+    recorder.answers["provision"] = steps
+    operation = begin(platform)
+    until(lambda: int(platform.get(LAST).headers["Retry-After"]) > 1)
+    assert last_operation(platform, INSTANCE, operation)["description"] == "Creating volume"
+
+
+def test_attempts_come_to_an_end(serve: Serve, recorder: Recorder) -> None:
+    """The last refusal's text is what the user is told; and the DELETE reaches the handler (R-DEL-5)."""
+    platform = serve(recorder, background=["provision"], max_attempts=3)
+    recorder.answers["provision"] = lambda request: Retry(
+        after=0.01, description=f"No DNS in attempt {request.attempt}"
+    )
+    told = poll_until_done(platform, INSTANCE, begin(platform))
+    assert told == {"state": "failed", "description": "No DNS in attempt 3"}
+    assert [request.attempt for request in recorder.requests] == [1, 2, 3]
+    assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["waits", "runs", "yields"])
+def test_it_ends_with_its_plans_patience(serve: Serve, recorder: Recorder, way: str) -> None:
+    """The plan's `maximum_polling_duration`, however it works."""
+    gate = Gate(Provisioned())
+
+    def steps(request: Any) -> Iterator[str]:
+        yield "Creating volume"
+        gate(request)
+
+    recorder.answers["provision"] = {"waits": Retry(after=3600), "runs": gate, "yields": steps}[way]
+    platform = serve(recorder, quick_offering(), background=["provision"], lease=3.0)
+    told = poll_until_done(platform, INSTANCE, begin(platform))
+    assert told["state"] == "failed"
+    assert told["description"]
+    gate.open()
+    assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
+    assert platform.get(INSTANCE).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "description"),
+    [
+        (QuotaExceeded("Your 3 databases are used up."), "Your 3 databases are used up."),
+        (InvalidParameters("size: is too much"), "size: is too much"),
+        (BrokerError("The disk is full.", status=507), "The disk is full."),
+        (ValueError("inside"), None),
+        (SystemExit("inside"), None),
+        ("a text", None),
+        (Retry, None),
+    ],
+    ids=str,
+)
+def test_an_error_ends_it(
+    platform: Platform, recorder: Recorder, error: Any, description: str | None
+) -> None:
+    """The user is told what was meant for them, and nothing of the inside; the id is taken (R-DEL-5)."""
+    recorder.answers["provision"] = error
+    told = poll_until_done(platform, INSTANCE, begin(platform))
+    assert told["state"] == "failed"
+    assert told["description"] == description or (description is None and "inside" not in told["description"])
+    assert platform.put(INSTANCE, PROVISION, query=CAN_POLL).status_code == 409
+    recorder.answers["deprovision"] = None
+    gone = platform.delete(INSTANCE, query=f"{DELETE_QUERY}&{CAN_POLL}").json["operation"]
+    assert poll_until_done(platform, INSTANCE, gone)["state"] == "succeeded"
+
+
+def test_it_may_go_on_elsewhere(platform: Platform, recorder: Recorder) -> None:
+    """`Accepted` from the background: from then on polls ask how it goes."""
+    recorder.answers["provision"] = Accepted(operation="job 7", data={"job": 7})
+    recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
+    operation = begin(platform)
+    until(lambda: last_operation(platform, INSTANCE, operation).get("description") == "Half of it")
+    assert (recorder.requests[-1].operation, recorder.requests[-1].instance.data) == ("job 7", {"job": 7})
+    recorder.answers["last_operation"] = LastOperation.succeeded()
+    assert poll_until_done(platform, INSTANCE, operation) == {"state": "succeeded"}
+    assert platform.get(INSTANCE).status_code == 200
+
+
+def test_an_update_that_fails_leaves_the_instance_as_it_was(platform: Platform, recorder: Recorder) -> None:
+    """R-UPD-5, R-ERR-2."""
+    make(platform, parameters={"size": 3})
+    recorder.answers["update"] = BrokerError(
+        "No room", status=500, instance_usable=False, update_repeatable=False
+    )
+    body = {**IDS, "parameters": {"size": 4}}
+    operation = platform.patch(INSTANCE, body, query=CAN_POLL).json["operation"]
+    assert poll_until_done(platform, INSTANCE, operation) == {
+        "state": "failed",
+        "description": "No room",
+        "instance_usable": False,
+        "update_repeatable": False,
+    }
+    assert platform.get(INSTANCE).json["parameters"] == {"size": 3}
+    recorder.answers["update"] = None
+    again = platform.patch(INSTANCE, body, query=CAN_POLL)
+    assert again.status_code == 202
+    assert poll_until_done(platform, INSTANCE, again.json["operation"])["state"] == "succeeded"
+
+
+def test_a_generator_that_yields_no_text_is_a_mistake(platform: Platform, recorder: Recorder) -> None:
+    closed: list[bool] = []
+
+    def steps(request: Any) -> Iterator[Any]:
+        try:
+            yield Provisioned()
+        finally:
+            closed.append(True)
+
+    recorder.answers["provision"] = steps
+    assert poll_until_done(platform, INSTANCE, begin(platform))["state"] == "failed"
+    assert closed == [True]
+
+
+def test_bindings_are_made_side_by_side(platform: Platform, recorder: Recorder) -> None:
+    """Never two at a time for one binding; two bindings are two."""
+    make(platform)
+    gates = {"b1": Gate(SECRET), "b2": Gate(SECRET)}
+    recorder.answers["bind"] = lambda request: gates[request.binding_id](request)
+    paths = {name: f"{INSTANCE}/service_bindings/{name}" for name in gates}
+    operations = {name: platform.put(path, IDS, query=CAN_POLL).json for name, path in paths.items()}
+    for gate in gates.values():
+        gate.wait_until_reached()
+    for name, gate in reversed(gates.items()):
+        gate.open()
+        told = poll_until_done(platform, paths[name], operations[name]["operation"])
+        assert told["state"] == "succeeded"
+
+
+def test_the_next_process_takes_up_what_waits(serve: Serve, recorder: Recorder) -> None:
+    """With the attempt counted on, and the request as it was."""
+    recorder.answers["provision"] = lambda request: (
+        Retry(after=0.3, description="Waiting") if request.attempt == 1 else Provisioned(data={"n": 1})
+    )
+    platform = serve(recorder, background=["provision"])
+    operation = begin(platform, parameters={"size": 3})
+    until(lambda: last_operation(platform, INSTANCE, operation).get("description") == "Waiting")
+    serve.stop()
+    platform = serve(recorder, background=["provision"])
+    assert poll_until_done(platform, INSTANCE, operation)["state"] == "succeeded"
+    assert [(request.attempt, request.parameters) for request in recorder.requests] == [
+        (1, {"size": 3}),
+        (2, {"size": 3}),
+    ]
+
+
+def test_a_process_that_stops_leaves_a_generator_at_its_next_yield(serve: Serve, recorder: Recorder) -> None:
+    """Its `finally` runs, and the next process begins its next attempt."""
+    gate, events = Gate(), []
+
+    def steps(request: Any) -> Iterator[str]:
+        try:
+            yield "Creating volume"
+            if request.attempt == 1:
+                gate(request)
+            yield "Waiting for DNS"
+            events.append(f"done {request.attempt}")
+        finally:
+            events.append(f"finally {request.attempt}")
+
+    recorder.answers["provision"] = steps
+    platform = serve(recorder, background=["provision"])
+    operation = begin(platform)
+    gate.wait_until_reached()
+    stopping = threading.Thread(target=serve.stop)
+    stopping.start()
+    gate.open()
+    stopping.join(15)
+    platform = serve(recorder, background=["provision"])
+    assert poll_until_done(platform, INSTANCE, operation)["state"] == "succeeded"
+    assert events[0] == "finally 1" or events[:2] == ["done 1", "finally 1"]
+    (done,) = (event for event in events if event.startswith("done"))
+    assert events[-2:] == [done, done.replace("done", "finally")], (
+        "the last attempt, and no other, got through"
+    )
+
+
+def test_more_than_there_are_threads(serve: Serve, recorder: Recorder) -> None:
+    """What finds no thread waits for one."""
+    platform = serve(recorder, background=["provision"], executor=ThreadExecutor(workers=2))
+    paths = [f"/v2/service_instances/n{number}" for number in range(12)]
+    operations = [platform.put(path, PROVISION, query=CAN_POLL).json["operation"] for path in paths]
+    for path, operation in zip(paths, operations, strict=True):
+        assert poll_until_done(platform, path, operation)["state"] == "succeeded"
+    assert len(recorder.requests) == 12
+
+
+def test_what_is_let_in_while_a_process_ends_is_done_by_the_next(serve: Serve, recorder: Recorder) -> None:
+    """A server may answer requests while what runs beside them has stopped already."""
+    before = set(threading.enumerate())
+    ending = serve(recorder, background=CHANGING)
+    ending.get("/v2/catalog")
+    running = serve.brokers[-1]._running
+    assert running is not None
+    running.end()
+    operation = begin(ending)
+    assert last_operation(ending, INSTANCE, operation)["state"] == "in progress"
+    assert not recorder.requests
+    begun = set(threading.enumerate()) - before
+    assert not [thread for thread in begun if "brokerkit" in thread.name]
+
+    successor = serve(recorder, background=CHANGING)
+    assert poll_until_done(successor, INSTANCE, operation)["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "answer", [Retry(after=3600), QuotaExceeded("Used\nup")], ids=["too late", "refused"]
+)
+def test_no_id_ends_a_line_of_the_log(
+    serve: Serve, recorder: Recorder, caplog: pytest.LogCaptureFixture, answer: Exception
+) -> None:
+    caplog.set_level("INFO", "brokerkit")
+    recorder.answers["provision"] = answer
+    platform = serve(recorder, quick_offering(), background=["provision"], lease=3.0)
+    path = "/v2/service_instances/i1%0aforged"
+    platform.put(path, PROVISION, query=CAN_POLL)
+    assert poll_until_done(platform, path)["state"] == "failed"
+    until(lambda: "failed: " in caplog.text)
+    assert "i1\\nforged" in caplog.text
+    assert not [record for record in caplog.records if "\n" in record.getMessage()]

@@ -1,0 +1,172 @@
+"""`CeleryExecutor` within one process: what it takes, what it refuses, and two brokers in one Celery app."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, current_thread
+from typing import Any
+
+import pytest
+from celery import Celery, signals
+from celery.contrib.testing.worker import start_worker
+
+from brokerkit import Broker, ProvisionRequest, Retry
+from brokerkit.background.queue_executor import QueueExecutor
+from brokerkit.celery import CeleryExecutor
+from brokerkit.testing.step_executor import step_by_step
+
+from ..support.broker import INSTANCE, PROVISION, Recorder, make_app, make_broker, make_offering
+from ..support.stateful import CAN_POLL, Platform, poll_until_done, stop
+
+
+@pytest.fixture
+def celery_app() -> Celery:
+    """One whose messages stay in this process."""
+    made: Celery = Celery("tests", broker="memory://", set_as_current=False)
+    made.conf.update(broker_transport_options={"polling_interval": 0.01}, worker_hijack_root_logger=False)
+    return made
+
+
+MakeBroker = Callable[..., tuple[Broker, Platform]]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[MakeBroker]:
+    """Makes a broker with a background handler, a store of its own and a platform."""
+    made: list[Broker] = []
+
+    def make(
+        executor: Any, provision: Callable[[ProvisionRequest], Any] = lambda request: None
+    ) -> tuple[Broker, Platform]:
+        store = f"sqlite:///{tmp_path / f'{len(made)}.db'}?lease=1"
+        broker = make_broker(Recorder(), make_offering(), store=store, executor=executor)
+        broker.provision(plan="large", background=True)(provision)
+        made.append(broker)
+        return broker, Platform(make_app(broker))
+
+    yield make
+    for broker in made:
+        stop(broker)
+
+
+@contextmanager
+def working(celery_app: Celery) -> Iterator[None]:
+    """A worker in this process."""
+    with start_worker(celery_app, pool="solo", perform_ping_check=False):
+        yield
+    # As a worker does that a signal ends; what watches for that would be left otherwise.
+    signals.worker_shutting_down.send(sender=celery_app)
+
+
+def order(platform: Platform, instance: str = INSTANCE) -> None:
+    answer = platform.put(instance, {**PROVISION, "plan_id": "large-id"}, query=CAN_POLL)
+    assert answer.status_code == 202, answer.json
+
+
+def test_two_brokers_share_a_celery_app(celery_app: Celery, make: MakeBroker) -> None:
+    asked: list[str] = []
+    _, one = make(CeleryExecutor(celery_app), lambda request: asked.append("one"))
+    _, other = make(CeleryExecutor(celery_app, name="other"), lambda request: asked.append("other"))
+    with working(celery_app):
+        for platform in (one, other):
+            order(platform)
+            assert poll_until_done(platform, INSTANCE)["state"] == "succeeded"
+    assert asked == ["one", "other"]
+
+
+def test_each_broker_in_a_celery_app_has_a_name_of_its_own(celery_app: Celery) -> None:
+    CeleryExecutor(celery_app, name="caches")
+    with pytest.raises(ValueError, match=r"CeleryExecutor\(name='caches'\).*another name"):
+        CeleryExecutor(celery_app, name="caches")
+
+
+def test_one_executor_works_for_one_broker(celery_app: Celery, make: MakeBroker) -> None:
+    executor = CeleryExecutor(celery_app)
+    make(executor)
+    with pytest.raises(ValueError, match="another broker already; make one for each broker"):
+        make(executor)
+
+
+def test_it_takes_a_celery_app_and_nothing_else() -> None:
+    with pytest.raises(TypeError, match=r"of the type str; give a Celery app, such as Celery\("):
+        CeleryExecutor("redis://localhost")  # type: ignore[arg-type]
+
+
+def test_without_celery_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['celery'] = None\nfrom brokerkit.celery import CeleryExecutor"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last == "ModuleNotFoundError: CeleryExecutor needs celery: pip install 'celery[redis]'"
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [({}, 900.0), ({"visibility_timeout": 60}, 15.0), ({"visibility_timeout": 43_200}, 900.0)],
+    ids=["unless told", "a minute", "half a day"],
+)
+def test_celery_delays_for_a_quarter_of_the_visibility_timeout_at_most(
+    celery_app: Celery, options: dict[str, Any], seconds: float
+) -> None:
+    """RabbitMQ has none, but lets no worker hold a message for more than half an hour."""
+    celery_app.conf.broker_transport_options = options
+    assert CeleryExecutor(celery_app).longest_delay == seconds
+
+
+def test_where_celery_is_eager_the_work_is_done_beside_the_request(
+    celery_app: Celery, make: MakeBroker
+) -> None:
+    celery_app.conf.task_always_eager = True
+    threads: list[str] = []
+
+    def provision(request: ProvisionRequest) -> None:
+        threads.append(current_thread().name)
+        if request.attempt == 1:
+            raise Retry(after=0.1)
+
+    _, platform = make(CeleryExecutor(celery_app), provision)
+    order(platform)
+    assert poll_until_done(platform, INSTANCE)["state"] == "succeeded"
+    assert threads == ["brokerkit-publisher"] * 2
+
+
+def test_the_work_of_its_broker_can_be_done_step_by_step(celery_app: Celery, make: MakeBroker) -> None:
+    broker, platform = make(CeleryExecutor(celery_app))
+    with step_by_step(broker) as work:
+        order(platform)
+        assert [step.state for step in work.run_pending()] == ["succeeded"]
+
+
+def test_in_a_worker_without_the_app_it_says_that_one_is_to_be_made(
+    celery_app: Celery, tmp_path: Path
+) -> None:
+    executor = CeleryExecutor(celery_app)
+    make_broker(Recorder(), store=f"sqlite:///{tmp_path / 'broker.db'}", executor=executor)
+    with pytest.raises(RuntimeError, match="attached to no Flask app in this worker; make the app where"):
+        executor.work("any")
+
+
+class Stuck(QueueExecutor):
+    """A queue that takes nothing, and does not say so, until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.let_go = Event(), Event()
+
+    def publish(self, operation_id: str, delay: float) -> None:
+        self.asked.set()
+        assert self.let_go.wait(30)
+        self.work(operation_id)
+
+
+def test_no_request_waits_for_a_queue_that_hangs(make: MakeBroker) -> None:
+    executor = Stuck()
+    _, platform = make(executor)
+    for number in range(3):
+        order(platform, f"{INSTANCE}{number}")
+    assert executor.asked.wait(30)
+    executor.let_go.set()
+    for number in range(3):
+        assert poll_until_done(platform, f"{INSTANCE}{number}")["state"] == "succeeded"

@@ -1,0 +1,178 @@
+"""No rule fails on a broker that is right."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from brokerkit import BearerAuth, NoAuth
+from brokerkit.checker.options import Options
+from brokerkit.checker.report import Outcome, Report
+from brokerkit.checker.runner import check
+from brokerkit.testing.live_server import serve
+
+from .brokerkit_brokers import WithoutStore, at_once, in_background, polled, with_store
+
+SAMPLES = Path(__file__).parent.parent.parent / "samples"
+STYLES = {"at-once": at_once, "polled": polled, "background": in_background}
+FEW = ("databases/small", "drains/drain")
+LOGIN = {"username": "platform", "password": "s3cret"}
+
+
+def checked(url: str, **options: Any) -> Report:
+    return check(url, Options(**{**LOGIN, "jobs": 8, **options}))
+
+
+def faults(report: Report) -> dict[str, list[str]]:
+    """What is wrong with a broker, by rule."""
+    return {
+        each.key: [f"{failure.where}: {failure.fault}\n{failure.exchange}" for failure in each.failures]
+        for each in report.verdicts
+        if each.failures
+    }
+
+
+def skipped(report: Report) -> set[str]:
+    return {each.key for each in report.verdicts if each.outcome is Outcome.SKIPPED}
+
+
+def assert_right(report: Report) -> None:
+    assert faults(report) == {}
+    assert report.leftovers == ()
+    assert report.trouble is None
+    assert report.exit_code == 0
+
+
+# With a store and without
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("style", STYLES)
+def test_no_rule_fails_on_a_broker_with_a_store(
+    style: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    store = f"sqlite:///{tmp_path}/b.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    with with_store(store, STYLES[style]) as app, serve(app) as url:
+        report = checked(url)
+    assert_right(report)
+
+
+@pytest.mark.parametrize("platform", ["cloudfoundry", "korifi", "kubernetes"])
+def test_no_rule_fails_whatever_platform_asks(platform: str) -> None:
+    memory = WithoutStore()
+    with serve(memory.app) as url:
+        assert_right(checked(url, platform=platform, plans=FEW))
+
+
+def test_a_broker_whose_handlers_remember_comes_to_nearly_all_rules_and_passes() -> None:
+    memory = WithoutStore(polls=3)
+    with serve(memory.app) as url:
+        report = checked(url)
+    assert_right(report)
+    assert memory.instances == {}, "all that was made is deleted"
+    assert skipped(report) <= ONLY_OF_WRONG_BROKERS
+
+
+ONLY_OF_WRONG_BROKERS = {"R-DEL-5.after-failure", "R-ERR-4.no-failures"}
+
+
+# Logins, prefixes, servers
+
+
+def test_no_rule_fails_on_a_broker_with_tokens(tmp_path: Path) -> None:
+    auth = BearerAuth(korifi="t0ken")
+    with with_store(f"sqlite:///{tmp_path}/b.db", at_once, auth) as app, serve(app) as url:
+        report = checked(url, username=None, password=None, token="t0ken", plans=FEW)
+    assert_right(report)
+    assert not any(rule.startswith("R-REQ-2") for rule in skipped(report))
+
+
+def test_a_broker_without_a_login_is_not_judged_by_the_rules_for_logins(tmp_path: Path) -> None:
+    with with_store(f"sqlite:///{tmp_path}/b.db", at_once, NoAuth()) as app, serve(app) as url:
+        report = checked(url, username=None, password=None, plans=FEW)
+    assert_right(report)
+    of_logins = {"R-REQ-2.login-required", "R-REQ-2.login-wrong", "R-REQ-2.login-first"}
+    assert of_logins <= skipped(report)
+
+
+def test_no_rule_fails_on_a_broker_below_a_prefix(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/b.db"
+    with with_store(store, at_once, url_prefix="/brokers/one") as app, serve(app) as url:
+        assert url.endswith("/brokers/one")
+        assert_right(checked(url, plans=FEW))
+
+
+@pytest.mark.parametrize("polls", [0, 3])
+def test_no_rule_fails_on_a_server_that_answers_one_request_at_a_time(polls: int) -> None:
+    memory = WithoutStore(polls)
+    with one_at_a_time(memory.app) as url:
+        assert_right(checked(url))
+    assert memory.instances == {}
+
+
+@contextmanager
+def one_at_a_time(app: Flask) -> Iterator[str]:
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
+
+    server = make_server("127.0.0.1", 0, app, threaded=False, request_handler=Quiet)
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+WAITRESS = ("waitress", "--listen=127.0.0.1:0", "hello:app")
+GUNICORN = ("gunicorn", "--bind=127.0.0.1:0", "--workers=1", "hello:app")
+
+
+@pytest.mark.parametrize("server", [WAITRESS, GUNICORN], ids=lambda server: server[0])
+def test_no_rule_fails_on_the_sample_in_a_process(server: tuple[str, ...], tmp_path: Path) -> None:
+    with sample(tmp_path, server) as url:
+        assert_right(checked(url))
+
+
+@contextmanager
+def sample(folder: Path, server: tuple[str, ...]) -> Iterator[str]:
+    """Serve a copy of the sample by a server of its own, whose steps take no time."""
+    for name in ("hello.py", "catalog.yml"):
+        shutil.copy(SAMPLES / name, folder)
+    log = folder / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *server],
+            cwd=folder,
+            env={**os.environ, "STEP_SECONDS": "0.1"},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        yield _until(lambda: re.search(r"http://127\.0\.0\.1:[1-9]\d*", log.read_text()), log)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _until(found: Callable[[], re.Match[str] | None], log: Path) -> str:
+    ends = time.monotonic() + 15
+    while (match := found()) is None:
+        assert time.monotonic() < ends, log.read_text()
+        time.sleep(0.02)
+    return match[0]

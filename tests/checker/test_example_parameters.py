@@ -1,0 +1,306 @@
+"""Parameters that are made of a plan's schema are those that it takes, and those that it refuses."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from brokerkit.checker.example_parameters import accepted, refused
+from brokerkit.checker.example_strings import matching
+from brokerkit.checker.targets import choices
+
+DRAFT = {"$schema": "http://json-schema.org/draft-07/schema#"}
+NEWER = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def needing(**properties: Any) -> dict[str, Any]:
+    """A schema whose properties are all required."""
+    return {**DRAFT, "type": "object", "properties": properties, "required": list(properties)}
+
+
+def with_optional(**properties: Any) -> dict[str, Any]:
+    return {**DRAFT, "type": "object", "properties": properties}
+
+
+KINDS = {
+    "enum": ({"enum": ["b", "a"]}, "b"),
+    "const": ({"const": 7}, 7),
+    "default": ({"type": "string", "default": "as-ever"}, "as-ever"),
+    "examples": ({"type": "string", "examples": ["such"]}, "such"),
+    "least": ({"type": "integer", "minimum": 5}, 5),
+    "more than": ({"type": "integer", "exclusiveMinimum": 5}, 6),
+    "steps": ({"type": "integer", "minimum": 5, "multipleOf": 4}, 8),
+    "at most": ({"type": "number", "maximum": -3}, -3),
+    "boolean": ({"type": "boolean"}, True),
+    "null": ({"type": "null"}, None),
+    "email": ({"type": "string", "format": "email"}, "brokerkit@example.org"),
+    "pattern": ({"type": "string", "pattern": "^[a-z]{3}-[0-9]+$"}, "aaa-0"),
+    "password": ({"type": "string", "pattern": r"^(?=.*[A-Z])(?=.*\d)(?=.*\W).{8,}$"}, "Brokerkit-2026!"),
+    "long": ({"type": "string", "minLength": 12}, "brokerkitbro"),
+    "short": ({"type": "string", "maxLength": 2}, "br"),
+    "one of two types": ({"type": ["null", "integer"]}, None),
+    "array": ({"type": "array", "items": {"enum": ["x"]}, "minItems": 2}, ["x", "x"]),
+    "distinct": (
+        {"type": "array", "items": {"enum": ["x", "y", "z"]}, "minItems": 2, "uniqueItems": True},
+        ["x", "y"],
+    ),
+    "inner object": ({"type": "object", "required": ["a"], "properties": {"a": {"const": 1}}}, {"a": 1}),
+    "all of objects": (
+        {
+            "allOf": [
+                {"type": "object", "required": ["a"], "properties": {"a": {"const": 1}}},
+                {"required": ["b"], "properties": {"b": {"const": 2}}},
+            ]
+        },
+        {"a": 1, "b": 2},
+    ),
+    "anything": (True, "brokerkit"),
+    "all of": ({"allOf": [{"type": "integer"}, {"minimum": 3}]}, 3),
+    "any of": ({"anyOf": [{"type": "integer", "minimum": 3}, {"type": "string"}]}, 3),
+    "one of": ({"oneOf": [{"const": "a"}, {"const": "b"}]}, "a"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_required_property_gets_a_value_that_a_person_would_choose(kind: str) -> None:
+    schema, value = KINDS[kind]
+    assert accepted(needing(it=schema))[0] == {"it": value}
+
+
+@pytest.mark.parametrize("reference", ["#/definitions/size", "#/definitions/a~1b"])
+def test_references_inside_the_schema_are_followed(reference: str) -> None:
+    size = {"type": "integer", "minimum": 3}
+    schema = {**needing(it={"$ref": reference}), "definitions": {"size": size, "a/b": size}}
+    assert accepted(schema)[0] == {"it": 3}
+
+
+def test_an_optional_property_that_says_nothing_of_its_values_is_left_out() -> None:
+    schema = with_optional(name={"type": "string"}, size={"type": "integer", "minimum": 2})
+    assert accepted(schema) == [{"size": 2}, {"size": 3}]
+
+
+def test_a_schema_of_draft_2020_12_is_read_too() -> None:
+    schema = {**NEWER, "$defs": {"a": {"enum": [4]}}, "properties": {"a": {"$ref": "#/$defs/a"}}}
+    assert accepted(schema)[0] == {"a": 4}
+
+
+def test_what_is_refused_is_wrong_in_one_thing() -> None:
+    schema = needing(size={"type": "integer"}, name={"type": "string"})
+    bad = refused(schema, {"size": 1, "name": "a"})
+    assert bad == {"size": -1.5, "name": "a"}
+
+
+def test_where_all_values_are_right_a_required_property_is_left_out() -> None:
+    schema = {**DRAFT, "required": ["a"]}
+    assert refused(schema, {"a": 1}) == {}
+
+
+def test_a_schema_that_takes_everything_refuses_nothing() -> None:
+    assert refused(DRAFT, {}) is None
+
+
+def test_parameters_that_were_told_are_taken_as_they_are() -> None:
+    made = choices(needing(size={"type": "integer"}), [{"size": "told"}])
+    assert made.given == [{"size": "told"}]
+    assert made.told
+
+
+# All schemas
+
+
+TEXTS = {"type": "string"}
+VALUES: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.builds(
+        lambda least, size: {**TEXTS, "minLength": least, "maxLength": least + size},
+        st.integers(0, 30),
+        st.integers(0, 30),
+    ),
+    st.builds(
+        lambda least, size, step: {"type": "integer", "minimum": least, "maximum": least + size, **step},
+        st.integers(-99, 99),
+        st.integers(0, 50),
+        st.sampled_from([{}, {"multipleOf": 5}, {"exclusiveMinimum": 0}]),
+    ),
+    st.lists(st.one_of(st.integers(), st.text(max_size=5), st.none()), min_size=1, max_size=5).map(
+        lambda values: {"enum": values}
+    ),
+    st.sampled_from(
+        [
+            {"type": "boolean"},
+            {"type": "null"},
+            {},
+            {**TEXTS, "format": "uri"},
+            {**TEXTS, "pattern": r"^v\d+\.\d$"},
+        ]
+    ),
+)
+
+
+def objects(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    properties = st.dictionaries(st.sampled_from("abcd"), inner, max_size=4)
+    return st.builds(
+        lambda properties, few, closed: {
+            "type": "object",
+            "properties": properties,
+            "required": sorted(properties)[:few],
+            **({"additionalProperties": False} if closed else {}),
+        },
+        properties,
+        st.integers(0, 4),
+        st.booleans(),
+    )
+
+
+NESTED = st.recursive(
+    VALUES,
+    lambda inner: st.one_of(
+        objects(inner),
+        st.builds(
+            lambda items, least: {"type": "array", "items": items, "minItems": least},
+            inner,
+            st.integers(0, 3),
+        ),
+        st.lists(inner, min_size=1, max_size=3).map(lambda several: {"anyOf": several}),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(objects(NESTED).map(lambda schema: {**DRAFT, **schema}))
+def test_what_is_accepted_is_valid_and_what_is_refused_is_not(schema: dict[str, Any]) -> None:
+    validator = jsonschema_rs.validator_for(schema)
+    found = accepted(schema)
+    assert all(validator.is_valid(each) for each in found)
+    assert len(found) <= 2
+    assert len(found) < 2 or found[0] != found[1]
+    bad = refused(schema, found[0] if found else {})
+    assert bad is None or not validator.is_valid(bad)
+
+
+# Hostile schemas
+
+
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "object", "required": ["a"], "properties": {"a": schema}}
+    return {**DRAFT, **schema}
+
+
+def doubled(times: int) -> dict[str, Any]:
+    """A schema whose validator would look into 2^times subschemas."""
+    each = {f"a{n}": {"allOf": [{"$ref": f"#/definitions/a{n + 1}"}] * 2} for n in range(times)}
+    return {**DRAFT, "allOf": [{"$ref": "#/definitions/a0"}], "definitions": {**each, f"a{times}": {}}}
+
+
+BRANCHES = [{"oneOf": [{"required": [f"x{n}{m}"]} for m in range(6)]} for n in range(6)]
+HOSTILE = {
+    "itself": {**DRAFT, "$ref": "#"},
+    "itself in all of it": {**DRAFT, "allOf": [{"$ref": "#"}]},
+    "itself in itself": needing(a={"$ref": "#"}),
+    "itself in many": needing(
+        **{name: {"anyOf": [{"$ref": "#"}, {"type": "integer"}]} for name in "abcdefgh"}
+    ),
+    "itself in arrays": with_optional(
+        **{f"p{n}": {"type": "array", "items": {"$ref": "#"}, "default": []} for n in range(200)}
+    ),
+    "a circle": {
+        **needing(a={"$ref": "#/definitions/x"}),
+        "definitions": {"x": {"$ref": "#/definitions/y"}, "y": {"$ref": "#/definitions/x"}},
+    },
+    "doubled sixty times": doubled(60),
+    "nobody there": needing(a={"$ref": "#/definitions/none"}),
+    "by a name": {**needing(a={"$ref": "#it"}), "definitions": {"it": {"$id": "#it"}}},
+    "nested": nested(60),
+    "nested for ever": nested(800),
+    "branches": {**DRAFT, "type": "object", "oneOf": BRANCHES * 3},
+    "a huge enum": needing(a={"enum": [f"value-{n}" for n in range(4_000)]}),
+    "many required": needing(**{f"p{n}": {"type": "string"} for n in range(1_500)}),
+    "a slow pattern": needing(a={"type": "string", "pattern": "(a+)+$", "minLength": 30}),
+    "a slower pattern": needing(a={"type": "string", "pattern": r"^(?=(a+)+\1$)(a|aa)+b$"}),
+    "a long pattern": needing(a={"type": "string", "pattern": "^(([a-z]{1,999}){1,999}){1,999}$"}),
+    "no pattern": needing(a={"type": "string", "pattern": "("}),
+    "a long text": needing(a={"type": "string", "minLength": 10**9}),
+    "a long array": needing(a={"type": "array", "minItems": 10**9}),
+    "arrays of arrays": needing(
+        a={
+            "type": "array",
+            "minItems": 900,
+            "items": {"type": "array", "minItems": 900, "items": {"minLength": 9_000}},
+        }
+    ),
+    "many properties": {**DRAFT, "type": "object", "minProperties": 10**9},
+    "a large number": needing(a={"type": "number", "minimum": 10**400, "multipleOf": 0.1}),
+    "optional and nothing": with_optional(a=False, b=True, c={"$ref": "#/properties/c"}),
+    "nothing": needing(a=False),
+    "a contradiction": {**DRAFT, "allOf": [{"type": "object"}, {"type": "string"}]},
+    "no schema": {**DRAFT, "type": "object", "required": "a", "properties": [1], "enum": 5},
+    "wrong words": needing(a={"type": ["string", 3], "minLength": -1, "maxLength": "x", "multipleOf": 0}),
+    "far away": needing(a={"$ref": "https://example.org/schema.json"}),
+    "no draft": {"type": "object"},
+}
+
+
+@pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_schema_comes_to_an_end(schema: dict[str, Any]) -> None:
+    made = choices(schema, None)
+    assert len(made.given) <= 2
+    assert len(str(made)) < 1_000_000
+
+
+# Patterns
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^[a-z][a-z0-9-]{2,20}$",
+        r"^\d+(\.\d+){2}$",
+        "^(a|b){3}$",
+        r"^[^@\s]+@[^@]+\.com$",
+        "^eu-(?:west|north)-[1-3]$",
+        r"[\]\-a]\x41\u0042",
+        r"^\S\D\W\w\s$",
+        r"^[\d.]{4}[^a-z]?$",
+        r"^a*?b??c+?\/\cA\n$",
+        r"^(?P<name>x)\b-$",
+        "a-b[x-]",
+        "a{b",
+        "",
+    ],
+)
+def test_texts_are_made_that_match_a_pattern(pattern: str) -> None:
+    texts = list(matching(pattern))
+    assert texts
+    assert all(re.search(pattern.replace(r"\cA", "\x01"), text) for text in texts)
+
+
+@pytest.mark.parametrize(("pattern", "text"), [(r"^\p{Lu}\p{N}\P{L}\pL\p{Po}$", "A1-a-"), (r"^(a)\1$", "a")])
+def test_what_python_does_not_know_is_read_too(pattern: str, text: str) -> None:
+    assert next(matching(pattern)) == text
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(", ")", "[", "[a", "*", "a**", "[z-a]", r"[a-\d]", "\\", r"\x4", r"\uZZZZ", r"\p{", r"\c"],
+)
+def test_a_pattern_that_is_none_is_given_up(pattern: str) -> None:
+    assert list(matching(pattern)) == []
+
+
+def test_a_pattern_as_long_as_a_schema_may_be_is_read_at_once() -> None:
+    assert list(matching("^" * 60_000)) == [""]
+    assert list(matching("[" + r"\w" * 30_000 + "]")) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(" * 5_000, "(((a{60}){60}){60})", "a{99999}", "a" * 70_000], ids=lambda text: text[:9]
+)
+def test_a_pattern_that_is_too_deep_or_makes_too_long_a_text_is_given_up(pattern: str) -> None:
+    assert list(matching(pattern)) == []

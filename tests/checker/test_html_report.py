@@ -1,0 +1,176 @@
+"""The page to hand on: whole in itself, readable for all, and safe whatever a broker says."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from brokerkit.checker.report import Level, Report
+from brokerkit.checker.reporters.html import html
+
+from . import sample_reports as made
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """A page, which must be well-formed."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.source = html(report)
+        self.feed(self.source)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs)
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style" and data.strip():
+            self.words.append(" ".join(data.split()))
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.mark.parametrize("name", made.ALL)
+def test_a_page_is_well_formed_and_loads_nothing(name: str) -> None:
+    page = Page(made.ALL[name])
+    assert page.source.startswith("<!DOCTYPE html>\n")
+    assert not {"script", "img", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") or name in ("src", "style", "action") for name in attributes)
+        assert (attributes.get("href") or "#").startswith("#")
+    assert not re.search(r"@import|url\(", page.source)
+    assert all(each == "\n" or each.isprintable() for each in page.source)
+
+
+@pytest.mark.parametrize("name", made.ALL)
+def test_a_page_can_be_read_with_a_screen_reader(name: str) -> None:
+    page = Page(made.ALL[name])
+    assert page.all("html") == [{"lang": "en"}]
+    assert len(page.all("h1")) == len(page.all("main")) == len(page.all("title")) == 1
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert {each.get("scope") for each in page.all("th")} <= {"col", "row"}
+    assert len(page.all("caption")) == len(page.all("table"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    targets = {str(each["href"]).removeprefix("#") for each in page.all("a")}
+    targets |= {str(each["aria-labelledby"]) for each in page.all("section")}
+    assert targets <= set(ids)
+
+
+def test_the_summary_is_on_top_then_what_failed_then_all_rules() -> None:
+    text = Page(made.WRONG).text
+    order = [
+        "Check of http://127.0.0.1:8080",
+        "This broker breaks 1 rule that it must keep.",
+        "2 passed 1 failed, MUST 1 failed, SHOULD 0 failed, INTEROP 1 skipped",
+        "2026-11-24 03:00:00 UTC",
+        "hello-db/small, hello-db/large",
+        "214 requests in 5.2 s",
+        "Failed",
+        "R-PROV-4.same MUST A PUT that is sent again",
+        "R-REQ-4.echoed SHOULD",
+        "All rules",
+        "Every request",
+        "skipped R-GETI-1.found MUST An instance can be fetched. (no offering is instances_retrievable)",
+    ]
+    places = [text.index(each) for each in order]
+    assert places == sorted(places)
+
+
+def test_a_failure_is_open_and_has_all_that_is_needed_to_repeat_it() -> None:
+    page = Page(made.WRONG)
+    failures = [each for each in page.all("details") if "box" in (each.get("class") or "")]
+    assert [(each.get("class"), "open" in each) for each in failures] == [("box", True), ("box mild", True)]
+    first = page.text[page.text.index("hello-db/large:") :]
+    assert first.startswith(
+        "hello-db/large: answered with another operation than before before PUT /v2/service_instances/i1"
+    )
+    for word in ('202 {"operation":"one"}', '202 {"operation":"two"}', "content-type: application/json"):
+        assert word in first
+    assert made.make_exchange().curl in first
+
+
+def test_more_than_three_failures_of_a_rule_are_folded() -> None:
+    page = Page(made.WRONG)
+    assert "and 2 more" in page.words
+    assert page.text.count("hello-db/large: answered with another operation") == 6
+    assert "more" not in Page(made.make_report(made.failed(failures=3))).words
+
+
+def test_an_answer_without_headers_has_no_list_of_them() -> None:
+    exchange = made.make_exchange(status=None, failure="the connection was closed", answer_headers={})
+    text = Page(made.make_report(made.failed(exchange=exchange))).text
+    assert "no answer: the connection was closed" in text
+    assert "headers of the answer" not in text
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (made.RIGHT, "This broker keeps every rule that was judged."),
+        (
+            made.make_report(made.failed(level=Level.SHOULD)),
+            "This broker keeps all that it must, and should do 1 thing better.",
+        ),
+        (made.make_report(), "No rule was judged."),
+        (made.INTERRUPTED, "Whether this broker keeps the rules could not be found out."),
+        (made.INTERRUPTED, "The check was not done to its end: interrupted."),
+        (made.UNREACHABLE, "Could not check: the service broker cannot be reached: no connection."),
+        (made.LEFT, "service instance i1: 500 {} delete it with curl -X DELETE i1"),
+    ],
+)
+def test_the_page_says_what_it_means(report: Report, words: str) -> None:
+    assert words in Page(report).text
+
+
+def test_what_a_hostile_broker_says_is_only_text() -> None:
+    page = Page(made.NASTY)
+    assert r"\x1b[31;1m<script>alert(1)</script>]]>&amp;\x00\x07\x9b2J\u202e\ud800 [bold]" in page.text
+    assert "{{ 7*7 }}" in page.text
+    assert "<script" not in page.source
+    assert made.PASSWORD not in page.source
+    assert made.SECRETS[0] not in page.source
+    assert "not-to-be-seen" not in page.source
+    assert len(page.source) < 100_000
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_can_be_told_from_the_background_in_light_and_dark() -> None:
+    source = html(made.RIGHT)
+    schemes = [
+        dict(re.findall(r"--(\w+): (#\w{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", source, re.S)
+    ]
+    light, dark = (each for each in schemes if "page" in each)
+    assert luminance(light["page"]) > luminance(dark["page"])
+    for scheme in (light, dark):
+        for name in ("text", "dim", "good", "bad", "mild"):
+            for ground in ("page", "box"):
+                brighter, darker = sorted((luminance(scheme[name]), luminance(scheme[ground])), reverse=True)
+                assert (brighter + 0.05) / (darker + 0.05) >= 4.5, (name, ground)

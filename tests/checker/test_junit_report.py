@@ -1,0 +1,121 @@
+"""JUnit XML, as CI systems read it: whatever a broker says, and with nothing lost."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from brokerkit.checker.report import Level, Report
+from brokerkit.checker.reporters.junit import junit
+
+from . import sample_reports as made
+
+
+def read(report: Report) -> ET.Element:
+    return ET.fromstring(junit(report).encode())
+
+
+@pytest.mark.parametrize("name", made.ALL)
+def test_every_report_is_xml_whose_counts_are_right(name: str) -> None:
+    text = junit(made.ALL[name])
+    assert all(each == "\n" or each.isprintable() for each in text)
+    root = read(made.ALL[name])
+    assert root.tag == "testsuites"
+    for element in (root, *root):
+        cases = list(element.iter("testcase"))
+        assert element.get("tests") == str(len(cases))
+        for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert element.get(attribute) == str(len(list(element.iter(tag))))
+    for suite in root:
+        assert [each.tag for each in suite][:1] == ["properties"]
+        assert {each.tag for each in suite} == {"properties", "testcase"}
+        assert all(case.keys() == ["classname", "name", "time"] for case in suite.iter("testcase"))
+        assert all(len(case) <= 1 for case in suite.iter("testcase"))
+
+
+def test_each_chapter_is_a_suite_and_each_rule_a_case() -> None:
+    root = read(made.WRONG)
+    assert [suite.get("name") for suite in root] == [
+        "R-REQ: Every request",
+        "R-PROV: Provision",
+        "R-GETI: Fetch an instance",
+    ]
+    assert [
+        (case.get("classname"), (case.get("name") or "").split(":")[0]) for case in root.iter("testcase")
+    ] == [
+        ("R-REQ", "R-REQ-1.required"),
+        ("R-REQ", "R-REQ-4.echoed"),
+        ("R-PROV", "R-PROV-4.same"),
+        ("R-PROV", "R-PROV-1.created"),
+        ("R-GETI", "R-GETI-1.found"),
+    ]
+    first = next(root.iter("testcase"))
+    assert first.get("name") == "R-REQ-1.required: A request without a version is refused."
+
+
+def test_a_failure_has_all_that_is_needed_to_understand_and_repeat_it() -> None:
+    first, second = read(made.WRONG).iter("failure")
+    assert (first.get("type"), second.get("type")) == ("SHOULD", "MUST")
+    assert first.get("message") == "hello-db/large: answered with another operation than before"
+    assert second.get("message") == f"{first.get('message')} (and 4 more)"
+    body = second.text or ""
+    assert body.count("hello-db/large: answered with another operation than before") == 5
+    lines = body.split("\n\n")[0].splitlines()
+    sent = '{"service_id":"s1","parameters":{"password":"***"}}'
+    asked = f"PUT /v2/service_instances/i1?accepts_incomplete=true {sent}"
+    assert lines[1:3] == [f"  before   {asked}", '  answer   202 {"operation":"one"}']
+    assert f"  request  {asked}" in lines
+    assert '  answer   202 {"operation":"two"}' in lines
+    assert "           content-type: application/json" in lines
+    commands = lines[lines.index("  repeat with:") + 1 :]
+    failure = made.WRONG.verdicts[2].failures[0]
+    assert commands == [failure.before[0].curl, failure.exchange.curl]
+
+
+@pytest.mark.parametrize("level", Level)
+def test_a_broken_rule_of_any_level_is_a_failure_of_that_type(level: Level) -> None:
+    (failure,) = read(made.make_report(made.failed(level=level))).iter("failure")
+    assert failure.get("type") == level.value
+
+
+def test_what_was_skipped_says_why() -> None:
+    (skipped,) = read(made.RIGHT).iter("skipped")
+    assert skipped.get("message") == "no offering is instances_retrievable"
+
+
+def test_a_suite_says_what_was_checked() -> None:
+    suite = read(made.WRONG)[0]
+    assert suite.get("timestamp") == "2026-11-24T03:00:00+00:00"
+    properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
+    assert properties.pop("brokerkit")
+    assert properties == {
+        "url": made.URL,
+        "plans": "hello-db/small, hello-db/large",
+        "requests": "214",
+        "exit_code": "1",
+    }
+
+
+def test_trouble_and_what_is_left_behind_are_errors() -> None:
+    (error,) = read(made.INTERRUPTED).iter("error")
+    assert error.get("message") == "The check was not done to its end: interrupted."
+    (error,) = read(made.LEFT).iter("error")
+    assert error.get("message") == "2 things could not be deleted: service instance i1"
+    assert error.text == (
+        "service instance i1: 500 {}\ncurl -X DELETE i1\n\n"
+        "service binding b1 of the service instance i1: no answer\ncurl -X DELETE b1"
+    )
+    assert not list(read(made.RIGHT).iter("error"))
+
+
+def test_what_a_hostile_broker_says_is_only_text() -> None:
+    text = junit(made.NASTY)
+    assert "<script>" not in text
+    assert made.PASSWORD not in text
+    assert made.SECRETS[0] not in text
+    assert "not-to-be-seen" not in text
+    (failure,) = read(made.NASTY).iter("failure")
+    message = failure.get("message") or ""
+    assert message.startswith(r"\x1b[31;1m<script>alert(1)</script>]]>&amp;\x00\x07\x9b2J\u202e\ud800 [bold]")
+    assert len(text) < 100_000

@@ -1,0 +1,299 @@
+"""The report in a terminal, narrow or wide, and in a pipe."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+import pytest
+
+from brokerkit.checker.options import Progress
+from brokerkit.checker.report import Level, Report
+from brokerkit.checker.reporters.terminal import print_report, print_rules, progress_bar
+
+from . import sample_reports as made
+from .terminal import Terminal
+
+CURL = made.make_exchange().curl
+
+
+def printed(capsys: pytest.CaptureFixture[str], report: Report, *, verbose: bool = False) -> list[str]:
+    """What is printed to a pipe."""
+    print_report(report, verbose=verbose)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "\x1b" not in captured.out
+    assert all(line == line.rstrip() for line in captured.out.splitlines())
+    return captured.out.splitlines()
+
+
+class Screen(io.TextIOWrapper):
+    """A stream that says it is a terminal."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        self.bytes = io.BytesIO()
+        super().__init__(self.bytes, encoding=encoding, write_through=True)
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def shown(self) -> str:
+        self.flush()
+        return self.bytes.getvalue().decode(self.encoding)
+
+    @property
+    def lines(self) -> list[str]:
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.shown).splitlines()
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """A terminal of 60 columns with colours; what is printed gets there in :func:`on`."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "60")
+    return Screen()
+
+
+@contextmanager
+def on(screen: Screen) -> Iterator[None]:
+    """Print to this terminal; stdout and stderr both."""
+    with redirect_stdout(screen), redirect_stderr(screen):
+        yield
+
+
+# In a pipe
+
+
+def test_a_pipe_gets_a_line_for_each_rule_by_chapter(capsys: pytest.CaptureFixture[str]) -> None:
+    again = "A PUT that is sent again while it is in progress gets the same operation."
+    assert printed(capsys, made.WRONG)[:9] == [
+        "Every request",
+        "passed   R-REQ-1.required  MUST    A request without a version is refused.",
+        f"failed   R-REQ-4.echoed    SHOULD  {again}",
+        "",
+        "Provision",
+        f"failed   R-PROV-4.same     MUST    {again} (5 times)",
+        "passed   R-PROV-1.created  MUST    A request without a version is refused.",
+        "",
+        "Fetch an instance",
+    ]
+
+
+def test_what_was_skipped_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    told = "An instance can be fetched. (no offering is instances_retrievable)"
+    assert f"skipped  R-GETI-1.found    MUST  {told}" in printed(capsys, made.RIGHT)
+
+
+def test_a_failure_is_told_in_full_with_a_command_to_copy(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, made.make_report(made.failed()))
+    sent = '{"service_id":"s1","parameters":{"password":"***"}}'
+    asked = f"PUT /v2/service_instances/i1?accepts_incomplete=true {sent}"
+    assert lines[3:] == [
+        "R-PROV-4.same  MUST  A PUT that is sent again while it is in progress gets the same operation.",
+        "  hello-db/large: answered with another operation than before",
+        f"  request  {asked}",
+        '  answer   202 {"operation":"two"}',
+        "  repeat with:",
+        CURL,
+        "",
+        "0 rules passed, 1 failed (1 MUST), 0 skipped; 214 requests in 5.2 s.",
+    ]
+
+
+def test_what_an_answer_contradicts_comes_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    before = made.make_exchange(method="POST", answer=b'{"operation": "one"}')
+    lines = printed(capsys, made.make_report(made.failed(before=[before])))
+    assert [line.split()[0] for line in lines[5:9]] == ["before", "answer", "request", "answer"]
+    assert lines[10:12] == [before.curl, CURL]
+
+
+def test_the_worst_is_told_first(capsys: pytest.CaptureFixture[str]) -> None:
+    verdicts = [
+        made.failed(f"R-X-{number}.a", level)
+        for number, level in enumerate((Level.INTEROP, Level.MUST, Level.SHOULD, Level.MUST))
+    ]
+    lines = printed(capsys, made.make_report(*verdicts))
+    headings = [line.split()[0] for line in lines if line.startswith("R-X-")]
+    assert headings == ["R-X-1.a", "R-X-3.a", "R-X-2.a", "R-X-0.a"]
+    assert lines[-1].startswith("0 rules passed, 4 failed (2 MUST, 1 SHOULD, 1 INTEROP), 0 skipped;")
+
+
+def test_three_failures_of_a_rule_are_enough_unless_all_are_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = made.make_report(made.failed(failures=7))
+    short, long = printed(capsys, report), printed(capsys, report, verbose=True)
+    assert (short.count(CURL), long.count(CURL)) == (3, 7)
+    assert "  and 4 more; --verbose shows all" in short
+    assert not [line for line in long if "more" in line]
+    assert "           content-type: application/json" in long
+    assert not [line for line in short if "content-type" in line]
+
+
+def test_what_is_left_behind_is_told_with_how_to_delete_it(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, made.LEFT)
+    assert lines[3:] == [
+        "The check made this, and could not delete it:",
+        "  service instance i1: 500 {}",
+        "  delete it with:",
+        "curl -X DELETE i1",
+        "  service binding b1 of the service instance i1: no answer",
+        "  delete it with:",
+        "curl -X DELETE b1",
+        "",
+        "1 rule passed, 0 failed, 0 skipped; 214 requests in 5.2 s.",
+    ]
+
+
+def test_a_check_that_could_not_begin_says_why_and_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, made.UNREACHABLE) == [
+        "Could not check: the service broker cannot be reached: no connection.",
+        "0 rules passed, 0 failed, 1 skipped; 1 request in 5.2 s.",
+    ]
+
+
+def test_a_check_that_was_stopped_says_so_below_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, made.INTERRUPTED)
+    assert [line.split()[0] for line in lines[:3] if line] == ["Every", "passed"]
+    assert not [line for line in lines if line.startswith("skipped")]
+    assert lines[-2] == "The check was not done to its end: interrupted."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.99, "1 min 0 s"), (119.6, "2 min 0 s"), (3671, "61 min 11 s")],
+)
+def test_how_long_it_took_is_told_as_people_say_it(
+    capsys: pytest.CaptureFixture[str], seconds: float, told: str
+) -> None:
+    (line,) = printed(capsys, made.make_report(seconds=seconds, requests=1234))
+    assert line == f"0 rules passed, 0 failed, 0 skipped; 1,234 requests in {told}."
+
+
+def test_what_a_hostile_broker_says_neither_steers_the_terminal_nor_fills_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = printed(capsys, made.NASTY, verbose=True)
+    text = "\n".join(lines)
+    assert all(line.isprintable() for line in lines)
+    assert (
+        r"\x1b[31;1m<script>alert(1)</script>]]>&amp;\x00\x07\x9b2J\u202e\ud800 [bold]no[/bold] :boom:"
+        in text
+    )
+    assert len(text) < 50_000
+    for secret in (made.PASSWORD, made.SECRETS[0], "not-to-be-seen"):
+        assert secret not in text
+
+
+def test_what_a_stream_cannot_say_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    print_report(made.make_report(made.failed(fault="answered “yes”")))
+    stream.seek(0)
+    assert r"answered \u201cyes\u201d" in stream.read()
+
+
+def test_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rules([made.passed(), made.failed(level=Level.SHOULD)])
+    assert capsys.readouterr().out.splitlines() == [
+        "R-REQ-1.required  MUST    A request without a version is refused.",
+        "R-PROV-4.same     SHOULD  A PUT that is sent again while it is in progress gets the same operation.",
+    ]
+
+
+# On a terminal
+
+
+def test_a_narrow_terminal_has_a_sentence_below_its_rule(screen: Screen) -> None:
+    with on(screen):
+        print_report(made.WRONG)
+    assert screen.lines[:5] == [
+        "Every request",
+        "passed  R-REQ-1.required  MUST",
+        "    A request without a version is refused.",
+        "failed  R-REQ-4.echoed  SHOULD",
+        "    A PUT that is sent again while it is in progress gets",
+    ]
+    assert all(len(line) <= 60 or line == CURL for line in screen.lines)
+
+
+def test_a_command_to_copy_is_one_line_on_any_terminal(screen: Screen) -> None:
+    with on(screen):
+        print_report(made.make_report(made.failed()))
+    assert CURL in screen.lines
+    assert CURL in screen.shown
+
+
+def test_a_terminal_has_colours_unless_they_are_not_wanted(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with on(screen):
+        print_report(made.WRONG)
+    assert "\x1b[1;31mfailed" in screen.shown
+    assert "\x1b[32mpassed" in screen.shown
+    before = len(screen.shown)
+    monkeypatch.setenv("NO_COLOR", "1")
+    with on(screen):
+        print_report(made.WRONG)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", screen.shown[before:])
+
+
+@pytest.mark.parametrize(
+    ("report", "colour"),
+    [
+        (made.RIGHT, 32),
+        (made.make_report(made.failed(level=Level.SHOULD)), 33),
+        (made.WRONG, 31),
+        (made.LEFT, 31),
+        (made.INTERRUPTED, 31),
+    ],
+)
+def test_the_verdict_is_green_yellow_or_red(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, report: Report, colour: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with on(screen):
+        print_report(report)
+    assert screen.shown.splitlines()[-1].startswith(f"\x1b[1;{colour}m")
+
+
+def test_a_progress_bar_is_shown_where_somebody_looks(screen: Screen) -> None:
+    with on(screen), progress_bar() as tell:
+        tell(Progress(0, 0, "reading the catalog"))
+        tell(Progress(2, 3, "[red]db/small\x1b[31m"))
+    assert "2/3" in screen.shown
+    assert r"[red]db/small\x1b[31m" in screen.shown
+    with on(screen), progress_bar() as tell:
+        tell(Progress(0, 0, "reading the catalog"))
+    assert "0/?" in screen.shown
+
+
+def test_a_progress_bar_is_nothing_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as tell:
+        tell(Progress(2, 3, "db/small"))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_whole_command_on_a_terminal() -> None:
+    with Terminal("tests.checker.fake_check", "wrong", made.URL, columns=60) as terminal:
+        assert terminal.read_all() == 1
+        assert "3/3" in terminal.output
+        assert "[red]hello-db/small" in terminal.output
+        assert "\x1b[1;31mfailed" in terminal.output
+        assert terminal.lines[0] == "Every request"
+        assert CURL in terminal.lines
+        assert terminal.lines[-1] == "requests in 5.2 s."
+
+
+def test_a_terminal_without_colours_still_has_a_bar() -> None:
+    with Terminal("tests.checker.fake_check", "right", made.URL, environment={"NO_COLOR": "1"}) as terminal:
+        assert terminal.read_all() == 0
+        assert "3/3" in terminal.output
+        assert not re.search(r"\x1b\[[0-9;]*3[0-9](;[0-9]+)*m", terminal.output)
+        assert terminal.lines[-1] == "2 rules passed, 0 failed, 1 skipped; 214 requests in 5.2 s."

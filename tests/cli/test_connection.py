@@ -1,0 +1,192 @@
+"""How the command reaches a broker, and as whom; and what is typed of parameters."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import ssl
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ..support.fake_broker import FakeBroker, answer, faking_one, no_answer
+from .conftest import Person, offers
+
+BASIC = "Basic " + base64.b64encode(b"platform:s3cret").decode()
+
+
+@pytest.mark.parametrize(
+    ("environ", "typed", "sent"),
+    [
+        ({}, [], BASIC),
+        ({"BROKER_USERNAME": None, "BROKER_PASSWORD": None}, [], None),
+        ({"BROKER_USERNAME": None, "BROKER_PASSWORD": None, "BROKER_TOKEN": "t"}, [], "Bearer t"),
+        ({}, ["--token", "t"], "Bearer t"),
+        ({"BROKER_TOKEN": "t"}, ["--username", "platform"], BASIC),
+        ({"BROKER_TOKEN": "t"}, ["--username", "platform", "--password", "s3cret"], BASIC),
+    ],
+)
+def test_what_is_typed_of_a_login_wins_over_the_environment(
+    fake: FakeBroker, person: Person, environ: dict[str, str | None], typed: list[str], sent: str | None
+) -> None:
+    fake.will(offers())
+    person.env |= environ
+    person.run("catalog", *typed)
+    assert fake.asked[0].headers.get("Authorization") == sent
+
+
+def test_a_password_that_is_missing_is_asked_for(
+    fake: FakeBroker, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.will(offers())
+    person.env["BROKER_PASSWORD"] = None
+    assert "give a password too" in person.run("catalog", code=2).stderr
+    monkeypatch.setattr("brokerkit.cli.login.can_be_asked", lambda: True)
+    result = person.run("catalog", typing="s3cret\n")
+    assert "Password of platform" in result.stderr
+    assert fake.asked[0].headers["Authorization"] == BASIC
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["--token", "t", "--username", "u"], "not both"),
+        (["--url", "127.0.0.1"], "is not the URL of a broker"),
+        (["--timeout", "0"], "--timeout"),
+        (["--platform", "nix"], "--platform"),
+        (["--ca-file", __file__, "--insecure"], "give --insecure or --ca-file, not both"),
+        (["--ca-file", "nowhere.pem"], "--ca-file"),
+    ],
+)
+def test_what_makes_no_sense_is_a_mistake_of_who_typed_it(
+    person: Person, command: list[str], told: str
+) -> None:
+    assert told in person.refusal("catalog", *command, code=2)
+
+
+def test_a_broker_must_be_named(person: Person) -> None:
+    person.env["BROKER_URL"] = None
+    assert "BROKER_URL" in person.refusal("catalog", code=2)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a key and a certificate for 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    file = tmp_path / "broker.pem"
+    file.write_bytes(key.private_bytes(pem, *plain) + made.public_bytes(pem))
+    return file
+
+
+def test_certificates_are_checked_unless_that_is_not_wanted(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with faking_one(context) as fake:
+        person = Person(fake.url)
+        fake.will(offers())
+        assert "TLS failed" in person.refusal("catalog")
+        assert "By post" in person.told("catalog", "--insecure")
+        assert "By post" in person.told("catalog", "--ca-file", str(certificate))
+
+
+def test_a_broker_has_only_so_long_to_answer(fake: FakeBroker, person: Person) -> None:
+    fake.will(no_answer)
+    assert "did not answer" in person.refusal("catalog", "--timeout", "0.2")
+
+
+# Parameters
+
+
+def sent(fake: FakeBroker, person: Person, *typed: str, typing: str | None = None) -> Any:
+    fake.will(offers(), answer(201))
+    person.run("provision", "mail", "post", *typed, typing=typing)
+    return fake.asked[-1].json.get("parameters")
+
+
+@pytest.mark.parametrize(
+    ("typed", "parameters"),
+    [
+        ([], None),
+        (["-c", "{}"], {}),
+        (["-p", "size=3", "-p", "name=x", "-p", "on=true"], {"size": 3, "name": "x", "on": True}),
+        (["-p", "a=", "-p", "b=x=y", "-p", "c=[1"], {"a": "", "b": "x=y", "c": "[1"}),
+        (["-p", 'a="3"', "-p", "b=null"], {"a": "3", "b": None}),
+        (["-p", "disk.size=3", "-p", "disk.kind=ssd"], {"disk": {"size": 3, "kind": "ssd"}}),
+        (["-c", '{"a": 1, "disk": {"size": 1}}', "-p", "disk.size=3"], {"a": 1, "disk": {"size": 3}}),
+    ],
+)
+def test_parameters_are_json_if_they_are_some_and_else_text(
+    fake: FakeBroker, person: Person, typed: list[str], parameters: Any
+) -> None:
+    assert sent(fake, person, *typed) == parameters
+
+
+def test_parameters_can_come_from_a_file_or_stdin(fake: FakeBroker, person: Person, tmp_path: Path) -> None:
+    (tmp_path / "parameters.json").write_text('{"size": 3}')
+    assert sent(fake, person, "-c", f"@{tmp_path / 'parameters.json'}", "-p", "b=1") == {"size": 3, "b": 1}
+    assert sent(fake, person, "-c", "@-", typing='{"size": 4}') == {"size": 4}
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["-p", "hush"],
+        ["-p", "=hush"],
+        ["-p", "a..b=hush"],
+        ["-p", "a=1", "-p", "a.b=hush"],
+        ["-c", "hush"],
+        ["-c", '["hush"]'],
+        ["-c", '{"a": hush}'],
+        ["-c", "@/nowhere/at/all"],
+        ["-c", "@/"],
+    ],
+)
+def test_parameters_that_are_none_are_a_mistake_told_without_them(
+    fake: FakeBroker, person: Person, typed: list[str]
+) -> None:
+    told = person.refusal("provision", "mail", "post", *typed, code=2)
+    assert "Invalid value for -" in told
+    assert "hush" not in told
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("update", "orders"),
+        ("provision", "mail", "post", ".."),
+        ("provision", "mail", "post", "--id", ""),
+        ("bind", "orders", "--id", "."),
+        ("unbind", "orders", "."),
+    ],
+)
+def test_what_cannot_be_sent_is_a_mistake_of_who_typed_it(
+    fake: FakeBroker, orders: Person, command: tuple[str, ...]
+) -> None:
+    fake.will(offers())
+    before = orders.known
+    orders.refusal(*command, code=2)
+    assert {asked.method for asked in fake.asked} <= {"GET"}
+    assert orders.known == before

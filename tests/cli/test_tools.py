@@ -1,0 +1,229 @@
+"""What authors of brokers do with the command; and which part of it needs what."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from werkzeug.security import check_password_hash
+
+import brokerkit
+from brokerkit import BasicAuth
+from brokerkit.cli import main
+
+from .conftest import Person
+
+RIGHT: dict[str, Any] = {
+    "id": "s",
+    "name": "mail",
+    "description": "Letters",
+    "bindable": False,
+    "plans": [{"id": "p", "name": "post", "description": "By post"}],
+}
+
+
+@pytest.fixture
+def author() -> Person:
+    """Somebody without a broker."""
+    return Person("")
+
+
+@pytest.fixture
+def catalogs(tmp_path: Path) -> Path:
+    """A folder with a right catalog, one to be warned of, and a wrong one."""
+    warned = {**RIGHT, "name": "air mail", "color": "blue"}
+    wrong = {**RIGHT, "plans": [{"id": "p", "name": "post"}, {"id": "p", "name": "bird"}]}
+    for name, offering in (("right", RIGHT), ("warned", warned), ("wrong", wrong)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"services": [offering]}))
+    return tmp_path
+
+
+# Ids and passwords
+
+
+def test_ids_are_new_and_as_many_as_are_asked_for(author: Person) -> None:
+    lines = [*author.told("new-id").split(), *author.told("new-id", "3").split()]
+    assert len({UUID(line).version for line in lines} | {4}) == 1
+    assert len(set(lines)) == 4
+    author.run("new-id", "0", code=2)
+
+
+@pytest.mark.parametrize("typing", ["pässword\n", "pässword\r\n", "pässword"])
+def test_a_password_from_stdin_becomes_a_hash_that_basic_auth_takes(author: Person, typing: str) -> None:
+    told = author.run("hash-password", typing=typing.encode()).stdout.strip()
+    assert told.startswith("scrypt:")
+    assert check_password_hash(told, "pässword")
+    BasicAuth("platform", told)
+
+
+def test_a_password_is_asked_for_twice_and_not_shown(author: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brokerkit.cli.tools.can_be_asked", lambda: True)
+    result = author.run("hash-password", typing="hush\nhash\nhush\nhush\n")
+    assert check_password_hash(result.stdout.splitlines()[-1], "hush")
+    assert "hush" not in result.output
+
+
+def test_an_empty_password_is_refused(author: Person) -> None:
+    result = author.run("hash-password", typing="\n", code=1)
+    assert (result.stdout, result.stderr) == ("", "Error: the password is empty\n")
+
+
+# Catalog files
+
+
+def test_a_right_catalog_has_no_faults(author: Person, catalogs: Path) -> None:
+    result = author.run("lint", "--strict", str(catalogs / "right.json"))
+    assert (result.stdout, result.stderr) == ("", f"{catalogs / 'right.json'} has no faults.\n")
+
+
+def test_each_fault_of_each_file_is_told_with_its_place(author: Person, catalogs: Path) -> None:
+    wrong, warned = str(catalogs / "wrong.json"), str(catalogs / "warned.json")
+    lines = author.run("lint", wrong, warned, code=1).stdout.splitlines()
+    assert f"{wrong}: fault: services[0].plans[0]: 'description' is required" in lines
+    assert any(line.startswith(f"{warned}: warning: services[0]") for line in lines)
+    assert len(lines) > 3
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 0), (("--strict",), 1)])
+def test_warnings_count_only_if_one_is_strict(
+    author: Person, catalogs: Path, options: tuple[str, ...], code: int
+) -> None:
+    result = author.run("lint", str(catalogs / "warned.json"), *options, code=code)
+    assert "warning: services[0]" in result.stdout
+
+
+def test_programs_get_what_is_wrong_as_json(author: Person, catalogs: Path) -> None:
+    files = [str(catalogs / f"{name}.json") for name in ("right", "warned", "wrong")]
+    result = author.run("lint", "--json", *files, code=1)
+    right, warned, wrong = json.loads(result.stdout)
+    assert right == {"file": files[0], "faults": [], "warnings": []}
+    assert (bool(warned["faults"]), bool(warned["warnings"])) == (False, True)
+    assert wrong["faults"]
+    assert result.stderr == ""
+
+
+def test_a_file_of_another_kind_is_a_fault(author: Person, tmp_path: Path) -> None:
+    (tmp_path / "catalog.txt").touch()
+    assert "fault: its format is unknown" in author.run("lint", str(tmp_path / "catalog.txt"), code=1).stdout
+    author.run("lint", str(tmp_path / "nowhere.json"), code=2)
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(
+    author: Person, catalogs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    told = author.run("lint", str(catalogs / "right.json"), code=1).stdout
+    assert "fault: cannot be read: Input/output error" in told
+
+
+def test_a_catalog_in_yaml_says_what_it_needs(
+    author: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "catalog.yml").write_text("services: []")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert "pip install pyyaml" in author.refusal("lint", str(tmp_path / "catalog.yml"), code=2)
+
+
+# The command itself
+
+
+def test_the_version_is_that_of_the_package(author: Person) -> None:
+    assert author.told("--version") == f"brokerkit {brokerkit.__version__}\n"
+
+
+COMMANDS = [name for name in main._COMMANDS if name != "check"]
+
+
+def test_the_help_names_every_command(author: Person) -> None:
+    told = author.told("--help")
+    assert all(f"  {name} " in told for name in (*COMMANDS, "check"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_says_what_it_does_with_an_example(author: Person, command: str) -> None:
+    told = author.told(command, "--help")
+    assert f"Usage: brokerkit {command} " in told
+    assert "Example:\n" in told
+
+
+def test_a_command_that_there_is_not_is_a_mistake_of_who_typed_it(author: Person) -> None:
+    assert "No such command 'nix'" in author.run("nix", code=2).stderr
+
+
+def test_a_shell_can_complete_the_commands(author: Person) -> None:
+    author.env |= {"_BROKERKIT_COMPLETE": "bash_complete", "COMP_WORDS": "brokerkit new", "COMP_CWORD": "1"}
+    assert author.told() == "plain,new-id\n"
+
+
+NEEDS_NOTHING = """
+import json, sys
+from brokerkit.command.main import cli
+cli([*sys.argv[1:]], standalone_mode=False)
+print(json.dumps([*{"requests", "rich", "urllib3", "yaml", "hypothesis"} & sys.modules.keys()]))
+"""
+
+
+@pytest.mark.parametrize("command", [("new-id",), ("--help",)])
+def test_tools_load_nothing_that_only_others_need(command: tuple[str, ...]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", NEEDS_NOTHING, *command], capture_output=True, text=True, check=True
+    )
+    assert json.loads(run.stdout.splitlines()[-1]) == []
+
+
+def test_the_package_can_be_run() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "brokerkit", "new-id"], capture_output=True, text=True, check=True
+    )
+    assert UUID(run.stdout.strip())
+
+
+def test_who_types_what_is_no_text_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["brokerkit", "catalog", "\udcff"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 2
+    assert "not in the encoding" in capsys.readouterr().err
+
+
+def test_the_command_that_is_installed_is_the_group(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["brokerkit", "new-id"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 0
+    assert UUID(capsys.readouterr().out.strip())
+
+
+@pytest.mark.parametrize("missing", ["requests", "rich"])
+def test_what_is_not_installed_is_told_in_one_line(
+    author: Person, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "requests":  # loaded by other tests
+        for name in ("_transport", "client", "command.faults", "command.desk", "command.offers"):
+            monkeypatch.delitem(sys.modules, f"brokerkit.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    author.env["BROKER_URL"] = "http://127.0.0.1:1"
+    told = author.refusal("catalog")
+    assert f"needs {missing}: pip install requests rich" in told
+    assert told.count("\n") == 1
+
+
+def test_a_fault_of_ours_in_a_command_is_not_taken_for_a_missing_package(
+    author: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "brokerkit.cli.tools", raising=False)
+    monkeypatch.setitem(sys.modules, "brokerkit.cli.tools", None)
+    with pytest.raises(ModuleNotFoundError):
+        main.cli(["new-id"], standalone_mode=False)

@@ -1,0 +1,399 @@
+"""Each way in which an answer can be wrong is told with its place; a refusal is told as what it is."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokerkit.client.client import BrokerClient, BrokerMistake, BrokerRefused
+from brokerkit.results import MAX_OPERATION
+
+from ..support.broker import make_offering
+from ..support.fake_broker import FakeBroker, answer, raw
+from .conftest import OFFERING, SMALL, client_of
+
+Call = Callable[[BrokerClient], Any]
+
+CALLS: dict[str, Call] = {
+    "catalog": lambda client: client.catalog(),
+    "provision": lambda client: client.provision("i1", "s", "p"),
+    "update": lambda client: client.update("i1", "s"),
+    "deprovision": lambda client: client.deprovision("i1", "s", "p"),
+    "bind": lambda client: client.bind("i1", "b1", "s", "p"),
+    "unbind": lambda client: client.unbind("i1", "b1", "s", "p"),
+    "get_instance": lambda client: client.get_instance("i1"),
+    "get_binding": lambda client: client.get_binding("i1", "b1"),
+    "last_operation": lambda client: client.last_operation("i1"),
+    "last_binding_operation": lambda client: client.last_binding_operation("i1", "b1"),
+}
+
+
+def mistake(fake: FakeBroker, call: str) -> BrokerMistake:
+    with pytest.raises(BrokerMistake) as caught:
+        CALLS[call](client_of(fake.url, mitigate_for=0))
+    return caught.value
+
+
+WRONG_STATUSES = [
+    ("catalog", 204, "200"),
+    ("catalog", 304, "200"),
+    ("provision", 204, "200 or 201 or 202, or that of an error"),
+    ("update", 201, "200 or 202, or that of an error"),
+    ("deprovision", 204, "200 or 202, or that of an error"),
+    ("bind", 203, "200 or 201 or 202, or that of an error"),
+    ("unbind", 201, "200 or 202, or that of an error"),
+    ("get_instance", 202, "200, or that of an error"),
+    ("get_binding", 201, "200, or that of an error"),
+    ("last_operation", 202, "200, or that of an error"),
+    ("last_binding_operation", 299, "200, or that of an error"),
+]
+
+
+@pytest.mark.parametrize(("call", "status", "wanted"), WRONG_STATUSES)
+def test_a_status_that_is_none_of_the_operations(
+    call: str, status: int, wanted: str, fake: FakeBroker
+) -> None:
+    fake.will(answer(status, b"" if status in (204, 304) else None))
+    error = mistake(fake, call)
+    assert error.faults == (f"the status is {status}; it must be {wanted}",)
+    assert error.exchange.status == status
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("location", ["/v2/elsewhere", "http://["])
+def test_a_redirect_is_not_followed(call: str, location: str, fake: FakeBroker) -> None:
+    fake.will(answer(302, Location=location), answer(200, {"services": [], "state": "succeeded"}))
+    (fault,) = mistake(fake, call).faults
+    assert fault.startswith("the status is 302; it must be 200")
+    assert len(fake.asked) == 1
+
+
+BODIES = {
+    "nothing": b"",
+    "HTML": b"<html>It works!</html>",
+    "an array": b"[]",
+    "a string": b'"ok"',
+    "null": b"null",
+    "half an object": b'{"state": ',
+    "not UTF-8": b'{"state": "succe\xfcded", "services": []}',
+    "in UTF-16": '{"state": "succeeded"}'.encode("utf-16"),
+    "101 objects deep": b'{"a":' * 101 + b"1" + b"}" * 101,
+    "100,000 arrays deep": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_body_that_is_no_json_object(call: str, body: str, fake: FakeBroker) -> None:
+    fake.will(answer(200, BODIES[body]))
+    error = mistake(fake, call)
+    assert error.faults == ("the body is not a JSON object",)
+    assert "the service broker's answer is not one of the API" in str(error)
+
+
+MOUNT = {
+    "driver": "d",
+    "container_dir": "/",
+    "mode": "r",
+    "device_type": "shared",
+    "device": {"volume_id": "v"},
+}
+FIELDS: list[tuple[str, int, dict[str, Any], list[str]]] = [
+    ("provision", 201, {"dashboard_url": 1}, ["dashboard_url: expected a string, got a number"]),
+    ("provision", 200, {"metadata": []}, ["metadata: expected an object, got an array"]),
+    (
+        "provision",
+        202,
+        {"operation": 7, "dashboard_url": [], "metadata": {"labels": "x", "attributes": [1]}},
+        [
+            "operation: expected a string, got a number",
+            "dashboard_url: expected a string, got an array",
+            "metadata.labels: expected an object, got a string",
+            "metadata.attributes: expected an object, got an array",
+        ],
+    ),
+    (
+        "update",
+        202,
+        {"operation": "x" * (MAX_OPERATION + 1)},
+        ["operation: has 10,001 characters; 1 to 10,000 are allowed (R-PROV-1)"],
+    ),
+    (
+        "deprovision",
+        202,
+        {"operation": ""},
+        ["operation: has 0 characters; 1 to 10,000 are allowed (R-PROV-1)"],
+    ),
+    ("bind", 202, {"operation": {}}, ["operation: expected a string, got an object"]),
+    ("unbind", 202, {"operation": False}, ["operation: expected a string, got true or false"]),
+    (
+        "bind",
+        201,
+        {
+            "credentials": "db://x",
+            "syslog_drain_url": {},
+            "route_service_url": 3,
+            "volume_mounts": [{"mode": "x", "device": {}}, {**MOUNT, "device": 5}, 7],
+            "endpoints": [
+                {"host": "h", "ports": []},
+                {"host": "", "ports": ["1"]},
+                {"host": 1, "ports": [443]},
+                {"host": "h", "ports": ["9-1"]},
+                {"host": "h", "ports": ["443"], "protocol": "icmp"},
+            ],
+            "metadata": {"expires_at": "tomorrow", "renew_before": 5},
+        },
+        [
+            "credentials: expected an object, got a string",
+            "syslog_drain_url: expected a string, got an object",
+            "route_service_url: expected a string, got a number",
+            "volume_mounts[0].driver: is required",
+            "volume_mounts[0].container_dir: is required",
+            'volume_mounts[0].mode: is "x"; it must be "r" or "rw"',
+            "volume_mounts[0].device.volume_id: is required",
+            "volume_mounts[1].device: expected an object, got a number",
+            "volume_mounts[2]: expected an object, got a number",
+            'endpoints[0].ports: takes a list with at least one port, such as ["443"]',
+            "endpoints[1].host: is empty",
+            "endpoints[2].host: expected a string, got a number",
+            "endpoints[2].ports[0]: expected a string, got a number",
+            'endpoints[3].ports: \'9-1\' is neither a port, "443", nor a range, "9000-9010"',
+            'endpoints[4].protocol: is "icmp"; it must be "tcp", "udp" or "all"',
+            "metadata.expires_at: is no time such as 2030-01-31T12:00:00.0Z",
+            "metadata.renew_before: expected a time, got a number",
+        ],
+    ),
+    (
+        "get_binding",
+        200,
+        {
+            "endpoints": {},
+            "volume_mounts": "x",
+            "parameters": [],
+            "metadata": {"expires_at": "2030-01-01T00:00:00"},
+        },
+        [
+            "volume_mounts: expected an array, got a string",
+            "endpoints: expected an array, got an object",
+            "metadata.expires_at: has no time zone",
+            "parameters: expected an object, got an array",
+        ],
+    ),
+    (
+        "get_binding",
+        200,
+        {"metadata": {"expires_at": "2030-01-01T00:00:00Z", "renew_before": "2030-01-02T00:00:00Z"}},
+        ["metadata.renew_before: is after expires_at"],
+    ),
+    (
+        "get_instance",
+        200,
+        {"service_id": 1, "plan_id": [], "maintenance_info": {"description": 2}, "parameters": "x"},
+        [
+            "service_id: expected a string, got a number",
+            "plan_id: expected a string, got an array",
+            "parameters: expected an object, got a string",
+            "maintenance_info.version: is required",
+            "maintenance_info.description: expected a string, got a number",
+        ],
+    ),
+    ("last_operation", 200, {}, ["state: is required"]),
+    ("last_operation", 200, {"state": None}, ["state: is required"]),
+    (
+        "last_operation",
+        200,
+        {"state": "done", "description": 1, "instance_usable": "yes", "update_repeatable": 0},
+        [
+            'state: is "done"; it must be "in progress", "succeeded" or "failed"',
+            "description: expected a string, got a number",
+            "instance_usable: expected true or false, got a string",
+            "update_repeatable: expected true or false, got a number",
+        ],
+    ),
+    (
+        "last_binding_operation",
+        200,
+        {"state": ["x" * 100]},
+        [f'state: is ["{"x" * 58}…; it must be "in progress", "succeeded" or "failed"'],
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "status", "body", "faults"), FIELDS)
+def test_every_field_that_is_wrong_is_told_with_its_place(
+    call: str, status: int, body: dict[str, Any], faults: list[str], fake: FakeBroker
+) -> None:
+    fake.will(answer(status, body))
+    error = mistake(fake, call)
+    assert list(error.faults) == faults
+    for fault in faults:
+        assert fault in str(error)
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "body"),
+    [
+        ("provision", 201, {"dashboard_url": None, "metadata": None, "operation": 7}),
+        ("provision", 202, {"operation": None}),
+        ("bind", 202, {"operation": "o", "metadata": 7}),
+        ("bind", 201, {"credentials": None, "volume_mounts": [MOUNT], "endpoints": []}),
+        ("deprovision", 410, b"gone"),
+        ("unbind", 410, b""),
+        ("update", 200, {"unknown": 1}),
+        ("get_binding", 200, {"metadata": {"expires_at": "2030-01-01T00:00:00.0Z"}}),
+    ],
+)
+def test_what_no_platform_minds_is_no_mistake(call: str, status: int, body: object, fake: FakeBroker) -> None:
+    fake.will(answer(status, body))
+    assert CALLS[call](client_of(fake.url)) is not None
+
+
+FOR_OTHERS = {
+    "syslog_drain_url": "syslog://logs.example.org",
+    "route_service_url": "https://route.example.org",
+    "volume_mounts": [MOUNT],
+}
+
+
+def test_a_binding_may_have_only_what_its_offering_requires(fake: FakeBroker) -> None:
+    client = client_of(fake.url)
+    faults = (
+        "syslog_drain_url: the offering 'db' does not require 'syslog_drain'",
+        "route_service_url: the offering 'db' does not require 'route_forwarding'",
+        "volume_mounts: the offering 'db' does not require 'volume_mount'",
+    )
+    fake.will(answer(201, FOR_OTHERS), answer(200))
+    with pytest.raises(BrokerMistake) as caught:
+        client.bind("i1", "b1", OFFERING, SMALL)
+    assert caught.value.faults == faults
+    assert fake.methods == ["PUT", "DELETE"], "no platform keeps it"
+    fake.will(answer(200, FOR_OTHERS))
+    with pytest.raises(BrokerMistake) as caught:
+        client.get_binding("i1", "b1", service=OFFERING)
+    assert caught.value.faults == faults
+
+
+def test_a_binding_may_have_what_its_offering_requires(fake: FakeBroker) -> None:
+    offering = make_offering(requires=["syslog_drain", "route_forwarding", "volume_mount"])
+    client = client_of(fake.url)
+    fake.will(answer(201, FOR_OTHERS))
+    assert client.bind("i1", "b1", offering, SMALL) == client.bind("i1", "b1", "an id alone", SMALL)
+
+
+def test_a_wrong_catalog_is_told_with_all_its_faults(fake: FakeBroker) -> None:
+    offering = {
+        "id": "s",
+        "name": "s",
+        "bindable": "yes",
+        "plans": [{"id": "p", "name": "p", "description": "p"}],
+    }
+    fake.will(answer(200, {"services": [offering, {**offering, "bindable": True, "description": "d"}]}))
+    faults = mistake(fake, "catalog").faults
+    assert any(fault.startswith("services[0]") and "'description' is required" in fault for fault in faults)
+    assert any("services[0].bindable" in fault for fault in faults)
+
+
+def test_what_only_some_platforms_refuse_of_a_catalog_is_a_warning(fake: FakeBroker) -> None:
+    plan = {"id": "p", "name": "p", "description": "d" * 10_001, "unknown": 1}
+    offering = {"id": "s", "name": "s", "description": "s", "bindable": True, "plans": [plan]}
+    fake.will(answer(200, {"services": [offering]}))
+    catalog = client_of(fake.url).catalog()
+    assert catalog.warnings
+    assert catalog.services[0].plans[0].free is True
+
+
+def test_a_catalog_that_is_not_to_be_had_is_a_refusal(fake: FakeBroker) -> None:
+    fake.will(answer(503, {"description": "Come back later"}))
+    with pytest.raises(BrokerRefused, match="refused with 503: Come back later"):
+        client_of(fake.url).catalog()
+
+
+@pytest.mark.parametrize("call", ["catalog", "provision", "last_operation"])
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_end_is_not_read_to_its_end(call: str, status: int, fake: FakeBroker) -> None:
+    fake.will(answer(status, b" " * (16 * 1024 * 1024 + 1)))
+    error = mistake(fake, call)
+    assert error.faults == ("the body is longer than 16,777,216 bytes",)
+    assert len(str(error)) < 1000
+
+
+@pytest.mark.parametrize("call", ["catalog", "update"])
+def test_a_body_that_is_not_what_its_encoding_says(call: str, fake: FakeBroker) -> None:
+    fake.will(answer(200, b"{}", Content_Encoding="gzip"))
+    error = mistake(fake, call)
+    assert error.faults == ("the body is not gzip, as the header Content-Encoding says",)
+
+
+def test_a_body_may_be_compressed(fake: FakeBroker) -> None:
+    fake.will(answer(200, gzip.compress(b'{"state": "succeeded"}'), Content_Encoding="gzip"))
+    assert client_of(fake.url).last_operation("i1").state == "succeeded"
+
+
+def test_a_body_may_come_in_chunks(fake: FakeBroker) -> None:
+    chunks = b'8\r\n{"state"\r\ne\r\n: "succeeded"}\r\n0\r\n\r\n'
+    fake.will(answer(200, chunks, Transfer_Encoding="chunked"))
+    assert client_of(fake.url).last_operation("i1").state == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "head", [b"X-Latin: \xfc\xff", b"X-Empty:", b"No colon here", b"X-Long: " + b"x" * 60_000]
+)
+def test_junk_in_a_header_does_no_harm(head: bytes, fake: FakeBroker) -> None:
+    body = b'{"state": "succeeded"}'
+    fake.will(raw(b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n" + head + b"\r\n\r\n" + body))
+    assert client_of(fake.url).last_operation("i1").state == "succeeded"
+
+
+# Refusals
+
+
+GONE_IS_A_SUCCESS = {("deprovision", 410), ("unbind", 410)}
+REFUSALS = [
+    (call, status)
+    for call in CALLS
+    for status in (400, 401, 404, 409, 410, 412, 422, 500, 599)
+    if (call, status) not in GONE_IS_A_SUCCESS
+]
+
+
+@pytest.mark.parametrize(("call", "status"), REFUSALS)
+def test_a_refusal_is_no_mistake(call: str, status: int, fake: FakeBroker) -> None:
+    fake.will(answer(status, {"error": "ThisWord", "description": "For this reason"}))
+    with pytest.raises(BrokerRefused) as caught:
+        CALLS[call](client_of(fake.url, mitigate_for=0))
+    refused = caught.value
+    assert (refused.status, refused.error, refused.description) == (status, "ThisWord", "For this reason")
+    assert f"refused with {status} ThisWord: For this reason" in str(refused)
+    assert f"→ {status} " in str(refused)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>Bad gateway</html>", b"[]", b'{"error": 1, "description": []}', b'{"description": ""}'],
+)
+def test_a_refusal_may_say_nothing(body: bytes, fake: FakeBroker) -> None:
+    fake.will(answer(502, body))
+    with pytest.raises(BrokerRefused, match="refused with 502: it does not say why") as caught:
+        client_of(fake.url).update("i1", "s")
+    assert (caught.value.error, caught.value.description) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "usable", "repeatable"),
+    [
+        ({}, None, None),
+        ({"instance_usable": False}, False, None),
+        ({"instance_usable": True, "update_repeatable": False}, True, False),
+        ({"instance_usable": "no", "update_repeatable": 0}, None, None),
+    ],
+)
+def test_a_refusal_says_what_can_still_be_done(
+    body: dict[str, Any], usable: bool | None, repeatable: bool | None, fake: FakeBroker
+) -> None:
+    fake.will(answer(500, body))
+    with pytest.raises(BrokerRefused) as caught:
+        client_of(fake.url).update("i1", "s")
+    assert (caught.value.instance_usable, caught.value.update_repeatable) == (usable, repeatable)

@@ -1,0 +1,412 @@
+"""What the client orders, over HTTP from brokers that are right, and what it sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from brokerkit import (
+    Accepted,
+    Binding,
+    BindResource,
+    Deprovisioned,
+    InstanceDetails,
+    LastOperation,
+    MaintenanceInfo,
+    Provisioned,
+    Unbound,
+    Updated,
+)
+from brokerkit.client.client import BrokerClient, BrokerRefused
+from brokerkit.client.exchange import Exchange
+from brokerkit.client.platforms import Platform, cloudfoundry, korifi, kubernetes
+
+from ..server.test_traffic import Line, lines_of
+from ..support.broker import Recorder
+from ..support.fake_broker import FakeBroker, answer, serving
+from .conftest import LARGE, OFFERING, SMALL, WAYS, Way, client_of, right_broker
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Way:
+    return WAYS[request.param]
+
+
+@pytest.fixture
+def client(way: Way, recorder: Recorder, tmp_path: Path) -> Iterator[BrokerClient]:
+    kind = "waitress" if way == WAYS["store, background"] else "werkzeug"
+    with right_broker(way, recorder, tmp_path) as app, serving(app, kind) as url:
+        yield client_of(url)
+
+
+def done(client: BrokerClient, found: Any, *ids: str, deleting: bool = False) -> Any:
+    """Wait for what was accepted."""
+    if not isinstance(found, Accepted):
+        return found
+    assert found.operation
+    return client.wait(
+        *ids,
+        operation=found.operation,
+        service=OFFERING,
+        plan=SMALL,
+        deleting=deleting,
+        sleep=lambda seconds: None,
+    )
+
+
+def test_every_operation_returns_what_the_handler_answered(client: BrokerClient, way: Way) -> None:
+    offering = client.catalog().services[0]
+    small, large = offering.plans
+    assert (offering.name, small.name, large.name) == ("db", "small", "large")
+
+    made = client.provision("i1", offering, small, parameters={"size": 3})
+    assert type(made) is (Accepted if way.waits else Provisioned)
+    if isinstance(made, Provisioned):
+        assert made.dashboard_url == "https://db.example.org/i1"
+        assert not made.exists
+    done(client, made, "i1")
+    assert client.get_instance("i1", service=offering, plan=small).plan_id == "small-id"
+
+    bound = client.bind("i1", "b1", offering, small, app_guid="a1")
+    assert type(bound) is (Accepted if way.waits else Binding)
+    done(client, bound, "i1", "b1")
+    binding = client.get_binding("i1", "b1", service=offering, plan=small)
+    assert binding.credentials == {"uri": "db://secret"}
+
+    unbound = client.unbind("i1", "b1", offering, small)
+    assert type(unbound) is (Accepted if way.waits else Unbound)
+    done(client, unbound, "i1", "b1", deleting=True)
+
+    changed = client.update("i1", offering, plan=large, previous_values={"plan_id": "small-id"})
+    assert type(changed) is (Accepted if way.waits else Updated)
+    assert done(client, changed, "i1") is not None
+
+    gone = client.deprovision("i1", offering, large)
+    assert type(gone) is (Accepted if way.waits else Deprovisioned)
+    done(client, gone, "i1", deleting=True)
+
+
+@pytest.mark.parametrize("way", ["store, at once"], indirect=True)
+def test_a_second_delete_is_a_success(client: BrokerClient) -> None:
+    assert isinstance(client.provision("i1", OFFERING, SMALL), Provisioned)
+    for _ in range(2):
+        assert client.deprovision("i1", OFFERING, SMALL) == Deprovisioned()
+    assert client.unbind("i1", "b1", OFFERING, SMALL) == Unbound()
+
+
+@pytest.mark.parametrize("way", ["store, at once"], indirect=True)
+def test_what_was_there_before_is_told_apart(client: BrokerClient) -> None:
+    first, second = (client.provision("i1", OFFERING, SMALL) for _ in range(2))
+    assert isinstance(first, Provisioned)
+    assert isinstance(second, Provisioned)
+    assert (first.exists, second.exists) == (False, True)
+    one, two = (client.bind("i1", "b1", OFFERING, SMALL) for _ in range(2))
+    assert isinstance(one, Binding)
+    assert isinstance(two, Binding)
+    assert (one.exists, two.exists) == (False, True)
+
+
+@pytest.mark.parametrize("way", ["polled"], indirect=True)
+def test_a_platform_that_cannot_poll_does_not_say_that_it_can(
+    client: BrokerClient, recorder: Recorder
+) -> None:
+    recorder.answers["provision"] = None
+    client.provision("i1", OFFERING, SMALL, accepts_incomplete=False)
+    assert recorder.request.accepts_incomplete is False
+
+
+@pytest.mark.parametrize("way", ["polled"], indirect=True)
+def test_operations_come_back_whole_in_polls(client: BrokerClient, recorder: Recorder) -> None:
+    operation = "a b&c=d/é%2F+"
+    found = client.last_operation("i1", operation=operation, service=OFFERING, plan=SMALL)
+    assert found == LastOperation.succeeded()
+    found = client.last_binding_operation("i1", "b1", operation=operation, service=OFFERING, plan=SMALL)
+    assert [request.operation for request in recorder.requests] == [operation, operation]
+
+
+IDS = ["a/b", "50%", "%2F", "übung", "a b", "a+b", "?x=1", "#1", "i;v=2", "a\\b", "..b", "日本", "😀", "~.-_"]
+
+
+@pytest.mark.parametrize("server", ["werkzeug", "waitress"])
+def test_ids_arrive_whole_whatever_is_in_them(server: str, recorder: Recorder, tmp_path: Path) -> None:
+    with right_broker(WAYS["store, at once"], recorder, tmp_path) as app, serving(app, server) as url:
+        client = client_of(url)
+        for instance_id in IDS:
+            client.provision(instance_id, OFFERING, SMALL)
+            client.bind(instance_id, instance_id, OFFERING, SMALL)
+            assert client.get_binding(instance_id, instance_id).credentials
+    assert [request.instance_id for request in recorder.requests[::2]] == IDS
+    assert [request.binding_id for request in recorder.requests[1::2]] == IDS
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_an_id_that_no_path_can_hold_is_refused_before_anything_is_sent(name: str, fake: FakeBroker) -> None:
+    client = client_of(fake.url)
+    with pytest.raises(ValueError, match=r"instance_id=.* cannot stand in a path"):
+        client.get_instance(name)
+    with pytest.raises(ValueError, match=r"binding_id=.* cannot stand in a path"):
+        client.get_binding("i1", name)
+    assert not fake.asked
+
+
+def test_one_client_serves_many_threads_at_once(recorder: Recorder, tmp_path: Path) -> None:
+    seen: list[Exchange] = []
+    with right_broker(WAYS["at once"], recorder, tmp_path) as app, serving(app, "waitress") as url:
+        client = client_of(url, observe=seen.append)
+
+        def work(number: int) -> str | None:
+            assert client.catalog().services
+            client.provision(f"i{number}", OFFERING, SMALL, parameters={"size": number % 9})
+            return client.get_instance(f"i{number}").service_id
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(work, range(24))) == {"db-id"}
+    assert len(seen) == 3 * 24
+    assert len({each.headers["X-Broker-API-Request-Identity"] for each in seen}) == 3 * 24
+
+
+# What it sends, byte for byte
+
+
+def test_what_is_not_told_is_not_sent(fake: FakeBroker) -> None:
+    client = client_of(fake.url)
+    client.provision("i1", "s", "p")
+    client.update("i1", "s")
+    client.bind("i1", "b1", "s", "p")
+    client.get_instance("i1")
+    client.unbind("i1", "b1", "s", "p", accepts_incomplete=False)
+    assert [str(asked) for asked in fake.asked] == [
+        "PUT /v2/service_instances/i1?accepts_incomplete=true",
+        "PATCH /v2/service_instances/i1?accepts_incomplete=true",
+        "PUT /v2/service_instances/i1/service_bindings/b1?accepts_incomplete=true",
+        "GET /v2/service_instances/i1",
+        "DELETE /v2/service_instances/i1/service_bindings/b1?service_id=s&plan_id=p",
+    ]
+    platform = Platform()
+    assert [asked.json for asked in fake.asked] == [
+        {
+            "service_id": "s",
+            "plan_id": "p",
+            "organization_guid": platform.organization_guid,
+            "space_guid": platform.space_guid,
+        },
+        {"service_id": "s"},
+        {"service_id": "s", "plan_id": "p"},
+        None,
+        None,
+    ]
+    for asked in fake.asked:
+        assert ("Content-Type" in asked.headers) == bool(asked.body)
+        assert asked.headers["Authorization"] == "Basic cGxhdGZvcm06czNjcmV0"
+        assert "X-Broker-API-Originating-Identity" not in asked.headers
+
+
+def test_what_is_told_is_sent(fake: FakeBroker) -> None:
+    client = client_of(fake.url)
+    client.provision(
+        "i1",
+        OFFERING,
+        SMALL,
+        parameters={"size": 3},
+        context={"a": 1},
+        maintenance_info=MaintenanceInfo("1.0.0"),
+        vendor="x",
+    )
+    client.bind(
+        "i1",
+        "b1",
+        OFFERING,
+        LARGE,
+        app_guid="a1",
+        bind_resource=BindResource(route="r.example.org", backup_agent=True),
+        parameters={"role": "reader"},
+        predecessor="b0",
+        context={"a": 1},
+    )
+    provision, bind = (asked.json for asked in fake.asked)
+    platform = Platform()
+    assert provision == {
+        "service_id": "db-id",
+        "plan_id": "small-id",
+        "organization_guid": platform.organization_guid,
+        "space_guid": platform.space_guid,
+        "parameters": {"size": 3},
+        "context": {"a": 1},
+        "maintenance_info": {"version": "1.0.0"},
+        "vendor": "x",
+    }
+    assert bind == {
+        "service_id": "db-id",
+        "plan_id": "large-id",
+        "app_guid": "a1",
+        "bind_resource": {"app_guid": "a1", "route": "r.example.org", "backup_agent": True},
+        "parameters": {"role": "reader"},
+        "predecessor_binding_id": "b0",
+        "context": {"a": 1},
+    }
+
+
+def test_an_order_may_be_of_another_organization_than_the_platforms(fake: FakeBroker) -> None:
+    client_of(fake.url).provision("i1", OFFERING, SMALL, organization_guid="theirs")
+    (asked,) = fake.asked
+    assert asked.json["organization_guid"] == "theirs"
+    assert asked.json["space_guid"] == Platform().space_guid
+
+
+def test_a_token_is_sent_as_one(fake: FakeBroker) -> None:
+    BrokerClient(fake.url, token="t0ken").get_instance("i1")
+    BrokerClient(fake.url).get_instance("i1")
+    assert [asked.headers.get("Authorization") for asked in fake.asked] == ["Bearer t0ken", None]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v2", "/v2/", "/brokers/db", "/brokers/db/v2/"])
+def test_a_broker_may_be_under_any_path(path: str, fake: FakeBroker) -> None:
+    client = client_of(fake.url + path)
+    client.get_instance("i1")
+    prefix = "/brokers/db" if "db" in path else ""
+    assert fake.asked[0].path == f"{prefix}/v2/service_instances/i1"
+    assert client.url == fake.url + prefix
+
+
+# As the platforms do: the lines that they were seen to send
+
+OFFERED = "5c1c3c6e-0c2b-4e0c-9f0a-3a4b8b1d0001"
+PLANS = {"service_id": OFFERED, "plan_id": "5c1c3c6e-0c2b-4e0c-9f0a-3a4b8b1d0011"}
+OWNER = {"space_annotations": {"example.org/owner": "team-a"}}
+
+_CF = cloudfoundry(instance_name="orders-db")
+PLATFORMS = {
+    "cloudfoundry": msgspec.structs.replace(_CF, context={**_CF.context, **OWNER}),
+    "korifi": korifi(),
+    "kubernetes": kubernetes(
+        extra={"scopes": ["a", "b"]}, namespace_uid="3f0d0f6e-shop", instance_name="orders-db"
+    ),
+}
+FREE = {"X-Broker-API-Request-Identity"}
+"""Headers whose value is another one each time."""
+
+
+def repeat(client: Any, line: Line) -> None:
+    """Order what a line of a platform's traffic orders."""
+    query = dict(pair.split("=") for pair in line.query.split("&") if pair)
+    body: dict[str, Any] = dict(line.body or {})
+    resource = line.path.removesuffix("/last_operation").removeprefix("/v2/service_instances/")
+    ids = resource.split("/service_bindings/")
+    names = (body or query).get("service_id", ""), (body or query).get("plan_id", "")
+    hints = {"service": query.get("service_id"), "plan": query.get("plan_id")}
+    poll = {"accepts_incomplete": "accepts_incomplete" in query}
+    more = {
+        name: body[name] for name in ("parameters", "previous_values", "maintenance_info") if name in body
+    }
+    if "maintenance_info" in more:
+        more["maintenance_info"] = MaintenanceInfo(**more["maintenance_info"])
+    match line.method, len(ids):
+        case "GET", _ if line.path == "/v2/catalog":
+            client.catalog()
+        case "GET", _ if line.path.endswith("/last_operation"):
+            named = {**hints, "operation": query["operation"]}
+            client.last_operation(*ids, **named) if len(ids) == 1 else client.last_binding_operation(
+                *ids, **named
+            )
+        case "GET", 1:
+            client.get_instance(*ids, **hints)
+        case "GET", 2:
+            client.get_binding(*ids, **hints)
+        case "PUT", 1:
+            client.provision(*ids, *names, **poll, **more)
+        case "PUT", 2:
+            resource_of = BindResource(**body["bind_resource"])
+            app_guid = body.get("app_guid")
+            client.bind(*ids, *names, app_guid=app_guid, bind_resource=resource_of, **poll, **more)
+        case "PATCH", _:
+            named_instance = {"instance_name": body["context"]["instance_name"]}
+            client.update(ids[0], names[0], plan=names[1] or None, context=named_instance, **poll, **more)
+        case "DELETE", 1:
+            client.deprovision(*ids, *names, **poll)
+        case "DELETE", 2:
+            client.unbind(*ids, *names, **poll)
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_what_is_sent_is_what_the_platform_sends(name: str, fake: FakeBroker) -> None:
+    fake.will(answer(200, {"services": [], "state": "succeeded"}))
+    client = client_of(fake.url, platform=PLATFORMS[name])
+    for line in lines_of(name):
+        if line.name.startswith("orphan mitigation"):
+            continue  # has a test of its own
+        repeat(client, line)
+        asked = fake.asked.pop()
+        assert (asked.method, asked.path) == (line.method, line.path), line.name
+        wanted = dict(pair.split("=") for pair in line.query.split("&") if pair)
+        assert asked.query == wanted, line.name
+        body = dict(line.body) if line.body is not None else None
+        if name == "korifi" and body is not None:
+            body.setdefault("parameters", None)
+        assert asked.json == body, line.name
+        ours = {"Host", "User-Agent", "Accept-Encoding", "Connection", "Content-Length", "Authorization"}
+        got = {each: value for each, value in asked.headers.items() if each not in ours | FREE}
+        expected = {each: value for each, value in line.headers.items() if each not in ours | FREE}
+        assert got == expected, line.name
+        assert asked.headers.keys() & FREE == line.headers.keys() & FREE
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_a_broker_reads_what_a_platform_says_of_itself(name: str, recorder: Recorder, tmp_path: Path) -> None:
+    platform = PLATFORMS[name]
+    with right_broker(WAYS["at once"], recorder, tmp_path) as app, serving(app) as url:
+        client = client_of(url, platform=platform)
+        client.provision("i1", OFFERING, SMALL)
+        client.bind("i1", "b1", OFFERING, SMALL)
+    provision, bind = recorder.requests
+    assert provision.headers.api_version == platform.api_version
+    identity = provision.headers.originating_identity
+    if platform.name is None:
+        assert identity is None
+        assert provision.context == {}
+    else:
+        assert (identity.platform, identity.value) == (platform.name, platform.user)
+        assert provision.context["platform"] == bind.context["platform"] == platform.name
+        assert provision.context["instance_name"] == "orders-db"
+        assert "instance_name" not in bind.context
+    assert provision.organization_guid == platform.organization_guid
+    assert provision.space_guid == platform.space_guid
+
+
+def test_a_wrong_password_is_refused(recorder: Recorder, tmp_path: Path) -> None:
+    with (
+        right_broker(WAYS["at once"], recorder, tmp_path) as app,
+        serving(app) as url,
+        pytest.raises(BrokerRefused) as caught,
+    ):
+        client_of(url, password="wrong").get_instance("i1")
+    assert caught.value.status == 401
+    assert not recorder.requests
+
+
+def test_details_are_typed(fake: FakeBroker) -> None:
+    fake.will(
+        answer(
+            200,
+            {
+                "service_id": "s",
+                "plan_id": None,
+                "dashboard_url": "https://x",
+                "parameters": {"a": [1]},
+                "maintenance_info": {"version": "1.0.0", "description": "d"},
+                "metadata": {"labels": {"region": "eu"}, "attributes": None},
+                "unknown": 1,
+            },
+        )
+    )
+    found = client_of(fake.url).get_instance("i1")
+    assert isinstance(found, InstanceDetails)
+    assert (found.service_id, found.plan_id, found.dashboard_url) == ("s", None, "https://x")
+    assert found.parameters == {"a": [1]}
+    assert found.maintenance_info == MaintenanceInfo("1.0.0", "d")
+    assert found.metadata is not None
+    assert (found.metadata.labels, found.metadata.attributes) == ({"region": "eu"}, None)

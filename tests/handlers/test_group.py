@@ -1,0 +1,901 @@
+"""Which function serves which operation, offering and plan, and what a broker refuses to start with."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib.util
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from brokerkit import (
+    Accepted,
+    Binding,
+    BindingDoesNotExist,
+    BindingRequest,
+    Broker,
+    Catalog,
+    HandlerGroup,
+    InstanceDetails,
+    InstanceDoesNotExist,
+    LastOperation,
+    NoAuth,
+    Provisioned,
+    ProvisionRequest,
+    Schemas,
+    ServiceOffering,
+    ServicePlan,
+    SetupError,
+)
+
+from ..support.broker import (
+    HANDLERS,
+    ORGANIZATION,
+    PARAMETERS,
+    Platform,
+    Recorder,
+    error_of,
+    make_app,
+    make_broker,
+    make_offering,
+)
+
+ANSWERS: dict[str, Any] = {
+    "provision": None,
+    "update": None,
+    "deprovision": None,
+    "bind": Binding(),
+    "unbind": None,
+    "get_instance": InstanceDetails(),
+    "get_binding": Binding(),
+    "last_operation": LastOperation.succeeded(),
+    "last_binding_operation": LastOperation.succeeded(),
+}
+
+
+def two_offerings(**fields: Any) -> Catalog:
+    """`db` with the plans `small` and `large`, and `mq` with the plans `small` and `huge`."""
+    mq = make_offering(
+        id="mq-id",
+        name="mq",
+        plans=[
+            ServicePlan(id="mq-small-id", name="small", description="Small"),
+            ServicePlan(id="huge-id", name="huge", description="Huge"),
+        ],
+        **fields,
+    )
+    return Catalog([make_offering(**fields), mq])
+
+
+DB_SMALL = {"service_id": "db-id", "plan_id": "small-id"}
+DB_LARGE = {"service_id": "db-id", "plan_id": "large-id"}
+MQ_SMALL = {"service_id": "mq-id", "plan_id": "mq-small-id"}
+MQ_HUGE = {"service_id": "mq-id", "plan_id": "huge-id"}
+
+
+class Calls:
+    """Handlers that note under which name they were called."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def handler(self, name: str, operation: str = "provision") -> Callable[[Any], Any]:
+        def handle(request: Any) -> Any:
+            self.names.append(name)
+            return ANSWERS[operation]
+
+        handle.__qualname__ = name
+        return handle
+
+    def everything(self, group: HandlerGroup, *except_for: str) -> None:
+        """Register a handler for each operation, for all plans."""
+        for operation in HANDLERS:
+            if operation not in except_for:
+                getattr(group, operation)(self.handler(operation, operation))
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+def bare_broker(catalog: Catalog | None = None) -> Broker:
+    return Broker(catalog or two_offerings(), auth=NoAuth())
+
+
+def send(platform: Platform, operation: str, ids: dict[str, str], **more: Any) -> TestResponse:
+    instance, query = "/v2/service_instances/i1", "&".join(f"{k}={v}" for k, v in ids.items())
+    binding = f"{instance}/service_bindings/b1"
+    method, path = {
+        "provision": ("PUT", instance),
+        "update": ("PATCH", instance),
+        "deprovision": ("DELETE", instance),
+        "bind": ("PUT", binding),
+        "unbind": ("DELETE", binding),
+        "get_instance": ("GET", instance),
+        "get_binding": ("GET", binding),
+        "last_operation": ("GET", f"{instance}/last_operation"),
+        "last_binding_operation": ("GET", f"{binding}/last_operation"),
+    }[operation]
+    if method in ("PUT", "PATCH"):
+        return platform.send(method, path, {**ids, **ORGANIZATION}, **more)
+    return platform.send(method, path, query=query, **more)
+
+
+# Decorators
+
+
+@pytest.mark.parametrize("operation", HANDLERS)
+@pytest.mark.parametrize("make", [bare_broker, HandlerGroup, lambda: HandlerGroup(service="db")])
+def test_each_decorator_returns_the_function_unchanged_bare_and_with_arguments(
+    operation: str, make: Callable[[], HandlerGroup]
+) -> None:
+    def handle(request: object) -> None: ...
+
+    group = make()
+    decorator = getattr(group, operation)
+    assert decorator(handle) is handle
+    assert decorator()(handle) is handle
+    assert decorator(service="db")(handle) is handle
+    assert decorator(plan="large")(handle) is handle
+    assert decorator(service="db", plan="large")(handle) is handle
+    assert [each.function for each in group.handlers] == [handle] * 5
+
+
+@pytest.mark.parametrize("operation", HANDLERS)
+def test_each_decorators_handler_serves_its_operation(operation: str, calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker)
+    response = send(Platform(make_app(broker)), operation, DB_SMALL)
+    assert response.status_code in (200, 201)
+    assert calls.names == [operation]
+
+
+def test_a_function_may_serve_several_operations_and_still_be_called_by_hand(
+    recorder: Recorder,
+) -> None:
+    group = HandlerGroup()
+
+    @group.deprovision
+    @group.unbind
+    def gone(request: Any) -> None:
+        recorder.requests.append(request)
+
+    gone("by hand")
+    assert recorder.requests == ["by hand"]
+    assert len(group.handlers) == 2
+
+
+def test_a_handler_can_be_called_without_flask() -> None:
+    offering = make_offering()
+
+    @bare_broker().provision
+    def provision(request: ProvisionRequest) -> Provisioned:
+        return Provisioned(dashboard_url=f"https://{request.plan.name}/{request.parameters}")
+
+    request = ProvisionRequest(instance_id="i1", service=offering, plan=offering.plans[0])
+    assert provision(request) == Provisioned(dashboard_url="https://small/{}")
+
+
+@pytest.mark.parametrize("given", ["small", 7, object()])
+def test_a_plan_that_is_given_without_its_keyword_is_told(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"@provision\(.*plan= or service="):
+        bare_broker().provision(given)
+
+
+@pytest.mark.parametrize("given", [{"offering": "db"}, {"plans": "small"}])
+def test_an_unknown_keyword_is_a_type_error(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        bare_broker().provision(**given)
+
+
+# The most specific wins
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("operation", HANDLERS)
+@pytest.mark.parametrize(("service", "plan"), [("db", "large"), ("db-id", "large-id"), ("db", "large-id")])
+def test_the_most_specific_handler_wins_in_whichever_order_they_are_registered(
+    operation: str, service: str, plan: str, backwards: bool, calls: Calls
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker, operation)
+    registrations: list[tuple[str, dict[str, str]]] = [
+        ("all", {}),
+        ("offering", {"service": service}),
+        ("plan", {"plan": plan}),
+        ("offering and plan", {"service": "mq", "plan": "small"}),
+    ]
+    for name, only in reversed(registrations) if backwards else registrations:
+        getattr(broker, operation)(**only)(calls.handler(name, operation))
+    platform = Platform(make_app(broker))
+    for ids in (MQ_HUGE, DB_SMALL, DB_LARGE, MQ_SMALL):
+        assert send(platform, operation, ids).status_code in (200, 201)
+    assert calls.names == ["all", "offering", "plan", "offering and plan"]
+
+
+def test_a_bare_plan_name_that_two_offerings_have_needs_the_offering(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker)
+    broker.provision(plan="small")(calls.handler("small"))
+    with pytest.raises(SetupError, match=r"is for the plan 'small', of which there is one in"):
+        make_app(broker)
+
+
+def test_a_word_that_is_the_id_of_one_offering_and_the_name_of_another_is_a_fault(
+    calls: Calls,
+) -> None:
+    plans = [ServicePlan(id="q", name="q", description="d")]
+    catalog = Catalog([plain_offering(id="mq", name="db"), plain_offering(id="x", name="mq", plans=plans)])
+    broker = bare_broker(catalog)
+    calls.everything(broker)
+    broker.provision(service="mq")(calls.handler("mq"))
+    with pytest.raises(SetupError, match="'mq'"):
+        make_app(broker)
+
+
+def test_an_update_goes_to_the_handler_of_the_plan_that_it_moves_to(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "update")
+    broker.update(plan="large")(calls.handler("large", "update"))
+    broker.update(calls.handler("other", "update"))
+    platform = Platform(make_app(broker))
+    path = "/v2/service_instances/i1"
+    previous = {"previous_values": {"plan_id": "small-id"}}
+    platform.patch(path, {"service_id": "db-id", "plan_id": "large-id", **previous})
+    platform.patch(path, {"service_id": "db-id", "parameters": {}, **previous})
+    assert calls.names == ["large", "other"]
+
+
+# Groups
+
+
+def test_a_groups_offering_is_that_of_its_handlers_unless_they_name_another(calls: Calls) -> None:
+    broker, group = bare_broker(), HandlerGroup(service="mq")
+    calls.everything(broker)
+    group.provision(calls.handler("mq"))
+    group.provision(plan="small")(calls.handler("mq small"))
+    group.provision(service="db", plan="large")(calls.handler("db large"))
+    broker.include(group)
+    platform = Platform(make_app(broker))
+    for ids in (DB_SMALL, DB_LARGE, MQ_SMALL, MQ_HUGE):
+        send(platform, "provision", ids)
+    assert calls.names == ["provision", "db large", "mq small", "mq"]
+
+
+def test_a_group_may_get_handlers_after_it_was_included(calls: Calls) -> None:
+    broker, group = bare_broker(), HandlerGroup()
+    broker.include(group)
+    calls.everything(group)
+    assert send(Platform(make_app(broker)), "provision", DB_SMALL).status_code == 201
+
+
+def test_a_group_may_serve_two_brokers(calls: Calls) -> None:
+    group, brokers = HandlerGroup(), (bare_broker(), bare_broker())
+    calls.everything(group)
+    for broker in brokers:
+        broker.include(group)
+    for broker in brokers:
+        assert send(Platform(make_app(broker)), "provision", DB_SMALL).status_code == 201
+    assert calls.names == ["provision"] * 2
+
+
+def test_a_group_is_included_once() -> None:
+    broker, group = bare_broker(), HandlerGroup()
+    broker.include(group)
+    with pytest.raises(ValueError, match="included already"):
+        broker.include(group)
+
+
+def test_a_broker_includes_no_broker() -> None:
+    broker = bare_broker()
+    for other in (broker, bare_broker()):
+        with pytest.raises(TypeError, match="put its handlers in a HandlerGroup"):
+            broker.include(other)
+
+
+def test_a_broker_tells_all_its_handlers_those_of_its_groups_too(calls: Calls) -> None:
+    broker, group = bare_broker(), HandlerGroup()
+    broker.include(group)
+    broker.provision(calls.handler("own"))
+    group.bind(calls.handler("of the group", "bind"))
+    assert [handler.function.__qualname__ for handler in broker.handlers] == ["own", "of the group"]
+
+
+@pytest.mark.parametrize("service", [make_offering(), "", 7])
+def test_a_group_refuses_what_names_no_offering(service: Any) -> None:
+    with pytest.raises(TypeError, match=r"HandlerGroup\(service=…\) takes a name or an id"):
+        HandlerGroup(service=service)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_update_of_which_nobody_names_the_plan_is_not_guessed(named: bool, calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "update")
+    broker.update(plan="large")(calls.handler("large", "update"))
+    broker.update(calls.handler("general", "update"))
+    plan = {"plan_id": "large-id"} if named else {}
+    response = send(Platform(make_app(broker)), "update", {"service_id": "db-id", **plan})
+    assert response.status_code == (200 if named else 400)
+    assert calls.names == (["large"] if named else [])
+
+
+# Too late
+
+
+def test_no_handler_comes_after_the_blueprint_is_attached(calls: Calls) -> None:
+    broker, group = bare_broker(), HandlerGroup()
+    calls.everything(broker, "update")
+    broker.include(group)
+    group.update(calls.handler("update", "update"))
+    make_app(broker)
+    for each in (broker, group):
+        with pytest.raises(RuntimeError, match=r"'late'.* comes too late"):
+            each.provision(plan="large")(calls.handler("late"))
+    with pytest.raises(RuntimeError, match="too late"):
+        broker.include(HandlerGroup())
+
+
+def test_a_broker_that_refused_to_start_may_be_completed(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "bind")
+    with pytest.raises(SetupError):
+        make_app(broker)
+    broker.bind(calls.handler("bind", "bind"))
+    assert send(Platform(make_app(broker)), "bind", DB_SMALL).status_code == 201
+
+
+# The check at the start
+
+
+def plain_offering(plan: dict[str, Any] | None = None, **fields: Any) -> ServiceOffering:
+    """An offering that promises nothing but to be ordered."""
+    return ServiceOffering(
+        **{
+            "id": "s",
+            "name": "s",
+            "description": "d",
+            "bindable": False,
+            "plans": [ServicePlan(**{"id": "p", "name": "p", "description": "d", **(plan or {})})],
+            **fields,
+        }
+    )
+
+
+def faults_of(broker: Broker) -> list[str]:
+    """The faults, without the places of the functions in this file."""
+    with pytest.raises(SetupError) as caught:
+        make_app(broker)
+    assert all(fault in str(caught.value) for fault in caught.value.faults)
+    return [fault.partition(" (/")[0] for fault in caught.value.faults]
+
+
+WHERE = "services[0].plans[0] ('s', 'p')"
+
+
+@pytest.mark.parametrize(
+    ("offering", "missing", "fault"),
+    [
+        (plain_offering(), "provision", "can be ordered"),
+        (plain_offering(), "deprovision", "can be ordered"),
+        (plain_offering(bindable=True), "bind", "is bindable"),
+        (plain_offering(bindable=True), "unbind", "is bindable"),
+        (plain_offering({"bindable": True}), "bind", "is bindable"),
+        (
+            plain_offering(bindable=True, bindings_retrievable=True),
+            "get_binding",
+            "is of an offering with bindings_retrievable",
+        ),
+        (
+            plain_offering(instances_retrievable=True),
+            "get_instance",
+            "is of an offering with instances_retrievable",
+        ),
+        (plain_offering(plan_updateable=True), "update", "is plan_updateable"),
+        (plain_offering({"plan_updateable": True}), "update", "is plan_updateable"),
+        (
+            plain_offering(allow_context_updates=True),
+            "update",
+            "is of an offering with allow_context_updates",
+        ),
+        (
+            plain_offering({"schemas": Schemas.of(update=PARAMETERS)}),
+            "update",
+            "has a schema for updates",
+        ),
+    ],
+)
+def test_a_promise_of_the_catalog_without_a_handler_is_a_fault(
+    offering: ServiceOffering, missing: str, fault: str, calls: Calls
+) -> None:
+    broker = bare_broker(Catalog([offering]))
+    calls.everything(broker, missing)
+    assert faults_of(broker) == [f"{WHERE} {fault}, but no @{missing} handler serves it"]
+
+
+@pytest.mark.parametrize(
+    ("offering", "unneeded"),
+    [
+        (plain_offering(), {"update", "bind", "unbind", "get_instance", "get_binding"}),
+        (plain_offering({"bindable": False}, bindable=True), {"bind", "unbind", "get_binding"}),
+        (plain_offering(bindings_retrievable=True), {"get_binding"}),
+        (plain_offering({"plan_updateable": False}, plan_updateable=True), {"update"}),
+        (plain_offering({"schemas": Schemas.of(create=PARAMETERS)}), {"update"}),
+    ],
+)
+def test_what_the_catalog_does_not_promise_needs_no_handler(
+    offering: ServiceOffering, unneeded: set[str], calls: Calls
+) -> None:
+    broker = bare_broker(Catalog([offering]))
+    calls.everything(broker, *unneeded, "last_operation", "last_binding_operation")
+    assert make_app(broker).blueprints
+
+
+def test_a_plan_without_a_handler_of_its_own_is_a_fault_where_there_is_no_general_one(
+    calls: Calls,
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(service="db", plan="small")(calls.handler("small"))
+    broker.provision(service="mq")(calls.handler("mq"))
+    assert faults_of(broker) == [
+        "services[0].plans[1] ('db', 'large') can be ordered, but no @provision handler serves it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("only", "fault"),
+    [
+        ({"service": "nope"}, "is for the offering 'nope', which is not in the catalog"),
+        ({"service": "nope", "plan": "small"}, "the offering 'nope', which is not in the catalog"),
+        ({"plan": "nope"}, "is for the plan 'nope', which is not in the catalog"),
+        ({"service": "db", "plan": "huge"}, "'huge', which is not of the offering 'db'"),
+        ({"plan": "small"}, "of which there is one in 'db' and 'mq'; add service="),
+    ],
+)
+def test_the_fault_of_a_decorator_says_what_is_not_there_and_where_the_handler_stands(
+    only: dict[str, str], fault: str, calls: Calls
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker)
+    broker.provision(**only)(calls.handler("one"))
+    with pytest.raises(SetupError) as caught:
+        make_app(broker)
+    assert fault in str(caught.value)
+    assert f"({__file__}:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({}, {}),
+        ({"service": "db"}, {"service": "db"}),
+        ({"service": "db"}, {"service": "db-id"}),
+        ({"plan": "large"}, {"plan": "large-id"}),
+        ({"service": "db", "plan": "small"}, {"service": "db-id", "plan": "small-id"}),
+    ],
+)
+def test_two_handlers_for_the_same_are_a_fault(
+    one: dict[str, str], two: dict[str, str], calls: Calls
+) -> None:
+    broker, group = bare_broker(), HandlerGroup()
+    calls.everything(broker, "provision")
+    if one:
+        broker.provision(calls.handler("general"))
+    broker.provision(**one)(calls.handler("one"))
+    group.provision(**two)(calls.handler("two"))
+    broker.include(group)
+    with pytest.raises(SetupError, match=r"'one'.* and the provision handler 'two'.*keep one") as caught:
+        make_app(broker)
+    assert len(caught.value.faults) == 1
+
+
+def _no_argument() -> None: ...
+def _two_arguments(request: object, more: object) -> None: ...
+def _by_keyword(*, request: object) -> None: ...
+
+
+@pytest.mark.parametrize("function", [_no_argument, _two_arguments, _by_keyword])
+def test_a_handler_that_does_not_take_the_request_alone_is_a_fault(function: Any, calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(function)
+    with pytest.raises(SetupError) as caught:
+        make_app(broker)
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"the provision handler {function.__name__!r} (")
+    assert fault.endswith(" must take one argument, the request")
+
+
+def _with_a_default(request: object, more: int = 1) -> None: ...
+
+
+class _Object:
+    def __call__(self, request: object) -> None: ...
+
+    def method(self, request: object) -> None: ...
+
+    @staticmethod
+    def static(request: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _with_a_default,
+        _Object(),
+        _Object().method,
+        _Object.static,
+        functools.partial(_two_arguments, more=1),
+        lambda *anything: None,
+        print,
+    ],
+)
+def test_any_callable_that_takes_one_argument_may_be_a_handler(function: Any, calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(function)
+    assert send(Platform(make_app(broker)), "provision", DB_SMALL).status_code == 201
+
+
+def test_a_callable_that_does_not_tell_what_it_takes_is_taken_at_its_word(calls: Calls) -> None:
+    with pytest.raises(ValueError, match="signature"):
+        inspect.signature(min)
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(min)  # type: ignore[type-var]
+    make_app(broker)
+
+
+def test_all_faults_are_told_at_once(calls: Calls) -> None:
+    broker = bare_broker(Catalog([plain_offering(bindable=True)]))
+    broker.provision(plan="nope")(calls.handler("unknown plan"))
+    broker.update(service="nope")(calls.handler("unknown offering"))
+    broker.deprovision(calls.handler("one"))
+    broker.deprovision(calls.handler("two"))
+    broker.unbind(_no_argument)  # type: ignore[type-var]
+    with pytest.raises(SetupError) as caught:
+        make_app(broker)
+    text = str(caught.value)
+    assert len(caught.value.faults) == 6
+    for part in (
+        "'unknown plan'",
+        "'unknown offering'",
+        "the deprovision handler 'two'",
+        "must take one argument",
+        "no @provision handler",
+        "no @bind handler",
+    ):
+        assert part in text
+
+
+def test_the_check_is_made_at_each_broker_of_an_app_and_not_twice_for_one(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker)
+    app = make_app(broker)
+    app.register_blueprint(broker.blueprint, url_prefix="/again")
+    with pytest.raises(SetupError):
+        app.register_blueprint(bare_broker().blueprint, url_prefix="/incomplete")
+
+
+# Async
+
+
+@pytest.mark.parametrize("operation", HANDLERS)
+def test_an_async_handler_is_awaited(operation: str, calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, operation)
+
+    @getattr(broker, operation)  # type: ignore[untyped-decorator]
+    async def handle(request: Any) -> Any:
+        calls.names.append(request.instance_id)
+        return ANSWERS[operation]
+
+    response = send(Platform(make_app(broker)), operation, DB_SMALL)
+    assert response.status_code in (200, 201)
+    assert calls.names == ["i1"]
+
+
+async def _provision(request: ProvisionRequest) -> Provisioned:
+    return Provisioned()
+
+
+class _AsyncObject:
+    async def __call__(self, request: ProvisionRequest) -> Provisioned:
+        return Provisioned()
+
+    async def method(self, request: ProvisionRequest) -> Provisioned:
+        return Provisioned()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(_AsyncObject().method, id="method"),
+        pytest.param(functools.partial(_provision), id="partial"),
+        pytest.param(functools.wraps(_provision)(lambda request: _provision(request)), id="wrapper"),
+        pytest.param(lambda request: _provision(request), id="lambda"),
+        pytest.param(_AsyncObject(), id="object"),
+    ],
+)
+def test_what_an_async_handler_is_made_of_does_not_matter(
+    function: Any, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The types of the decorators allow each of them: a callable that returns an awaitable."""
+    caplog.set_level("CRITICAL", logger="brokerkit")  # a record would keep what was not awaited
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a coroutine that was not awaited, where this fails
+        response = send(Platform(make_app(broker)), "provision", DB_SMALL)
+        gc.collect()
+    assert response.status_code == 201
+
+
+def test_an_async_handler_that_raises_is_answered_like_any_other(
+    calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+
+    @broker.provision
+    async def provision(request: ProvisionRequest) -> Provisioned:
+        raise LookupError("no such disk")
+
+    response = send(Platform(make_app(broker)), "provision", DB_SMALL)
+    assert response.status_code == 500
+    assert "no such disk" not in response.text
+    assert "no such disk" in caplog.text
+
+
+def test_an_async_handler_without_asgiref_is_a_fault_that_says_what_to_install(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+
+    @broker.provision
+    async def provision(request: ProvisionRequest) -> Provisioned:
+        return Provisioned()
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "asgiref" else find(name, *more),
+    )
+    with pytest.raises(SetupError, match=r"is async, which needs asgiref: pip install asgiref"):
+        make_app(broker)
+
+
+# What the platform does not say
+
+
+POLLS = ("last_operation", "last_binding_operation")
+
+
+@pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
+@pytest.mark.parametrize(
+    "hints",
+    [
+        {},
+        {"service_id": "gone"},
+        {"plan_id": "gone"},
+        {"service_id": "db-id", "plan_id": "gone"},
+        {"service_id": "gone", "plan_id": "gone"},
+        {"service_id": "mq-id", "plan_id": "small-id"},
+        {"service_id": "", "plan_id": ""},
+    ],
+)
+def test_r_geti_r_getb_r_last_the_one_handler_serves_whatever_the_hints_are(
+    operation: str, hints: dict[str, str], recorder: Recorder
+) -> None:
+    platform = Platform(make_app(make_broker(recorder, catalog=two_offerings())))
+    assert send(platform, operation, hints).status_code == 200
+    assert recorder.request.plan is None
+
+
+@pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
+def test_a_hint_of_the_plan_alone_tells_the_offering_too(operation: str, recorder: Recorder) -> None:
+    platform = Platform(make_app(make_broker(recorder, catalog=two_offerings())))
+    assert send(platform, operation, {"plan_id": "huge-id"}).status_code == 200
+    assert recorder.request.plan.name == "huge"
+    assert recorder.request.service.name == "mq"
+
+
+@pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
+def test_a_hint_of_the_offering_finds_the_handler_of_all_its_plans(operation: str, calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, operation)
+    for service in ("db", "mq"):
+        getattr(broker, operation)(service=service)(calls.handler(service, operation))
+    platform = Platform(make_app(broker))
+    assert send(platform, operation, {"service_id": "mq-id"}).status_code == 200
+    assert send(platform, operation, {"service_id": "db-id", "plan_id": "gone"}).status_code == 200
+    assert calls.names == ["mq", "db"]
+
+
+@pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
+@pytest.mark.parametrize("hints", [{}, {"service_id": "db-id"}])
+def test_where_the_hints_leave_several_handlers_the_general_one_is_asked(
+    operation: str, hints: dict[str, str], calls: Calls
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker)
+    getattr(broker, operation)(plan="large")(calls.handler("large", operation))
+    platform = Platform(make_app(broker))
+    assert send(platform, operation, hints).status_code == 200
+    assert calls.names == [operation]
+
+
+@pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
+def test_where_the_hints_leave_several_handlers_each_is_asked_until_one_knows_the_resource(
+    operation: str, calls: Calls
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker, operation)
+
+    def not_mine(request: BindingRequest) -> None:
+        calls.names.append("db")
+        raise BindingDoesNotExist if "binding" in operation else InstanceDoesNotExist
+
+    getattr(broker, operation)(service="db")(not_mine)
+    getattr(broker, operation)(service="mq")(calls.handler("mq", operation))
+    assert send(Platform(make_app(broker)), operation, {}).status_code == 200
+    assert calls.names == ["db", "mq"]
+
+
+@pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
+def test_where_the_hints_leave_several_handlers_and_none_knows_the_resource_it_does_not_exist(
+    operation: str,
+) -> None:
+    broker = bare_broker()
+    Calls().everything(broker, operation)
+
+    def not_mine(request: BindingRequest) -> None:
+        raise InstanceDoesNotExist
+
+    for service in ("db", "mq"):
+        getattr(broker, operation)(service=service)(not_mine)
+    response = send(Platform(make_app(broker)), operation, {})
+    assert response.status_code == 404
+    assert error_of(response)["error"] == "InstanceDoesNotExist"
+
+
+def test_where_an_update_leaves_several_handlers_nothing_is_tried(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "update")
+    for plan in ("large", "huge"):
+        broker.update(plan=plan)(calls.handler(plan, "update"))
+    broker.update(plan="small-id")(calls.handler("small", "update"))
+    broker.update(plan="mq-small-id")(calls.handler("mq-small", "update"))
+    response = send(Platform(make_app(broker)), "update", {"service_id": "db-id"})
+    assert response.status_code == 400
+    assert error_of(response)["description"].startswith("previous_values.plan_id: ")
+    assert not calls.names
+
+
+# What nobody serves
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "word"),
+    [
+        ("update", 422, "UpdateNotSupported"),
+        ("get_instance", 404, "FetchNotSupported"),
+        ("get_binding", 404, "FetchNotSupported"),
+        ("last_operation", 400, "UnknownOperation"),
+        ("last_binding_operation", 400, "UnknownOperation"),
+    ],
+)
+def test_what_the_catalog_does_not_promise_is_refused(
+    operation: str, status: int, word: str, calls: Calls
+) -> None:
+    broker = bare_broker(Catalog([plain_offering(bindable=True)]))
+    for needed in ("provision", "deprovision", "bind", "unbind"):
+        getattr(broker, needed)(calls.handler(needed, needed))
+    response = send(Platform(make_app(broker)), operation, {"service_id": "s", "plan_id": "p"})
+    assert response.status_code == status
+    assert error_of(response)["error"] == word
+
+
+@pytest.mark.parametrize(
+    ("field", "operation"),
+    [("instances_retrievable", "get_instance"), ("bindings_retrievable", "get_binding")],
+)
+def test_r_geti_r_getb_a_fetch_is_for_the_offerings_that_say_so(
+    field: str, operation: str, calls: Calls
+) -> None:
+    broker = bare_broker(two_offerings(**{field: False}))
+    calls.everything(broker)
+    assert send(Platform(make_app(broker)), operation, DB_SMALL).status_code == 404
+    assert not calls.names
+
+
+@pytest.mark.parametrize(
+    ("operation", "poll"),
+    [
+        ("provision", "last_operation"),
+        ("update", "last_operation"),
+        ("deprovision", "last_operation"),
+        ("bind", "last_binding_operation"),
+        ("unbind", "last_binding_operation"),
+    ],
+)
+def test_accepted_without_a_handler_to_be_polled_is_told_to_the_author(
+    operation: str, poll: str, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker, operation, poll)
+    getattr(broker, operation)(lambda request: Accepted(operation="job"))
+    ids = {**DB_SMALL, "accepts_incomplete": "true"}
+    more = {"query": "accepts_incomplete=true"} if operation in ("provision", "update", "bind") else {}
+    response = send(Platform(make_app(broker)), operation, ids, **more)
+    assert response.status_code == 500
+    assert f"returned Accepted, but no @{poll} handler is there to be polled" in caplog.text
+
+
+# Mistakes that are told where they are made
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"plan": ["small"]}, r"@provision\(plan=…\) takes a name or an id, not a list"),
+        (
+            {"service": make_offering()},
+            r"@provision\(service=…\) takes a name or an id, not a ServiceOffering",
+        ),
+        ({"plans": "small"}, r"provision\(\) got an unexpected keyword argument 'plans'"),
+    ],
+)
+def test_a_decorator_refuses_what_names_no_offering_or_plan(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        bare_broker().provision(**options)
+
+
+def test_include_refuses_what_is_no_group() -> None:
+    with pytest.raises(TypeError, match="takes a HandlerGroup, not a module"):
+        bare_broker().include(functools)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("only", "hint"),
+    [
+        ({"plan": "hug"}, "which is not in the catalog; is 'huge' meant?"),
+        ({"service": "mqq"}, "which is not in the catalog; is 'mq' meant?"),
+        ({"service": "mq", "plan": "smal"}, "which is not of the offering 'mq'; is 'small' meant?"),
+    ],
+)
+def test_a_name_that_is_not_in_the_catalog_is_told_with_what_may_be_meant(
+    only: dict[str, str], hint: str, calls: Calls
+) -> None:
+    broker = bare_broker()
+    calls.everything(broker)
+    broker.provision(**only)(calls.handler("misspelt"))
+    with pytest.raises(SetupError) as caught:
+        make_app(broker)
+    (fault,) = caught.value.faults
+    assert fault.endswith(hint)
+
+
+def test_a_class_is_no_handler(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(Calls)  # type: ignore[type-var]
+    with pytest.raises(SetupError, match="is a class; register a function"):
+        make_app(broker)
+
+
+def test_a_partial_function_is_told_by_its_own_name(calls: Calls) -> None:
+    broker = bare_broker()
+    calls.everything(broker, "provision")
+    broker.provision(functools.partial(_two_arguments))
+    with pytest.raises(SetupError, match=r"'_two_arguments' \(.*test_handlers.py:\d+\) must take one"):
+        make_app(broker)

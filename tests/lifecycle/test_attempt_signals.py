@@ -1,0 +1,292 @@
+"""What is told of work in the background: of which operation it is, how long it took, and each attempt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import pytest
+
+from brokerkit import Accepted, LastOperation, Operation, Provisioned, QuotaExceeded, Retry, signals
+from brokerkit._context import CURRENT
+from brokerkit.signals import AttemptEnd
+from brokerkit.store.errors import StoreUnavailable
+
+from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
+from ..support.stateful import (
+    CAN_POLL,
+    DELETE_AND_POLL,
+    LIFECYCLE_SIGNALS,
+    Platform,
+    Serve,
+    last_operation,
+    poll_until_done,
+    until,
+)
+
+ATTEMPTS = {"attempt_started": signals.attempt_started, "attempt_finished": signals.attempt_finished}
+
+
+class Fact(NamedTuple):
+    """What a signal told, and in which thread."""
+
+    name: str
+    told: dict[str, Any]
+    thread: int
+
+
+@pytest.fixture
+def facts() -> Iterator[list[Fact]]:
+    """All that is told of operations and attempts."""
+    heard: list[Fact] = []
+    with ExitStack() as stack:
+        for name, signal in {**LIFECYCLE_SIGNALS, **ATTEMPTS}.items():
+
+            def hear(sender: object, name: str = name, **told: Any) -> None:
+                heard.append(Fact(name, told, threading.get_ident()))
+
+            stack.enter_context(signal.connected_to(hear))
+        yield heard
+
+
+def ends(facts: list[Fact]) -> list[AttemptEnd]:
+    return [fact.told["end"] for fact in facts if fact.name == "attempt_finished"]
+
+
+def begin(platform: Platform) -> str:
+    operation: str = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
+    return operation
+
+
+# Of which operation, and for how long
+
+
+def test_what_is_done_at_once_tells_its_operation(platform: Platform, facts: list[Fact]) -> None:
+    finished: list[dict[str, Any]] = []
+
+    def hear(sender: object, **told: Any) -> None:
+        finished.append(told)
+
+    with signals.request_finished.connected_to(hear):
+        platform.put(INSTANCE, PROVISION)
+        platform.patch(INSTANCE, {**IDS, "parameters": {"size": 5}})
+        platform.put(BINDING, IDS)
+        platform.delete(BINDING, query=DELETE_QUERY)
+        platform.delete(INSTANCE, query=DELETE_QUERY)
+    assert [fact.told["operation"] for fact in facts] == [
+        Operation.PROVISION,
+        Operation.UPDATE,
+        Operation.BIND,
+        Operation.UNBIND,
+        Operation.DEPROVISION,
+    ]
+    ids = [fact.told["operation_id"] for fact in facts]
+    assert len(set(ids)) == 5
+    assert [told["operation_id"] for told in finished] == ids
+    assert all(0 <= fact.told["seconds"] < 60 for fact in facts)
+
+
+def test_what_a_poll_finds_tells_the_operation_that_was_asked_for(
+    platform: Platform, recorder: Recorder, facts: list[Fact]
+) -> None:
+    recorder.answers["provision"] = Accepted(operation="job 7")
+    recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
+    operation = begin(platform)
+    last_operation(platform, INSTANCE)
+    recorder.answers["last_operation"] = LastOperation.succeeded()
+    last_operation(platform, INSTANCE)
+    assert [(fact.name, fact.told["operation"], fact.told["operation_id"]) for fact in facts] == [
+        ("operation_started", Operation.PROVISION, operation),
+        ("operation_progressed", Operation.PROVISION, operation),
+        ("provisioned", Operation.PROVISION, operation),
+    ]
+    taken = [fact.told["seconds"] for fact in facts]
+    assert 0 <= taken[1] <= taken[2] < 60
+
+
+def test_a_request_for_what_is_in_progress_tells_its_operation(
+    platform: Platform, recorder: Recorder
+) -> None:
+    """R-PROV-4: sent again, or polled for."""
+    recorder.answers["provision"] = Accepted()
+    recorder.answers["last_operation"] = LastOperation.in_progress()
+    told: list[str | None] = []
+
+    def hear(sender: object, operation_id: str | None, **extra: Any) -> None:
+        told.append(operation_id)
+
+    with signals.request_finished.connected_to(hear):
+        operation = begin(platform)
+        begin(platform)
+        last_operation(platform, INSTANCE)
+        platform.get("/v2/catalog")
+    assert told == [operation, operation, operation, None]
+
+
+# Attempts
+
+
+def test_each_attempt_is_told_of_in_its_thread(serve: Serve, recorder: Recorder, facts: list[Fact]) -> None:
+    def steps(request: Any) -> Generator[str, None, Provisioned]:
+        yield "Creating volume"
+        if request.attempt == 1:
+            raise Retry(after=0.01)
+        return Provisioned()
+
+    recorder.answers["provision"] = steps
+    platform = serve(recorder, background=["provision"])
+    headers = {"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL, headers=headers).json["operation"]
+    poll_until_done(platform, INSTANCE, operation)
+    until(lambda: len(ends(facts)) == 2)
+    attempts = [fact for fact in facts if fact.name != "operation_started"]
+    assert [fact.name for fact in attempts] == [
+        "attempt_started",
+        "operation_progressed",
+        "operation_progressed",
+        "attempt_finished",
+        "attempt_started",
+        "operation_progressed",
+        "provisioned",
+        "attempt_finished",
+    ]
+    assert ends(facts) == [AttemptEnd.RETRIED, AttemptEnd.SUCCEEDED]
+    assert {fact.told["operation_id"] for fact in facts} == {operation}
+    assert {fact.told["operation"] for fact in facts} == {Operation.PROVISION}
+    assert [fact.told["request"].attempt for fact in attempts] == [1] * 4 + [2] * 4
+    for number in (1, 2):
+        threads = {fact.thread for fact in attempts if fact.told["request"].attempt == number}
+        assert len(threads) == 1
+        assert threading.get_ident() not in threads
+    first, second = (fact.told for fact in facts if fact.name == "attempt_finished")
+    assert isinstance(first["error"], Retry)
+    assert second["error"] is None
+    assert 0 <= second["seconds"] < 60
+    assert attempts[-1].told["request"].headers.trace_context == {"traceparent": headers["Traceparent"]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "end", "error"),
+    [
+        (Provisioned(), AttemptEnd.SUCCEEDED, type(None)),
+        (QuotaExceeded(), AttemptEnd.FAILED, QuotaExceeded),
+        (ValueError("inside"), AttemptEnd.FAILED, ValueError),
+        (Accepted(), AttemptEnd.ACCEPTED, type(None)),
+    ],
+    ids=["done", "refused", "broken", "accepted"],
+)
+def test_an_attempt_tells_how_it_ended(
+    serve: Serve, recorder: Recorder, facts: list[Fact], answer: Any, end: AttemptEnd, error: type
+) -> None:
+    recorder.answers["provision"] = answer
+    begin(serve(recorder, background=["provision"]))
+    until(lambda: bool(ends(facts)))
+    assert ends(facts) == [end]
+    assert type(facts[-1].told["error"]) is error
+
+
+def test_what_was_there_already_is_told_of_when_the_background_is_through(
+    serve: Serve, recorder: Recorder, facts: list[Fact]
+) -> None:
+    """The platform was told 202, as of all that it did not have before."""
+    recorder.answers["provision"] = Provisioned(exists=True)
+    begin(serve(recorder, background=["provision"]))
+    until(lambda: bool(ends(facts)))
+    assert [fact.told["result"] for fact in facts if fact.name == "provisioned"] == [Provisioned()]
+
+
+@pytest.mark.parametrize("way", ["yields", "returns", "raises"])
+def test_an_attempt_whose_operation_is_deleted_is_given_up(
+    serve: Serve, recorder: Recorder, facts: list[Fact], way: str
+) -> None:
+    """R-DEL-3: the generator is closed at its next yield; how else it ends is not told."""
+    entered, released = threading.Event(), threading.Event()
+
+    def steps(request: Any) -> Generator[str, None, Provisioned]:
+        entered.set()
+        released.wait(30)
+        if way == "yields":
+            yield "Creating volume"
+        if way == "raises":
+            raise ValueError("inside")
+        return Provisioned()
+
+    recorder.answers["provision"] = steps
+    platform = serve(recorder, background=["provision"])
+    begin(platform)
+    assert entered.wait(30)
+    platform.delete(INSTANCE, query=DELETE_AND_POLL)
+    released.set()
+    until(lambda: AttemptEnd.GIVEN_UP in ends(facts))
+    until(lambda: any(fact.name == "deprovisioned" for fact in facts))
+
+
+def test_an_attempt_in_a_process_that_ends_is_handed_over(
+    serve: Serve, recorder: Recorder, facts: list[Fact]
+) -> None:
+    entered, released = threading.Event(), threading.Event()
+
+    def steps(request: Any) -> Generator[str, None, Provisioned]:
+        entered.set()
+        released.wait(30)
+        yield "Creating volume"
+        return Provisioned()
+
+    recorder.answers["provision"] = steps
+    begin(serve(recorder, background=["provision"]))
+    assert entered.wait(30)
+    running = serve.brokers[-1]._running
+    assert running is not None
+    running.wind_down()
+    released.set()
+    until(lambda: bool(ends(facts)))
+    assert ends(facts) == [AttemptEnd.HANDED_OVER]
+
+
+def test_an_attempt_that_cannot_be_written_is_interrupted(
+    serve: Serve, recorder: Recorder, facts: list[Fact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is taken up when its lease has ended."""
+    platform = serve(recorder, background=["provision"])
+    running = serve.brokers[-1]._running
+    assert running is not None
+
+    def away(*_: object) -> bool:
+        running.stopping.set()  # which nobody waits for the store beyond
+        raise StoreUnavailable
+
+    monkeypatch.setattr(running.store, "end", away)
+    begin(platform)
+    until(lambda: bool(ends(facts)))
+    assert ends(facts) == [AttemptEnd.INTERRUPTED]
+    assert isinstance(facts[-1].told["error"], StoreUnavailable)
+
+
+# What a thread is at
+
+
+@pytest.mark.parametrize("background", [False, True], ids=["at once", "background"])
+def test_a_handler_is_called_where_it_is_known_what_it_is_at(
+    serve: Serve, recorder: Recorder, background: bool
+) -> None:
+    found: list[tuple[Any, ...]] = []
+
+    def look(request: Any) -> Provisioned:
+        current = CURRENT.get()
+        assert current is not None
+        ids = (current.operation, current.instance_id, current.binding_id, current.operation_id)
+        found.append((*ids, current.is_attempt, current.request == request))
+        return Provisioned()
+
+    recorder.answers["provision"] = look
+    platform = serve(recorder, background=["provision"] if background else [])
+    platform.put(INSTANCE, PROVISION, query=CAN_POLL)
+    until(lambda: bool(found))
+    ((operation, instance_id, binding_id, operation_id, is_attempt, is_same),) = found
+    assert (operation, instance_id, binding_id) == (Operation.PROVISION, "i1", None)
+    assert operation_id
+    assert is_attempt is background
+    assert is_same
+    assert CURRENT.get() is None

@@ -1,0 +1,204 @@
+"""What is remembered after a handler refused (4xx: nothing) or failed (5xx: what must be cleaned up)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokerkit import (
+    BrokerError,
+    ConcurrencyError,
+    InstanceAlreadyExists,
+    InvalidParameters,
+    QuotaExceeded,
+    RequiresApp,
+    Retry,
+)
+
+from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder, error_of
+from ..support.stateful import LAST, SECRET, Platform, Serve, last_operation
+
+UPDATE = {**IDS, "parameters": {"size": 5}}
+REFUSALS = [
+    QuotaExceeded(),
+    InvalidParameters(),
+    InstanceAlreadyExists(),
+    ConcurrencyError(),
+    BrokerError("I am a teapot.", status=418),
+]
+FAILURES: list[Any] = [
+    ValueError("inside"),
+    BrokerError("Out of order", status=503, error="OutOfOrder"),
+    "a text",
+    Retry(after=1),
+]
+
+
+@pytest.fixture
+def bound(platform: Platform) -> Platform:
+    """A platform that has an instance with parameters, and a binding."""
+    platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3}})
+    platform.put(BINDING, IDS)
+    return platform
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=repr)
+def test_a_refused_provision_leaves_nothing(
+    platform: Platform, recorder: Recorder, refusal: BrokerError
+) -> None:
+    """R-REQ-8."""
+    recorder.answers["provision"] = refusal
+    assert platform.put(INSTANCE, PROVISION).status_code == refusal.status
+    assert platform.get(LAST).status_code == 404
+    assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 410
+    recorder.answers["provision"] = None
+    other = {**PROVISION, "plan_id": "large-id"}
+    assert platform.put(INSTANCE, other).status_code == 201
+
+
+@pytest.mark.parametrize("refusal", [*REFUSALS, RequiresApp()], ids=repr)
+def test_a_refused_bind_leaves_nothing(bound: Platform, recorder: Recorder, refusal: BrokerError) -> None:
+    """R-REQ-8."""
+    path = f"{INSTANCE}/service_bindings/b2"
+    recorder.answers["bind"] = refusal
+    assert bound.put(path, IDS).status_code == refusal.status
+    assert bound.get(f"{path}/last_operation").status_code == 404
+    assert bound.delete(path, query=DELETE_QUERY).status_code == 410
+    recorder.answers["bind"] = SECRET
+    assert bound.put(path, {**IDS, "parameters": {"role": "reader"}}).status_code == 201
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=repr)
+@pytest.mark.parametrize("operation", ["update", "deprovision", "unbind"])
+def test_a_refused_change_leaves_all_as_it_was(
+    bound: Platform, recorder: Recorder, operation: str, refusal: BrokerError
+) -> None:
+    """R-REQ-8: also what polls tell."""
+    before = [bound.get(path).json for path in (INSTANCE, BINDING, LAST, f"{BINDING}/last_operation")]
+    recorder.answers[operation] = refusal
+    if operation == "update":
+        response = bound.patch(INSTANCE, UPDATE)
+    else:
+        path = INSTANCE if operation == "deprovision" else BINDING
+        response = bound.delete(path, query=DELETE_QUERY)
+    assert response.status_code == refusal.status
+    after = [bound.get(path).json for path in (INSTANCE, BINDING, LAST, f"{BINDING}/last_operation")]
+    assert after == before
+    recorder.answers[operation] = None
+    assert bound.patch(INSTANCE, UPDATE).status_code == 200
+    assert bound.delete(BINDING, query=DELETE_QUERY).status_code == 200
+    assert bound.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
+
+
+def test_a_refusal_after_a_deletion_leaves_the_deletion(platform: Platform, recorder: Recorder) -> None:
+    """R-REQ-8, R-LAST-5: a platform may still ask how the deletion went."""
+    platform.put(INSTANCE, PROVISION)
+    platform.delete(INSTANCE, query=DELETE_QUERY)
+    recorder.answers["provision"] = QuotaExceeded()
+    assert platform.put(INSTANCE, PROVISION).status_code == 400
+    assert platform.get(INSTANCE).status_code == 404
+    assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 410
+    assert last_operation(platform, INSTANCE) == {"state": "succeeded"}
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+def test_a_failed_creation_leaves_a_record(platform: Platform, recorder: Recorder, failure: Any) -> None:
+    """R-DEL-5: 409 until it is deleted, whatever the platform asks for."""
+    recorder.answers["provision"] = failure
+    response = platform.put(INSTANCE, PROVISION)
+    assert response.status_code >= 500
+    assert "inside" not in error_of(response)["description"]
+    for body in (PROVISION, {**PROVISION, "plan_id": "large-id"}):
+        assert platform.put(INSTANCE, body).status_code == 409
+    assert "delete" in error_of(platform.put(INSTANCE, PROVISION))["description"]
+    assert len(recorder.requests) == 1
+    told = last_operation(platform, INSTANCE)
+    assert told["state"] == "failed"
+    assert "inside" not in told["description"]
+    assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
+    assert len(recorder.requests) == 2
+    recorder.answers["provision"] = None
+    assert platform.put(INSTANCE, PROVISION).status_code == 201
+
+
+@pytest.mark.parametrize("failure", [*FAILURES, None], ids=repr)
+def test_a_failed_bind_leaves_a_record(bound: Platform, recorder: Recorder, failure: Any) -> None:
+    """R-UNB: None is no binding either."""
+    path = f"{INSTANCE}/service_bindings/b2"
+    recorder.answers["bind"] = failure
+    assert bound.put(path, IDS).status_code >= 500
+    assert bound.put(path, IDS).status_code == 409
+    assert bound.get(path).status_code == 404
+    assert last_operation(bound, f"{path}")["state"] == "failed"
+    assert bound.get(INSTANCE).status_code == 200
+    assert bound.delete(path, query=DELETE_QUERY).status_code == 200
+    recorder.answers["bind"] = SECRET
+    assert bound.put(path, IDS).status_code == 201
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+@pytest.mark.parametrize("operation", ["update", "deprovision", "unbind"])
+def test_a_failed_change_leaves_all_as_it_was(
+    bound: Platform, recorder: Recorder, operation: str, failure: Any
+) -> None:
+    """R-UPD-5, R-REQ-8: but polls tell that it failed."""
+    before = [bound.get(path).json for path in (INSTANCE, BINDING)]
+    recorder.answers[operation] = failure
+    if operation == "update":
+        response = bound.patch(INSTANCE, UPDATE)
+    else:
+        path = INSTANCE if operation == "deprovision" else BINDING
+        response = bound.delete(path, query=DELETE_QUERY)
+    assert response.status_code >= 500
+    assert [bound.get(path).json for path in (INSTANCE, BINDING)] == before
+    assert last_operation(bound, BINDING if operation == "unbind" else INSTANCE)["state"] == "failed"
+    recorder.answers[operation] = None
+    assert bound.patch(INSTANCE, UPDATE).status_code == 200
+    assert bound.delete(BINDING, query=DELETE_QUERY).status_code == 200
+    assert bound.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_a_failed_update_says_what_can_still_be_done(
+    bound: Platform, recorder: Recorder, usable: bool
+) -> None:
+    """R-ERR-2: at once, and to polls."""
+    recorder.answers["update"] = BrokerError(
+        "No room", status=500, instance_usable=usable, update_repeatable=not usable
+    )
+    said = {"instance_usable": usable, "update_repeatable": not usable}
+    answered = error_of(bound.patch(INSTANCE, UPDATE))
+    assert said.items() <= answered.items()
+    assert last_operation(bound, INSTANCE) == {"state": "failed", "description": "No room", **said}
+
+
+def test_a_failed_deprovision_says_whether_it_can_be_used(bound: Platform, recorder: Recorder) -> None:
+    """R-ERR-2."""
+    recorder.answers["deprovision"] = BrokerError("Locked", status=500, instance_usable=False)
+    assert error_of(bound.delete(INSTANCE, query=DELETE_QUERY))["instance_usable"] is False
+    assert last_operation(bound, INSTANCE) == {
+        "state": "failed",
+        "description": "Locked",
+        "instance_usable": False,
+    }
+
+
+def test_a_handler_that_ends_its_process_failed(platform: Platform, recorder: Recorder) -> None:
+    """R-DEL-5: the server sees the exit, and the next process what was left behind."""
+    recorder.answers["provision"] = SystemExit("inside")
+    with pytest.raises(SystemExit):
+        platform.put(INSTANCE, PROVISION)
+    assert platform.put(INSTANCE, PROVISION).status_code == 409
+    assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
+
+
+def test_a_failure_is_known_to_the_next_process(serve: Serve, recorder: Recorder) -> None:
+    """R-DEL-5."""
+    recorder.answers["provision"] = ValueError("inside")
+    serve(recorder).put(INSTANCE, PROVISION)
+    serve.stop()
+    platform = serve(recorder)
+    assert platform.put(INSTANCE, PROVISION).status_code == 409
+    assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
+    assert len(recorder.requests) == 2

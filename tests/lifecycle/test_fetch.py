@@ -1,0 +1,185 @@
+"""What a broker that remembers answers to a GET of an instance (R-GETI) or a binding (R-GETB)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokerkit import Accepted, Binding, InstanceDetails, InstanceDoesNotExist, InstanceMetadata, Provisioned
+
+from ..support.broker import (
+    BINDING,
+    DELETE_QUERY,
+    IDS,
+    INSTANCE,
+    PROVISION,
+    Recorder,
+    error_of,
+    make_offering,
+)
+from ..support.stateful import CAN_POLL, CHANGING, DELETE_AND_POLL, POLLED, Platform, Serve, poll_until_done
+
+
+def test_an_instance_as_it_was_made(platform: Platform, recorder: Recorder) -> None:
+    """R-GETI, from memory, with the version that the catalog had."""
+    recorder.answers["provision"] = Provisioned(
+        dashboard_url="https://db.example.org", metadata=InstanceMetadata(labels={"region": "eu"})
+    )
+    platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3}})
+    assert platform.get(INSTANCE).json == {
+        **IDS,
+        "dashboard_url": "https://db.example.org",
+        "parameters": {"size": 3},
+        "maintenance_info": {"version": "1.0.0"},
+        "metadata": {"labels": {"region": "eu"}},
+    }
+    assert len(recorder.requests) == 1
+
+
+def test_an_instance_as_it_was_changed(platform: Platform) -> None:
+    """R-GETI: parameters that an update does not name stay."""
+    platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3, "name": "x"}})
+    platform.patch(INSTANCE, {"service_id": "db-id", "plan_id": "large-id", "parameters": {"size": 5}})
+    found = platform.get(INSTANCE).json
+    assert found == {
+        "service_id": "db-id",
+        "plan_id": "large-id",
+        "parameters": {"size": 5, "name": "x"},
+    }
+
+
+@pytest.mark.parametrize("path", [INSTANCE, BINDING])
+def test_what_is_not_there_is_404(platform: Platform, path: str) -> None:
+    """R-GETI, R-GETB."""
+    assert platform.get(path).status_code == 404
+    platform.put(INSTANCE, PROVISION)
+    platform.put(BINDING, IDS)
+    assert platform.get(path).status_code == 200
+    platform.delete(path, query=DELETE_QUERY)
+    assert platform.get(path).status_code == 404
+
+
+def test_an_instance_in_the_making_is_404_until_polls_say_succeeded(
+    platform: Platform, recorder: Recorder
+) -> None:
+    """R-GETI: available as soon as polling said `succeeded`."""
+    recorder.answers["provision"] = Accepted()
+    operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
+    assert platform.get(INSTANCE).status_code == 404
+    assert poll_until_done(platform, INSTANCE, operation)["state"] == "succeeded"
+    assert platform.get(INSTANCE).status_code == 200
+
+
+@pytest.mark.parametrize("change", ["update", "deprovision"])
+def test_an_instance_that_is_being_changed_is_422(
+    platform: Platform, recorder: Recorder, change: str
+) -> None:
+    """R-GETI: ConcurrencyError."""
+    platform.put(INSTANCE, PROVISION)
+    recorder.answers[change] = Accepted()
+    if change == "update":
+        platform.patch(INSTANCE, {**IDS, "parameters": {"size": 1}}, query=CAN_POLL)
+    else:
+        platform.delete(INSTANCE, query=DELETE_AND_POLL)
+    response = platform.get(INSTANCE)
+    assert response.status_code == 422
+    assert error_of(response)["error"] == "ConcurrencyError"
+
+
+def test_a_binding_as_it_was_made(platform: Platform, recorder: Recorder) -> None:
+    """R-GETB: the binding, and its parameters."""
+    platform.put(INSTANCE, PROVISION)
+    made = platform.put(BINDING, {**IDS, "parameters": {"role": "reader"}}).json
+    assert platform.get(BINDING).json == {**made, "parameters": {"role": "reader"}}
+
+
+@pytest.mark.parametrize("way", ["bind", "unbind"])
+def test_a_binding_in_progress_is_404(platform: Platform, recorder: Recorder, way: str) -> None:
+    """R-GETB."""
+    platform.put(INSTANCE, PROVISION)
+    if way == "unbind":
+        platform.put(BINDING, IDS)
+        recorder.answers["unbind"] = Accepted()
+        assert platform.delete(BINDING, query=DELETE_AND_POLL).status_code == 202
+    else:
+        recorder.answers["bind"] = Accepted()
+        assert platform.put(BINDING, IDS, query=CAN_POLL).status_code == 202
+    assert platform.get(BINDING).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "unfetchable"), [(INSTANCE, "instances_retrievable"), (BINDING, "bindings_retrievable")]
+)
+def test_only_what_the_catalog_says_can_be_fetched(
+    serve: Serve, recorder: Recorder, path: str, unfetchable: str
+) -> None:
+    """R-GETI, R-GETB."""
+    platform = serve(recorder, make_offering(**{unfetchable: False}))
+    platform.put(INSTANCE, PROVISION)
+    platform.put(BINDING, IDS)
+    assert platform.get(path).status_code == 404
+
+
+def test_a_handler_for_an_instance_is_asked_with_what_is_stored(serve: Serve, recorder: Recorder) -> None:
+    """Its answer counts, and it knows the plan though the platform names none."""
+    platform = serve(recorder, handlers=[*CHANGING, "get_instance"])
+    recorder.answers["provision"] = Provisioned(data={"n": 1})
+    platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 2}})
+    recorder.answers["get_instance"] = lambda request: InstanceDetails(
+        parameters={"size": request.instance.parameters["size"], "n": request.instance.data["n"]}
+    )
+    assert platform.get(INSTANCE).json == {"parameters": {"size": 2, "n": 1}}
+    asked = recorder.requests[-1]
+    assert (asked.service.id, asked.plan.id) == ("db-id", "small-id")
+
+
+def test_a_handler_for_a_binding_is_asked_with_what_is_stored(serve: Serve, recorder: Recorder) -> None:
+    platform = serve(recorder, handlers=[*CHANGING, "get_binding"])
+    platform.put(INSTANCE, PROVISION)
+    recorder.answers["bind"] = Binding(credentials={"user": "u"}, data={"user": "u"})
+    platform.put(BINDING, {**IDS, "parameters": {"role": "reader"}})
+    recorder.answers["get_binding"] = lambda request: Binding(
+        credentials={"user": request.binding.data["user"], "of": request.instance.instance_id},
+        parameters=request.binding.parameters,
+    )
+    assert platform.get(BINDING).json == {
+        "credentials": {"user": "u", "of": "i1"},
+        "parameters": {"role": "reader"},
+    }
+
+
+@pytest.mark.parametrize("path", [INSTANCE, BINDING])
+def test_a_handler_is_not_asked_for_what_is_not_there(serve: Serve, recorder: Recorder, path: str) -> None:
+    """R-GETI, R-GETB: what is in progress or gone is 404, whatever the handler would say."""
+    platform = serve(recorder, handlers=[*CHANGING, *POLLED, "get_instance", "get_binding"])
+    assert platform.get(path).status_code == 404
+    recorder.answers["provision"] = Accepted()
+    platform.put(INSTANCE, PROVISION, query=CAN_POLL)
+    assert platform.get(path).status_code == 404
+    assert [type(request).__name__ for request in recorder.requests] == ["ProvisionRequest"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(InstanceDoesNotExist(), 404), (ValueError("inside"), 500), (None, 500)]
+)
+def test_a_handlers_refusal_of_a_fetch_changes_nothing(
+    serve: Serve, recorder: Recorder, answer: Any, status: int
+) -> None:
+    """R-REQ-8."""
+    platform = serve(recorder, handlers=[*CHANGING, "get_instance"])
+    platform.put(INSTANCE, PROVISION)
+    recorder.answers["get_instance"] = answer
+    assert platform.get(INSTANCE).status_code == status
+    assert platform.put(INSTANCE, PROVISION).status_code == 200
+
+
+def test_a_fetch_survives_a_restart(serve: Serve, recorder: Recorder) -> None:
+    """R-GETI, R-GETB."""
+    platform = serve(recorder)
+    platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3}})
+    platform.put(BINDING, IDS)
+    before = [platform.get(path).json for path in (INSTANCE, BINDING)]
+    serve.stop()
+    platform = serve(recorder)
+    assert [platform.get(path).json for path in (INSTANCE, BINDING)] == before

@@ -1,0 +1,177 @@
+"""What a broker that is to remember, or to work in the background, is told when it is set up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokerkit import Binding, Broker, Catalog, HandlerGroup, SetupError
+from brokerkit.background.executors import ThreadExecutor
+from brokerkit.store.errors import StoreError
+from brokerkit.store.store import Store
+
+from ..support.broker import CREDENTIALS, PROVISION, make_app, make_offering
+from ..support.stateful import CAN_POLL, KEY, Serve, poll_until_done
+
+Register = Callable[[Broker], object]
+
+
+def make_store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path / 'broker.db'}", encryption_keys=[KEY])
+
+
+def make_broker(**settings: Any) -> Broker:
+    offering = settings.pop("offering", make_offering())
+    broker = Broker(Catalog([offering]), auth=CREDENTIALS, **settings)
+    for operation in ("deprovision", "unbind", "update"):
+        getattr(broker, operation)(lambda request: None)
+    return broker
+
+
+def steps(request: Any) -> Iterator[str]:
+    yield "One"
+
+
+async def async_steps(request: Any) -> AsyncIterator[str]:
+    yield "One"
+
+
+def make(request: Any) -> None: ...
+
+
+def bind(request: Any) -> Binding:
+    return Binding(credentials={})
+
+
+def faults_of(broker: Broker) -> str:
+    with pytest.raises(SetupError) as raised:
+        make_app(broker)
+    return "\n".join(raised.value.faults)
+
+
+def test_background_needs_a_store() -> None:
+    broker = make_broker()
+    broker.provision(background=True)(make)
+    broker.bind(bind)
+    assert "background=True, which needs a store" in faults_of(broker)
+
+
+def test_a_generator_needs_the_background(tmp_path: Path) -> None:
+    broker = make_broker(store=make_store(tmp_path))
+    broker.provision(steps)  # type: ignore[type-var]
+    broker.bind(bind)
+    assert "is a generator, which can only run in the background" in faults_of(broker)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_an_async_generator_is_none(tmp_path: Path, background: bool) -> None:
+    broker = make_broker(store=make_store(tmp_path))
+    registrar: Any = broker.provision(background=True) if background else broker.provision
+    registrar(async_steps)
+    broker.bind(bind)
+    assert "is an async generator" in faults_of(broker)
+
+
+def test_a_background_bind_needs_bindings_that_can_be_fetched(tmp_path: Path) -> None:
+    """R-BIND-1: its credentials are fetched when it is done."""
+    offering = make_offering(bindings_retrievable=False)
+    broker = make_broker(store=make_store(tmp_path), offering=offering)
+    broker.provision(make)
+    broker.bind(background=True)(bind)
+    found = faults_of(broker)
+    assert "bindings_retrievable" in found
+    assert "'small'" in found
+    assert "'large'" in found
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    broker = make_broker(store=make_store(tmp_path), offering=make_offering(bindings_retrievable=False))
+    broker.provision(steps)  # type: ignore[type-var]
+    broker.bind(background=True)(bind)
+    found = faults_of(broker)
+    assert "is a generator" in found
+    assert "bindings_retrievable" in found
+
+
+@pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
+def test_attempts_are_counted_in_the_background_alone(operation: str) -> None:
+    group = HandlerGroup()
+    with pytest.raises(TypeError, match="background=True"):
+        getattr(group, operation)(max_attempts=3)
+
+
+@pytest.mark.parametrize("attempts", [0, -1, 1.5, "3"])
+def test_a_number_of_attempts_is_a_whole_number(attempts: Any) -> None:
+    with pytest.raises(ValueError, match="max_attempts"):
+        HandlerGroup().provision(background=True, max_attempts=attempts)
+
+
+@pytest.mark.parametrize("operation", ["get_instance", "get_binding", "last_operation"])
+def test_what_only_tells_has_no_background(operation: str) -> None:
+    with pytest.raises(TypeError):
+        getattr(HandlerGroup(), operation)(background=True)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"encryption_keys": [KEY]}, {"executor": ThreadExecutor()}],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_keys_and_executor_are_for_a_store(setting: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="store"):
+        make_broker(**setting)
+
+
+def test_keys_are_given_once(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="encryption_keys"):
+        make_broker(store=make_store(tmp_path), encryption_keys=[KEY])
+
+
+@pytest.mark.parametrize("keys", [[], ["no key"], KEY, [KEY, "short"]], ids=str)
+def test_what_is_no_key_is_told_at_once(tmp_path: Path, keys: Any) -> None:
+    with pytest.raises(StoreError, match="encryption_keys"):
+        make_broker(store=f"sqlite:///{tmp_path / 'broker.db'}", encryption_keys=keys)
+
+
+def test_postgresql_needs_keys() -> None:
+    with pytest.raises(StoreError, match="encryption_keys"):
+        make_broker(store="postgresql+psycopg://platform@/none")
+
+
+@pytest.mark.parametrize(
+    "url", ["no url", "mysql://host/db", "sqlite+aiosqlite:///broker.db", "postgresql+x://"]
+)
+def test_what_is_no_store_is_told_at_once(url: str) -> None:
+    with pytest.raises(StoreError):
+        make_broker(store=url, encryption_keys=[KEY])
+
+
+@pytest.mark.parametrize("lease", [0, -1.0, float("nan")])
+def test_a_lease_is_more_than_nothing(tmp_path: Path, lease: float) -> None:
+    with pytest.raises(StoreError, match="lease"):
+        Store(f"sqlite:///{tmp_path / 'broker.db'}", lease=lease)
+
+
+@pytest.mark.parametrize(("workers", "grace"), [(0, 1.0), (1.5, 1.0), (1, -1.0)])
+def test_an_executor_has_threads(workers: Any, grace: float) -> None:
+    with pytest.raises(ValueError, match="ThreadExecutor"):
+        ThreadExecutor(workers, grace=grace)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_group_may_work_in_the_background(serve: Serve, background: bool) -> None:
+    """And fetches and polls need no handlers."""
+    group = HandlerGroup(service="db")
+    registrar: Any = group.provision(plan="small", background=True) if background else group.provision
+    registrar(make)
+    broker = make_broker(store=Store(serve.url, encryption_keys=[KEY]))
+    broker.provision(make)
+    broker.bind(bind)
+    broker.include(group)
+    platform = serve.attach(broker)
+    response = platform.put("/v2/service_instances/i1", PROVISION, query=CAN_POLL)
+    assert response.status_code == (202 if background else 201)
+    assert poll_until_done(platform, "/v2/service_instances/i1") == {"state": "succeeded"}

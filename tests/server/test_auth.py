@@ -1,0 +1,683 @@
+"""Who may call, and that this is judged before anything else is read (R-REQ-2)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from flask import Request
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from brokerkit import BasicAuth, BearerAuth, Broker, BrokerError, Catalog, NoAuth
+from brokerkit.signals import authentication_failed
+
+from ..support.broker import (
+    BINDING,
+    INSTANCE,
+    PROVISION,
+    Platform,
+    Recorder,
+    basic,
+    error_of,
+    make_app,
+    make_broker,
+    make_offering,
+)
+
+CHALLENGE = 'Basic realm="service broker", charset="UTF-8"'
+
+
+def make_platform(recorder: Recorder, auth: Any) -> Platform:
+    return Platform(make_app(make_broker(recorder, auth=auth)))
+
+
+def attempt(recorder: Recorder, auth: Any, authorization: str | None) -> int:
+    """The status of a provision that is authorized like this."""
+    platform = make_platform(recorder, auth)
+    response = platform.put(INSTANCE, PROVISION, headers={"Authorization": authorization})
+    assert bool(recorder.requests) is (response.status_code == 201)
+    return response.status_code
+
+
+def username_of(recorder: Recorder, auth: Any, authorization: str | None) -> str | None:
+    """Whom the handler is told of."""
+    assert attempt(recorder, auth, authorization) == 201
+    username: str | None = recorder.request.headers.username
+    return username
+
+
+def hashed(password: str) -> str:
+    """A hash that is quick to compute."""
+    return generate_password_hash(password, method="pbkdf2:sha256:1")
+
+
+def as_wsgi(text: str) -> str:
+    """Text of a header as WSGI hands it over: its UTF-8 bytes, each as a character."""
+    return text.encode().decode("latin-1")
+
+
+# BasicAuth
+
+
+def test_r_req_2_the_right_username_and_password_may_call_and_the_handler_learns_who(
+    recorder: Recorder,
+) -> None:
+    auth = BasicAuth("platform", "s3cret")
+    assert username_of(recorder, auth, basic("platform", "s3cret")) == "platform"
+
+
+@pytest.mark.parametrize("scheme", ["basic", "BASIC", "bAsIc"])
+def test_r_req_2_the_scheme_is_read_in_any_case(scheme: str, recorder: Recorder) -> None:
+    authorization = basic("platform", "s3cret").replace("Basic", scheme)
+    assert attempt(recorder, BasicAuth("platform", "s3cret"), authorization) == 201
+
+
+MALFORMED = [
+    None,
+    "",
+    " ",
+    "Basic",
+    "Basic ",
+    "Basic  ",
+    "Basic !!!",
+    "Basic =",
+    "Basic cGxhdGZvcm0",  # without the padding
+    "Basic cGxhdGZvcm06czNj cmV0",
+    "Basic cGxhdGZvcm06czNjcmV0\x00",
+    "Basic cGxhdGZvcm06czNjcmV0 x",
+    "Basic \xff\xfe",
+    "Basiccglhdgzvcm06czNjcmV0",
+    "cGxhdGZvcm06czNjcmV0",
+    "Bearer cGxhdGZvcm06czNjcmV0",
+    "Digest username=platform",
+    "Basic platform:s3cret",
+    basic("platform", "wrong"),
+    basic("wrong", "s3cret"),
+    basic("platform", ""),
+    basic("", "s3cret"),
+    basic("", ""),
+    basic("platform", "s3cre"),
+    basic("platform", "s3crett"),
+    basic("platform", "S3CRET"),
+    basic("PLATFORM", "s3cret"),
+    basic("platform", "s3cret\n"),
+    basic("platform ", "s3cret"),
+    basic("platform", ":s3cret"),
+    "Basic " + base64.b64encode(b"platform").decode(),
+    "Basic " + base64.b64encode(b":").decode(),
+    "Basic " + base64.b64encode(b"\xff\xfe:\xff").decode(),
+    "Basic " + base64.b64encode(b"platform:s3cret" * 1000).decode(),
+]
+
+
+@pytest.mark.parametrize("authorization", MALFORMED)
+@pytest.mark.parametrize(
+    "auth",
+    [
+        pytest.param(BasicAuth("platform", "s3cret"), id="plain"),
+        pytest.param(BasicAuth("platform", hashed("s3cret")), id="hashed"),
+    ],
+)
+def test_r_req_2_anything_else_is_401_with_a_challenge(
+    auth: BasicAuth, authorization: str | None, recorder: Recorder
+) -> None:
+    platform = make_platform(recorder, auth)
+    response = platform.put(INSTANCE, PROVISION, headers={"Authorization": authorization})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == CHALLENGE
+    assert error_of(response)["error"] == "Unauthenticated"
+    assert "s3cret" not in response.text
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        BasicAuth("new", "n3w", ("old", "0ld"), ("older", "0lder")),
+        BasicAuth("new", hashed("n3w"), ("old", "0ld"), ("older", hashed("0lder"))),
+    ],
+)
+@pytest.mark.parametrize(
+    ("username", "password", "status"),
+    [
+        ("new", "n3w", 201),
+        ("old", "0ld", 201),
+        ("older", "0lder", 201),
+        ("new", "0ld", 401),
+        ("old", "n3w", 401),
+        ("older", "n3w", 401),
+        ("new", "0lder", 401),
+    ],
+)
+def test_several_credentials_are_good_at_once_but_not_mixed(
+    auth: BasicAuth, username: str, password: str, status: int, recorder: Recorder
+) -> None:
+    assert attempt(recorder, auth, basic(username, password)) == status
+    if status == 201:
+        assert recorder.request.headers.username == username
+
+
+def test_one_username_may_have_two_passwords_while_they_are_rotated(recorder: Recorder) -> None:
+    auth = BasicAuth("platform", "new", ("platform", "old"))
+    platform = make_platform(recorder, auth)
+    for password, status in (("new", 201), ("old", 201), ("older", 401)):
+        headers: dict[str, str | None] = {"Authorization": basic("platform", password)}
+        assert platform.put(INSTANCE, PROVISION, headers=headers).status_code == status
+
+
+NON_ASCII = [("plätt", "grün:ß"), ("platform", "pässwörd"), ("платформа", "пароль"), ("p", "😀")]
+
+
+@pytest.mark.parametrize(("username", "password"), NON_ASCII)
+@pytest.mark.parametrize("hash_it", [False, True])
+def test_non_ascii_credentials_are_taken_in_utf_8(
+    username: str, password: str, hash_it: bool, recorder: Recorder
+) -> None:
+    auth = BasicAuth(username, hashed(password) if hash_it else password)
+    assert username_of(recorder, auth, basic(username, password)) == username
+
+
+@pytest.mark.parametrize(("username", "password"), NON_ASCII[:2])
+@pytest.mark.parametrize("hash_it", [False, True])
+def test_non_ascii_credentials_are_taken_in_latin_1(
+    username: str, password: str, hash_it: bool, recorder: Recorder
+) -> None:
+    auth = BasicAuth(username, hashed(password) if hash_it else password)
+    assert username_of(recorder, auth, basic(username, password, "latin-1")) == username
+
+
+@pytest.mark.parametrize("hash_it", [False, True])
+@pytest.mark.parametrize("wrong", ["pässwörd", "passwörd", "pÄsswÖrd!", "p\xe4"])
+def test_wrong_non_ascii_credentials_are_refused(wrong: str, hash_it: bool, recorder: Recorder) -> None:
+    password = "pässwört"
+    auth = BasicAuth("platform", hashed(password) if hash_it else password)
+    assert attempt(recorder, auth, basic("platform", wrong)) == 401
+    assert attempt(recorder, auth, basic("platform", wrong, "latin-1")) == 401
+
+
+@pytest.mark.parametrize("method", ["scrypt", "pbkdf2:sha256:10", "pbkdf2:sha512:10"])
+def test_a_password_may_be_given_as_werkzeugs_hash(method: str, recorder: Recorder) -> None:
+    hash_ = generate_password_hash("s3cret", method=method)
+    auth = BasicAuth("platform", hash_)
+    assert attempt(recorder, auth, basic("platform", hash_)) == 401, "the hash is no password"
+    assert username_of(recorder, auth, basic("platform", "s3cret")) == "platform"
+
+
+@pytest.mark.parametrize("password", ["scrypt", "pbkdf2:x", "$a$b", "scrypt:1$salt", "a$b$c"])
+def test_a_password_that_only_looks_somewhat_like_a_hash_is_a_password(
+    password: str, recorder: Recorder
+) -> None:
+    assert attempt(recorder, BasicAuth("platform", password), basic("platform", password)) == 201
+
+
+@pytest.mark.parametrize("hash_", ["pbkdf2:nosuch:1$salt$ab12", "scrypt:3:3:3$salt$ab12"])
+def test_a_hash_that_cannot_be_computed_is_told_at_the_start(hash_: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        BasicAuth("platform", hash_)
+
+
+@pytest.fixture
+def passwords(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The passwords that a hash was computed for."""
+    computed: list[str] = []
+
+    def counted(pwhash: str, password: str) -> bool:
+        computed.append(password)
+        return check_password_hash(pwhash, password)
+
+    monkeypatch.setattr("brokerkit.auth.check_password_hash", counted)
+    return computed
+
+
+def test_a_slow_hash_is_paid_once_for_a_credential_and_not_once_a_request(
+    recorder: Recorder, passwords: list[str]
+) -> None:
+    auth = BasicAuth("new", hashed("n3w"), ("old", hashed("0ld")))
+    platform = make_platform(recorder, auth)
+    passwords.clear()
+
+    def send(username: str, password: str) -> int:
+        headers: dict[str, str | None] = {"Authorization": basic(username, password)}
+        return platform.put(INSTANCE, PROVISION, headers=headers).status_code
+
+    assert send("new", "n3w") == 201
+    paid = len(passwords)
+    assert paid == 2, "each hash, so that the time does not tell which name is known"
+    assert [send("new", "n3w") for _ in range(20)] == [201] * 20
+    assert len(passwords) == paid
+    assert send("old", "0ld") == 201
+    assert [send("old", "0ld") for _ in range(20)] == [201] * 20
+    assert len(passwords) == 2 * paid
+
+
+def test_a_wrong_password_is_refused_each_time_also_after_a_right_one(
+    recorder: Recorder, passwords: list[str]
+) -> None:
+    platform = make_platform(recorder, BasicAuth("platform", hashed("s3cret")))
+    passwords.clear()
+
+    def send(password: str) -> int:
+        headers: dict[str, str | None] = {"Authorization": basic("platform", password)}
+        return platform.put(INSTANCE, PROVISION, headers=headers).status_code
+
+    assert [send("wrong"), send("s3cret"), send("wrong"), send("wrong"), send("s3cret")] == [
+        401,
+        201,
+        401,
+        401,
+        201,
+    ]
+    assert passwords == ["wrong", "s3cret", "wrong", "wrong"]
+
+
+def test_an_unknown_username_costs_as_many_hashes_as_a_known_one(
+    recorder: Recorder, passwords: list[str]
+) -> None:
+    auth = BasicAuth("new", hashed("n3w"), ("old", hashed("0ld")))
+    passwords.clear()
+    assert attempt(recorder, auth, basic("new", "wrong")) == 401
+    known = len(passwords)
+    passwords.clear()
+    assert attempt(recorder, auth, basic("nobody", "wrong")) == 401
+    assert len(passwords) == known
+
+
+@pytest.mark.parametrize("username", ["", "a:b", None, 7, b"platform"])
+def test_a_username_that_no_platform_could_send_is_refused(username: Any) -> None:
+    with pytest.raises(ValueError, match="username"):
+        BasicAuth(username, "s3cret")
+    with pytest.raises(ValueError, match="username"):
+        BasicAuth("platform", "s3cret", (username, "s3cret"))
+
+
+@pytest.mark.parametrize("password", ["", None, 7, b"s3cret"])
+def test_a_password_that_no_platform_could_send_is_refused_and_not_repeated(password: Any) -> None:
+    with pytest.raises(ValueError, match="password of 'platform'") as caught:
+        BasicAuth("platform", password)
+    assert "s3cret" not in str(caught.value)
+
+
+# From the environment
+
+
+def test_from_env_reads_broker_username_and_broker_password(
+    monkeypatch: pytest.MonkeyPatch, recorder: Recorder
+) -> None:
+    monkeypatch.setenv("BROKER_USERNAME", "platform")
+    monkeypatch.setenv("BROKER_PASSWORD", "s3cret")
+    assert username_of(recorder, BasicAuth.from_env(), basic("platform", "s3cret")) == "platform"
+
+
+def test_from_env_takes_a_hash(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> None:
+    monkeypatch.setenv("BROKER_USERNAME", "platform")
+    monkeypatch.setenv("BROKER_PASSWORD", hashed("s3cret"))
+    assert attempt(recorder, BasicAuth.from_env(), basic("platform", "s3cret")) == 201
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [
+        ({}, "BROKER_USERNAME and BROKER_PASSWORD"),
+        ({"BROKER_USERNAME": "platform"}, "BROKER_PASSWORD"),
+        ({"BROKER_USERNAME": "platform", "BROKER_PASSWORD": ""}, "BROKER_PASSWORD"),
+        ({"BROKER_PASSWORD": "s3cret"}, "BROKER_USERNAME"),
+    ],
+)
+def test_from_env_names_each_variable_that_is_missing(
+    environ: dict[str, str], missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BROKER_USERNAME", "BROKER_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=rf": {missing} must be set in the environment$") as caught:
+        BasicAuth.from_env()
+    assert "s3cret" not in str(caught.value)
+
+
+# BearerAuth
+
+
+def test_a_right_token_may_call_and_has_no_name(recorder: Recorder) -> None:
+    assert username_of(recorder, BearerAuth("t0ken"), "Bearer t0ken") is None
+
+
+@pytest.mark.parametrize("token", ["t0ken", "0ld"])
+def test_each_of_several_tokens_is_good(token: str, recorder: Recorder) -> None:
+    assert attempt(recorder, BearerAuth("t0ken", "0ld"), f"bearer {token}") == 201
+
+
+def test_a_token_may_have_a_name(recorder: Recorder) -> None:
+    auth = BearerAuth("anyone", korifi="t0ken")
+    assert username_of(recorder, auth, "Bearer t0ken") == "korifi"
+
+
+@pytest.mark.parametrize("token", ["grün", "пароль", "voilà", "blå Å", "Å", "ą", "😀"])
+def test_a_non_ascii_token_is_taken_in_utf_8(token: str, recorder: Recorder) -> None:
+    assert attempt(recorder, BearerAuth(token), f"Bearer {as_wsgi(token)}") == 201
+
+
+@pytest.mark.parametrize("token", ["grün", "voilà"])
+def test_a_non_ascii_token_is_taken_in_latin_1(token: str, recorder: Recorder) -> None:
+    assert attempt(recorder, BearerAuth(token), f"Bearer {token}") == 201
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Bearer t0ke",
+        "Bearer t0kenn",
+        "Bearer T0KEN",
+        "Bearer t0ken x",
+        "Bearer t0ken,Bearer t0ken",
+        "Bearer \xff",
+        "t0ken",
+        "Token t0ken",
+        basic("t0ken", ""),
+        basic("", "t0ken"),
+    ],
+)
+def test_r_req_2_any_other_token_is_401_with_the_challenge_of_its_scheme(
+    authorization: str | None, recorder: Recorder
+) -> None:
+    platform = make_platform(recorder, BearerAuth("t0ken"))
+    response = platform.put(INSTANCE, PROVISION, headers={"Authorization": authorization})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="service broker"'
+    assert "t0ken" not in response.text
+
+
+@pytest.mark.parametrize("tokens", [(), ("",), ("good", ""), (" t",), ("t\n",), (None,), (b"t",)])
+def test_a_token_that_no_platform_could_send_is_refused(tokens: Any) -> None:
+    with pytest.raises(ValueError, match="BearerAuth: "):
+        BearerAuth(*tokens)
+
+
+# Your own, or none
+
+
+@pytest.mark.parametrize(("answer", "username"), [("me", "me"), (True, None)])
+def test_an_own_function_names_who_calls(answer: object, username: str | None, recorder: Recorder) -> None:
+    assert username_of(recorder, lambda request: answer, None) == username
+
+
+@pytest.mark.parametrize("answer", [None, False, ""])
+def test_r_req_2_an_own_function_refuses(answer: object, recorder: Recorder) -> None:
+    platform = make_platform(recorder, lambda request: answer)
+    response = platform.get("/v2/catalog")
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == CHALLENGE
+
+
+@pytest.mark.parametrize("answer", [1, b"me", ["me"], {"name": "me"}, object()])
+def test_r_req_2_an_answer_that_is_neither_a_name_nor_true_lets_nobody_in(
+    answer: object, recorder: Recorder
+) -> None:
+    assert attempt(recorder, lambda request: answer, None) in (401, 500)
+
+
+def test_r_req_2_an_async_function_does_not_let_everyone_in(recorder: Recorder) -> None:
+    answers: list[Coroutine[Any, Any, None]] = []
+
+    async def refuse(request: Request) -> None:
+        return None
+
+    def auth(request: Request) -> object:
+        answers.append(refuse(request))
+        return answers[-1]
+
+    try:
+        assert attempt(recorder, auth, None) in (401, 500)
+    finally:
+        for answer in answers:
+            answer.close()
+
+
+def test_an_own_function_gets_flasks_request(recorder: Recorder) -> None:
+    def by_certificate(request: Request) -> str | None:
+        return request.headers.get("X-Client-Cert")
+
+    platform = make_platform(recorder, by_certificate)
+    assert platform.get("/v2/catalog").status_code == 401
+    headers: dict[str, str | None] = {"X-Client-Cert": "cn"}
+    assert platform.put(INSTANCE, PROVISION, headers=headers).status_code == 201
+    assert recorder.request.headers.username == "cn"
+
+
+def test_r_req_2_an_own_authenticator_chooses_its_challenge(recorder: Recorder) -> None:
+    class Own:
+        challenge = 'Negotiate realm="x"'
+
+        def __call__(self, request: Request) -> bool:
+            return False
+
+    response = make_platform(recorder, Own()).get("/v2/catalog")
+    assert response.headers["WWW-Authenticate"] == 'Negotiate realm="x"'
+
+
+def test_an_own_function_that_raises_is_a_500_that_lets_nobody_in_and_tells_nothing(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(request: Request) -> bool:
+        raise RuntimeError("ldap://10.0.0.1 is down")
+
+    platform = make_platform(recorder, fail)
+    response = platform.put(INSTANCE, PROVISION)
+    assert response.status_code == 500
+    assert "ldap" not in response.text
+    assert "ldap://10.0.0.1 is down" in caplog.text
+    assert not recorder.requests
+
+
+def test_an_own_function_may_refuse_in_its_own_words(recorder: Recorder) -> None:
+    def refuse(request: Request) -> bool:
+        raise BrokerError("Come back on Monday.", status=403)
+
+    response = make_platform(recorder, refuse).put(INSTANCE, PROVISION)
+    assert response.status_code == 403
+    assert error_of(response)["description"] == "Come back on Monday."
+    assert not recorder.requests
+
+
+def test_no_auth_lets_everyone_call_without_a_name(recorder: Recorder) -> None:
+    assert username_of(recorder, NoAuth(), None) is None
+
+
+def test_no_auth_takes_no_name_from_a_header_that_nobody_checked(recorder: Recorder) -> None:
+    assert username_of(recorder, NoAuth(), basic("admin", "x")) is None
+
+
+# A broker must say who may call
+
+
+def test_a_broker_without_auth_is_an_error() -> None:
+    with pytest.raises(TypeError, match="auth"):
+        Broker(Catalog([make_offering()]))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("auth", [NoAuth, BasicAuth])
+def test_auth_that_is_a_class_is_an_error_that_tells_to_make_one(auth: Any) -> None:
+    with pytest.raises(TypeError, match=rf"the class {auth.__name__}; make one: {auth.__name__}\(…\)"):
+        Broker(Catalog([make_offering()]), auth=auth)
+
+
+@pytest.mark.parametrize("auth", [None, "s3cret", ("platform", "s3cret"), 7])
+def test_auth_that_is_none_is_an_error_that_tells_what_to_give(auth: Any) -> None:
+    with pytest.raises(TypeError, match=r"BasicAuth\.from_env\(\).*NoAuth\(\)") as caught:
+        Broker(Catalog([make_offering()]), auth=auth)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BasicAuth("platform", "s3cret", ("old", "s3cret-too")),
+        lambda: BasicAuth("platform", hashed("s3cret")),
+        lambda: BearerAuth("s3cret", me="s3cret-too"),
+    ],
+)
+def test_no_secret_is_in_the_repr_of_an_authenticator(make: Callable[[], object]) -> None:
+    auth = make()
+    assert "s3cret" not in repr(auth)
+    assert "pbkdf2" not in repr(auth)
+
+
+# Judged before anything else
+
+
+class Unreadable:
+    """A body that must not be read."""
+
+    def read(self, *_: object) -> bytes:
+        raise AssertionError("the body was read")
+
+    readline = readlines = __iter__ = read
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/catalog"),
+        ("PUT", INSTANCE),
+        ("PATCH", INSTANCE),
+        ("GET", INSTANCE),
+        ("DELETE", INSTANCE),
+        ("GET", f"{INSTANCE}/last_operation"),
+        ("PUT", BINDING),
+        ("GET", BINDING),
+        ("DELETE", BINDING),
+        ("GET", f"{BINDING}/last_operation"),
+        ("GET", "/v2/nothing"),
+        ("POST", "/v2/catalog"),
+        ("OPTIONS", INSTANCE),
+    ],
+)
+def test_r_req_2_authentication_is_judged_before_version_and_body_everywhere(
+    method: str, path: str, platform: Platform, recorder: Recorder
+) -> None:
+    response = platform.send(
+        method,
+        path,
+        query="service_id=x&service_id=y",
+        headers={
+            "Authorization": basic("platform", "wrong"),
+            "X-Broker-API-Version": None,
+            "X-Broker-API-Originating-Identity": "nonsense",
+            "Content-Type": "text/plain",
+        },
+        environ={"wsgi.input": Unreadable(), "CONTENT_LENGTH": str(10**9)},
+    )
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == CHALLENGE
+    assert not recorder.requests
+
+
+def test_r_req_1_the_version_is_judged_before_the_body(platform: Platform, recorder: Recorder) -> None:
+    response = platform.put(
+        INSTANCE,
+        data=b"{",
+        headers={"X-Broker-API-Version": "3.0"},
+        environ={"wsgi.input": Unreadable()},
+    )
+    assert response.status_code == 412
+
+
+def test_r_req_4_a_401_carries_the_request_identity_back(platform: Platform) -> None:
+    headers: dict[str, str | None] = {
+        "Authorization": None,
+        "X-Broker-API-Request-Identity": "r-1",
+    }
+    response = platform.get("/v2/catalog", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["X-Broker-API-Request-Identity"] == "r-1"
+
+
+# The signal
+
+
+def test_authentication_failed_tells_where_and_from_where_but_not_what_was_tried(
+    broker: Broker, platform: Platform
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def receive(sender: object, **facts: Any) -> None:
+        told.append({"sender": sender, **facts})
+
+    with authentication_failed.connected_to(receive, sender=broker):
+        platform.get("/v2/catalog", environ={"REMOTE_ADDR": "203.0.113.7"})
+        assert not told
+        platform.put(
+            INSTANCE,
+            PROVISION,
+            query="password=tr1ed",
+            headers={"Authorization": basic("tr1ed", "tr1ed")},
+            environ={"REMOTE_ADDR": "203.0.113.7"},
+        )
+    assert told == [{"sender": broker, "method": "PUT", "path": INSTANCE, "remote_addr": "203.0.113.7"}]
+    assert "tr1ed" not in repr(told)
+
+
+def test_a_receiver_of_authentication_failed_that_raises_lets_nobody_in(
+    broker: Broker, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(sender: object, **facts: Any) -> None:
+        raise RuntimeError("no disk")
+
+    with authentication_failed.connected_to(fail, sender=broker):
+        response = platform.get("/v2/catalog", headers={"Authorization": None})
+    assert response.status_code == 401
+    assert "no disk" in caplog.text
+
+
+def test_further_credentials_are_pairs() -> None:
+    with pytest.raises(ValueError, match="further credentials are pairs"):
+        BasicAuth("platform", "new", "platform", "old")  # type: ignore[arg-type]
+
+
+def test_a_hash_that_cannot_be_computed_is_told_when_the_broker_is_made() -> None:
+    with pytest.raises(ValueError, match="the password hash of 'platform' is unusable") as caught:
+        BasicAuth("platform", "scrypt:3:8:1$salt$00ff")
+    assert "00ff" not in str(caught.value)
+
+
+HASH = generate_password_hash("s3cret", method="pbkdf2:sha256:1")
+
+
+@pytest.mark.parametrize("written", ["{}\n", "  {}"])
+def test_the_space_around_a_hash_is_that_of_the_line_it_stood_on(recorder: Recorder, written: str) -> None:
+    auth = BasicAuth("platform", written.format(HASH))
+    assert username_of(recorder, auth, basic("platform", "s3cret")) == "platform"
+
+
+def test_what_looks_like_a_hash_and_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="not as werkzeug writes one"):
+        BasicAuth("platform", HASH.upper().replace("PBKDF2:SHA256", "pbkdf2:sha256"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BasicAuth("\udcff", "s3cret"),
+        lambda: BasicAuth("platform", "\udcff"),
+        lambda: BearerAuth("\udcff"),
+        lambda: BearerAuth(**{"": "token"}),
+    ],
+)
+def test_what_no_platform_could_send_is_refused_when_the_broker_is_made(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"BasicAuth|BearerAuth|surrogates"):
+        make()
+
+
+def test_an_async_authenticator_is_refused_when_the_broker_is_made() -> None:
+    async def everyone(request: object) -> str:
+        return "anyone"
+
+    with pytest.raises(TypeError, match="auth is an async function; give a plain one"):
+        Broker(Catalog([make_offering()]), auth=everyone)  # type: ignore[arg-type]

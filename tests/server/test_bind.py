@@ -1,0 +1,401 @@
+"""Bind: R-BIND."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from brokerkit import (
+    Accepted,
+    AsyncRequired,
+    Binding,
+    BindingAlreadyExists,
+    BindingMetadata,
+    BindResource,
+    ConcurrencyError,
+    Endpoint,
+    InstanceDoesNotExist,
+    RequiresApp,
+    ServicePlan,
+    VolumeDevice,
+    VolumeMount,
+)
+
+from ..support.broker import BINDING, IDS, Platform, Recorder, error_of, make_app, make_broker, make_offering
+
+POLLS = "accepts_incomplete=true"
+MOUNT = VolumeMount(
+    driver="nfs",
+    container_dir="/data",
+    mode="rw",
+    device=VolumeDevice(volume_id="v1", mount_config={"uid": 1000}),
+)
+EVERY_REQUIREMENT = ["syslog_drain", "route_forwarding", "volume_mount"]
+
+
+def platform_with(recorder: Recorder, **fields: Any) -> Platform:
+    return Platform(make_app(make_broker(recorder, make_offering(**fields))))
+
+
+def test_r_bind_1_made_now_is_201_with_the_binding(platform: Platform, recorder: Recorder) -> None:
+    recorder.answers["bind"] = Binding(credentials={"uri": "db://u:p@h/d", "ports": [1, 2]})
+    response = platform.put(BINDING, IDS)
+    assert response.status_code == 201
+    assert response.json == {"credentials": {"uri": "db://u:p@h/d", "ports": [1, 2]}}
+
+
+def test_r_bind_1_a_binding_may_have_nothing_to_tell(platform: Platform, recorder: Recorder) -> None:
+    recorder.answers["bind"] = Binding()
+    response = platform.put(BINDING, IDS)
+    assert (response.status_code, response.json) == (201, {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "operation"), [(Accepted(operation="job 7"), "job 7"), (Accepted(), "bind")]
+)
+def test_r_bind_1_in_progress_is_202_with_the_operation_alone_repeated(
+    answer: Accepted, operation: str, platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers["bind"] = answer
+    for _ in range(2):
+        response = platform.put(BINDING, IDS, query=POLLS)
+        assert (response.status_code, response.json) == (202, {"operation": operation})
+
+
+def test_r_bind_1_what_exists_with_identical_attributes_is_200_with_the_binding(
+    platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers["bind"] = Binding(credentials={"uri": "db://secret"}, exists=True)
+    response = platform.put(BINDING, IDS)
+    assert (response.status_code, response.json) == (200, {"credentials": {"uri": "db://secret"}})
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BindingAlreadyExists(), 409),  # R-BIND-1
+        (AsyncRequired(), 422),
+        (RequiresApp(), 422),  # R-BIND-5
+        (ConcurrencyError(), 422),  # R-BIND-5
+        (InstanceDoesNotExist(), 404),  # R-BIND-5
+    ],
+)
+def test_r_bind_1_and_5_a_handler_refuses(
+    error: Exception, status: int, platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers["bind"] = error
+    response = platform.put(BINDING, IDS)
+    assert response.status_code == status
+    assert error_of(response)["error"] == type(error).__name__
+
+
+def test_r_bind_2_all_that_a_binding_can_have_is_told(recorder: Recorder) -> None:
+    recorder.answers["bind"] = Binding(
+        credentials={"uri": "db://secret"},
+        syslog_drain_url="syslog-tls://logs.example.org",
+        route_service_url="https://routes.example.org",
+        volume_mounts=[MOUNT],
+        endpoints=[Endpoint(host="db.example.org", ports=["443", "9000-9010"])],
+        metadata=BindingMetadata(expires_at=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    )
+    response = platform_with(recorder, requires=EVERY_REQUIREMENT).put(BINDING, IDS)
+    assert response.status_code == 201
+    assert response.json == {
+        "credentials": {"uri": "db://secret"},
+        "syslog_drain_url": "syslog-tls://logs.example.org",
+        "route_service_url": "https://routes.example.org",
+        "volume_mounts": [
+            {
+                "driver": "nfs",
+                "container_dir": "/data",
+                "mode": "rw",
+                "device_type": "shared",
+                "device": {"volume_id": "v1", "mount_config": {"uid": 1000}},
+            }
+        ],
+        "endpoints": [{"host": "db.example.org", "ports": ["443", "9000-9010"], "protocol": "tcp"}],
+        "metadata": {"expires_at": "2030-01-02T03:04:05.0Z"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("binding", "field", "requirement"),
+    [
+        (Binding(syslog_drain_url="syslog://l"), "syslog_drain_url", "syslog_drain"),
+        (Binding(route_service_url="https://r"), "route_service_url", "route_forwarding"),
+        (Binding(volume_mounts=[MOUNT]), "volume_mounts", "volume_mount"),
+    ],
+)
+def test_r_bind_2_what_needs_the_platforms_permission_is_told_only_if_the_offering_requires_it(
+    binding: Binding,
+    field: str,
+    requirement: str,
+    recorder: Recorder,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorder.answers["bind"] = binding
+    allowed = platform_with(recorder, requires=[requirement]).put(BINDING, IDS)
+    assert allowed.status_code == 201
+    assert list(allowed.get_json()) == [field]
+    others = [each for each in EVERY_REQUIREMENT if each != requirement]
+    refused = platform_with(recorder, requires=others).put(BINDING, IDS)
+    assert refused.status_code == 500
+    assert field not in refused.text
+    assert f"does not require '{requirement}'; add that to its `requires`" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("mount", "told"),
+    [
+        (
+            VolumeMount(driver="d", container_dir="/c", mode="r", device=VolumeDevice(volume_id="v")),
+            {"mode": "r", "device_type": "shared", "device": {"volume_id": "v"}},
+        ),
+        (MOUNT, {"mode": "rw", "device": {"volume_id": "v1", "mount_config": {"uid": 1000}}}),
+    ],
+)
+def test_r_bind_3_a_volume_mount_has_its_fields(
+    mount: VolumeMount, told: dict[str, Any], recorder: Recorder
+) -> None:
+    recorder.answers["bind"] = Binding(volume_mounts=[mount])
+    response = platform_with(recorder, requires=["volume_mount"]).put(BINDING, IDS)
+    (written,) = response.get_json()["volume_mounts"]
+    assert written.keys() == {"driver", "container_dir", "mode", "device_type", "device"}
+    assert told.items() <= written.items()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mode", "x"), ("device_type", "dedicated"), ("driver", None), ("device", "v1")],
+)
+def test_r_bind_3_a_volume_mount_that_is_not_right_is_the_authors_mistake(
+    field: str, value: Any, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    mount = VolumeMount(
+        **{
+            "driver": "d",
+            "container_dir": "/c",
+            "mode": "r",
+            "device": VolumeDevice(volume_id="v"),
+            field: value,
+        }
+    )
+    recorder.answers["bind"] = Binding(volume_mounts=[mount])
+    response = platform_with(recorder, requires=["volume_mount"]).put(BINDING, IDS)
+    assert response.status_code == 500
+    assert f"volume_mounts[0].{field}" in caplog.text
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "all"])
+@pytest.mark.parametrize("ports", [["443"], ["1", "65535"], ["9000-9010"], ["53-53", "80"]])
+def test_r_bind_3_an_endpoint_has_a_host_ports_and_a_protocol(
+    protocol: Any, ports: list[str], platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers["bind"] = Binding(endpoints=[Endpoint(host="10.0.0.1", ports=ports, protocol=protocol)])
+    response = platform.put(BINDING, IDS)
+    assert response.get_json()["endpoints"] == [{"host": "10.0.0.1", "ports": ports, "protocol": protocol}]
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [[], "443", [443], [""], ["0"], ["65536"], ["http"], ["9010-9000"], ["1-2-3"], ["-1"], ["1,2"]],
+)
+def test_r_bind_3_ports_that_are_none_are_refused_where_they_are_written(ports: Any) -> None:
+    with pytest.raises(ValueError, match="ports"):
+        Endpoint(host="db.example.org", ports=ports)
+
+
+def test_r_bind_3_an_endpoint_needs_a_host() -> None:
+    with pytest.raises(ValueError, match="host"):
+        Endpoint(host="", ports=["443"])
+
+
+def test_r_bind_3_another_protocol_is_the_authors_mistake(
+    platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol: Any = "icmp"
+    recorder.answers["bind"] = Binding(endpoints=[Endpoint(host="h", ports=["1"], protocol=protocol)])
+    assert platform.put(BINDING, IDS).status_code == 500
+    assert "endpoints[0].protocol" in caplog.text
+
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("moment", "written"),
+    [
+        (NOON, "2026-11-23T12:00:00.0Z"),
+        (NOON.replace(microsecond=500_000), "2026-11-23T12:00:00.5Z"),
+        (NOON.replace(microsecond=123_456), "2026-11-23T12:00:00.123456Z"),
+        (NOON.astimezone(timezone(timedelta(hours=5, minutes=30))), "2026-11-23T12:00:00.0Z"),
+        (NOON.astimezone(timezone(timedelta(hours=-12))), "2026-11-23T12:00:00.0Z"),
+    ],
+)
+def test_r_bind_4_times_are_written_in_utc(
+    moment: datetime, written: str, platform: Platform, recorder: Recorder
+) -> None:
+    metadata = BindingMetadata(expires_at=moment, renew_before=moment)
+    recorder.answers["bind"] = Binding(metadata=metadata)
+    response = platform.put(BINDING, IDS)
+    assert response.json == {"metadata": {"expires_at": written, "renew_before": written}}
+
+
+@pytest.mark.parametrize(
+    ("times", "fault"),
+    [
+        ({"expires_at": NOON, "renew_before": NOON + timedelta(seconds=1)}, "renew_before"),
+        ({"expires_at": datetime(2026, 11, 23)}, "expires_at.*time zone"),
+        ({"renew_before": datetime(2026, 11, 23)}, "renew_before.*time zone"),
+    ],
+)
+def test_r_bind_4_times_that_make_no_sense_are_refused_where_they_are_written(
+    times: dict[str, datetime], fault: str
+) -> None:
+    with pytest.raises(ValueError, match=fault):
+        BindingMetadata(**times)
+
+
+def test_r_bind_4_a_renew_before_after_expires_at_is_a_500_and_the_log_says_what_to_change(
+    platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bind(request: object) -> Binding:
+        return Binding(metadata=BindingMetadata(expires_at=NOON, renew_before=NOON + timedelta(days=1)))
+
+    recorder.answers["bind"] = bind
+    assert platform.put(BINDING, IDS).status_code == 500
+    assert "renew_before=…) is after expires_at; give an earlier time" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("offering", "plan", "status"),
+    [
+        (True, None, 201),
+        (False, None, 400),
+        (True, False, 400),
+        (False, True, 201),
+    ],
+)
+def test_r_bind_5_a_plan_that_is_not_bindable_is_400(
+    offering: bool, plan: bool | None, status: int, recorder: Recorder
+) -> None:
+    plans = [ServicePlan(id="small-id", name="small", description="…", bindable=plan)]
+    response = platform_with(recorder, bindable=offering, plans=plans).put(BINDING, IDS)
+    assert response.status_code == status
+    if status == 400:
+        assert "is not bindable" in error_of(response)["description"]
+        assert not recorder.requests
+
+
+@pytest.mark.parametrize(
+    ("told", "app_guid"),
+    [
+        ({}, None),
+        ({"app_guid": "a"}, "a"),
+        ({"bind_resource": {"app_guid": "a"}}, "a"),
+        ({"bind_resource": {"app_guid": "a"}, "app_guid": "deprecated"}, "a"),
+        ({"bind_resource": {"route": "r.example.org"}, "app_guid": "a"}, "a"),
+    ],
+)
+def test_r_bind_5_the_app_is_the_bind_resources_else_the_bodys(
+    told: dict[str, Any], app_guid: str | None, platform: Platform, recorder: Recorder
+) -> None:
+    assert platform.put(BINDING, {**IDS, **told}).status_code == 201
+    assert recorder.request.app_guid == app_guid
+
+
+def test_r_bind_the_handler_gets_all_that_the_platform_told(platform: Platform, recorder: Recorder) -> None:
+    resource = {
+        "app_guid": "a1",
+        "route": "r.example.org",
+        "space_guid": "s1",
+        "app_annotations": {"example.org/owner": "team-a"},
+        "credential_client_id": "cc_service_key_client",
+        "backup_agent": True,
+    }
+    body = {
+        **IDS,
+        "context": {"platform": "cloudfoundry"},
+        "bind_resource": resource,
+        "parameters": {"size": 3},
+        "predecessor_binding_id": "b0",
+    }
+    assert platform.put(BINDING, body, query=POLLS).status_code == 201
+    request = recorder.request
+    assert (request.instance_id, request.binding_id) == ("i1", "b1")
+    assert (request.service.id, request.plan.id) == ("db-id", "small-id")
+    assert request.context == {"platform": "cloudfoundry"}
+    assert request.bind_resource == BindResource(
+        app_guid="a1",
+        route="r.example.org",
+        space_guid="s1",
+        app_annotations={"example.org/owner": "team-a"},
+        credential_client_id="cc_service_key_client",
+        backup_agent=True,
+    )
+    assert request.parameters == {"size": 3}
+    assert request.accepts_incomplete is True
+    assert request.body == body
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ({"plan_id": "small-id"}, "service_id: is required"),
+        ({"service_id": "db-id"}, "plan_id: is required"),
+        (
+            {"service_id": "nope", "plan_id": "small-id"},
+            "service_id: there is no service offering 'nope' in the catalog",
+        ),
+        (
+            {"service_id": "db-id", "plan_id": "nope"},
+            "plan_id: there is no service plan 'nope' in the catalog",
+        ),
+        ({**IDS, "bind_resource": []}, "bind_resource: expected an object, got an array"),
+    ],
+)
+def test_r_bind_5_a_missing_or_malformed_field_is_400(
+    body: dict[str, Any], fault: str, platform: Platform, recorder: Recorder
+) -> None:
+    response = platform.put(BINDING, body)
+    assert response.status_code == 400
+    assert error_of(response)["description"] == fault
+    assert not recorder.requests
+
+
+def test_r_bind_5_parameters_that_the_schema_refuses_are_400_and_never_repeated(
+    platform: Platform, recorder: Recorder
+) -> None:
+    response = platform.put(BINDING, {**IDS, "parameters": {"password": "hunter2"}})
+    assert response.status_code == 400
+    assert error_of(response)["description"].startswith("parameters.password: ")
+    assert "hunter2" not in response.text
+    assert not recorder.requests
+
+
+def test_r_bind_6_a_successor_names_its_predecessor(platform: Platform, recorder: Recorder) -> None:
+    response = platform.put(BINDING, {**IDS, "predecessor_binding_id": "b0"})
+    assert response.status_code == 201
+    assert recorder.request.predecessor == "b0"
+
+
+def test_r_bind_6_a_plan_that_is_not_rotatable_takes_no_successor(
+    platform: Platform, recorder: Recorder
+) -> None:
+    body = {"service_id": "db-id", "plan_id": "large-id", "predecessor_binding_id": "b0"}
+    response = platform.put(BINDING, body)
+    assert response.status_code == 400
+    assert error_of(response)["description"].startswith("predecessor_binding_id: ")
+    assert not recorder.requests
+
+
+def test_r_bind_1_a_bind_that_no_platform_could_fetch_is_a_mistake(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.answers["bind"] = Accepted(operation="job 7")
+    platform = platform_with(recorder, bindings_retrievable=False)
+    response = platform.put(BINDING, IDS, query="accepts_incomplete=true")
+    assert response.status_code == 500
+    assert "the offering 'db' has no bindings_retrievable" in caplog.text

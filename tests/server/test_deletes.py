@@ -1,0 +1,169 @@
+"""Unbind and deprovision: R-UNB, R-DEL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokerkit import (
+    Accepted,
+    AsyncRequired,
+    BindingDoesNotExist,
+    BrokerError,
+    ConcurrencyError,
+    Deprovisioned,
+    InstanceDoesNotExist,
+    ServicePlan,
+    Unbound,
+)
+
+from ..support.broker import (
+    BINDING,
+    DELETE_QUERY,
+    INSTANCE,
+    Platform,
+    Recorder,
+    error_of,
+    make_app,
+    make_broker,
+    make_offering,
+)
+
+DELETES = [
+    pytest.param("deprovision", INSTANCE, id="deprovision"),
+    pytest.param("unbind", BINDING, id="unbind"),
+]
+both = pytest.mark.parametrize(("operation", "path"), DELETES)
+SUCCESS = {"deprovision": Deprovisioned(), "unbind": Unbound()}
+GONE: dict[str, type[BrokerError]] = {
+    "deprovision": InstanceDoesNotExist,
+    "unbind": BindingDoesNotExist,
+}
+
+
+@both
+@pytest.mark.parametrize("told", [True, False])
+def test_r_del_1_deleted_is_200_with_an_empty_object(
+    operation: str, path: str, told: bool, platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers[operation] = SUCCESS[operation] if told else None
+    response = platform.delete(path, query=DELETE_QUERY)
+    assert (response.status_code, response.data) == (200, b"{}")
+
+
+@both
+def test_r_del_1_in_progress_is_202_repeated_with_the_same_operation(
+    operation: str, path: str, platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers[operation] = Accepted(operation="job 7")
+    for _ in range(2):
+        response = platform.delete(path, query=f"{DELETE_QUERY}&accepts_incomplete=true")
+        assert (response.status_code, response.json) == (202, {"operation": "job 7"})
+
+
+@both
+def test_r_del_1_what_does_not_exist_is_410_with_an_empty_object(
+    operation: str, path: str, platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers[operation] = GONE[operation]("Somebody deleted it.")
+    response = platform.delete(path, query=DELETE_QUERY)
+    assert (response.status_code, response.data) == (410, b"{}")
+
+
+def test_r_unb_1_a_binding_of_an_instance_that_does_not_exist_is_410(
+    platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers["unbind"] = InstanceDoesNotExist()
+    assert platform.delete(BINDING, query=DELETE_QUERY).status_code == 410
+
+
+@both
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        ("", "service_id and plan_id: required in the query string"),
+        ("service_id=db-id", "plan_id: required in the query string"),
+        ("plan_id=small-id", "service_id: required in the query string"),
+        ("service_id=&plan_id=small-id", "service_id: required in the query string"),
+        (
+            "service_id=nope&plan_id=small-id",
+            "service_id: there is no service offering 'nope' in the catalog",
+        ),
+        (
+            "service_id=db-id&plan_id=nope",
+            "plan_id: there is no service plan 'nope' in the catalog",
+        ),
+        (
+            "service_id=db-id&plan_id=tiny-id",
+            "plan_id: the plan 'tiny-id' is not one of the offering 'db'",
+        ),
+        (
+            "service_id=db-id&service_id=cache-id&plan_id=small-id",
+            "The query parameter service_id is given twice, with different values.",
+        ),
+        (
+            "service_id=%FF&plan_id=small-id",
+            "service_id: there is no service offering '\ufffd' in the catalog",
+        ),
+    ],
+)
+def test_r_del_2_without_a_service_and_plan_of_the_catalog_it_is_400(
+    operation: str, path: str, query: str, fault: str, recorder: Recorder
+) -> None:
+    tiny = ServicePlan(id="tiny-id", name="tiny", description="A tiny one")
+    cache = make_offering(id="cache-id", name="cache", plans=[tiny])
+    platform = Platform(make_app(make_broker(recorder, make_offering(), cache)))
+    response = platform.delete(path, query=query)
+    assert response.status_code == 400
+    assert error_of(response)["description"] == fault
+    assert not recorder.requests
+
+
+@both
+@pytest.mark.parametrize("error", [AsyncRequired(), ConcurrencyError()])
+def test_r_del_2_a_handler_refuses_with_422(
+    operation: str, path: str, error: BrokerError, platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers[operation] = error
+    response = platform.delete(path, query=DELETE_QUERY)
+    assert response.status_code == 422
+    assert error_of(response)["error"] == type(error).__name__
+
+
+@both
+def test_r_del_4_a_202_always_has_an_operation(
+    operation: str, path: str, platform: Platform, recorder: Recorder
+) -> None:
+    recorder.answers[operation] = Accepted()
+    response = platform.delete(path, query=f"{DELETE_QUERY}&accepts_incomplete=true")
+    assert (response.status_code, response.json) == (202, {"operation": operation})
+
+
+@both
+@pytest.mark.parametrize("more", [{}, {"data": b"{"}, {"data": b"[]", "body": None}])
+def test_r_del_a_body_is_not_read(
+    operation: str, path: str, more: dict[str, Any], platform: Platform
+) -> None:
+    assert platform.delete(path, query=DELETE_QUERY, **more).status_code == 200
+
+
+@both
+def test_r_del_the_handler_gets_what_the_platform_told(
+    operation: str, path: str, platform: Platform, recorder: Recorder
+) -> None:
+    platform.delete(path, query=f"{DELETE_QUERY}&accepts_incomplete=true")
+    request = recorder.request
+    assert request.instance_id == "i1"
+    assert getattr(request, "binding_id", "b1") == "b1"
+    assert (request.service.name, request.plan.name) == ("db", "small")
+    assert request.accepts_incomplete is True
+
+
+def test_r_unb_1_an_unbind_of_a_plan_that_is_not_bindable_still_cleans_up(
+    recorder: Recorder,
+) -> None:
+    plans = [ServicePlan(id="small-id", name="small", description="…", bindable=False)]
+    platform = Platform(make_app(make_broker(recorder, make_offering(plans=plans))))
+    assert platform.delete(BINDING, query=DELETE_QUERY).status_code == 200
+    assert recorder.request.binding_id == "b1"

@@ -1,0 +1,748 @@
+"""Every request, whatever it asks: R-REQ."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from flask import Flask, abort
+from werkzeug.test import TestResponse
+
+from brokerkit import (
+    Accepted,
+    AsyncRequired,
+    Broker,
+    BrokerError,
+    InstanceAlreadyExists,
+    InstanceDoesNotExist,
+    OriginatingIdentity,
+    ServicePlan,
+)
+
+from ..support.broker import (
+    BINDING,
+    DELETE_QUERY,
+    IDS,
+    INSTANCE,
+    PROVISION,
+    Platform,
+    Recorder,
+    basic,
+    error_of,
+    make_app,
+    make_broker,
+    make_offering,
+)
+
+
+class Asked(NamedTuple):
+    """A right request for an endpoint."""
+
+    operation: str
+    method: str
+    path: str
+    query: str = ""
+    body: dict[str, Any] | None = None
+
+    def send(self, platform: Platform, **more: Any) -> TestResponse:
+        asked = {"query": self.query, **({"body": self.body} if "data" not in more else {})}
+        return platform.send(self.method, self.path, **{**asked, **more})
+
+
+ENDPOINTS = (
+    Asked("catalog", "GET", "/v2/catalog"),
+    Asked("provision", "PUT", INSTANCE, body=PROVISION),
+    Asked("get_instance", "GET", INSTANCE),
+    Asked("update", "PATCH", INSTANCE, body=IDS),
+    Asked("deprovision", "DELETE", INSTANCE, DELETE_QUERY),
+    Asked("last_operation", "GET", f"{INSTANCE}/last_operation"),
+    Asked("bind", "PUT", BINDING, body=IDS),
+    Asked("get_binding", "GET", BINDING),
+    Asked("unbind", "DELETE", BINDING, DELETE_QUERY),
+    Asked("last_binding_operation", "GET", f"{BINDING}/last_operation"),
+)
+BY_OPERATION = {asked.operation: asked for asked in ENDPOINTS}
+WITH_BODY = tuple(asked for asked in ENDPOINTS if asked.body is not None)
+CHANGES = tuple(asked for asked in ENDPOINTS if asked.method != "GET")
+
+every_endpoint = pytest.mark.parametrize("asked", ENDPOINTS, ids=lambda asked: asked.operation)
+every_body = pytest.mark.parametrize("asked", WITH_BODY, ids=lambda asked: asked.operation)
+every_change = pytest.mark.parametrize("asked", CHANGES, ids=lambda asked: asked.operation)
+
+VERSION = "X-Broker-API-Version"
+IDENTITY = "X-Broker-API-Originating-Identity"
+REQUEST_IDENTITY = "X-Broker-API-Request-Identity"
+
+
+def identity(platform: str, value: object) -> str:
+    raw = value if isinstance(value, bytes) else msgspec.json.encode(value)
+    return f"{platform} {base64.b64encode(raw).decode()}"
+
+
+@every_endpoint
+def test_each_endpoint_answers_a_right_request(asked: Asked, platform: Platform) -> None:
+    assert asked.send(platform).status_code in (200, 201)
+
+
+# R-REQ-1
+
+
+@pytest.mark.parametrize(
+    "version", [None, "", " ", "2", "2.", ".17", "2.x", "v2.17", "2.17.0", "-2.17", "2.17, 2.16"]
+)
+def test_r_req_1_a_missing_or_malformed_version_is_400_and_says_that_it_is_required(
+    version: str | None, platform: Platform, recorder: Recorder
+) -> None:
+    for asked in ENDPOINTS:
+        response = asked.send(platform, headers={VERSION: version})
+        assert response.status_code == 400
+        assert f"{VERSION} is required" in error_of(response)["description"]
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize("version", ["1.17", "3.0", "0.0", "2.12", "2.0", "20.17"])
+def test_r_req_1_an_unsupported_version_is_412_and_says_which_to_use(
+    version: str, platform: Platform, recorder: Recorder
+) -> None:
+    for asked in ENDPOINTS:
+        response = asked.send(platform, headers={VERSION: version})
+        assert response.status_code == 412
+        assert "2.13 or later" in error_of(response)["description"]
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize("version", ["2.13", "2.14", "2.15", "2.17", "2.99", " 2.17 "])
+def test_r_req_1_every_later_minor_version_is_spoken(
+    version: str, platform: Platform, recorder: Recorder
+) -> None:
+    response = platform.put(INSTANCE, PROVISION, headers={VERSION: version})
+    assert response.status_code == 201
+    assert recorder.request.headers.api_version.strip() == version.strip()
+
+
+@pytest.mark.parametrize(("version", "status"), [("2.14", 412), ("2.15", 200), ("2.16", 200)])
+def test_r_req_1_the_least_version_can_be_chosen(version: str, status: int, recorder: Recorder) -> None:
+    platform = Platform(make_app(make_broker(recorder, minimum_api_version="2.15")))
+    response = platform.get("/v2/catalog", headers={VERSION: version})
+    assert response.status_code == status
+    if status == 412:
+        assert "2.15 or later" in error_of(response)["description"]
+
+
+@pytest.mark.parametrize("version", ["", "2", "two", "3.1"])
+def test_r_req_1_a_least_version_that_is_none_of_this_api_is_refused_at_once(
+    version: str, recorder: Recorder
+) -> None:
+    with pytest.raises(ValueError, match="minimum_api_version"):
+        make_broker(recorder, minimum_api_version=version)
+
+
+# R-REQ-2, and the order in which faults are told
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Basic", "Basic !", basic("platform", "wrong"), "Bearer s3cret"]
+)
+def test_r_req_2_who_does_not_authenticate_gets_401_and_is_told_how_to(
+    authorization: str | None, platform: Platform, recorder: Recorder
+) -> None:
+    for asked in ENDPOINTS:
+        response = asked.send(platform, headers={"Authorization": authorization})
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
+        assert error_of(response)["error"] == "Unauthenticated"
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more"),
+    [
+        ("GET", "/v2/catalog", {"headers": {VERSION: None}}),
+        ("GET", "/v2/catalog", {"headers": {VERSION: "9.9"}}),
+        ("GET", "/v2/catalog", {"headers": {IDENTITY: "?"}}),
+        ("PUT", INSTANCE, {"data": b"{"}),
+        ("PUT", INSTANCE, {"data": b" " * 2_000_000}),
+        ("PUT", INSTANCE, {"data": b"{}", "headers": {"Content-Type": "text/plain"}}),
+        ("DELETE", INSTANCE, {"query": "service_id=1&service_id=2"}),
+        ("GET", "/v2/nothing", {}),
+        ("POST", "/v2/catalog", {}),
+        ("PUT", "/v2/service_instances/a%2Fb", {"body": PROVISION}),
+    ],
+)
+def test_r_req_2_authentication_is_judged_before_anything_else(
+    method: str, path: str, more: dict[str, Any], platform: Platform
+) -> None:
+    del platform.headers["Authorization"]
+    assert platform.send(method, path, **more).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "data", "status", "told"),
+    [
+        ({VERSION: None, IDENTITY: "?"}, b"{", 400, VERSION),
+        ({VERSION: "3.0", IDENTITY: "?"}, b"{", 412, "version 2.13"),
+        ({IDENTITY: "?", "Content-Type": "text/plain"}, b"{", 400, IDENTITY),
+        ({"Content-Type": "text/plain"}, b" " * 2_000_000, 400, "Content-Type"),
+        ({}, b"{" * 2_000_000, 413, "larger"),
+        ({}, b'{"service_id": "nope", "plan_id": 1}', 400, "plan_id: expected"),
+        ({}, b'{"service_id": "nope", "plan_id": "nope"}', 400, "service_id: there is no"),
+    ],
+)
+def test_r_req_the_first_fault_is_told_version_then_headers_then_body(
+    headers: dict[str, str | None], data: bytes, status: int, told: str, platform: Platform
+) -> None:
+    response = platform.put(INSTANCE, data=data, headers=headers)
+    assert response.status_code == status
+    assert told in error_of(response)["description"]
+
+
+def test_r_req_2_the_caller_is_told_to_the_handler(platform: Platform, recorder: Recorder) -> None:
+    platform.put(INSTANCE, PROVISION)
+    assert recorder.request.headers.username == "platform"
+
+
+# R-REQ-3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cloudfoundry", {"user_id": "683ea748-3092-4ff4-b656-39cacc4d5360"}),
+        (
+            "kubernetes",
+            {"username": "duke", "uid": "c2d", "groups": ["admin"], "extra": {"my": ["é"]}},
+        ),
+        ("someone-else", {}),
+    ],
+)
+@every_change
+def test_r_req_3_the_originating_identity_is_decoded_for_the_handler(
+    asked: Asked, name: str, value: dict[str, Any], platform: Platform, recorder: Recorder
+) -> None:
+    asked.send(platform, headers={IDENTITY: identity(name, value)})
+    told = recorder.request.headers.originating_identity
+    assert told == OriginatingIdentity(name, value)
+
+
+def test_r_req_3_the_originating_identity_is_optional(platform: Platform, recorder: Recorder) -> None:
+    platform.put(INSTANCE, PROVISION)
+    assert recorder.request.headers.originating_identity is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "cloudfoundry",
+        "cloudfoundry !!!!",
+        "cloudfoundry eyJ1c2VyX2lkIjo",  # cut off
+        "cloudfoundry eyJhIjoxfQ==, kubernetes eyJhIjoxfQ==",
+        "cloudfoundry \xe9",
+        identity("cloudfoundry", []),
+        identity("cloudfoundry", "me"),
+        identity("cloudfoundry", None),
+        identity("cloudfoundry", b"not JSON"),
+        identity("cloudfoundry", b'{"user_id": "\xff"}'),
+        identity("cloudfoundry", b'{"user_id": NaN}'),
+        identity("cloudfoundry", b'{"a":' * 5000 + b"1" + b"}" * 5000),
+        identity("", {"user_id": "me"}),
+    ],
+)
+@pytest.mark.parametrize("asked", [BY_OPERATION["provision"], BY_OPERATION["catalog"]])
+def test_r_req_3_a_malformed_originating_identity_is_400(
+    asked: Asked, header: str, platform: Platform, recorder: Recorder
+) -> None:
+    response = asked.send(platform, environ={"HTTP_X_BROKER_API_ORIGINATING_IDENTITY": header})
+    assert response.status_code == 400
+    assert IDENTITY in error_of(response)["description"]
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize(
+    ("context", "right"),
+    [
+        ({"platform": "cloudfoundry"}, True),
+        ({"platform": "kubernetes"}, False),
+        ({"platform": 5}, False),
+        ({}, True),
+        (None, True),
+        pytest.param({"platform": None}, True, id="null is absent, R-REQ-10"),
+    ],
+)
+@every_body
+def test_r_req_3_header_and_context_name_the_same_platform(
+    asked: Asked,
+    context: dict[str, Any] | None,
+    right: bool,
+    platform: Platform,
+    recorder: Recorder,
+) -> None:
+    response = asked.send(
+        platform,
+        body={**(asked.body or {}), "context": context},
+        headers={IDENTITY: identity("cloudfoundry", {"user_id": "u"})},
+    )
+    if right:
+        assert response.status_code in (200, 201)
+    else:
+        assert response.status_code == 400
+        assert "context.platform" in error_of(response)["description"]
+        assert not recorder.requests
+
+
+# R-REQ-4
+
+
+def _abort() -> None:
+    abort(403)
+
+
+def _crash() -> None:
+    raise OSError("disk full")
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "more", "answer"),
+    [
+        (200, "catalog", {}, None),
+        (200, "get_instance", {}, None),
+        (201, "provision", {}, None),
+        (202, "provision", {"query": "accepts_incomplete=true"}, Accepted(operation="job")),
+        (400, "provision", {"data": b"{"}, None),
+        (400, "catalog", {"headers": {VERSION: None}}, None),
+        (401, "catalog", {"headers": {"Authorization": None}}, None),
+        (404, "catalog", {"path": "/v2/nothing"}, None),
+        (404, "catalog", {"path": "/v2/catalog%2Fx"}, None),
+        (404, "get_instance", {}, InstanceDoesNotExist()),
+        (405, "catalog", {"method": "POST"}, None),
+        (409, "provision", {}, InstanceAlreadyExists()),
+        (410, "deprovision", {}, InstanceDoesNotExist()),
+        (412, "catalog", {"headers": {VERSION: "1.0"}}, None),
+        (413, "provision", {"data": b" " * 2_000_000}, None),
+        (422, "provision", {}, AsyncRequired()),
+        (500, "provision", {}, RuntimeError("boom")),
+        (503, "provision", {}, BrokerError("Come back later.", status=503)),
+    ],
+)
+def test_r_req_4_the_request_identity_comes_back_on_every_answer(
+    status: int,
+    asked: str,
+    more: dict[str, Any],
+    answer: object,
+    platform: Platform,
+    recorder: Recorder,
+) -> None:
+    recorder.answers[asked] = answer or recorder.answers.get(asked)
+    fields = {key: more[key] for key in ("method", "path") if key in more}
+    more = {key: more[key] for key in more if key not in fields}
+    headers = {**more.pop("headers", {}), REQUEST_IDENTITY: "e26cee84-6b38-4456-b34e-d1a9f002c956"}
+    response = BY_OPERATION[asked]._replace(**fields).send(platform, headers=headers, **more)
+    assert response.status_code == status
+    assert response.headers.getlist(REQUEST_IDENTITY) == ["e26cee84-6b38-4456-b34e-d1a9f002c956"]
+
+
+def test_r_req_4_the_request_identity_comes_back_on_304(platform: Platform) -> None:
+    etag = platform.get("/v2/catalog").headers["ETag"]
+    response = platform.get("/v2/catalog", headers={"If-None-Match": etag, REQUEST_IDENTITY: "r1"})
+    assert response.status_code == 304
+    assert response.headers[REQUEST_IDENTITY] == "r1"
+    assert response.headers["ETag"] == etag
+    assert response.data == b""
+
+
+@pytest.mark.parametrize(("hook", "status"), [(_abort, 403), (_crash, 500)])
+def test_r_req_4_the_request_identity_comes_back_when_a_hook_of_the_app_ends_the_request(
+    hook: Any, status: int, broker: Broker
+) -> None:
+    app = make_app(broker)
+    app.before_request(hook)
+    response = Platform(app).get("/v2/catalog", headers={REQUEST_IDENTITY: "r1"})
+    assert response.status_code == status
+    assert response.headers[REQUEST_IDENTITY] == "r1"
+
+
+@pytest.mark.parametrize("told", ["r1", "a b: c, d", "caf\xe9"])
+def test_r_req_4_the_request_identity_is_told_to_the_handler_as_it_was_sent(
+    told: str, platform: Platform, recorder: Recorder
+) -> None:
+    response = platform.put(INSTANCE, PROVISION, environ={"HTTP_X_BROKER_API_REQUEST_IDENTITY": told})
+    assert response.headers[REQUEST_IDENTITY] == told
+    assert recorder.request.headers.request_identity == told
+
+
+@pytest.mark.parametrize("told", [None, ""])
+def test_r_req_4_no_request_identity_none_comes_back(
+    told: str | None, platform: Platform, recorder: Recorder
+) -> None:
+    response = platform.put(INSTANCE, PROVISION, headers={REQUEST_IDENTITY: told})
+    assert response.status_code == 201
+    assert REQUEST_IDENTITY not in response.headers
+    assert recorder.request.headers.request_identity is None
+
+
+@pytest.mark.parametrize("told", ["a\r\nSet-Cookie: b", "a\nb", "a\x00b", "\x7f", "a\tb\r"])
+def test_r_req_4_a_request_identity_that_no_header_can_hold_is_400_and_stays_out_of_the_answer(
+    told: str, platform: Platform, recorder: Recorder
+) -> None:
+    response = platform.put(INSTANCE, PROVISION, environ={"HTTP_X_BROKER_API_REQUEST_IDENTITY": told})
+    assert response.status_code == 400
+    assert REQUEST_IDENTITY not in response.headers
+    assert "Set-Cookie" not in response.headers
+    assert not recorder.requests
+
+
+# R-REQ-5
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, None),
+        ({"X-Vcap-Request-Id": "f66::9d3c"}, "f66::9d3c"),
+        ({"X-Correlation-ID": "c"}, "c"),
+        ({"X-Request-ID": "r"}, "r"),
+        ({"X-Request-ID": "r", "X-Correlation-ID": "c", "X-Vcap-Request-Id": "v"}, "v"),
+        ({"X-Request-ID": "r", "X-Correlation-ID": "c", "X-Vcap-Request-Id": ""}, "c"),
+    ],
+)
+def test_r_req_5_the_correlation_id_is_told_to_the_handler(
+    headers: dict[str, str | None], told: str | None, platform: Platform, recorder: Recorder
+) -> None:
+    platform.put(INSTANCE, PROVISION, headers=headers)
+    assert recorder.request.headers.correlation_id == told
+
+
+@pytest.mark.parametrize("told", ["api.example.org/", None])
+def test_r_req_5_the_info_location_is_told_and_trace_headers_do_no_harm(
+    told: str | None, platform: Platform, recorder: Recorder
+) -> None:
+    headers = {"X-Api-Info-Location": told, "X-B3-TraceId": "4b", "X-B3-SpanId": "4b"}
+    assert platform.put(INSTANCE, PROVISION, headers=headers).status_code == 201
+    assert recorder.request.headers.info_location == told
+
+
+# R-REQ-6
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        "Application/JSON",
+        "application/merge-patch+json",
+        None,
+    ],
+)
+@every_body
+def test_r_req_6_a_body_is_json_however_that_is_written(
+    asked: Asked, content_type: str | None, platform: Platform
+) -> None:
+    response = asked.send(platform, headers={"Content-Type": content_type})
+    assert response.status_code in (200, 201)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json", ";", "\xe9"],
+)
+@every_body
+def test_r_req_6_a_body_of_another_content_type_is_400(
+    asked: Asked, content_type: str, platform: Platform, recorder: Recorder
+) -> None:
+    response = asked.send(platform, environ={"CONTENT_TYPE": content_type})
+    assert response.status_code == 400
+    assert "Content-Type" in error_of(response)["description"]
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize("asked", [asked for asked in ENDPOINTS if asked.body is None])
+def test_r_req_6_a_content_type_without_a_body_does_no_harm(asked: Asked, platform: Platform) -> None:
+    assert asked.send(platform, headers={"Content-Type": "application/json"}).status_code == 200
+    assert asked.send(platform, headers={"Content-Type": "text/plain"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "send one JSON object"),
+        (b"nonsense", "send one JSON object"),
+        (b'{"service_id": "db-id"', "send one JSON object"),
+        (b"{} {}", "send one JSON object"),
+        (b'{"service_id": "\xff"}', "send one JSON object"),
+        (b'\xef\xbb\xbf{"service_id": "db-id"}', "send one JSON object"),
+        ('{"service_id": "db-id"}'.encode("utf-16"), "send one JSON object"),
+        (b"[]", "the body: expected an object, got an array"),
+        (b"null", "the body: expected an object, got null"),
+        (b'"x"', "the body: expected an object, got a string"),
+        (b"1", "the body: expected an object, got a number"),
+        (b"true", "the body: expected an object, got true or false"),
+        (b"{}", "service_id: is required"),
+    ],
+)
+@every_body
+def test_r_req_6_an_unreadable_body_is_400(
+    asked: Asked, data: bytes, told: str, platform: Platform, recorder: Recorder
+) -> None:
+    response = asked.send(platform, data=data)
+    assert response.status_code == 400
+    assert told in error_of(response)["description"]
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize(
+    ("operation", "field", "value", "place"),
+    [
+        *(
+            (operation, field, value, field)
+            for operation in ("provision", "update", "bind")
+            for field, value in [
+                ("service_id", 1),
+                ("plan_id", ["small-id"]),
+                ("parameters", "none"),
+                ("parameters", []),
+                ("context", []),
+            ]
+        ),
+        ("provision", "organization_guid", 1, "organization_guid"),
+        ("provision", "space_guid", {}, "space_guid"),
+        ("provision", "context", {"organization_guid": 1}, "context.organization_guid"),
+        ("provision", "maintenance_info", "1.0.0", "maintenance_info"),
+        ("provision", "maintenance_info", {"version": 1}, "maintenance_info.version"),
+        ("update", "maintenance_info", [], "maintenance_info"),
+        ("update", "previous_values", [], "previous_values"),
+        ("update", "previous_values", {"plan_id": 1}, "previous_values.plan_id"),
+        ("bind", "app_guid", 1, "app_guid"),
+        ("bind", "bind_resource", "app", "bind_resource"),
+        ("bind", "bind_resource", {"route": 1}, "bind_resource.route"),
+        ("bind", "bind_resource", {"app_guid": []}, "bind_resource.app_guid"),
+        ("bind", "predecessor_binding_id", 1, "predecessor_binding_id"),
+    ],
+)
+def test_r_req_6_a_mismatched_type_is_400_and_names_its_place(
+    operation: str, field: str, value: object, place: str, platform: Platform, recorder: Recorder
+) -> None:
+    asked = BY_OPERATION[operation]
+    body = {**(asked.body or {}), field: value}
+    if place.startswith("context."):
+        del body["organization_guid"]
+    response = asked.send(platform, body=body)
+    assert response.status_code == 400
+    assert error_of(response)["description"].startswith(f"{place}: expected ")
+    assert not recorder.requests
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"CONTENT_LENGTH": "many"},
+        {"CONTENT_LENGTH": "-1"},
+        {"CONTENT_LENGTH": "9" * 400},
+        {"CONTENT_LENGTH": "1000"},  # and then the platform hangs up
+    ],
+)
+def test_r_req_6_a_body_that_does_not_arrive_whole_is_refused(
+    environ: dict[str, Any], platform: Platform, recorder: Recorder
+) -> None:
+    response = platform.put(INSTANCE, PROVISION, environ=environ)
+    assert response.status_code in (400, 413)
+    assert not recorder.requests
+
+
+def test_a_body_in_chunks_is_read(platform: Platform, recorder: Recorder) -> None:
+    environ = {
+        "wsgi.input": io.BytesIO(msgspec.json.encode(PROVISION)),
+        "wsgi.input_terminated": True,
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": "",
+    }
+    assert platform.put(INSTANCE, environ=environ).status_code == 201
+    assert recorder.request.space_guid == "s1"
+
+
+# R-REQ-7
+
+
+@pytest.mark.parametrize(
+    ("operation", "more"),
+    [
+        (operation, more)
+        for operation in ("provision", "update", "bind")
+        for more in (
+            {"x-new": {"deep": [1, None]}},
+            {"": 1},
+            {"context": {"platform": "cloudfoundry", "x-new": 1}},
+        )
+    ]
+    + [
+        ("provision", {"maintenance_info": {"version": "1.0.0", "x-new": 1}}),
+        ("update", {"previous_values": {"plan_id": "small-id", "x-new": 1}}),
+        ("bind", {"bind_resource": {"app_guid": "a", "x-new": 1}}),
+    ],
+)
+def test_r_req_7_unknown_fields_are_ignored_and_kept_in_the_body(
+    operation: str, more: dict[str, Any], platform: Platform, recorder: Recorder
+) -> None:
+    asked = BY_OPERATION[operation]
+    body = {**(asked.body or {}), **more}
+    assert asked.send(platform, body=body).status_code in (200, 201)
+    assert recorder.request.body == body
+
+
+@every_endpoint
+def test_r_req_7_unknown_query_fields_are_ignored(asked: Asked, platform: Platform) -> None:
+    response = asked.send(platform, query=f"{asked.query}&x-new=1&x-new=2&=&&;")
+    assert response.status_code in (200, 201)
+
+
+# R-REQ-8
+
+
+@every_change
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"headers": {"Authorization": None}},
+        {"headers": {VERSION: None}},
+        {"headers": {VERSION: "1.0"}},
+        {"headers": {IDENTITY: "?"}},
+        {"method": "POST"},
+        {"path": "/v2/service_instance/i1"},
+        {"path": "/v2/service_instances/"},
+        {"path": f"{INSTANCE}/"},
+        {"body": {"service_id": "nope", "plan_id": "nope"}, "query": "service_id=x&plan_id=y"},
+    ],
+)
+def test_r_req_8_a_4xx_reaches_no_handler(
+    asked: Asked, more: dict[str, Any], platform: Platform, recorder: Recorder
+) -> None:
+    fields = {key: more[key] for key in ("method", "path", "body") if key in more}
+    more = {key: more[key] for key in more if key not in fields}
+    response = asked._replace(**fields).send(platform, **more)
+    assert 400 <= response.status_code < 500
+    assert not recorder.requests
+
+
+# R-REQ-9
+
+
+@every_change
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("accepts_incomplete=true", True),
+        ("accepts_incomplete=true&accepts_incomplete=true", True),
+        ("", False),
+        ("accepts_incomplete", False),
+        ("accepts_incomplete=", False),
+        ("accepts_incomplete=false", False),
+        ("accepts_incomplete=True", False),
+        ("accepts_incomplete=1", False),
+        ("accepts_incomplete=true+", False),
+        ("Accepts_Incomplete=true", False),
+    ],
+)
+def test_r_req_9_only_true_says_that_the_platform_can_poll(
+    asked: Asked, query: str, told: bool, platform: Platform, recorder: Recorder
+) -> None:
+    assert asked.send(platform, query=f"{asked.query}&{query}").status_code in (200, 201)
+    assert recorder.request.accepts_incomplete is told
+
+
+@every_change
+def test_r_req_9_a_query_field_given_twice_with_different_values_is_400(
+    asked: Asked, platform: Platform, recorder: Recorder
+) -> None:
+    query = f"{asked.query}&accepts_incomplete=true&accepts_incomplete=false"
+    response = asked.send(platform, query=query)
+    assert response.status_code == 400
+    assert "accepts_incomplete is given twice" in error_of(response)["description"]
+    assert not recorder.requests
+
+
+# R-REQ-10
+
+
+@pytest.mark.parametrize(
+    ("operation", "field"),
+    [
+        ("provision", "context"),
+        ("provision", "parameters"),
+        ("provision", "maintenance_info"),
+        ("update", "plan_id"),
+        ("update", "context"),
+        ("update", "parameters"),
+        ("update", "previous_values"),
+        ("update", "maintenance_info"),
+        *(
+            ("update", f"previous_values.{name}")
+            for name in ("service_id", "plan_id", "organization_id", "space_id", "maintenance_info")
+        ),
+        ("bind", "context"),
+        ("bind", "app_guid"),
+        ("bind", "bind_resource"),
+        ("bind", "parameters"),
+        ("bind", "predecessor_binding_id"),
+        *(
+            ("bind", f"bind_resource.{name}")
+            for name in ("app_guid", "route", "space_guid", "app_annotations", "backup_agent")
+        ),
+    ],
+)
+def test_r_req_10_an_optional_field_that_is_null_is_absent(
+    operation: str, field: str, platform: Platform, recorder: Recorder
+) -> None:
+    asked = BY_OPERATION[operation]
+    outer, _, inner = field.partition(".")
+    absent = {name: value for name, value in (asked.body or {}).items() if name != outer}
+    null = {**absent, outer: {inner: None} if inner else None}
+    assert asked.send(platform, body=absent).status_code in (200, 201)
+    assert asked.send(platform, body=null).status_code in (200, 201)
+    without, with_null = (msgspec.structs.replace(request, body={}) for request in recorder.requests)
+    assert without == with_null
+
+
+@pytest.mark.parametrize("operation", ["provision", "update"])
+@pytest.mark.parametrize("info", [{}, {"version": None}])
+def test_r_req_10_a_maintenance_info_without_a_version_asks_for_none(
+    operation: str, info: dict[str, Any], platform: Platform
+) -> None:
+    asked = BY_OPERATION[operation]
+    response = asked.send(platform, body={**(asked.body or {}), "maintenance_info": info})
+    assert response.status_code in (200, 201)
+
+
+@pytest.mark.parametrize("field", ["organization_guid", "space_guid"])
+def test_r_req_10_a_null_in_the_body_leaves_the_context_to_tell(
+    field: str, platform: Platform, recorder: Recorder
+) -> None:
+    body = {**PROVISION, field: None, "context": {field: "from the context"}}
+    assert platform.put(INSTANCE, body).status_code == 201
+    assert getattr(recorder.request, field) == "from the context"
+
+
+@pytest.mark.parametrize("field", ["organization_guid", "space_guid"])
+def test_r_req_10_a_null_in_the_context_is_absent(field: str, platform: Platform) -> None:
+    body = {**PROVISION, field: None, "context": {field: None}}
+    response = platform.put(INSTANCE, body)
+    assert response.status_code == 400
+    assert error_of(response)["description"].startswith(f"{field}: is required")
+
+
+def test_an_app_of_its_own_keeps_its_own_answers(broker: Broker) -> None:
+    app = Flask("tests")
+    app.add_url_rule("/", view_func=lambda: "hello", endpoint="home")
+    app.register_blueprint(broker.blueprint, url_prefix="/broker")
+    assert app.test_client().get("/").text == "hello"
+
+
+def test_r_req_6_a_query_string_may_hold_utf_8_as_it_is(recorder: Recorder) -> None:
+    offering = make_offering(plans=[ServicePlan(id="lü", name="lue", description="d")])
+    platform = Platform(make_app(make_broker(recorder, offering)))
+    for query in ("service_id=db-id&plan_id=lü", "service_id=db-id&plan_id=l%C3%BC"):
+        environ = {"QUERY_STRING": query.encode().decode("latin-1")}
+        assert platform.delete(INSTANCE, environ=environ).status_code == 200

@@ -1,0 +1,58 @@
+"""A store's connections are closed when it is, whoever is using one at that moment."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from brokerkit.store.database import Database
+from brokerkit.store.errors import StoreUnavailable
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'broker.db'}" if is_sqlite else request.getfixturevalue("postgres_url")
+    database = Database(url, {})
+    yield database
+    database.close()
+
+
+def is_open(connection: DBAPIConnection) -> bool:
+    try:
+        connection.cursor().execute("SELECT 1")
+    except (sqlite3.ProgrammingError, psycopg.OperationalError):
+        return False
+    return True
+
+
+def test_a_connection_in_use_when_the_store_is_closed_is_closed_when_it_is_given_back(
+    database: Database,
+) -> None:
+    with database.reading() as connection:
+        database.close()
+        assert is_open(connection), "who uses it may end in peace"
+    assert not is_open(connection)
+
+
+def test_a_connection_is_kept_for_the_next_who_needs_one(database: Database) -> None:
+    with database.reading() as first:
+        pass
+    with database.writing() as second:
+        assert second is first
+    assert is_open(first)
+
+
+def test_after_an_outage_no_connection_of_before_stays_open(postgres_url: str) -> None:
+    database = Database(postgres_url, {})
+    with database.reading() as one:
+        with pytest.raises(StoreUnavailable), database.reading():
+            raise psycopg.OperationalError("the server is gone")
+        assert is_open(one)
+    assert not is_open(one)
+    database.close()

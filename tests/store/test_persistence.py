@@ -1,0 +1,163 @@
+"""What a handler finds at `request.instance` and `request.binding`, and what it can have remembered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from brokerkit import Binding, InstanceMetadata, Provisioned, Updated
+
+from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
+from ..support.stateful import Platform, Serve
+
+DATA = {"text": "naïve 🙂 \0", "number": -1.5, "big": 2**53, "list": [None, True, {}], "": {"a": {"b": []}}}
+CONTEXT = {"platform": "cloudfoundry", "organization_guid": "o1", "space_guid": "s1", "instance_name": "mine"}
+
+
+def test_an_instance_as_handlers_see_it(platform: Platform, recorder: Recorder) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    recorder.answers["provision"] = Provisioned(
+        dashboard_url="https://db.example.org",
+        metadata=InstanceMetadata(labels={"region": "eu"}),
+        data=DATA,
+    )
+    body = {**PROVISION, "parameters": {"size": 3}, "context": CONTEXT}
+    platform.put(INSTANCE, body)
+    platform.put(BINDING, {**IDS, "parameters": {"role": "reader"}})
+    instance = recorder.requests[-1].instance
+    assert instance.instance_id == "i1"
+    assert (instance.service.id, instance.plan.id, instance.plan.name) == ("db-id", "small-id", "small")
+    assert (instance.parameters, instance.context) == ({"size": 3}, CONTEXT)
+    assert (instance.organization_guid, instance.space_guid) == ("o1", "s1")
+    assert instance.maintenance_info.version == "1.0.0"
+    assert instance.dashboard_url == "https://db.example.org"
+    assert instance.metadata == InstanceMetadata(labels={"region": "eu"})
+    assert instance.data == DATA
+    assert before < instance.created_at <= instance.updated_at < datetime.now(UTC) + timedelta(seconds=1)
+    assert instance.created_at.tzinfo is UTC
+
+
+def test_a_binding_as_handlers_see_it(platform: Platform, recorder: Recorder) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    platform.put(INSTANCE, PROVISION)
+    made = Binding(credentials={"uri": "db://secret"}, data=DATA)
+    recorder.answers["bind"] = made
+    body = {
+        **IDS,
+        "parameters": {"role": "reader"},
+        "context": CONTEXT,
+        "bind_resource": {"app_guid": "a1", "route": "r.example.org", "backup_agent": True},
+    }
+    platform.put(BINDING, body)
+    bind = recorder.requests[-1]
+    assert bind.binding is None
+    platform.delete(BINDING, query=DELETE_QUERY)
+    binding = recorder.requests[-1].binding
+    assert (binding.binding_id, binding.parameters, binding.context) == ("b1", {"role": "reader"}, CONTEXT)
+    assert (binding.app_guid, binding.bind_resource.route) == ("a1", "r.example.org")
+    assert binding.bind_resource.backup_agent is True
+    assert binding.predecessor is None
+    assert binding.result.credentials == {"uri": "db://secret"}
+    assert binding.data == DATA
+    assert before < binding.created_at <= binding.updated_at < datetime.now(UTC) + timedelta(seconds=1)
+
+
+def test_no_platform_sees_data(platform: Platform, recorder: Recorder) -> None:
+    recorder.answers["provision"] = Provisioned(data={"n": 1})
+    recorder.answers["bind"] = Binding(credentials={}, data={"n": 1})
+    answers = [platform.put(INSTANCE, PROVISION), platform.get(INSTANCE), platform.put(INSTANCE, PROVISION)]
+    answers += [platform.put(BINDING, IDS), platform.get(BINDING), platform.put(BINDING, IDS)]
+    assert all(b"data" not in answer.data for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("answered", "expected"), [({"m": 2}, {"m": 2}), (None, {"n": 1}), ({}, {})], ids=["new", "none", "empty"]
+)
+def test_an_updates_data_replaces_what_there_was(
+    platform: Platform, recorder: Recorder, answered: Any, expected: Any
+) -> None:
+    """None leaves it as it was."""
+    recorder.answers["provision"] = Provisioned(data={"n": 1})
+    recorder.answers["update"] = Updated(data=answered)
+    platform.put(INSTANCE, PROVISION)
+    platform.patch(INSTANCE, {**IDS, "parameters": {"size": 1}})
+    assert recorder.requests[-1].instance.data == {"n": 1}
+    platform.delete(INSTANCE, query=DELETE_QUERY)
+    assert recorder.requests[-1].instance.data == expected
+
+
+@pytest.mark.parametrize("data", [["a list"], "a text", {"a": object()}, {1: {"b": print}}])
+def test_data_that_json_cannot_hold_is_a_mistake(platform: Platform, recorder: Recorder, data: Any) -> None:
+    """What was made can be deleted (R-DEL-5)."""
+    recorder.answers["provision"] = Provisioned(data=data)
+    assert platform.put(INSTANCE, PROVISION).status_code == 500
+    assert platform.put(INSTANCE, PROVISION).status_code == 409
+    assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
+
+
+def test_an_update_sees_what_was_and_leaves_what_is(platform: Platform, recorder: Recorder) -> None:
+    """`request.instance` is before the update; parameters are merged, the context is replaced."""
+    platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3, "tags": {"a": 1}}, "context": CONTEXT})
+    renamed = {**CONTEXT, "instance_name": "yours"}
+    body = {
+        "service_id": "db-id",
+        "plan_id": "large-id",
+        "parameters": {"size": 4, "tags": {"b": 2}},
+        "context": renamed,
+    }
+    platform.patch(INSTANCE, body)
+    update = recorder.requests[-1]
+    assert (update.plan.id, update.parameters) == ("large-id", {"size": 4, "tags": {"b": 2}})
+    assert (update.instance.plan.id, update.instance.context) == ("small-id", CONTEXT)
+    assert update.instance.parameters == {"size": 3, "tags": {"a": 1}}
+    platform.delete(INSTANCE, query=DELETE_QUERY)
+    instance = recorder.requests[-1].instance
+    assert (instance.plan.id, instance.context) == ("large-id", renamed)
+    assert instance.parameters == {"size": 4, "tags": {"b": 2}}
+    assert instance.maintenance_info is None
+    assert instance.updated_at > instance.created_at
+    assert instance.organization_guid == "o1"
+
+
+def test_bindings_are_seen_the_oldest_first(platform: Platform, recorder: Recorder) -> None:
+    """Also by an update, and read when they are looked at."""
+    platform.put(INSTANCE, PROVISION)
+    seen: list[list[str]] = []
+
+    def look(request: Any) -> None:
+        bindings = request.instance.bindings
+        seen.append([each.binding_id for each in bindings])
+        assert len(bindings) == len(seen[-1])
+        assert list(bindings[1:]) == list(bindings)[1:]
+
+    recorder.answers["update"] = recorder.answers["deprovision"] = look
+    for name in ("z", "a", "m"):
+        platform.put(f"{INSTANCE}/service_bindings/{name}", IDS)
+    platform.patch(INSTANCE, {**IDS, "parameters": {"size": 1}})
+    platform.delete(f"{INSTANCE}/service_bindings/a", query=DELETE_QUERY)
+    platform.delete(INSTANCE, query=DELETE_QUERY)
+    assert seen == [["z", "a", "m"], ["z", "m"]]
+
+
+def test_the_next_process_knows_as_much(serve: Serve, recorder: Recorder) -> None:
+    recorder.answers["provision"] = Provisioned(data=DATA)
+    recorder.answers["bind"] = Binding(credentials={"uri": "x"}, data=DATA)
+    platform = serve(recorder)
+    platform.put(INSTANCE, PROVISION)
+    platform.put(BINDING, IDS)
+    serve.stop()
+    platform = serve(recorder)
+    platform.delete(BINDING, query=DELETE_QUERY)
+    request = recorder.requests[-1]
+    assert (request.instance.data, request.binding.data) == (DATA, DATA)
+
+
+def test_what_a_request_says_of_itself_shows_no_secret(platform: Platform, recorder: Recorder) -> None:
+    recorder.answers["provision"] = Provisioned(data={"key": "hunter2"})
+    recorder.answers["bind"] = Binding(credentials={"uri": "hunter2"}, data={"key": "hunter2"})
+    platform.put(INSTANCE, {**PROVISION, "parameters": {"password": "hunter22"}})
+    platform.put(BINDING, {**IDS, "parameters": {"password": "hunter22"}})
+    platform.delete(BINDING, query=DELETE_QUERY)
+    assert "hunter2" not in repr(recorder.requests)

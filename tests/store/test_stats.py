@@ -1,0 +1,163 @@
+"""What a store holds, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from brokerkit import Accepted, Catalog, ServicePlan
+from brokerkit.requests import Operation
+from brokerkit.stats import Census, Count, InProgress
+from brokerkit.store.errors import StoreUnavailable
+
+from ..support.broker import (
+    BINDING,
+    DELETE_QUERY,
+    IDS,
+    INSTANCE,
+    PROVISION,
+    Recorder,
+    make_broker,
+    make_offering,
+)
+from ..support.postgres import Server, fresh_database
+from ..support.stateful import CAN_POLL, CHANGING, DELETE_AND_POLL, Gate, Platform, Serve, poll_until_done
+
+LARGE = {"service_id": "db-id", "plan_id": "large-id"}
+
+
+def census(serve: Serve) -> Census:
+    taken = serve.brokers[-1].census()
+    assert taken is not None
+    return taken
+
+
+def counts(found: Any) -> dict[tuple[str, str, str], int]:
+    return {(each.service_id, each.plan_id, each.state): each.count for each in found}
+
+
+def test_a_broker_without_a_store_has_none(recorder: Recorder) -> None:
+    assert make_broker(recorder).census() is None
+
+
+def test_of_nothing_there_is_nothing(platform: Platform, serve: Serve) -> None:
+    assert census(serve) == Census()
+
+
+def test_instances_and_bindings_are_counted_by_plan_and_state(
+    platform: Platform, serve: Serve, recorder: Recorder
+) -> None:
+    for number in range(3):
+        platform.put(f"{INSTANCE}-{number}", PROVISION)
+    platform.put(f"{INSTANCE}-large", {**PROVISION, **LARGE})
+    platform.put(f"{INSTANCE}-0/service_bindings/b1", IDS)
+    platform.put(f"{INSTANCE}-large/service_bindings/b1", LARGE)
+    recorder.answers["provision"] = recorder.answers["bind"] = ValueError("inside")
+    platform.put(f"{INSTANCE}-bad", PROVISION)
+    platform.put(f"{INSTANCE}-0/service_bindings/bad", IDS)
+    taken = census(serve)
+    assert counts(taken.instances) == {
+        ("db-id", "small-id", "ready"): 3,
+        ("db-id", "small-id", "failed"): 1,
+        ("db-id", "large-id", "ready"): 1,
+    }
+    assert counts(taken.bindings) == {
+        ("db-id", "small-id", "ready"): 1,
+        ("db-id", "small-id", "failed"): 1,
+        ("db-id", "large-id", "ready"): 1,
+    }
+    assert taken.operations == ()
+
+
+def test_what_was_deleted_is_not_counted(platform: Platform, serve: Serve) -> None:
+    platform.put(INSTANCE, PROVISION)
+    platform.put(BINDING, IDS)
+    for path in (BINDING, INSTANCE):
+        platform.delete(path, query=DELETE_QUERY)
+    assert census(serve) == Census()
+
+
+def test_the_plan_of_a_binding_is_its_instances(platform: Platform, serve: Serve) -> None:
+    platform.put(INSTANCE, PROVISION)
+    platform.put(BINDING, IDS)
+    platform.patch(INSTANCE, LARGE)
+    taken = census(serve)
+    assert counts(taken.instances) == counts(taken.bindings) == {("db-id", "large-id", "ready"): 1}
+
+
+@pytest.mark.parametrize(
+    ("operation", "ask", "state"),
+    [
+        ("provision", lambda platform: platform.put(INSTANCE, PROVISION, query=CAN_POLL), "creating"),
+        ("update", lambda platform: platform.patch(INSTANCE, LARGE, query=CAN_POLL), "ready"),
+        ("deprovision", lambda platform: platform.delete(INSTANCE, query=DELETE_AND_POLL), "ready"),
+    ],
+)
+def test_operations_in_progress_are_counted_by_kind_and_what_they_are_of_stays_as_it_was(
+    serve: Serve, recorder: Recorder, operation: str, ask: Callable[[Platform], Any], state: str
+) -> None:
+    platform = serve(recorder, background=CHANGING)
+    if operation != "provision":
+        platform.put(INSTANCE, PROVISION, query=CAN_POLL)
+        poll_until_done(platform, INSTANCE)
+    gate = recorder.answers[operation] = Gate()
+    ask(platform)
+    gate.wait_until_reached()
+    taken = census(serve)
+    plan = "large-id" if operation == "update" else "small-id"
+    (found,) = taken.operations
+    assert found == InProgress(
+        operation=Operation(operation), service_id="db-id", plan_id=plan, count=1, oldest=found.oldest
+    )
+    assert 0 <= found.oldest < 60
+    assert taken.instances == (Count(service_id="db-id", plan_id="small-id", state=state, count=1),)
+    gate.open()
+
+
+def test_the_oldest_is_told_by_the_clock_of_the_database(
+    platform: Platform, serve: Serve, recorder: Recorder
+) -> None:
+    recorder.answers["provision"] = Accepted()
+    for number in range(2):
+        platform.put(f"{INSTANCE}-{number}", PROVISION, query=CAN_POLL)
+    running = serve.brokers[-1]._running
+    assert running is not None
+    with running.store.database.writing() as connection:
+        connection.cursor().execute(
+            "UPDATE brokerkit_operations SET created_at = created_at - 1000 WHERE instance_id = 'i1-1'"
+        )
+    (found,) = census(serve).operations
+    assert found.count == 2
+    assert 1000 <= found.oldest < 1060
+
+
+def test_what_the_catalog_has_no_more_is_counted_by_its_ids(
+    platform: Platform, serve: Serve, recorder: Recorder
+) -> None:
+    platform.put(INSTANCE, PROVISION)
+    serve(recorder, catalog=Catalog([make_offering(plans=[ServicePlan(id="p", name="p", description="p")])]))
+    assert counts(census(serve).instances) == {("db-id", "small-id", "ready"): 1}
+
+
+def test_a_census_is_taken_beside_the_work(platform: Platform, serve: Serve) -> None:
+    """It holds nobody up, and nobody holds it up."""
+    with ThreadPoolExecutor(3) as pool:
+        taken = [pool.submit(census, serve) for _ in range(60)]
+        for number in range(20):
+            assert platform.put(f"{INSTANCE}-{number}", PROVISION).status_code == 201
+        assert all(each.result() for each in taken)
+    assert counts(census(serve).instances) == {("db-id", "small-id", "ready"): 20}
+
+
+def test_a_store_that_is_away_cannot_be_counted(recorder: Recorder) -> None:
+    with Server(fsync="off") as server, fresh_database(server.url) as url:
+        serve = Serve(url)
+        serve(recorder)
+        server.stop("immediate")
+        with pytest.raises(StoreUnavailable):
+            census(serve)
+        server.start()
+        serve.stop()

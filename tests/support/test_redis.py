@@ -1,0 +1,55 @@
+"""The Redis server that tests have: it keeps its data, and is never left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
+from redis.exceptions import ConnectionError as NoConnection
+
+from ..resilience.wait import until
+from .redis import Server
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("end", [Server.stop, Server.kill])
+def test_what_was_written_is_there_after_a_restart(end: Callable[[Server], None]) -> None:
+    with Server() as server:
+        url = server.url
+        with server.client() as client:
+            client.set("key", "value")
+            client.execute_command("ACL", "SETUSER", "somebody", "on", "~theirs:*")
+            client.execute_command("ACL", "SAVE")
+        end(server)
+        server.start()
+        assert server.url == url
+        with server.client() as client:
+            assert client.get("key") == "value"
+            assert client.execute_command("ACL", "USERS") == ["default", "somebody"]
+
+
+def test_with_a_password_nobody_else_gets_in() -> None:
+    with Server(password="s3cret") as server:
+        with server.client() as client:
+            assert client.ping()
+        server.password = "another"
+        with server.client() as client, pytest.raises(AuthenticationError):
+            client.ping()
+
+
+def test_nothing_is_left_when_its_process_is_killed() -> None:
+    program = (
+        "from tests.support.redis import Server\nimport os, sys\nwith Server() as server:\n"
+        "    print(server.url, server._folder, flush=True)\n    os.kill(os.getpid(), 9)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    url, folder = run.stdout.split()
+    until(lambda: not Path(folder).exists())
+    with Redis.from_url(url) as client, pytest.raises(NoConnection):
+        client.ping()

@@ -1,0 +1,179 @@
+"""An app is served on a real port while a test needs it, and what it tells of its broker is found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+from flask import Flask, Request
+from werkzeug.security import generate_password_hash
+
+from brokerkit import BasicAuth, BearerAuth, Broker, Catalog, NoAuth
+from brokerkit.auth import Authenticator
+from brokerkit.client.client import BrokerClient, BrokerUnreachable
+from brokerkit.testing import serve
+from brokerkit.testing.introspection import Untold, broker_of, login_of, prefix_of
+
+from ..support.broker import Recorder, make_app, make_broker, make_offering
+
+
+def client_at(url: str) -> BrokerClient:
+    return BrokerClient(url, username="platform", password="s3cret")
+
+
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("brokerkit")}
+
+
+def test_an_app_is_served_until_the_end_and_no_longer(recorder: Recorder) -> None:
+    before = threads()
+    with serve(make_app(make_broker(recorder))) as url:
+        client = client_at(url)
+        assert client.catalog().services[0].name == "db"
+        assert threads() > before
+    assert threads() <= before
+    with pytest.raises(BrokerUnreachable):
+        client.catalog()
+
+
+def test_it_answers_requests_at_the_same_time(recorder: Recorder) -> None:
+    both = threading.Barrier(2, timeout=15)
+
+    def meet(request: object) -> None:
+        both.wait()
+
+    recorder.answers["deprovision"] = meet
+    with serve(make_app(make_broker(recorder))) as url:
+        client = client_at(url)
+        asking = threading.Thread(target=client.deprovision, args=("i1", "db-id", "small-id"))
+        asking.start()
+        client.deprovision("i2", "db-id", "small-id")
+        asking.join(15)
+    assert len(recorder.requests) == 2
+
+
+def test_what_the_broker_does_in_the_background_stops_with_it_and_is_remembered(
+    recorder: Recorder,
+) -> None:
+    broker = make_broker(recorder, store="sqlite://")
+    app = make_app(broker)
+    before = threads()
+    with serve(app) as url:
+        client_at(url).provision("i1", "db-id", "small-id")
+        assert threads() > before
+    assert threads() <= before
+    recorder.requests.clear()
+    with serve(app) as url:
+        client_at(url).provision("i1", "db-id", "small-id")
+    assert recorder.requests == []
+    broker.close()
+
+
+def test_a_store_in_memory_begins_empty_when_its_broker_was_closed(recorder: Recorder) -> None:
+    """So tests can share an app, and none sees what another one left."""
+    broker = make_broker(recorder, store="sqlite://")
+    app = make_app(broker)
+    for _ in range(2):
+        with serve(app) as url:
+            client_at(url).provision("i1", "db-id", "small-id")
+        broker.close()
+    assert len(recorder.requests) == 2
+
+
+def test_no_line_is_written_for_a_request(recorder: Recorder, capfd: pytest.CaptureFixture[str]) -> None:
+    with serve(make_app(make_broker(recorder))) as url:
+        client_at(url).catalog()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("app", "told"),
+    [
+        (lambda: Broker(Catalog([make_offering()]), auth=NoAuth()), "takes the Flask app, not the Broker"),
+        (lambda: "app", "takes a WSGI app, such as one of Flask's, not a str"),
+    ],
+)
+def test_what_is_no_app_is_refused(app: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=told), serve(app()):
+        pass
+
+
+@pytest.mark.parametrize("prefix", ["/databases", "/a/b"])
+def test_the_url_has_the_prefix_of_the_broker(recorder: Recorder, prefix: str) -> None:
+    app = make_app(make_broker(recorder), url_prefix=prefix)
+    assert prefix_of(app) == prefix
+    with serve(app) as url:
+        assert url.endswith(prefix)
+        client_at(url).catalog()
+
+
+def test_an_app_of_another_kind_is_served_as_it_is() -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "15")])
+        return [b'{"services":[]}']
+
+    with serve(app) as url:
+        assert url.count("/") == 2
+        assert list(client_at(url).catalog().services) == []
+
+
+def with_auth(auth: Authenticator) -> Flask:
+    return make_app(make_broker(Recorder(), auth=auth))
+
+
+HASH = generate_password_hash("s3cret", method="pbkdf2:sha256:1")
+
+
+@pytest.mark.parametrize(
+    ("auth", "login"),
+    [
+        (NoAuth(), None),
+        (BearerAuth("t0ken"), "t0ken"),
+        (BasicAuth("platform", "s3cret"), ("platform", "s3cret")),
+        (BasicAuth("platform", HASH, ("other", "old")), ("other", "old")),
+    ],
+)
+def test_a_login_is_that_of_the_broker(auth: Authenticator, login: object) -> None:
+    assert login_of(with_auth(auth)) == login
+
+
+def by_certificate(request: Request) -> str | None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("auth", "why"),
+    [
+        (BasicAuth("platform", HASH), "the broker has only the hash of its password"),
+        (by_certificate, "the broker authenticates by by_certificate"),
+    ],
+)
+def test_a_login_that_cannot_be_known_is_told_why(auth: Authenticator, why: str) -> None:
+    with pytest.raises(Untold, match=why):
+        login_of(with_auth(auth))
+
+
+def test_an_app_needs_one_broker_to_have_it_found(recorder: Recorder) -> None:
+    app = make_app()
+    with pytest.raises(Untold, match="the app 'tests' has no broker that is written with brokerkit"):
+        broker_of(app)
+    one, other = make_broker(recorder), make_broker(recorder)
+    app.register_blueprint(one.blueprint)
+    app.register_blueprint(one.blueprint, url_prefix="/again")
+    assert broker_of(app) is one
+    app.register_blueprint(other.blueprint, url_prefix="/other")
+    with pytest.raises(Untold, match="the app 'tests' has 2 brokers"):
+        broker_of(app)
+    with pytest.raises(Untold, match="the app 'function' has no broker"):
+        broker_of(lambda environ, start_response: [])
+
+
+def test_to_import_it_loads_nothing_that_only_some_need() -> None:
+    program = "import brokerkit.testing, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "brokerkit" in loaded
+    assert not loaded & {"pytest", "requests", "sqlalchemy", "rich", "hypothesis"}
