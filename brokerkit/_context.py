@@ -14,7 +14,7 @@ from .requests import Operation, Request, RequestHeaders
 _NO_IDS: dict[str, str] = {}
 
 
-class Current:
+class CallContext:
     """A request or an attempt, as far as it is known.
 
     Args:
@@ -53,27 +53,27 @@ class Current:
         self.is_over = False
 
 
-CURRENT: ContextVar[Current | None] = ContextVar("brokerkit_current", default=None)
+CURRENT_CALL: ContextVar[CallContext | None] = ContextVar("brokerkit_current", default=None)
 """Threads of the handler's own have it only if they are begun in a copy of its context."""
 
 
 @contextmanager
-def at_attempt(operation: Operation, operation_id: str) -> Iterator[Current]:
+def attempt_context(operation: Operation, operation_id: str) -> Iterator[CallContext]:
     """Be at an attempt of an operation, whose request is not known yet."""
-    current = Current(operation)
+    current = CallContext(operation)
     current.operation_id = operation_id
     current.is_attempt = True
-    token = CURRENT.set(current)
+    token = CURRENT_CALL.set(current)
     try:
         yield current
     finally:
         current.is_over = True
-        CURRENT.reset(token)
+        CURRENT_CALL.reset(token)
 
 
-def know(request: Request, operation_id: str | None = None) -> None:
+def update_context(request: Request, operation_id: str | None = None) -> None:
     """What the thread is at is known better now."""
-    current = CURRENT.get()
+    current = CURRENT_CALL.get()
     if current is not None:
         current.request = request
         if operation_id is not None:

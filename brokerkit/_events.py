@@ -24,7 +24,7 @@ _FOUND: dict[str, NamedSignal] = {
 """What tells how an operation goes that is not done at once."""
 
 
-def tell(
+def publish(
     sender: object,
     operation: Operation,
     request: Request,

@@ -20,8 +20,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
         operation: What was asked for.
         instance_id: Of which instance.
         binding_id: Of which binding; None if it is about the instance.
-        service: The name of the service offering.
-        service_id: Its id.
+        offering: The name of the service offering.
+        offering_id: Its id.
         plan: The name of the service plan; of an update, the one that it leads to.
         plan_id: Its id.
         previous_plan: Of an update, the name of the plan before it.
@@ -45,8 +45,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     operation: Operation
     instance_id: str
     binding_id: str | None = None
-    service: str
-    service_id: str
+    offering: str
+    offering_id: str
     plan: str
     plan_id: str
     previous_plan: str | None = None

@@ -12,19 +12,19 @@ from .auth import Authenticator, check_authenticator
 from .catalog.models import Catalog
 from .handlers.group import Handler, HandlerGroup, SetupError
 from .handlers.table import signature_faults
-from .health import Health, Word
+from .health import Health, HealthStatus
 from .protocol.headers import parse_minimum_version
 from .server.blueprint import BrokerBlueprint
-from .server.dispatch import Direct, Dispatch
+from .server.dispatch import Dispatch, StatelessDispatch
 from .server.health import HealthBlueprint
 from .server.pipeline import Pipeline, Settings
-from .stats import Census
+from .stats import StoreStats
 
 if TYPE_CHECKING:
     from click import Command
 
     from .background.executors import Executor
-    from .background.runtime import Running
+    from .background.runtime import Runtime
     from .store.store import Store
 
 
@@ -89,25 +89,25 @@ class Broker(HandlerGroup):
             raise ValueError(f"Broker(max_body={max_body!r}): give the number of bytes, at least 1")
         self._groups: list[HandlerGroup] = [self]
         settings = Settings(auth, require_organization, parse_minimum_version(minimum_api_version), max_body)
-        self._running: Running | None = None
-        dispatch: Dispatch = Direct(self)
+        self._runtime: Runtime | None = None
+        dispatch: Dispatch = StatelessDispatch(self)
         if store is not None:
-            self._running, dispatch = self._remember(store, encryption_keys, executor)
+            self._runtime, dispatch = self._set_up_store(store, encryption_keys, executor)
         elif encryption_keys is not None or executor is not None:
             raise TypeError("Broker: encryption_keys and executor are for a broker with a store; give store=")
-        self._pipeline = Pipeline(self, catalog, settings, dispatch, remembers=self._running is not None)
+        self._pipeline = Pipeline(self, catalog, settings, dispatch, has_store=self._runtime is not None)
 
-    def _remember(
+    def _set_up_store(
         self,
         store: str | Store,
         encryption_keys: Sequence[str | bytes] | None,
         executor: Executor | None,
-    ) -> tuple[Running, Dispatch]:
+    ) -> tuple[Runtime, Dispatch]:
         """Load what a store needs, which a broker without one never does."""
         try:
             from .background.executors import ThreadExecutor
-            from .background.runtime import Running
-            from .server.stateful import Managed
+            from .background.runtime import Runtime
+            from .server.stateful import StatefulDispatch
             from .store.store import Store
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
@@ -125,8 +125,8 @@ class Broker(HandlerGroup):
                 f"Broker: executor is of the type {type(executor).__name__}; give one with start, submit and"
                 " stop, such as ThreadExecutor()"
             )
-        running = Running(self, store, executor or ThreadExecutor(), lambda: self._pipeline.current_table())
-        return running, Managed(running)
+        running = Runtime(self, store, executor or ThreadExecutor(), lambda: self._pipeline.current_table())
+        return running, StatefulDispatch(running)
 
     @property
     def handlers(self) -> Sequence[Handler]:
@@ -180,28 +180,28 @@ class Broker(HandlerGroup):
         return HealthBlueprint(self._ready, self._alive)
 
     def _ready(self) -> Health:
-        if self._running is None:
-            return Health(status=Word.OK)
+        if self._runtime is None:
+            return Health(status=HealthStatus.OK)
         if self._attached:
             # A process may get nothing but this, and is to take up what others left all the same.
-            self._running.ensure_started()
-        return self._running.health()
+            self._runtime.ensure_started()
+        return self._runtime.health()
 
     def _alive(self) -> Health:
-        return Health(status=Word.of(self._running is None or self._running.is_alive))
+        return Health(status=HealthStatus.of(self._runtime is None or self._runtime.is_alive))
 
     def _commands(self) -> list[Command]:
-        from .admin.commands import Desk, commands
+        from .admin.commands import AdminContext, commands
 
-        store = self._running.store if self._running else None
-        return commands(Desk(lambda: self._pipeline.current_table().catalog, store))
+        store = self._runtime.store if self._runtime else None
+        return commands(AdminContext(lambda: self._pipeline.current_table().catalog, store))
 
     @property
     def catalog(self) -> Catalog:
         """What it offers now."""
         return self._pipeline.current_catalog()
 
-    def census(self) -> Census | None:
+    def stats(self) -> StoreStats | None:
         """Count the instances, bindings and operations in progress that the store holds; None without one.
 
         All instances and bindings are read for it, which takes seconds where there are millions.
@@ -210,33 +210,33 @@ class Broker(HandlerGroup):
             StoreError: The store cannot be opened.
             StoreUnavailable: The database is away.
         """
-        return None if self._running is None else self._running.store.census()
+        return None if self._runtime is None else self._runtime.store.stats()
 
     def close(self) -> None:
         """Stop what runs in the background, and close the store's connections.
 
         Serving processes need not: they do so when they end. The next request would begin anew.
         """
-        if self._running is not None:
-            self._running.stop()
-            self._running.store.close()
+        if self._runtime is not None:
+            self._runtime.stop()
+            self._runtime.store.close()
 
     def _start(self, app: Flask) -> None:
-        if self._running is not None:
-            self._running.attach(app)
+        if self._runtime is not None:
+            self._runtime.attach(app)
         if self._attached:
             return
         handlers = self.handlers
         faults = [
-            *signature_faults(handlers, remembers=self._running is not None),
+            *signature_faults(handlers, has_store=self._runtime is not None),
             *self._pipeline.start(handlers),
         ]
         if faults:
             raise SetupError(faults)
-        if self._running is not None:
-            from .admin.commands import is_choosing
+        if self._runtime is not None:
+            from .admin.commands import is_upgrade_command
 
-            if not is_choosing():
-                self._running.store.open()
+            if not is_upgrade_command():
+                self._runtime.store.open()
         for group in self._groups:
             group._attached = True

@@ -21,7 +21,7 @@ except ModuleNotFoundError as missing:
         f"CeleryExecutor needs {missing.name}: pip install 'celery[redis]'", name=missing.name
     ) from None
 
-from .background.queue_executor import Place, QueueExecutor
+from .background.queue_executor import QueueExecutor, WorkerHost
 
 _VISIBILITY_TIMEOUT = 3600.0
 """In seconds: after so long, kombu has Redis deliver again what no worker has acknowledged."""
@@ -92,7 +92,7 @@ class CeleryExecutor(QueueExecutor):
         )
         def run(operation_id: str) -> None:
             """Run an attempt of a background operation."""
-            if self.place.is_stopping:
+            if self.host.is_stopping:
                 raise Reject("this worker is about to end", requeue=True)
             self.work(operation_id)
 
@@ -101,7 +101,7 @@ class CeleryExecutor(QueueExecutor):
     def __repr__(self) -> str:
         return f"CeleryExecutor({self._task.name!r})"
 
-    def attach(self, place: Place) -> None:
+    def attach(self, place: WorkerHost) -> None:
         """As `QueueExecutor.attach`. Processes of workers begin and end with what the broker needs there."""
         super().attach(place)
         self._worker = _WorkerProcess(self._celery_app, place)
@@ -131,7 +131,7 @@ class _WorkerProcess:
         place: What runs in a process for the broker.
     """
 
-    def __init__(self, celery_app: Celery, place: Place) -> None:
+    def __init__(self, celery_app: Celery, place: WorkerHost) -> None:
         self._celery_app = celery_app
         self._place = place
         self._main_pid: int | None = None
@@ -167,7 +167,7 @@ class _WorkerProcess:
 
     def _watch(self) -> None:
         self._childrens.recv(1)
-        self._place.wind_down()
+        self._place.drain()
 
     def _tell(self, **_: object) -> None:
         """It is about to end. This runs in a handler of the system's signal, where little is allowed."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Word(StrEnum):
+class HealthStatus(StrEnum):
     """What is said of a broker, and of a part of it."""
 
     OK = "ok"
@@ -16,7 +16,7 @@ class Word(StrEnum):
     STOPPING = "stopping"
 
     @classmethod
-    def of(cls, fact: bool) -> Word:
+    def of(cls, fact: bool) -> HealthStatus:
         """The word for what is so, or is not."""
         return cls.OK if fact else cls.FAILED
 
@@ -31,13 +31,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         executor: Does its background work go on in this process?
     """
 
-    status: Word
-    store: Word | None = None
-    schema: Word | None = None
-    executor: Word | None = None
+    status: HealthStatus
+    store: HealthStatus | None = None
+    schema: HealthStatus | None = None
+    executor: HealthStatus | None = None
 
     @classmethod
-    def of(cls, *, store: Word, schema: Word, executor: Word) -> Health:
+    def of(cls, *, store: HealthStatus, schema: HealthStatus, executor: HealthStatus) -> Health:
         """The broker is in order if all of it is."""
-        status = Word.of(store == schema == executor == Word.OK)
+        status = HealthStatus.of(store == schema == executor == HealthStatus.OK)
         return cls(status=status, store=store, schema=schema, executor=executor)

@@ -2,7 +2,7 @@
 
 A handler gets one of these and nothing else, so it can be called without Flask too::
 
-    provision(ProvisionRequest(instance_id="i1", service=offering, plan=plan))
+    provision(ProvisionRequest(instance_id="i1", offering=offering, plan=plan))
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Request(Masked, frozen=True, kw_only=True):
         headers: What its headers say.
     """
 
-    _brief: ClassVar[frozenset[str]] = frozenset({"service", "plan"})
+    _brief: ClassVar[frozenset[str]] = frozenset({"offering", "plan"})
 
     headers: RequestHeaders = RequestHeaders()
 
@@ -135,7 +135,7 @@ class ProvisionRequest(InstanceRequest, frozen=True, kw_only=True):
     """Make a service instance (R-PROV).
 
     Args:
-        service: The catalog's offering.
+        offering: The catalog's offering.
         plan: The catalog's plan.
         parameters: The user's, as the plan's schema allows; empty if there are none.
         context: What the platform says of the surroundings: `platform`, and more by platform.
@@ -149,7 +149,7 @@ class ProvisionRequest(InstanceRequest, frozen=True, kw_only=True):
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
 
-    service: ServiceOffering
+    offering: ServiceOffering
     plan: ServicePlan
     parameters: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
@@ -165,7 +165,7 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
     """Change a service instance (R-UPD).
 
     Args:
-        service: The catalog's offering.
+        offering: The catalog's offering.
         plan: The plan that the instance is to have: the one asked for, else the one it had before.
             None only if the platform named neither.
         parameters: Those to change; empty if there are none.
@@ -180,7 +180,7 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
 
-    service: ServiceOffering
+    offering: ServiceOffering
     plan: ServicePlan | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
@@ -194,7 +194,7 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
 class DeprovisionRequest(InstanceRequest, frozen=True, kw_only=True):
     """Delete a service instance (R-DEL). `attempt` as in `ProvisionRequest`."""
 
-    service: ServiceOffering
+    offering: ServiceOffering
     plan: ServicePlan
     accepts_incomplete: bool = False
     attempt: int = 1
@@ -204,7 +204,7 @@ class BindRequest(BindingRequest, frozen=True, kw_only=True):
     """Make a service binding (R-BIND).
 
     Args:
-        service: The catalog's offering.
+        offering: The catalog's offering.
         plan: The catalog's plan.
         parameters: The user's, as the plan's schema allows; empty if there are none.
         context: As for a provision.
@@ -218,7 +218,7 @@ class BindRequest(BindingRequest, frozen=True, kw_only=True):
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
 
-    service: ServiceOffering
+    offering: ServiceOffering
     plan: ServicePlan
     parameters: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
@@ -233,7 +233,7 @@ class BindRequest(BindingRequest, frozen=True, kw_only=True):
 class UnbindRequest(BindingRequest, frozen=True, kw_only=True):
     """Delete a service binding (R-UNB). `attempt` as in `ProvisionRequest`."""
 
-    service: ServiceOffering
+    offering: ServiceOffering
     plan: ServicePlan
     accepts_incomplete: bool = False
     attempt: int = 1
@@ -243,18 +243,18 @@ class GetInstanceRequest(InstanceRequest, frozen=True, kw_only=True):
     """Fetch a service instance (R-GETI).
 
     Args:
-        service: The catalog's offering; None if the platform did not name one that is in it.
+        offering: The catalog's offering; None if the platform did not name one that is in it.
         plan: The catalog's plan; None likewise.
     """
 
-    service: ServiceOffering | None = None
+    offering: ServiceOffering | None = None
     plan: ServicePlan | None = None
 
 
 class GetBindingRequest(BindingRequest, frozen=True, kw_only=True):
-    """Fetch a service binding (R-GETB). `service` and `plan` as in `GetInstanceRequest`."""
+    """Fetch a service binding (R-GETB). `offering` and `plan` as in `GetInstanceRequest`."""
 
-    service: ServiceOffering | None = None
+    offering: ServiceOffering | None = None
     plan: ServicePlan | None = None
 
 
@@ -262,12 +262,12 @@ class LastOperationRequest(InstanceRequest, frozen=True, kw_only=True):
     """Ask how an operation on a service instance goes (R-LAST).
 
     Args:
-        service: The catalog's offering; None if the platform did not name one that is in it.
+        offering: The catalog's offering; None if the platform did not name one that is in it.
         plan: The catalog's plan; None likewise. During an update, the one before it (R-UPD-6).
         operation: The string that `Accepted` gave.
     """
 
-    service: ServiceOffering | None = None
+    offering: ServiceOffering | None = None
     plan: ServicePlan | None = None
     operation: str | None = None
 
@@ -275,6 +275,6 @@ class LastOperationRequest(InstanceRequest, frozen=True, kw_only=True):
 class LastBindingOperationRequest(BindingRequest, frozen=True, kw_only=True):
     """Ask how an operation on a service binding goes; as `LastOperationRequest`."""
 
-    service: ServiceOffering | None = None
+    offering: ServiceOffering | None = None
     plan: ServicePlan | None = None
     operation: str | None = None

@@ -2,7 +2,7 @@
 
 A handler finds them at `request.instance` and `request.binding`. In a test of its own it can make them::
 
-    UnbindRequest(..., instance=ServiceInstance(instance_id="i1", service=offering, plan=plan))
+    UnbindRequest(..., instance=ServiceInstance(instance_id="i1", offering=offering, plan=plan))
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ServiceInstance(Masked, frozen=True, kw_only=True):
 
     Args:
         instance_id: Its id.
-        service: The catalog's offering.
+        offering: The catalog's offering.
         plan: The plan that it has, also while an update is to change it; the catalog's, or where that has
             it no more, one with its id alone.
         parameters: Those it was made with, and changed by updates since.
@@ -84,10 +84,10 @@ class ServiceInstance(Masked, frozen=True, kw_only=True):
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "data"})
-    _brief: ClassVar[frozenset[str]] = frozenset({"service", "plan"})
+    _brief: ClassVar[frozenset[str]] = frozenset({"offering", "plan"})
 
     instance_id: str
-    service: ServiceOffering
+    offering: ServiceOffering
     plan: ServicePlan
     parameters: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)

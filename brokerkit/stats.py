@@ -1,4 +1,4 @@
-"""How much a store holds, counted: what `Broker.census()` tells."""
+"""How much a store holds, counted: what `Broker.stats()` tells."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class Count(Struct, frozen=True, kw_only=True):
     """How many instances or bindings of a plan are in a state.
 
     Args:
-        service_id: The service offering, which the catalog may no longer have.
+        offering_id: The service offering, which the catalog may no longer have.
         plan_id: The service plan, likewise; of a binding, its instance's.
         state: ``"creating"``, ``"ready"`` or ``"failed"``, which must be deleted. What is being updated or
             deleted is still in the state that it had.
         count: How many.
     """
 
-    service_id: str
+    offering_id: str
     plan_id: str
     state: str
     count: int
@@ -29,20 +29,20 @@ class InProgress(Struct, frozen=True, kw_only=True):
 
     Args:
         operation: The kind.
-        service_id: The service offering.
+        offering_id: The service offering.
         plan_id: The service plan; of an update, the one that it leads to.
         count: How many.
         oldest: How many seconds ago the oldest of them was asked for, by the database's clock.
     """
 
     operation: Operation
-    service_id: str
+    offering_id: str
     plan_id: str
     count: int
     oldest: float
 
 
-class Census(Struct, frozen=True, kw_only=True):
+class StoreStats(Struct, frozen=True, kw_only=True):
     """What a store held at one moment. What there is none of is not in it, nor what was deleted.
 
     Args:

@@ -14,7 +14,7 @@ _logger = logging.getLogger("brokerkit")
 _Found = TypeVar("_Found")
 
 
-class Looks(Generic[_Found]):
+class BackgroundCall(Generic[_Found]):
     """Looks, however many ask and however long a look hangs, one after the other.
 
     Args:
@@ -40,58 +40,58 @@ class Looks(Generic[_Found]):
         self._every = every
         self._times = times
         self._lock = Lock()
-        self._last: Look[_Found] | None = None
-        self._before: Look[_Found] | None = None
+        self._last: CallResult[_Found] | None = None
+        self._before: CallResult[_Found] | None = None
 
-    def begin(self) -> Look[_Found]:
+    def start(self) -> CallResult[_Found]:
         """The look that is good still, or that goes on; else one that begins now."""
         with self._lock:
             last = self._last
-            if last is None or not last.is_ours or last.is_past(self._every, self._times):
-                self._before = last if last is not None and last.is_ours else None
-                last = self._last = Look(self._look, self._name)
+            if last is None or not last.is_from_this_process or last.is_expired(self._every, self._times):
+                self._before = last if last is not None and last.is_from_this_process else None
+                last = self._last = CallResult(self._look, self._name)
             return last
 
-    def found(self) -> _Found | None:
+    def result(self) -> _Found | None:
         """What a look found that is good still, or that begins now and does not take long; else None."""
-        last = self.begin()
+        last = self.start()
         last.wait(self._patience)
-        return last.found
+        return last.value
 
-    def latest(self) -> Look[_Found] | None:
+    def latest(self) -> CallResult[_Found] | None:
         """That look; while it takes long, the one before. None if there is none, or it failed."""
-        last = self.begin()
+        last = self.start()
         last.wait(self._patience)
-        latest = last if last.is_through else self._before
-        return None if latest is None or latest.found is None else latest
+        latest = last if last.is_finished else self._before
+        return None if latest is None or latest.value is None else latest
 
 
-class Look(Generic[_Found]):
+class CallResult(Generic[_Found]):
     """One look.
 
     Attributes:
-        found: What it found; None if it failed, or is not through yet.
+        value: What it found; None if it failed, or is not through yet.
     """
 
     def __init__(self, look: Callable[[], _Found | None], name: str) -> None:
-        self.found: _Found | None = None
+        self.value: _Found | None = None
         self._is_through = Event()
         self._pid = os.getpid()
         self._begun = self._ended = monotonic()
         Thread(target=self._do, args=(look,), name=name, daemon=True).start()
 
     @property
-    def is_ours(self) -> bool:
+    def is_from_this_process(self) -> bool:
         """Of a fork's parent, it is no longer heard of."""
         return self._pid == os.getpid()
 
     @property
-    def is_through(self) -> bool:
+    def is_finished(self) -> bool:
         """Has it come to an end, in whatever way?"""
         return self._is_through.is_set()
 
     @property
-    def took(self) -> float:
+    def duration(self) -> float:
         """How many seconds it took."""
         return self._ended - self._begun
 
@@ -100,11 +100,13 @@ class Look(Generic[_Found]):
         """How many seconds ago it ended."""
         return monotonic() - self._ended
 
-    def is_past(self, every: float, times: float) -> bool:
+    def is_expired(self, every: float, times: float) -> bool:
         """Is it to be made anew? What hangs is waited for."""
-        if not self.is_through:
+        if not self.is_finished:
             return False
-        rest = 0.0 if self.found is None else times * self.took  # what hung in vain says nothing of its cost
+        rest = (
+            0.0 if self.value is None else times * self.duration
+        )  # what hung in vain says nothing of its cost
         return monotonic() >= max(self._begun + every, self._ended + rest)
 
     def wait(self, patience: float) -> None:
@@ -113,7 +115,7 @@ class Look(Generic[_Found]):
 
     def _do(self, look: Callable[[], _Found | None]) -> None:
         try:
-            self.found = look()
+            self.value = look()
         except BaseException:
             _logger.exception("what the thread %s looks at could not be found out", current_thread().name)
         finally:

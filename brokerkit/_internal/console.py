@@ -65,7 +65,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -
     _print(table)
 
 
-def fits(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> bool:
+def fits_width(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> bool:
     """Does each row of a table stand on one line? Where no terminal is written to, always."""
     if not _is_terminal():
         return True
@@ -93,17 +93,17 @@ def print_facts(facts: Mapping[str, Any], *, exact: bool = False) -> None:
     _print(table)
 
 
-def say(text: str, *, colour: str | None = None) -> None:
+def print_text(text: str, *, colour: str | None = None) -> None:
     """Print a sentence, on a terminal in a colour."""
     _echo(_encodable(printable(text)), colour, err=False)
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Print a sentence beside the output."""
     click.echo(printable(text), err=True)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print beside the output what is wrong, on a terminal in red."""
     _echo(printable(text), "red", err=True)
 
@@ -113,7 +113,7 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else _escaped(each) for each in text)
 
 
-def local(moment: str) -> str:
+def local_time(moment: str) -> str:
     """A time in RFC 3339, as ISO 8601 in the zone of this machine."""
     return datetime.fromisoformat(moment).astimezone().isoformat(timespec="seconds")
 
@@ -145,7 +145,7 @@ def _shown(value: Any) -> str:
     return printable(str(value))
 
 
-class Lines(tuple[str, ...]):
+class JSONLines(tuple[str, ...]):
     """Several values in one cell, one below the other."""
 
     __slots__ = ()
@@ -163,7 +163,7 @@ class _Rich:
 
     def text(self, value: Any) -> Text:
         """A value as it stands in a cell; nothing in it is markup."""
-        if isinstance(value, Lines):
+        if isinstance(value, JSONLines):
             return self._text("\n").join(self.text(each) for each in value)
         shown = _shown(value)
         return self._text(shown, style=_STYLES.get(shown, ""))

@@ -29,12 +29,12 @@ def decode_object(raw: bytes) -> dict[str, Any]:
         document = _object.decode(raw)
     except RecursionError:
         raise TooDeep from None
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and deeper_than(document, MAX_DEPTH):
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and is_deeper_than(document, MAX_DEPTH):
         raise TooDeep
     return document
 
 
-def deeper_than(document: object, limit: int) -> bool:
+def is_deeper_than(document: object, limit: int) -> bool:
     """Is a JSON value nested deeper than so many levels?"""
     level = [document] if isinstance(document, dict | list) else []
     for _ in range(limit):
@@ -62,7 +62,7 @@ _WORDS = {
 }
 
 
-def in_words(error: msgspec.ValidationError) -> str:
+def describe_validation_error(error: msgspec.ValidationError) -> str:
     """What msgspec says of a fault, in words: ``parameters: expected an object, got an array``."""
     message, _, place = str(error).partition(" - at `$")
     place = place.removesuffix("`").removeprefix(".")

@@ -86,21 +86,21 @@ _MARKS = re.compile(r"""[:=<&'"]|--|eyJ|\b(?:basic|bearer)\s""", re.IGNORECASE)
 """What there is in a text where there may be a secret."""
 
 
-def masked_text(text: str) -> str:
+def mask_text(text: str) -> str:
     """A text with :data:`MASK` for what is called a password, a token …; and for logins in URLs."""
     if not _MARKS.search(text):
         return text
     for place in _PLACES:
         text = place.sub(rf"\1{MASK}", text)
-    return without_logins(text)
+    return strip_logins(text)
 
 
-def without_logins(text: str) -> str:
+def strip_logins(text: str) -> str:
     """A text with :data:`MASK` for the logins in its URLs."""
     return _LOGIN.sub(MASK, text)
 
 
-def masked(value: object, *, hide: bool = False) -> object:
+def mask_json(value: object, *, hide: bool = False) -> object:
     """A JSON value with :data:`MASK` for all that its place says is secret, such as in `credentials`.
 
     Args:
@@ -111,15 +111,15 @@ def masked(value: object, *, hide: bool = False) -> object:
         case dict():
             listed = not hide and _lists_a_secret(value)
             return {
-                name: masked(inner, hide=hide or is_secret(str(name)) or (listed and name in _VALUES))
+                name: mask_json(inner, hide=hide or is_secret(str(name)) or (listed and name in _VALUES))
                 for name, inner in value.items()
             }
         case list():
-            return [masked(inner, hide=hide) for inner in value]
+            return [mask_json(inner, hide=hide) for inner in value]
         case None | bool():
             return value
         case str() if not hide:
-            return _masked_json(value) if value[:1] in ("{", "[") else masked_text(value)
+            return _masked_json(value) if value[:1] in ("{", "[") else mask_text(value)
         case _:
             return MASK if hide else value
 
@@ -137,7 +137,7 @@ def _masked_json(text: str) -> str:
     """A text that may be JSON itself; as it was, if nothing in it is secret."""
     try:
         found = msgspec.json.decode(text)
-        shown = masked(found)
+        shown = mask_json(found)
     except (ValueError, RecursionError):
-        return masked_text(text)
+        return mask_text(text)
     return text if shown == found else msgspec.json.encode(shown).decode()

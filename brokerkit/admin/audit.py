@@ -10,8 +10,8 @@ from sqlalchemy import or_, select
 
 from ..audit import AuditRecord
 from ..catalog.models import Catalog
-from ..lifecycle.conversion import request_again
-from ..lifecycle.events import Asked, audit_record
+from ..lifecycle.conversion import load_request
+from ..lifecycle.events import OperationRef, audit_record
 from ..store import rows
 from ..store.errors import StoreError
 from ..store.models import OperationRecord
@@ -25,14 +25,14 @@ _SKEW = 86400.0
 """By how many seconds the clocks of two machines may differ, at the very most."""
 
 
-class Unreadable(Struct, frozen=True):
+class UnreadableRecord(Struct, frozen=True):
     """A change of which the store has a row that nobody can read, and why."""
 
     operation_id: str
     reason: str
 
 
-class Which(Struct, frozen=True, kw_only=True):
+class AuditFilter(Struct, frozen=True, kw_only=True):
     """Which changes.
 
     Args:
@@ -46,9 +46,9 @@ class Which(Struct, frozen=True, kw_only=True):
     since: float | None = None
 
 
-def read(
-    store: Store, catalog: Catalog, which: Which, limit: int | None = None
-) -> Iterator[AuditRecord | Unreadable]:
+def read_audit(
+    store: Store, catalog: Catalog, which: AuditFilter, limit: int | None = None
+) -> Iterator[AuditRecord | UnreadableRecord]:
     """The changes, the newest first. What is added while they are read is not among them.
 
     They are in the order of their ids, which begin with the time by the clock of who took the request: so it
@@ -73,25 +73,25 @@ def read(
         limit = None if limit is None else limit - size
 
 
-def record_of(store: Store, catalog: Catalog, operation: OperationRecord) -> AuditRecord:
+def audit_record_of(store: Store, catalog: Catalog, operation: OperationRecord) -> AuditRecord:
     """What the trail tells of an operation."""
-    request = request_again(store, catalog, operation, None, None)
+    request = load_request(store, catalog, operation, None, None)
     outcome = store.outcome_of(operation)
-    return audit_record(Asked.of(operation), request, operation.state, outcome, operation.updated_at)
+    return audit_record(OperationRef.of(operation), request, operation.state, outcome, operation.updated_at)
 
 
-def _told(store: Store, catalog: Catalog, row: rows.Row) -> AuditRecord | Unreadable:
+def _told(store: Store, catalog: Catalog, row: rows.Row) -> AuditRecord | UnreadableRecord:
     try:
-        return record_of(store, catalog, rows.operation(row))
+        return audit_record_of(store, catalog, rows.operation(row))
     except StoreError as error:
-        return Unreadable(row[0], str(error))
+        return UnreadableRecord(row[0], str(error))
     except (msgspec.MsgspecError, TypeError, ValueError):  # which may quote what is secret
-        return Unreadable(
+        return UnreadableRecord(
             row[0], "its row is not as this version of brokerkit, or one before it, writes them"
         )
 
 
-def _page(store: Store, which: Which, last: str | None, size: int) -> list[rows.Row]:
+def _page(store: Store, which: AuditFilter, last: str | None, size: int) -> list[rows.Row]:
     found = select(operations).order_by(operations.c.id.desc()).limit(size)
     if which.instance_keys:
         found = found.where(or_(*(operations.c.instance_id == key for key in which.instance_keys)))

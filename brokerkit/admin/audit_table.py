@@ -39,12 +39,12 @@ def print_changes(records: Iterator[AuditRecord], none: str) -> None:
         nothing = False
         lacking = {name for name in _MAY_LACK if not any(row[name] for row in rows)}
         columns = {name: heading for name, heading in _COLUMNS.items() if name not in lacking}
-        if display.fits(rows, columns):
+        if display.fits_width(rows, columns):
             display.print_table(rows, columns)
         else:
             display.print_table([_stacked(row) for row in rows], _STACKED)
     if nothing:
-        display.say(none)
+        display.print_text(none)
 
 
 def _who_did_what(record: AuditRecord) -> _Cells:
@@ -55,12 +55,12 @@ def _who_did_what(record: AuditRecord) -> _Cells:
     plan = f"{record.previous_plan} → {record.plan}" if is_moved else record.plan
     took = None if record.ended_at is None else (record.ended_at - record.asked_at).total_seconds()
     return {
-        "asked_at": display.local(record.asked_at.isoformat()),
+        "asked_at": display.local_time(record.asked_at.isoformat()),
         "who": " / ".join(filter(None, who)),
         "operation": record.operation.value,
         "instance_id": record.instance_id,
         "binding_id": record.binding_id,
-        "plan": f"{record.service}/{plan}",
+        "plan": f"{record.offering}/{plan}",
         "state": record.state,
         "took": None if took is None else display.duration(max(0.0, took)),
         "description": record.description,
@@ -72,7 +72,7 @@ def _stacked(row: _Cells) -> _Cells:
     names = {"who": "by ", "instance_id": "instance ", "binding_id": "binding ", "description": ""}
     told = (f"{word}{row[name]}" for name, word in names.items() if row[name])
     return {
-        "when": display.Lines(row["asked_at"].split("T")),
-        "change": display.Lines(filter(None, (row["operation"], row["state"], row["took"]))),
-        "what": display.Lines((row["plan"], *told)),
+        "when": display.JSONLines(row["asked_at"].split("T")),
+        "change": display.JSONLines(filter(None, (row["operation"], row["state"], row["took"]))),
+        "what": display.JSONLines((row["plan"], *told)),
     }

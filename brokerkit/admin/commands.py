@@ -26,11 +26,11 @@ from . import audit_table as _audit_table
 if TYPE_CHECKING:
     from ..audit import AuditRecord
     from ..store.store import Store
-    from .audit import Unreadable
+    from .audit import UnreadableRecord
     from .reports import Report, Reporter
 
 
-class Desk(NamedTuple):
+class AdminContext(NamedTuple):
     """What the commands work with.
 
     Args:
@@ -42,7 +42,7 @@ class Desk(NamedTuple):
     store: Store | None
 
 
-def is_choosing() -> bool:
+def is_upgrade_command() -> bool:
     """Is the app being loaded by Flask's command line only to see which commands it has?
 
     Then the command that upgrades a store must be found also where no broker can start on that store.
@@ -54,7 +54,7 @@ def is_choosing() -> bool:
     )
 
 
-def commands(desk: Desk) -> list[click.Command]:
+def commands(desk: AdminContext) -> list[click.Command]:
     """The commands for one broker."""
     return [_command(desk, function) for function in _COMMANDS]
 
@@ -67,7 +67,7 @@ def _of_operators(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def _command(desk: Desk, function: Callable[..., None]) -> click.Command:
+def _command(desk: AdminContext, function: Callable[..., None]) -> click.Command:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         with _told_in_one_line(desk):
@@ -79,7 +79,7 @@ def _command(desk: Desk, function: Callable[..., None]) -> click.Command:
 
 
 @contextmanager
-def _told_in_one_line(desk: Desk) -> Iterator[None]:
+def _told_in_one_line(desk: AdminContext) -> Iterator[None]:
     """Say what went wrong with the store without a traceback, and once."""
     logger, quiet = logging.getLogger("brokerkit"), logging.NullHandler()
     logger.addHandler(quiet)  # what is logged goes where the app says, and not to stderr by itself
@@ -98,29 +98,29 @@ def _reason(error: Exception) -> str | None:
     """What there is to say of an error, if it is one of a store."""
     from ..store.database import reason
     from ..store.errors import StoreError, StoreUnavailable
-    from .queries import Refused
+    from .queries import CommandRefused
 
     if isinstance(error, StoreUnavailable):
         return f"the store is not available: {reason(error.__cause__ or error)}"
-    return str(error) if isinstance(error, StoreError | Refused) else None
+    return str(error) if isinstance(error, StoreError | CommandRefused) else None
 
 
 def _refusal(told: str) -> click.ClickException:
     return click.ClickException(display.printable(" ".join(told.split())))
 
 
-def _open(desk: Desk, *, as_it_is: bool = False) -> Store:
+def _open(desk: AdminContext, *, as_it_is: bool = False) -> Store:
     """The store, open unless it is to be taken as it is."""
     if desk.store is None:
         raise _refusal("this broker has no store, so it remembers nothing; give Broker(store=…)")
     if not as_it_is:
-        if not desk.store.is_there:
+        if not desk.store.exists:
             raise _refusal(f"there is no store at {desk.store.database}; the broker makes it when it starts")
         desk.store.open()
     return desk.store
 
 
-def _reporter(desk: Desk, store: Store, *, reveal: bool = False) -> Reporter:
+def _reporter(desk: AdminContext, store: Store, *, reveal: bool = False) -> Reporter:
     from .reports import Reporter
 
     return Reporter(store, desk.catalog(), reveal=reveal)
@@ -178,7 +178,7 @@ _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 @_of_operators
 @_json
-def catalog(desk: Desk, as_json: bool) -> None:
+def catalog(desk: AdminContext, as_json: bool) -> None:
     """What the broker offers: each plan of each offering."""
     _print(_plans(desk.catalog()), as_json, _CATALOG, "The catalog has no offerings.")
 
@@ -208,7 +208,7 @@ def _plans(catalog: Catalog) -> list[Report]:
 @_limit
 @_reveal
 @_json
-def instances(desk: Desk, deleted: bool, limit: int, reveal: bool, as_json: bool) -> None:
+def instances(desk: AdminContext, deleted: bool, limit: int, reveal: bool, as_json: bool) -> None:
     """The service instances, the newest first."""
     from .queries import list_instances
 
@@ -225,7 +225,7 @@ def instances(desk: Desk, deleted: bool, limit: int, reveal: bool, as_json: bool
 @_limit
 @_reveal
 @_json
-def bindings(desk: Desk, instance: str | None, limit: int, reveal: bool, as_json: bool) -> None:
+def bindings(desk: AdminContext, instance: str | None, limit: int, reveal: bool, as_json: bool) -> None:
     """The service bindings, of all instances or of INSTANCE, the newest first."""
     from .queries import find_instance, list_bindings
 
@@ -248,7 +248,7 @@ def bindings(desk: Desk, instance: str | None, limit: int, reveal: bool, as_json
 @click.option("--in-progress", "state", flag_value="in progress", help="Only those that go on.")
 @_limit
 @_json
-def operations(desk: Desk, state: str | None, limit: int, as_json: bool) -> None:
+def operations(desk: AdminContext, state: str | None, limit: int, as_json: bool) -> None:
     """The operations on instances and bindings, the newest first."""
     from ..store.models import Progress
     from .queries import list_operations
@@ -275,7 +275,7 @@ def operations(desk: Desk, state: str | None, limit: int, as_json: bool) -> None
 )
 @_json
 def audit(
-    desk: Desk,
+    desk: AdminContext,
     instance: str | None,
     binding: str | None,
     since: float | datetime | None,
@@ -288,22 +288,22 @@ def audit(
     not among them, as it changed nothing.
     """
     from . import audit as trail
-    from .queries import keys_meant
+    from .queries import matching_keys
 
     store = _open(desk)
-    which = trail.Which(
-        instance_keys=() if instance is None else keys_meant(instance),
-        binding_keys=() if binding is None else keys_meant(binding),
+    which = trail.AuditFilter(
+        instance_keys=() if instance is None else matching_keys(instance),
+        binding_keys=() if binding is None else matching_keys(binding),
         since=store.now() - since if isinstance(since, float) else _seconds(since),
     )
     most = _MOST if limit is None and since is None else limit
-    found = trail.read(store, desk.catalog(), which, None if most is None else most + 1)
+    found = trail.read_audit(store, desk.catalog(), which, None if most is None else most + 1)
     unreadable: list[str] = []
     records = _readable(islice(found, most), unreadable)
     if as_json:
         display.print_json_each(map(msgspec.to_builtins, records))
     else:
-        every = which == trail.Which()
+        every = which == trail.AuditFilter()
         _audit_table.print_changes(
             records, "There are no changes." if every else "There are no such changes."
         )
@@ -316,7 +316,9 @@ def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _readable(found: Iterable[AuditRecord | Unreadable], unreadable: list[str]) -> Iterator[AuditRecord]:
+def _readable(
+    found: Iterable[AuditRecord | UnreadableRecord], unreadable: list[str]
+) -> Iterator[AuditRecord]:
     """The records, past those that nobody can read, of which each is told."""
     from ..audit import AuditRecord
 
@@ -325,7 +327,7 @@ def _readable(found: Iterable[AuditRecord | Unreadable], unreadable: list[str]) 
             yield each
         else:
             unreadable.append(each.operation_id)
-            display.complain(f"The operation {each.operation_id} cannot be read: {each.reason}")
+            display.print_error(f"The operation {each.operation_id} cannot be read: {each.reason}")
 
 
 @_of_operators
@@ -333,7 +335,7 @@ def _readable(found: Iterable[AuditRecord | Unreadable], unreadable: list[str]) 
 @_limit
 @_reveal
 @_json
-def show(desk: Desk, resource: str, limit: int, reveal: bool, as_json: bool) -> None:
+def show(desk: AdminContext, resource: str, limit: int, reveal: bool, as_json: bool) -> None:
     """All that is known of an instance, a binding or an operation.
 
     Of an instance or binding with its operations, the newest first. All that have the ID are shown: a binding
@@ -347,11 +349,11 @@ def show(desk: Desk, resource: str, limit: int, reveal: bool, as_json: bool) -> 
         display.print_json(found)
     for number, report in enumerate([] if as_json else found):
         if number:
-            display.say("")
+            display.print_text("")
         history = report.pop("operations", None)
         display.print_facts(_told(report))
         if history:
-            display.say("")
+            display.print_text("")
             display.print_table([_told(each) for each in history], _HISTORY)
     _tell_more(more, limit)
 
@@ -373,7 +375,7 @@ def _everything(store: Store, reporter: Reporter, told: str, limit: int) -> tupl
     for instance, binding in operators.find_bindings(store, told):
         keys = {"instance_key": instance.key, "binding_key": binding.key}
         found.append(reporter.binding(instance, binding) | history(**keys))
-    for instance_key, binding_key in operators.bindings_gone(store, told):
+    for instance_key, binding_key in operators.find_deleted_bindings(store, told):
         past = history(instance_key=instance_key, binding_key=binding_key)
         if past["operations"]:
             ids = {name: past["operations"][0][name] for name in ("binding_id", "instance_id")}
@@ -390,32 +392,34 @@ def _everything(store: Store, reporter: Reporter, told: str, limit: int) -> tupl
 @_of_operators
 @click.argument("operation")
 @_json
-def retry(desk: Desk, operation: str, as_json: bool) -> None:
+def retry(desk: AdminContext, operation: str, as_json: bool) -> None:
     """Begin OPERATION once more, that worked in the background and failed.
 
     A running process of the broker takes it up within a few seconds. It is refused if it makes no sense: if
     its instance or binding has had another operation since, or is busy.
     """
-    from .queries import Refused
+    from .queries import CommandRefused
     from .queries import retry as begin_again
 
     store = _open(desk)
     try:
         again = begin_again(store, desk.catalog(), operation)
-    except Refused as refused:
+    except CommandRefused as refused:
         raise _refusal(f"the operation {operation} cannot be tried again: {refused}") from None
     if as_json:
         found = store.find_operation(again.id) or (again, again.created_at)
         display.print_json([_reporter(desk, store).operation(*found)])
     else:
-        display.say(f"The operation {again.id} begins once more, as soon as a process of the broker sees it.")
+        display.print_text(
+            f"The operation {again.id} begins once more, as soon as a process of the broker sees it."
+        )
 
 
 @_of_operators
 @click.option("--older-than", type=_Age(), required=True, metavar="AGE", help="Such as 12h, 30d or 4w.")
 @click.option("--dry-run", is_flag=True, help="Only tell how many would be deleted.")
 @_json
-def purge(desk: Desk, older_than: float, dry_run: bool, as_json: bool) -> None:
+def purge(desk: AdminContext, older_than: float, dry_run: bool, as_json: bool) -> None:
     """Delete what is kept of instances that were deleted, and operations that ended, AGE ago.
 
     Instances and bindings that exist are not touched, and keep the last operation that they had. Platforms
@@ -428,12 +432,12 @@ def purge(desk: Desk, older_than: float, dry_run: bool, as_json: bool) -> None:
         display.print_json([{"instances": done.instances, "operations": done.operations, "dry_run": dry_run}])
         return
     what = f"{_number(done.instances, 'instance')} and {_number(done.operations, 'operation')}"
-    display.say(f"Would delete {what}." if dry_run else f"Deleted {what}.")
+    display.print_text(f"Would delete {what}." if dry_run else f"Deleted {what}.")
 
 
 @_of_operators
 @_json
-def upgrade_store(desk: Desk, as_json: bool) -> None:
+def upgrade_store(desk: AdminContext, as_json: bool) -> None:
     """Bring the store's tables to the version that this brokerkit works with; stop the broker before."""
     from .queries import upgrade
 
@@ -441,15 +445,15 @@ def upgrade_store(desk: Desk, as_json: bool) -> None:
     if as_json:
         display.print_json([{"before": before, "after": after}])
     elif before == after:
-        display.say(f"The store has version {after} already.")
+        display.print_text(f"The store has version {after} already.")
     else:
         had = f"had version {before}, and" if before else "was empty, and"
-        display.say(f"The store {had} has version {after} now.")
+        display.print_text(f"The store {had} has version {after} now.")
 
 
 @_of_operators
 @_json
-def rotate_keys(desk: Desk, as_json: bool) -> None:
+def rotate_keys(desk: AdminContext, as_json: bool) -> None:
     """Seal everything in the store with the newest key, while the broker runs.
 
     With a key file, the newest is made by this command, and running processes find it there by themselves.
@@ -463,14 +467,14 @@ def rotate_keys(desk: Desk, as_json: bool) -> None:
     done = rotate(_open(desk))
     if as_json:
         made = {"key_made": done.key_made, "keys_removed": done.keys_removed}
-        display.print_json([{**done.sealed, **made}])
+        display.print_json([{**done.reencrypted, **made}])
         return
     if done.key_made:
-        display.say("A new key is in front of the key file.")
-    sealed = [_number(number, name.removesuffix("s")) for name, number in done.sealed.items()]
-    display.say(f"Sealed anew with the newest key: {', '.join(sealed)}.")
+        display.print_text("A new key is in front of the key file.")
+    sealed = [_number(number, name.removesuffix("s")) for name, number in done.reencrypted.items()]
+    display.print_text(f"Sealed anew with the newest key: {', '.join(sealed)}.")
     if done.keys_removed:
-        display.say(f"Took {_number(done.keys_removed, 'older key')} out of the key file.")
+        display.print_text(f"Took {_number(done.keys_removed, 'older key')} out of the key file.")
 
 
 # Printing
@@ -539,7 +543,7 @@ def _print(reports: Sequence[Report], as_json: bool, columns: dict[str, str], no
     if as_json:
         display.print_json(reports)
     elif not reports:
-        display.say(none)
+        display.print_text(none)
     else:
         display.print_table([_told(report) for report in reports], columns)
 
@@ -547,13 +551,14 @@ def _print(reports: Sequence[Report], as_json: bool, columns: dict[str, str], no
 def _told(report: Report) -> Report:
     """A report for people, who live in a time zone."""
     return {
-        name: display.local(value) if name in _TIMES and value else value for name, value in report.items()
+        name: display.local_time(value) if name in _TIMES and value else value
+        for name, value in report.items()
     }
 
 
 def _tell_more(more: bool, limit: int) -> None:
     if more:
-        display.note(f"There are more than {limit}; --limit shows more.")
+        display.print_note(f"There are more than {limit}; --limit shows more.")
 
 
 def _number(number: int, what: str) -> str:

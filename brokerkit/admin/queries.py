@@ -20,13 +20,13 @@ from sqlalchemy import (
 )
 
 from ..catalog.models import Catalog
-from ..lifecycle.conversion import offered
-from ..lifecycle.policy import DEFAULT_DEADLINE, Standing, standing
+from ..lifecycle.conversion import resolve_plan
+from ..lifecycle.policy import DEFAULT_DEADLINE, ResourceStatus, resource_status
 from ..requests import Operation
 from ..store import rows
 from ..store.errors import StoreError
-from ..store.keys import key_of
-from ..store.models import BindingRecord, InstanceRecord, Known, Mode, OperationRecord, Progress, State
+from ..store.keys import resource_key
+from ..store.models import BindingRecord, InstanceRecord, Mode, OperationRecord, Progress, Snapshot, State
 from ..store.schema import NEWEST
 from ..store.statements.reads import every_binding, every_instance, every_operation
 from ..store.store import Store
@@ -37,18 +37,18 @@ _BATCH = 500
 """How many rows are deleted at a time, so that nobody waits long for them."""
 
 
-InstanceFound: TypeAlias = tuple[InstanceRecord, int]
+InstanceRow: TypeAlias = tuple[InstanceRecord, int]
 """An instance and how many bindings it has, in whatever state."""
 
-BindingFound: TypeAlias = tuple[InstanceRecord, BindingRecord]
+BindingRow: TypeAlias = tuple[InstanceRecord, BindingRecord]
 """A binding behind its instance."""
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """What an operator asked for makes no sense; the message says why."""
 
 
-class Purged(Struct, frozen=True):
+class PurgeResult(Struct, frozen=True):
     """How many were deleted, or would be."""
 
     instances: int
@@ -58,7 +58,7 @@ class Purged(Struct, frozen=True):
 # What is in it: each list in one read, the newest first
 
 
-def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[list[InstanceFound], bool]:
+def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[list[InstanceRow], bool]:
     """So many instances at most, and whether there are more.
 
     Args:
@@ -70,9 +70,7 @@ def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[
     return _instances(store, limit, *which)
 
 
-def list_bindings(
-    store: Store, limit: int, instance_key: str | None = None
-) -> tuple[list[BindingFound], bool]:
+def list_bindings(store: Store, limit: int, instance_key: str | None = None) -> tuple[list[BindingRow], bool]:
     """So many bindings at most, of one instance or of all, and whether there are more."""
     which = [] if instance_key is None else [bindings.c.instance_id == instance_key]
     return _bindings(store, limit, *which)
@@ -107,22 +105,22 @@ def list_operations(
     return [rows.operation_now(row) for row in found], more
 
 
-def find_instance(store: Store, told: str) -> InstanceFound | None:
+def find_instance(store: Store, told: str) -> InstanceRow | None:
     """An instance by its id, or by what a list shows for one that is too long to be kept."""
-    keys = keys_meant(told)
+    keys = matching_keys(told)
     found, _ = _instances(store, _BATCH, or_(*(instances.c.id == key for key in keys)))
     by_key = {instance.key: (instance, number) for instance, number in found}
     return next((by_key[key] for key in keys if key in by_key), None)
 
 
-def find_bindings(store: Store, told: str) -> list[BindingFound]:
+def find_bindings(store: Store, told: str) -> list[BindingRow]:
     """The bindings with an id, which can be one for each instance."""
-    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in keys_meant(told))))[0]
+    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in matching_keys(told))))[0]
 
 
-def bindings_gone(store: Store, told: str) -> list[tuple[str, str]]:
+def find_deleted_bindings(store: Store, told: str) -> list[tuple[str, str]]:
     """The keys of the instances and bindings with a binding's id that are known by their operations alone."""
-    keys = or_(*(operations.c.binding_id == key for key in keys_meant(told)))
+    keys = or_(*(operations.c.binding_id == key for key in matching_keys(told)))
     there = exists(
         select(bindings.c.id).where(
             bindings.c.instance_id == operations.c.instance_id, bindings.c.id == operations.c.binding_id
@@ -132,20 +130,20 @@ def bindings_gone(store: Store, told: str) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in _some(store, statement, _BATCH)[0]]
 
 
-def _instances(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[InstanceFound], bool]:
+def _instances(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[InstanceRow], bool]:
     its_own = bindings.c.instance_id == instances.c.id
     number = select(func.count()).select_from(bindings).where(its_own).scalar_subquery()
     statement = every_instance(store.database.engine.dialect).add_columns(number).where(*which)
     statement = statement.order_by(instances.c.created_at.desc(), instances.c.id.desc())
     found, more = _some(store, statement, limit)
-    return [(rows.instance(row, store.vault), row[-1]) for row in found], more
+    return [(rows.instance(row, store.encryptor), row[-1]) for row in found], more
 
 
-def _bindings(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[BindingFound], bool]:
+def _bindings(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[BindingRow], bool]:
     statement = every_binding(store.database.engine.dialect).where(*which)
     statement = statement.order_by(bindings.c.created_at.desc(), bindings.c.instance_id, bindings.c.id)
     found, more = _some(store, statement, limit)
-    vault = store.vault
+    vault = store.encryptor
     return [(rows.instance(row, vault), rows.binding_behind_instance(row, vault)) for row in found], more
 
 
@@ -154,10 +152,10 @@ def _some(store: Store, statement: Select[Any], limit: int) -> tuple[list[Any], 
     return found[:limit], len(found) > limit
 
 
-def keys_meant(told: str) -> Collection[str]:
+def matching_keys(told: str) -> Collection[str]:
     """What may stand for an id that a list shows: with signs escaped, or too long to be kept."""
     meant = _ESCAPED.sub(lambda match: chr(int(match[1][1:], 16)), told)
-    return dict.fromkeys((key_of(told), key_of(meant), told.replace("\0", "")))
+    return dict.fromkeys((resource_key(told), resource_key(meant), told.replace("\0", "")))
 
 
 _ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
@@ -177,22 +175,22 @@ def retry(store: Store, catalog: Catalog, operation_id: str) -> OperationRecord:
     """
     found = store.find_operation(operation_id)
     if found is None:
-        raise Refused("there is no such operation")
+        raise CommandRefused("there is no such operation")
     operation, now = found
     known = store.find_by_key(operation.instance_key, operation.binding_key)
-    reason = why_not_again(operation, known, now)
+    reason = retry_obstacle(operation, known, now)
     if reason is not None:
-        raise Refused(reason)
-    _, plan = offered(catalog, operation.service_id, operation.plan_id)
+        raise CommandRefused(reason)
+    _, plan = resolve_plan(catalog, operation.service_id, operation.plan_id)
     deadline = float(plan.maximum_polling_duration or DEFAULT_DEADLINE)
     makes = operation.kind in (Operation.PROVISION, Operation.BIND)
-    if not store.repeat(operation, known, deadline, State.CREATING if makes else None):
-        raise Refused("something else happened to it at this moment; look at it again")
+    if not store.retry_failed(operation, known, deadline, State.CREATING if makes else None):
+        raise CommandRefused("something else happened to it at this moment; look at it again")
     again = store.find_operation(operation_id)
     return again[0] if again else operation
 
 
-def why_not_again(operation: OperationRecord, known: Known, now: float) -> str | None:
+def retry_obstacle(operation: OperationRecord, known: Snapshot, now: float) -> str | None:
     """Why an operation cannot be tried again; None if it can."""
     of_binding = operation.binding_key is not None
     what = "binding" if of_binding else "instance"
@@ -206,7 +204,7 @@ def why_not_again(operation: OperationRecord, known: Known, now: float) -> str |
             "no handler worked on it in the background; have the platform ask for it again, or delete what"
             " it left"
         )
-    if instance is None or subject is None or standing(subject) is Standing.ABSENT:
+    if instance is None or subject is None or resource_status(subject) is ResourceStatus.ABSENT:
         return f"its {what} was deleted"
     if subject.operation is None or subject.operation.id != operation.id:
         last = f", {subject.operation.kind} ({subject.operation.id})" if subject.operation else ""
@@ -216,8 +214,12 @@ def why_not_again(operation: OperationRecord, known: Known, now: float) -> str |
     if not of_binding:
         busy = "a binding of its instance is being made or deleted; wait until that is through"
         return busy if instance.busy_bindings else None
-    standing_now = standing(instance)
-    may = (Standing.READY,) if operation.kind is Operation.BIND else (Standing.READY, Standing.FAILED)
+    standing_now = resource_status(instance)
+    may = (
+        (ResourceStatus.READY,)
+        if operation.kind is Operation.BIND
+        else (ResourceStatus.READY, ResourceStatus.FAILED)
+    )
     if standing_now not in may:
         return f"its instance is {standing_now.value}"
     if instance.operation is not None and instance.operation.is_running_at(now):
@@ -228,7 +230,7 @@ def why_not_again(operation: OperationRecord, known: Known, now: float) -> str |
 # What is old
 
 
-def purge(store: Store, older_than: float, *, dry_run: bool = False) -> Purged:
+def purge(store: Store, older_than: float, *, dry_run: bool = False) -> PurgeResult:
     """Delete the instances that were deleted, and the operations that ended, so many seconds ago.
 
     What is in progress stays, and so does what somebody may still work on, the last operation of whatever
@@ -238,8 +240,8 @@ def purge(store: Store, older_than: float, *, dry_run: bool = False) -> Purged:
     old = _old_instances(moment - older_than, moment)
     over = _old_operations(moment - older_than, moment)
     if dry_run:
-        return Purged(_count(store, instances, old), _count(store, operations, over))
-    return Purged(_delete(store, instances, old), _delete(store, operations, over))
+        return PurgeResult(_count(store, instances, old), _count(store, operations, over))
+    return PurgeResult(_delete(store, instances, old), _delete(store, operations, over))
 
 
 def _old_instances(before: float, now: float) -> ColumnElement[bool]:

@@ -13,8 +13,8 @@ import msgspec
 
 from .._internal.masking import MASK
 from ..catalog.models import Catalog
-from ..lifecycle.conversion import offered
-from ..lifecycle.policy import Standing, standing
+from ..lifecycle.conversion import resolve_plan
+from ..lifecycle.policy import ResourceStatus, resource_status
 from ..store.models import BindingRecord, InstanceRecord, OperationRecord, Outcome
 from ..store.store import Store
 
@@ -52,8 +52,8 @@ class Reporter:
             "metadata": _built(result.metadata),
             "parameters": secret(attributes.parameters),
             "data": secret(result.data),
-            "created_at": moment(record.created_at),
-            "updated_at": moment(record.updated_at),
+            "created_at": format_time(record.created_at),
+            "updated_at": format_time(record.updated_at),
             "last_operation": self._last(record.operation),
         }
 
@@ -80,14 +80,14 @@ class Reporter:
             "expires_at": _utc(metadata.expires_at) if metadata and metadata.expires_at else None,
             "renew_before": _utc(metadata.renew_before) if metadata and metadata.renew_before else None,
             "data": secret(record.result.data),
-            "created_at": moment(record.created_at),
-            "updated_at": moment(record.updated_at),
+            "created_at": format_time(record.created_at),
+            "updated_at": format_time(record.updated_at),
             "last_operation": self._last(record.operation),
         }
 
     def operation(self, record: OperationRecord, now: float, *, whole: bool = False) -> Report:
         """An operation; as a `whole` with its request."""
-        request: dict[str, Any] = self._store.vault.open(record.request, dict)
+        request: dict[str, Any] = self._store.encryptor.decrypt(record.request, dict)
         outcome = self._store.outcome_of(record)
         report = {
             "type": "operation",
@@ -101,8 +101,8 @@ class Reporter:
             **self._plan(record.service_id, record.plan_id),
             "attempt": record.attempt,
             "is_running": record.is_running_at(now),
-            "created_at": moment(record.created_at),
-            "updated_at": moment(record.updated_at),
+            "created_at": format_time(record.created_at),
+            "updated_at": format_time(record.updated_at),
         }
         return report | self._inside(record, outcome, request) if whole else report
 
@@ -115,7 +115,7 @@ class Reporter:
         return {
             "lease_until": _moment(record.lease_until),
             "wake_at": _moment(record.wake_at),
-            "deadline": moment(record.deadline),
+            "deadline": format_time(record.deadline),
             "follows": record.follows,
             "instance_usable": outcome.instance_usable,
             "update_repeatable": outcome.update_repeatable,
@@ -124,7 +124,7 @@ class Reporter:
         }
 
     def _plan(self, service_id: str, plan_id: str) -> Report:
-        service, plan = offered(self._catalog, service_id, plan_id)
+        service, plan = resolve_plan(self._catalog, service_id, plan_id)
         return {"service": service.name, "service_id": service_id, "plan": plan.name, "plan_id": plan_id}
 
     def _last(self, record: OperationRecord | None) -> Report | None:
@@ -138,13 +138,13 @@ class Reporter:
         }
 
 
-def moment(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A time of the store's."""
     return _utc(datetime.fromtimestamp(seconds, UTC))
 
 
 def _moment(seconds: float | None) -> str | None:
-    return None if seconds is None else moment(seconds)
+    return None if seconds is None else format_time(seconds)
 
 
 def _utc(when: datetime) -> str:
@@ -155,8 +155,8 @@ _SECRET = frozenset({"parameters", "body"})
 
 
 def _standing(record: InstanceRecord | BindingRecord) -> str:
-    now = standing(record)
-    return "deleted" if now is Standing.ABSENT else now.value
+    now = resource_status(record)
+    return "deleted" if now is ResourceStatus.ABSENT else now.value
 
 
 def _built(value: object) -> Any:

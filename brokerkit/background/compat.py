@@ -9,7 +9,7 @@ from collections.abc import Callable
 from threading import Lock
 
 
-def at_end(end: Callable[[], None]) -> None:
+def register_exit_hook(end: Callable[[], None]) -> None:
     """Have a function called when this process ends in order.
 
     A server may have made it with `multiprocessing`, as granian does. Where such a process was forked, it
@@ -26,7 +26,7 @@ def at_end(end: Callable[[], None]) -> None:
         Finalize(None, end, exitpriority=100)
 
 
-def never_mind(end: Callable[[], None]) -> None:
+def unregister_exit_hook(end: Callable[[], None]) -> None:
     """It need not be called any more by `atexit`; of a finalizer, a call more does no harm."""
     atexit.unregister(end)
 

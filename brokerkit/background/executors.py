@@ -19,7 +19,7 @@ _logger = logging.getLogger("brokerkit")
 class Executor(Protocol):
     """Runs background operations, here or elsewhere.
 
-    It may be `Telling` too, for the broker's health.
+    It may be `ReportsLiveness` too, for the broker's health.
     """
 
     def start(self, run: Callable[[str], None]) -> None:
@@ -46,7 +46,7 @@ class Executor(Protocol):
 
 
 @runtime_checkable
-class Telling(Protocol):
+class ReportsLiveness(Protocol):
     """An executor that tells whether it is in order; others are taken to be."""
 
     def alive(self) -> bool:
@@ -56,7 +56,7 @@ class Telling(Protocol):
 
 def is_alive(executor: Executor) -> bool:
     """What an executor says of itself; one that says nothing is in order."""
-    if not isinstance(executor, Telling):
+    if not isinstance(executor, ReportsLiveness):
         return True
     try:
         return bool(executor.alive())

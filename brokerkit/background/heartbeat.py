@@ -15,7 +15,7 @@ from ..store.store import Store
 _logger = logging.getLogger("brokerkit")
 
 
-class Heart:
+class Heartbeat:
     """Keeps the leases of attempts.
 
     Args:
@@ -44,19 +44,19 @@ class Heart:
         self._stopped.set()
         self._thread.join(self._every)
 
-    def hold(self, attempt: Attempt) -> None:
+    def add(self, attempt: Attempt) -> None:
         """Say from now on that an attempt lives."""
         with self._lock:
             self._held[attempt.operation_id] = attempt
 
-    def drop(self, attempt: Attempt) -> None:
+    def remove(self, attempt: Attempt) -> None:
         """It is through. A later attempt of the same operation is held on."""
         with self._lock:
             held = self._held.get(attempt.operation_id)
             if held is not None and held.number == attempt.number:
                 del self._held[attempt.operation_id]
 
-    def holds(self, operation_id: str) -> bool:
+    def tracks(self, operation_id: str) -> bool:
         """Does an attempt of an operation run here?"""
         return operation_id in self._held
 
@@ -68,7 +68,7 @@ class Heart:
                 held = list(self._held.values())
             try:
                 for attempt in self._store.renew(held) if held else ():
-                    self.drop(attempt)  # lost, or through just now
+                    self.remove(attempt)  # lost, or through just now
             except StoreUnavailable:
                 pause = min(1.0, self._every)
             except BaseException:

@@ -25,7 +25,7 @@ _GRACE = 5.0
 """For how many seconds, at exit, it may take what it was told before."""
 
 
-class Place(Protocol):
+class WorkerHost(Protocol):
     """What runs in this process for a broker, as its executor sees it."""
 
     @property
@@ -39,20 +39,20 @@ class Place(Protocol):
     def ensure_started(self) -> None:
         """Start what runs beside the work, and the executor; in each process, after it was forked."""
 
-    def wind_down(self) -> None:
+    def drain(self) -> None:
         """Take nothing more; generators stop at their next `yield`, and go on elsewhere."""
 
     def stop(self) -> None:
         """Stop all that runs here."""
 
-    def hand_on(self, operation_id: str, delay: float) -> bool:
+    def mark_enqueued(self, operation_id: str, delay: float) -> bool:
         """Is the caller to put an operation into the queue, and nobody else?"""
 
-    def take_back(self, operation_id: str, after: float) -> None:
+    def requeue(self, operation_id: str, after: float) -> None:
         """The queue did not take it; it is due again in so many seconds."""
 
 
-class _Told(NamedTuple):
+class _QueuedOperation(NamedTuple):
     operation_id: str
     delay: float
 
@@ -63,9 +63,9 @@ class QueueExecutor(ABC):
     A subclass says how. Give it to one broker.
     """
 
-    _place: Place | None = None
+    _host: WorkerHost | None = None
     _run: Callable[[str], None] | None = None
-    _told: SimpleQueue[_Told | None] | None = None
+    _queue: SimpleQueue[_QueuedOperation | None] | None = None
 
     @abstractmethod
     def publish(self, operation_id: str, delay: float) -> None:
@@ -84,23 +84,23 @@ class QueueExecutor(ABC):
         """For how many seconds the queue can hold something back; what is due later is left to the store."""
         return 0.0
 
-    def attach(self, place: Place) -> None:
+    def attach(self, host: WorkerHost) -> None:
         """Learn what it works for; once, when its broker is made.
 
         Raises:
             ValueError: It is another broker's already.
         """
-        if self._place is not None:
+        if self._host is not None:
             raise ValueError(
                 f"{type(self).__name__}: this one works for another broker already; make one for each broker"
             )
-        self._place = place
+        self._host = host
 
     @property
-    def place(self) -> Place:
+    def host(self) -> WorkerHost:
         """What runs in this process for its broker."""
-        assert self._place is not None, "its broker attaches it"
-        return self._place
+        assert self._host is not None, "its broker attaches it"
+        return self._host
 
     def work(self, operation_id: str) -> None:
         """Run an attempt of an operation, in a process of workers, if it is due.
@@ -108,12 +108,12 @@ class QueueExecutor(ABC):
         Raises:
             RuntimeError: The broker has no app there.
         """
-        if not self.place.is_attached:
+        if not self.host.is_attached:
             raise RuntimeError(
                 f"{type(self).__name__}: the broker is attached to no Flask app in this worker; make the app"
                 " where the module that the worker loads is imported"
             )
-        self.place.ensure_started()
+        self.host.ensure_started()
         assert self._run is not None, "it is started with the rest"
         self._run(operation_id)
 
@@ -122,36 +122,36 @@ class QueueExecutor(ABC):
     def start(self, run: Callable[[str], None]) -> None:
         """As `Executor.start`."""
         self._run = run
-        self._told = SimpleQueue()
-        self._waiting: set[_Told] = set()
+        self._queue = SimpleQueue()
+        self._waiting: set[_QueuedOperation] = set()
         self._takes_none_until = 0.0
         self._thread = Thread(target=self._publish_all, name="brokerkit-publisher", daemon=True)
         self._thread.start()
 
     def submit(self, operation_id: str, delay: float = 0) -> None:
         """As `Executor.submit`; it waits for nothing."""
-        told = _Told(operation_id, delay)
-        if self._told is None or delay > self.longest_delay or told in self._waiting:
+        told = _QueuedOperation(operation_id, delay)
+        if self._queue is None or delay > self.longest_delay or told in self._waiting:
             return
         if monotonic() < self._takes_none_until:
             return  # the keeper comes again
         self._waiting.add(told)
-        self._told.put(told)
+        self._queue.put(told)
 
     def stop(self) -> None:
         """As `Executor.stop`."""
-        if self._told is not None:
-            self._told.put(None)
+        if self._queue is not None:
+            self._queue.put(None)
             self._thread.join(_GRACE)
-            self._told = None
+            self._queue = None
 
     def alive(self) -> bool:
         """As an executor may say it: is the thread there that puts ids into the queue?"""
-        return self._told is None or self._thread.is_alive()
+        return self._queue is None or self._thread.is_alive()
 
     def _publish_all(self) -> None:
-        assert self._told is not None, "it is started"
-        queue = self._told
+        assert self._queue is not None, "it is started"
+        queue = self._queue
         while (told := queue.get()) is not None:
             self._waiting.discard(told)
             try:
@@ -162,7 +162,7 @@ class QueueExecutor(ABC):
                 _logger.exception("the operation %s is not handed on; it is later", told.operation_id)
 
     def _hand_on(self, operation_id: str, delay: float) -> None:
-        if monotonic() < self._takes_none_until or not self.place.hand_on(operation_id, delay):
+        if monotonic() < self._takes_none_until or not self.host.mark_enqueued(operation_id, delay):
             return
         try:
             self.publish(operation_id, delay)
@@ -174,7 +174,7 @@ class QueueExecutor(ABC):
                     type(error).__name__ if isinstance(error, ValueError) else repr(error),
                 )
             self._takes_none_until = monotonic() + _PAUSE
-            self.place.take_back(operation_id, _PAUSE)
+            self.host.requeue(operation_id, _PAUSE)
         else:
             if self._takes_none_until:
                 _logger.info("the queue of background operations takes them again")

@@ -9,22 +9,22 @@ from threading import Event, Lock
 
 from flask import Flask
 
-from .._internal.background_call import Looks
+from .._internal.background_call import BackgroundCall
 from ..handlers.table import HandlerTable
-from ..health import Health, Word
-from ..lifecycle.conversion import request_again
-from ..lifecycle.events import Asked, Teller
-from ..lifecycle.outcomes import failure
-from ..lifecycle.responses import TOO_LONG
+from ..health import Health, HealthStatus
+from ..lifecycle.conversion import load_request
+from ..lifecycle.events import EventPublisher, OperationRef
+from ..lifecycle.outcomes import failure_change
+from ..lifecycle.responses import DEADLINE_EXCEEDED
 from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, Change, Mode, OperationRecord, Outcome
 from ..store.schema import NEWEST
 from ..store.store import Store
-from .compat import at_end, check_threads, never_mind
+from .compat import check_threads, register_exit_hook, unregister_exit_hook
 from .executors import Executor, is_alive
-from .heartbeat import Heart
+from .heartbeat import Heartbeat
 from .queue_executor import QueueExecutor
-from .scheduler import Keeper
+from .scheduler import Scheduler
 from .worker import Worker
 
 _logger = logging.getLogger("brokerkit")
@@ -32,7 +32,7 @@ _logger = logging.getLogger("brokerkit")
 INTERRUPTED = Outcome(description="The service broker was interrupted.")
 
 
-class Running:
+class Runtime:
     """The work of this process.
 
     Args:
@@ -45,7 +45,7 @@ class Running:
     def __init__(
         self, sender: object, store: Store, executor: Executor, table: Callable[[], HandlerTable]
     ) -> None:
-        self.teller = Teller(sender)
+        self.publisher = EventPublisher(sender)
         self.store = store
         self.table = table
         self._executor = executor
@@ -54,7 +54,7 @@ class Running:
         self._pid = 0
         self._is_over = False
         self._starting = Lock()
-        self._checkup = Checkup(self._look_at_all)
+        self._health_check = HealthCheck(self._look_at_all)
         if isinstance(executor, QueueExecutor):
             executor.attach(self)
 
@@ -89,12 +89,12 @@ class Running:
             self.store.open()  # one of Flask's commands may have loaded the app without it
             self.stopping = Event()
             self._is_over = False
-            self.heart = Heart(self.store)
-            self.keeper = Keeper(self.store, self.heart, self.look_at)
+            self.heartbeat = Heartbeat(self.store)
+            self.scheduler = Scheduler(self.store, self.heartbeat, self.handle_due)
             worker = Worker(
-                self.teller,
+                self.publisher,
                 self.store,
-                self.heart,
+                self.heartbeat,
                 app=lambda: self.app,
                 table=self.table,
                 submit=self.submit,
@@ -102,12 +102,12 @@ class Running:
                 at_yield=self._at_yield,
             )
             self._executor.start(worker.run)
-            self.heart.start()
-            self.keeper.start()
-            at_end(self.end)
+            self.heartbeat.start()
+            self.scheduler.start()
+            register_exit_hook(self.shutdown)
             self._pid = os.getpid()
 
-    def wind_down(self) -> None:
+    def drain(self) -> None:
         """Take nothing more, as the process is about to end; generators stop at their next `yield`."""
         if self._pid == os.getpid():
             self.stopping.set()
@@ -116,11 +116,11 @@ class Running:
         """Stop in order: what runs gets to its end or its next yield, and is kept alive until then."""
         if self._pid != os.getpid():
             return
-        self.end()
+        self.shutdown()
         self._pid = 0
-        never_mind(self.end)
+        unregister_exit_hook(self.shutdown)
 
-    def end(self) -> None:
+    def shutdown(self) -> None:
         """Stop for good: what a server lets in after this is answered, and not begun anew for."""
         if self._pid != os.getpid() or self._is_over:
             return
@@ -128,10 +128,10 @@ class Running:
         _logger.info("the work of the process %d stops", self._pid)
         self.stopping.set()
         self._executor.stop()
-        self.keeper.stop()
-        self.heart.stop()
+        self.scheduler.stop()
+        self.heartbeat.stop()
 
-    def use(
+    def replace_executor(
         self, executor: Executor, at_yield: Callable[[], None] | None = None
     ) -> tuple[Executor, Callable[[], None]]:
         """Have another executor run what is to come; what runs is stopped first. For tests.
@@ -151,22 +151,22 @@ class Running:
     @property
     def is_alive(self) -> bool:
         """Are the threads there that this process began?"""
-        return self._pid != os.getpid() or (self.heart.is_alive and self.keeper.is_alive)
+        return self._pid != os.getpid() or (self.heartbeat.is_alive and self.scheduler.is_alive)
 
     def health(self) -> Health:
         """How this process is, within a second, whatever the database does."""
         if self.is_stopping:
-            return Health(status=Word.STOPPING)
-        return self._checkup.facts()
+            return Health(status=HealthStatus.STOPPING)
+        return self._health_check.result()
 
     def _look_at_all(self) -> Health:
         try:
             version = self.store.version
         except StoreUnavailable:
-            store, schema = Word.FAILED, Word.UNKNOWN
+            store, schema = HealthStatus.FAILED, HealthStatus.UNKNOWN
         else:
-            store, schema = Word.OK, Word.of(version == NEWEST)
-        executor = Word.of(self.is_alive and is_alive(self._executor))
+            store, schema = HealthStatus.OK, HealthStatus.of(version == NEWEST)
+        executor = HealthStatus.of(self.is_alive and is_alive(self._executor))
         return Health.of(store=store, schema=schema, executor=executor)
 
     @property
@@ -185,32 +185,32 @@ class Running:
                 "the executor did not take the operation %s; it is submitted again", operation_id
             )
         if delay > 0:
-            self.keeper.look_in(delay)
+            self.scheduler.wake_in(delay)
 
-    def hand_on(self, operation_id: str, delay: float) -> bool:
+    def mark_enqueued(self, operation_id: str, delay: float) -> bool:
         """Is the caller to put an operation into a queue, and nobody else?"""
-        return self.store.hand_on(operation_id, delay)
+        return self.store.mark_enqueued(operation_id, delay)
 
-    def take_back(self, operation_id: str, after: float) -> None:
+    def requeue(self, operation_id: str, after: float) -> None:
         """The queue did not take it; it is due again in so many seconds."""
-        self.store.take_back(operation_id, after)
+        self.store.requeue(operation_id, after)
 
-    def look_at(self, operation: OperationRecord, now: float) -> None:
+    def handle_due(self, operation: OperationRecord, now: float) -> None:
         """Do what is due for an operation that nobody seems to run."""
-        if operation.mode is not Mode.AT_ONCE and operation.deadline <= now:
+        if operation.mode is not Mode.INLINE and operation.deadline <= now:
             # While somebody works on a binding, nothing may begin on its instance: that waits for the end.
             if operation.binding_key is None or not operation.is_running_at(now):
-                self.give_up(operation, TOO_LONG, self.store.abandon)
+                self.fail_operation(operation, DEADLINE_EXCEEDED, self.store.abandon)
             return
         may_be_run = operation.lease_until is not None or operation.follows is not None
-        if may_be_run and self.store.call_out(operation.id):
+        if may_be_run and self.store.challenge_lease(operation.id):
             return
-        if operation.mode is Mode.AT_ONCE:
-            self.give_up(operation, INTERRUPTED, self.store.expire)
+        if operation.mode is Mode.INLINE:
+            self.fail_operation(operation, INTERRUPTED, self.store.expire)
         elif operation.mode is Mode.BACKGROUND:
             self.submit(operation.id)
 
-    def give_up(
+    def fail_operation(
         self,
         operation: OperationRecord,
         outcome: Outcome,
@@ -226,7 +226,7 @@ class Running:
         Returns:
             Whether it was still as it was seen.
         """
-        if not how(Attempt.of(operation), outcome, failure(operation.kind)):
+        if not how(Attempt.of(operation), outcome, failure_change(operation.kind)):
             return False
         _logger.warning(
             "the operation %s, %s of %r, failed: %r",
@@ -243,8 +243,10 @@ class Running:
         """Tell the signals of an operation whose request is long gone."""
         known = self.store.find_by_key(operation.instance_key, operation.binding_key)
         catalog = self.table().catalog
-        request = request_again(self.store, catalog, operation, known.instance, known.binding)
-        self.teller.failed(Asked.of(operation), request, outcome, max(0.0, known.now - operation.created_at))
+        request = load_request(self.store, catalog, operation, known.instance, known.binding)
+        self.publisher.failed(
+            OperationRef.of(operation), request, outcome, max(0.0, known.now - operation.created_at)
+        )
 
 
 def _go_on() -> None:
@@ -257,10 +259,10 @@ _PATIENCE = 0.75
 _FRESH = 1.0
 """For how many seconds an answer is given again, so that who asks often costs the database nothing."""
 
-_NO_ANSWER = Health.of(store=Word.FAILED, schema=Word.UNKNOWN, executor=Word.UNKNOWN)
+_NO_ANSWER = Health.of(store=HealthStatus.FAILED, schema=HealthStatus.UNKNOWN, executor=HealthStatus.UNKNOWN)
 
 
-class Checkup:
+class HealthCheck:
     """Looks how a process is.
 
     Args:
@@ -268,8 +270,8 @@ class Checkup:
     """
 
     def __init__(self, look: Callable[[], Health]) -> None:
-        self._looks = Looks(look, name="brokerkit-checkup", patience=_PATIENCE, every=_FRESH)
+        self._looks = BackgroundCall(look, name="brokerkit-checkup", patience=_PATIENCE, every=_FRESH)
 
-    def facts(self) -> Health:
+    def result(self) -> Health:
         """What a look found that has just been made, or that begins now and does not take long."""
-        return self._looks.found() or _NO_ANSWER
+        return self._looks.result() or _NO_ANSWER

@@ -14,7 +14,7 @@ from time import monotonic
 from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, Mode, OperationRecord
 from ..store.store import Store
-from .heartbeat import Heart
+from .heartbeat import Heartbeat
 
 _logger = logging.getLogger("brokerkit")
 
@@ -25,20 +25,22 @@ _BATCH = 500
 """How many operations are looked at in one go."""
 
 
-class Keeper:
+class Scheduler:
     """Hands on what is due.
 
     Args:
         store: The store.
         heart: Knows what runs here.
-        look_at: Called with each operation that is due and does not run here, and the time by the store's
+        handle_due: Called with each operation that is due and does not run here, and the time by the store's
             clock. It may raise `StoreUnavailable`.
     """
 
-    def __init__(self, store: Store, heart: Heart, look_at: Callable[[OperationRecord, float], None]) -> None:
+    def __init__(
+        self, store: Store, heart: Heartbeat, handle_due: Callable[[OperationRecord, float], None]
+    ) -> None:
         self._store = store
         self._heart = heart
-        self._look_at = look_at
+        self._handle_due = handle_due
         self._every = min(_LONGEST_WAIT, store.lease / 4)
         self._pending: list[tuple[Attempt, Callable[[], object]]] = []
         self._lock = Lock()
@@ -62,7 +64,7 @@ class Keeper:
         self._nudged.set()
         self._thread.join(_LONGEST_WAIT)
 
-    def look_in(self, seconds: float) -> None:
+    def wake_in(self, seconds: float) -> None:
         """Look for what is due in so many seconds, if not before."""
         when = monotonic() + seconds
         with self._lock:
@@ -71,7 +73,7 @@ class Keeper:
             self._next_look = when
         self._nudged.set()
 
-    def write_later(self, attempt: Attempt, write: Callable[[], object]) -> None:
+    def defer_write(self, attempt: Attempt, write: Callable[[], object]) -> None:
         """Write how an attempt ended as soon as the store is there again, and let go of it then.
 
         Args:
@@ -104,7 +106,7 @@ class Keeper:
             except Exception:
                 _logger.exception("how the operation %s ended is lost", attempt.operation_id)
             self._pending.pop(0)
-            self._heart.drop(attempt)
+            self._heart.remove(attempt)
 
     def _look(self) -> None:
         if monotonic() < self._next_look:
@@ -115,11 +117,11 @@ class Keeper:
         for operation in due:
             if self._stopping:
                 return
-            is_late = operation.mode is not Mode.AT_ONCE and operation.deadline <= now
-            if self._heart.holds(operation.id) and not is_late:
+            is_late = operation.mode is not Mode.INLINE and operation.deadline <= now
+            if self._heart.tracks(operation.id) and not is_late:
                 continue
             try:
-                self._look_at(operation, now)
+                self._handle_due(operation, now)
             except StoreUnavailable:
                 raise
             except Exception:

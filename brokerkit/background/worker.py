@@ -14,15 +14,22 @@ from flask import Flask
 from msgspec.structs import replace
 
 from .. import signals
-from .._context import Current, at_attempt
+from .._context import CallContext, attempt_context
 from ..errors import BrokerError, HandlerMistake, Retry
 from ..handlers.group import Handler
-from ..handlers.invocation import blaming, call, check_pollable
+from ..handlers.invocation import call_handler, check_pollable, naming_handler
 from ..handlers.table import HandlerTable
-from ..lifecycle.conversion import kept, offered, request_again
-from ..lifecycle.events import Asked, Teller
-from ..lifecycle.outcomes import accepted, failure, is_gone, outcome_of, planned, success
-from ..protocol.encoding import PLAIN_SUCCESS, encode_result
+from ..lifecycle.conversion import dump_request, load_request, resolve_plan
+from ..lifecycle.events import EventPublisher, OperationRef
+from ..lifecycle.outcomes import (
+    accepted_outcome,
+    failure_change,
+    failure_outcome,
+    is_gone,
+    planned_change,
+    success_change,
+)
+from ..protocol.encoding import EMPTY_RESULTS, encode_result
 from ..requests import InstanceRequest, Operation
 from ..results import Accepted, LastOperation
 from ..signals import AttemptEnd
@@ -32,14 +39,14 @@ from ..store.models import (
     BindingResult,
     Change,
     InstanceResult,
-    Known,
     OperationRecord,
     Outcome,
     Progress,
+    Snapshot,
 )
 from ..store.retry import follower_of, persist
 from ..store.store import Store
-from .heartbeat import Heart
+from .heartbeat import Heartbeat
 
 _logger = logging.getLogger("brokerkit")
 
@@ -60,9 +67,9 @@ class Worker:
     """Runs attempts of background operations.
 
     Args:
-        teller: Tells the signals.
+        publisher: Tells the signals.
         store: The store.
-        heart: Keeps the attempts alive.
+        heartbeat: Keeps the attempts alive.
         app: Gives the Flask app whose context handlers run in.
         table: Gives the handlers.
         submit: Has an operation run again later.
@@ -73,9 +80,9 @@ class Worker:
 
     def __init__(
         self,
-        teller: Teller,
+        publisher: EventPublisher,
         store: Store,
-        heart: Heart,
+        heartbeat: Heartbeat,
         *,
         app: Callable[[], Flask],
         table: Callable[[], HandlerTable],
@@ -83,9 +90,9 @@ class Worker:
         stopping: Event,
         at_yield: Callable[[], None],
     ) -> None:
-        self.teller = teller
+        self.publisher = publisher
         self.store = store
-        self._heart = heart
+        self._heartbeat = heartbeat
         self._app = app
         self._table = table
         self.submit = submit
@@ -100,12 +107,12 @@ class Worker:
             if operation is None:
                 return
             attempt = Attempt.of(operation)
-            self._heart.hold(attempt)
+            self._heartbeat.add(attempt)
             try:
-                with self._app().app_context(), at_attempt(operation.kind, operation.id) as current:
+                with self._app().app_context(), attempt_context(operation.kind, operation.id) as current:
                     self._attempt(operation, attempt, current)
             finally:
-                self._heart.drop(attempt)
+                self._heartbeat.remove(attempt)
         except StoreUnavailable:
             pass  # it is in the log, and the operation is taken up when the store is back
         except BaseException:
@@ -114,8 +121,8 @@ class Worker:
     def _is_served(self, operation: OperationRecord) -> bool:
         """Is there a handler for it here? While a new version is rolled out, other processes may have one."""
         table = self._table()
-        service, plan = offered(table.catalog, operation.service_id, operation.plan_id)
-        if table.serving(operation.kind, service, plan):
+        service, plan = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
+        if table.handlers_for(operation.kind, service, plan):
             return True
         if operation.id not in self._left:
             self._left.add(operation.id)
@@ -127,17 +134,17 @@ class Worker:
             )
         return False
 
-    def _attempt(self, operation: OperationRecord, attempt: Attempt, current: Current) -> None:
+    def _attempt(self, operation: OperationRecord, attempt: Attempt, current: CallContext) -> None:
         began = monotonic()
         known = self.store.find_by_key(operation.instance_key, operation.binding_key)
         table = self._table()
-        request: Any = request_again(self.store, table.catalog, operation, known.instance, known.binding)
+        request: Any = load_request(self.store, table.catalog, operation, known.instance, known.binding)
         current.request, current.headers = request, request.headers
         current.instance_id, current.binding_id = request.instance_id, getattr(request, "binding_id", None)
         _logger.info("%s: attempt %d begins", _named(operation), operation.tries)
         facts = {"request": request, "operation": operation.kind, "operation_id": operation.id}
-        signals.send(signals.attempt_started, self.teller.sender, **facts)
-        work = _Work(self, operation, attempt, request, known, began)
+        signals.send(signals.attempt_started, self.publisher.sender, **facts)
+        work = _BackgroundAttempt(self, operation, attempt, request, known, began)
         try:
             work.run(table)
         except BaseException as error:
@@ -146,7 +153,7 @@ class Worker:
         finally:
             signals.send(
                 signals.attempt_finished,
-                self.teller.sender,
+                self.publisher.sender,
                 **facts,
                 end=work.ended,
                 seconds=monotonic() - began,
@@ -154,7 +161,7 @@ class Worker:
             )
 
 
-class _Work:
+class _BackgroundAttempt:
     """What one attempt does.
 
     Attributes:
@@ -168,7 +175,7 @@ class _Work:
         operation: OperationRecord,
         attempt: Attempt,
         request: InstanceRequest,
-        known: Known,
+        known: Snapshot,
         began: float,
     ) -> None:
         self.ended = AttemptEnd.INTERRUPTED
@@ -184,7 +191,7 @@ class _Work:
 
     def run(self, table: HandlerTable) -> None:
         """Ask the handler, and end as it says."""
-        handler = table.serving(self._kind, self._request.service, self._request.plan)[0]
+        handler = table.handlers_for(self._kind, self._request.offering, self._request.plan)[0]
         if handler.max_attempts is not None and self._operation.tries > handler.max_attempts:
             mistake = HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
             return self.failed(mistake)
@@ -192,14 +199,14 @@ class _Work:
 
     def _run(self, table: HandlerTable, handler: Handler) -> None:
         instance, binding = self._known.instance, self._known.binding
-        plan = planned(self._kind, self._request, instance)
+        plan = planned_change(self._kind, self._request, instance)
         try:
             result = self._ask(handler)
             if type(result) is Accepted:
-                check_pollable(table, self._kind, handler, self._request.service, self._request.plan)
-            with blaming(handler):
+                check_pollable(table, self._kind, handler, self._request.offering, self._request.plan)
+            with naming_handler(handler):
                 self._check(result)
-                change = success(self._kind, plan, result, instance, binding)
+                change = success_change(self._kind, plan, result, instance, binding)
         except _Stopped as stopped:
             if stopped.goes_on and self._store.postpone(self._attempt, 0.0, None):
                 self.ended = AttemptEnd.HANDED_OVER
@@ -211,7 +218,7 @@ class _Work:
             self._retry(handler, retry)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt
             if is_gone(self._kind, error):
-                self._succeeded(PLAIN_SUCCESS[self._kind], plan)
+                self._succeeded(EMPTY_RESULTS[self._kind], plan)
             else:
                 self.failed(error)
         else:
@@ -226,10 +233,10 @@ class _Work:
                 self.failed(error)
 
     def _ask(self, handler: Handler) -> object:
-        _, result = call(handler, self._request)
+        _, result = call_handler(handler, self._request)
         if inspect.isgenerator(result):
             result = self._drive(handler, result)
-        return PLAIN_SUCCESS.get(self._kind) if result is None else result
+        return EMPTY_RESULTS.get(self._kind) if result is None else result
 
     def _drive(self, handler: Handler, steps: Generator[object, Any, object]) -> object:
         """Run a generator step by step, and tell what it says of itself."""
@@ -261,7 +268,7 @@ class _Work:
     def _note(self, said: str | None) -> bool:
         """Note how far it is. False if the operation was given up or taken over."""
         try:
-            if not self._store.tell(self._attempt, Outcome(description=said or None)):
+            if not self._store.record_progress(self._attempt, Outcome(description=said or None)):
                 return False
         except StoreUnavailable:
             return True  # whether it is still ours, its end will show
@@ -270,7 +277,7 @@ class _Work:
 
     def _check(self, result: Any) -> None:
         shown = replace(result, operation=self._operation.id) if type(result) is Accepted else result
-        encode_result(self._kind, shown, service=self._request.service, accepts_incomplete=True)
+        encode_result(self._kind, shown, offering=self._request.offering, accepts_incomplete=True)
 
     # Ends
 
@@ -283,12 +290,12 @@ class _Work:
         _logger.info("%s succeeded", _named(self._operation))
         if getattr(result, "exists", False):  # which says nothing of what was made in the background
             result = replace(result, exists=False)
-        self._worker.teller.succeeded(self._asked, self._request, result, self._seconds)
+        self._worker.publisher.succeeded(self._asked, self._request, result, self._seconds)
 
     def _accepted(self, result: Accepted) -> None:
         """The work goes on elsewhere after all, and is polled from now on."""
-        outcome, kept_result = accepted(self._kind, result, self._known.instance, self._known.binding)
-        accept = partial(self._store.accept, self._attempt, outcome, kept(self._request), kept_result)
+        outcome, kept_result = accepted_outcome(self._kind, result, self._known.instance, self._known.binding)
+        accept = partial(self._store.accept, self._attempt, outcome, dump_request(self._request), kept_result)
         if self._persist(accept, Progress.IN_PROGRESS):
             self.ended = AttemptEnd.ACCEPTED
         else:
@@ -298,11 +305,11 @@ class _Work:
         """The handler refused or failed, or there is none."""
         self.cause = error
         outcome = _log(self._operation, error)
-        change = failure(self._kind)
+        change = failure_change(self._kind)
         end = partial(self._store.end, self._attempt, Progress.FAILED, outcome, change)
         if self._persist(end, Progress.FAILED, outcome):
             self.ended = AttemptEnd.FAILED
-            self._worker.teller.failed(self._asked, self._request, outcome, self._seconds)
+            self._worker.publisher.failed(self._asked, self._request, outcome, self._seconds)
         else:
             self._leave(None)
 
@@ -339,7 +346,7 @@ class _Work:
         self.ended = AttemptEnd.GIVEN_UP
         if self._kind is Operation.UPDATE:
             result = None
-        if not self._persist(partial(self._store.leave, self._attempt, result), Progress.FAILED):
+        if not self._persist(partial(self._store.release, self._attempt, result), Progress.FAILED):
             _logger.warning(
                 "an attempt of the operation %s ended after its lease was lost; it is not remembered",
                 self._operation.id,
@@ -355,8 +362,8 @@ class _Work:
     # Telling
 
     @property
-    def _asked(self) -> Asked:
-        return Asked.of(self._operation)
+    def _asked(self) -> OperationRef:
+        return OperationRef.of(self._operation)
 
     @property
     def _seconds(self) -> float:
@@ -366,7 +373,7 @@ class _Work:
 
     def _tell_progress(self, description: str | None) -> None:
         result = LastOperation.in_progress(description)
-        self._worker.teller.progressed(self._asked, self._request, result, self._seconds)
+        self._worker.publisher.progressed(self._asked, self._request, result, self._seconds)
 
 
 def _named(operation: OperationRecord) -> str:
@@ -381,4 +388,4 @@ def _log(operation: OperationRecord, error: BaseException) -> Outcome:
         _logger.warning("%s failed: %r", _named(operation), error.description)
     else:
         _logger.error("%s failed", _named(operation), exc_info=error)
-    return outcome_of(error)
+    return failure_outcome(error)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import jsonschema_rs
 import msgspec
 
-from .._internal.json_decode import deeper_than
+from .._internal.json_decode import is_deeper_than
 
 MAX_BYTES = 64 * 1024
 """How large a schema may be, as JSON (R-CAT-4)."""
@@ -72,14 +72,14 @@ def compile_schema(schema: dict[str, Any]) -> Validator:
     except jsonschema_rs.ValidationError as error:
         if refused:
             raise SchemaError(f"refers to {refused[0]!r}; write what it refers to into the schema") from None
-        where = path(error.instance_path)
+        where = format_path(error.instance_path)
         place = f" (at {where})" if where else ""
         raise SchemaError(f"is not a valid JSON Schema{place}: {error.message}") from None
     except (ValueError, TypeError, RecursionError) as error:  # too deep, or no JSON
         raise SchemaError(f"is not a valid JSON Schema: {error}") from None
 
 
-def problems(validator: Validator, instance: object, *, root: str) -> list[str]:
+def find_problems(validator: Validator, instance: object, *, root: str) -> list[str]:
     """What is wrong with `instance`, a line a fault, each with its place below `root`.
 
     Property names are told, values never. To name faults costs much more than to find that there are
@@ -88,7 +88,7 @@ def problems(validator: Validator, instance: object, *, root: str) -> list[str]:
     """
     if validator.is_valid(instance):
         return []
-    if deeper_than(instance, _DEEP):
+    if is_deeper_than(instance, _DEEP):
         return [f"{root}: do not fit the plan's schema, and are nested too deep to say where"]
     large = len(msgspec.json.encode(instance)) > _LARGE
     errors = _first_error(validator, instance) if large else iter(validator.iter_errors(instance))
@@ -105,7 +105,7 @@ def _first_error(validator: Validator, instance: object) -> Iterator[jsonschema_
         yield error
 
 
-def path(steps: Iterable[str | int]) -> str:
+def format_path(steps: Iterable[str | int]) -> str:
     """A place in a JSON document, written ``plans[0].id``."""
     return "".join(_written(steps)).removeprefix(".")
 
@@ -116,7 +116,7 @@ def _written(steps: Iterable[str | int]) -> Iterator[str]:
 
 
 def _line(error: jsonschema_rs.ValidationError, root: str) -> str:
-    place = path([root, *error.instance_path])
+    place = format_path([root, *error.instance_path])
     if isinstance(
         error.kind, jsonschema_rs.ValidationErrorKind.PropertyNames
     ):  # repeats what it is about, unmasked

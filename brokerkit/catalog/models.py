@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 
 from .._internal.masking import Masked
 from .json_schema import Validator
-from .validation import SchemaKey, judge, unknown_fields
+from .validation import SchemaKey, unknown_fields, validate
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Seconds = Annotated[int, Meta(ge=1)]
@@ -208,7 +208,7 @@ class Catalog(Struct, frozen=True, dict=True):
 
     def __post_init__(self) -> None:
         document = _plain({"services": self.services})
-        verdict = judge(document, Document)
+        verdict = validate(document, Document)
         if verdict.faults:
             raise CatalogError(verdict.faults)
         told = msgspec.convert(document, Document).services
@@ -231,7 +231,7 @@ class Catalog(Struct, frozen=True, dict=True):
         try:
             services = msgspec.convert(plain, Document).services
         except msgspec.ValidationError as error:
-            raise CatalogError(judge(plain, Document).faults or [f"catalog: {error}"]) from None
+            raise CatalogError(validate(plain, Document).faults or [f"catalog: {error}"]) from None
         catalog = cls(services)
         catalog._warn([*unknown_fields(plain, Document)])
         return catalog
@@ -262,11 +262,11 @@ class Catalog(Struct, frozen=True, dict=True):
         except (ValueError, RecursionError) as error:
             raise CatalogError([f"cannot be read: {error}"], source=file.name) from None
 
-    def service(self, service_id: str) -> ServiceOffering | None:
+    def offering(self, service_id: str) -> ServiceOffering | None:
         """The offering with this id."""
         return self._services_by_id.get(service_id)
 
-    def offered(self, plan_id: str) -> tuple[ServiceOffering, ServicePlan] | None:
+    def find_plan(self, plan_id: str) -> tuple[ServiceOffering, ServicePlan] | None:
         """The plan with this id, with its offering."""
         return self._plans_by_id.get(plan_id)
 
@@ -315,7 +315,7 @@ _is_quiet: ContextVar[bool] = ContextVar("brokerkit_catalog_is_quiet", default=F
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def suppress_warnings() -> Iterator[None]:
     """Catalogs that are made here warn of nothing, but have it in their `warnings`.
 
     Python's own filters are those of all threads.

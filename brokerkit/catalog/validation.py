@@ -15,7 +15,7 @@ import jsonschema_rs
 import msgspec
 from msgspec import inspect
 
-from .json_schema import SchemaError, Validator, compile_schema, path
+from .json_schema import SchemaError, Validator, compile_schema, format_path
 
 _SEMVER = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
@@ -41,7 +41,7 @@ SchemaKey = tuple[str, str, str]
 """Plan id, and the two steps of one of the :data:`_SCHEMA_PLACES`."""
 
 
-class Verdict(NamedTuple):
+class ValidationResult(NamedTuple):
     """What the rules say of a catalog, a line each, with its place in front; and its schemas, compiled."""
 
     faults: list[str]
@@ -54,7 +54,7 @@ class _Node(NamedTuple):
     value: dict[str, Any]
 
 
-def judge(document: object, structure: type[msgspec.Struct]) -> Verdict:
+def validate(document: object, structure: type[msgspec.Struct]) -> ValidationResult:
     """Apply every rule to a catalog in plain form.
 
     Args:
@@ -62,7 +62,7 @@ def judge(document: object, structure: type[msgspec.Struct]) -> Verdict:
         structure: The struct that the document must fit.
     """
     validators: dict[SchemaKey, Validator] = {}
-    return Verdict(
+    return ValidationResult(
         faults=[finding.line for finding in find_faults(document, structure, validators)],
         warnings=[finding.line for finding in find_warnings(document)],
         validators=validators,
@@ -137,7 +137,7 @@ def _unknown(value: object, kind: inspect.Type, place: tuple[str | int, ...]) ->
                 else:
                     close = difflib.get_close_matches(str(name), known, n=1)
                     hint = f"; is {close[0]!r} meant?" if close else ""
-                    yield f"{path((*place, name))}: is no field of {struct.__name__} and is left out{hint}"
+                    yield f"{format_path((*place, name))}: is no field of {struct.__name__}, left out{hint}"
         case inspect.UnionType(types=kinds), _:
             for each in kinds:
                 yield from _unknown(value, each, place)
@@ -164,7 +164,7 @@ def _structure_faults(document: object, structure: type[msgspec.Struct]) -> Iter
     validator = jsonschema_rs.validator_for(msgspec.json.schema(structure))
     for error in validator.iter_errors(document):
         for single in _innermost(error):
-            yield f"{path(single.instance_path) or 'catalog'}: {_in_words(single)}"
+            yield f"{format_path(single.instance_path) or 'catalog'}: {_in_words(single)}"
 
 
 def _innermost(error: jsonschema_rs.ValidationError) -> Iterator[jsonschema_rs.ValidationError]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 
 from ..client import endpoints as asking
-from ..client.endpoints import Ask
+from ..client.endpoints import APIRequest
 from ..client.exchange import Exchange
 from .report import Leftover
 from .resource_tracker import Entry, Resource
-from .session import BrokerGone, Session, new_binding, new_instance
+from .session import BrokerGone, CheckSession, new_binding, new_instance
 
 _PAUSE = 0.5
 _LEAST = 1.0
@@ -19,7 +19,7 @@ _LEAST = 1.0
 
 
 def clean_up(
-    session: Session,
+    session: CheckSession,
     seconds: float,
     *,
     at_most: float,
@@ -44,13 +44,13 @@ class _Cleaning:
     """Goes round all that is left, until nothing is or the time is over."""
 
     def __init__(
-        self, session: Session, seconds: float, at_most: float, telling: Callable[[str], None]
+        self, session: CheckSession, seconds: float, at_most: float, telling: Callable[[str], None]
     ) -> None:
         self._session = session
         self._seconds = seconds
         self._end = monotonic() + at_most
         self._telling = telling
-        self._polls: dict[Resource, Ask] = {}
+        self._polls: dict[Resource, APIRequest] = {}
         self._goes_on()
 
     def _goes_on(self) -> None:
@@ -74,7 +74,7 @@ class _Cleaning:
                 ledger.failed(entry, str(gone))
         return any(True for _ in ledger)
 
-    def _send(self, ask: Ask) -> Exchange:
+    def _send(self, ask: APIRequest) -> Exchange:
         timeout = min(self._session.transport.timeout, max(self._until - monotonic(), _LEAST))
         return self._session.send(ask, even_if_stopped=True, timeout=timeout)
 
@@ -86,7 +86,7 @@ class _Cleaning:
         gone = answer.status == 410 or (poll is None and answer.status == 200)
         gone = gone or (answer.status == 200 and answer.state == "succeeded")
         if gone or (poll is None and answer.status == 404 and self._says_so_of_nothing(entry, answer)):
-            ledger.gone(resource)
+            ledger.deleted(resource)
             self._goes_on()
         elif poll is None and answer.status == 202:
             ledger.failed(entry, answer.answered, there=True)
@@ -112,7 +112,7 @@ class _Cleaning:
         return same.status == 404 and same.document is not None and self._send(asking.catalog()).status == 200
 
 
-def leftovers(session: Session) -> Iterator[Leftover]:
+def leftovers(session: CheckSession) -> Iterator[Leftover]:
     """What is in the ledger, each with the command that deletes it."""
     for entry in session.ledger:
         ask = entry.delete

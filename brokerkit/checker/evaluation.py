@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from .report import Failure, Verdict
-from .rule import Rule, Seen
+from .rule import Observation, Rule
 from .situations import Situation
 
 _NOT_COME_TO = "the check did not come to it"
 _NO_SUCH_ANSWER = "the broker gave no such answer"
 
 
-def judge(rules: Iterable[Rule], seen: Sequence[Seen], skipped: Mapping[Situation, str]) -> list[Verdict]:
+def evaluate(
+    rules: Iterable[Rule], seen: Sequence[Observation], skipped: Mapping[Situation, str]
+) -> list[Verdict]:
     """Judge everything by every rule.
 
     Args:
@@ -23,11 +25,11 @@ def judge(rules: Iterable[Rule], seen: Sequence[Seen], skipped: Mapping[Situatio
     return [_verdict(rule, [each for each in seen if rule.when(each)], skipped) for rule in rules]
 
 
-def _verdict(rule: Rule, seen: Sequence[Seen], skipped: Mapping[Situation, str]) -> Verdict:
+def _verdict(rule: Rule, seen: Sequence[Observation], skipped: Mapping[Situation, str]) -> Verdict:
     failures = [
         Failure(where=each.where, fault=fault, exchange=each.exchange, before=each.before)
         for each in seen
-        if (fault := rule.judge(each)) is not None
+        if (fault := rule.evaluate(each)) is not None
     ]
     why: str | None = None
     if not seen:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from ..catalog.json_schema import SchemaError, Validator, compile_schema
-from .example_strings import matching
+from .example_strings import string_matching
 
 _TRIES = 400
 _STEPS = 20_000
@@ -58,7 +58,7 @@ _WRONG: tuple[Any, ...] = (-1.5, [[]], {"": None}, "\0", None)
 Values = dict[str, Any]
 
 
-def accepted(schema: Mapping[str, Any], count: int = 2) -> list[Values]:
+def accepted_examples(schema: Mapping[str, Any], count: int = 2) -> list[Values]:
     """Parameters that a schema takes, all different, those that say something first.
 
     Args:
@@ -79,7 +79,7 @@ def accepted(schema: Mapping[str, Any], count: int = 2) -> list[Values]:
     return found[:count]
 
 
-def refused(schema: Mapping[str, Any], like: Mapping[str, Any]) -> Values | None:
+def rejected_examples(schema: Mapping[str, Any], like: Mapping[str, Any]) -> Values | None:
     """Parameters that a schema refuses; None if none are found.
 
     Args:
@@ -99,7 +99,7 @@ def refused(schema: Mapping[str, Any], like: Mapping[str, Any]) -> Values | None
     )
 
 
-def needed(schema: Mapping[str, Any]) -> bool:
+def required_example(schema: Mapping[str, Any]) -> bool:
     """Does a schema refuse to have no parameters at all?"""
     validator = _compiled(schema)
     return validator is not None and _is_valid(validator, {}) is False
@@ -312,7 +312,7 @@ def _strings(schema: Mapping[str, Any]) -> Iterator[str]:
         yield text[:most] if isinstance(most, int) else text
     pattern = schema.get("pattern")
     if isinstance(pattern, str):
-        yield from matching(pattern)
+        yield from string_matching(pattern)
 
 
 def _numbers(schema: Mapping[str, Any]) -> Iterator[int | float]:

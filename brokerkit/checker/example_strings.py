@@ -37,7 +37,7 @@ class _Unreadable(Exception):
     """The pattern is none, or makes too long a text."""
 
 
-def matching(pattern: str) -> Iterator[str]:
+def string_matching(pattern: str) -> Iterator[str]:
     """Make some texts that match, the shortest first.
 
     Args:

@@ -84,12 +84,12 @@ class Options(Masked, frozen=True, kw_only=True):
         """
         if _LEVELS.index(level) > _LEVELS.index(self.level):
             return False
-        if any(begins(key, prefix) for prefix in self.skip):
+        if any(key_matches(key, prefix) for prefix in self.skip):
             return False
-        return not self.only or any(begins(key, prefix) for prefix in self.only)
+        return not self.only or any(key_matches(key, prefix) for prefix in self.only)
 
 
-def begins(key: str, prefix: str) -> bool:
+def key_matches(key: str, prefix: str) -> bool:
     """Does a rule's key begin with this, up to a ``.``, a ``-`` or its end?
 
     ``R-PROV-4`` begins ``R-PROV-4.same-operation``, and not ``R-PROV-40``.

@@ -82,7 +82,7 @@ def sets_of(document: object) -> Mapping[str, Mapping[str, ParameterSets]]:
     }
 
 
-def told(
+def find_value(
     parameters: Mapping[str, Mapping[str, ParameterSets]],
     offering_name: str,
     offering_id: str,
@@ -106,7 +106,7 @@ def told(
     return None
 
 
-def of_nothing(
+def unused_keys(
     parameters: Mapping[str, Mapping[str, ParameterSets]], plans: Iterable[tuple[str, str, str, str]]
 ) -> list[str]:
     """The keys that name nothing in a catalog, and so are mistakes.

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from ..client import endpoints as asking
-from ..client.endpoints import Ask
+from ..client.endpoints import APIRequest
 from ..client.exchange import Exchange
 from ..requests import Operation
 
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     why: str | None = None
 
     @property
-    def delete(self) -> Ask:
+    def delete(self) -> APIRequest:
         """The request that deletes it."""
         instance_id, binding_id = self.resource
         return asking.delete(
@@ -50,7 +50,7 @@ class Entry(NamedTuple):
         )
 
 
-class Ledger:
+class ResourceTracker:
     """Keeps what was asked for and not yet deleted; safe for threads.
 
     Also what was refused, because a broker that is wrong may have made it: that is deleted once, and nobody
@@ -61,7 +61,7 @@ class Ledger:
         self._lock = Lock()
         self._entries: dict[Resource, Entry] = {}
 
-    def asked(self, resource: Resource, service_id: str, plan_id: str) -> None:
+    def requested(self, resource: Resource, service_id: str, plan_id: str) -> None:
         """Something is about to be made, or to be asked for again."""
         with self._lock:
             entry = self._entries.get(resource) or Entry(resource, service_id, plan_id)
@@ -74,23 +74,23 @@ class Ledger:
             if entry is not None:
                 self._entries[resource] = entry._replace(puts=max(entry.puts - 1, 0))
 
-    def moved(self, resource: Resource, plan_id: str) -> None:
+    def changed_plan(self, resource: Resource, plan_id: str) -> None:
         """An instance has another plan, which its deletion must name."""
         with self._lock:
             entry = self._entries.get(resource)
             if entry is not None:
                 self._entries[resource] = entry._replace(plan_id=plan_id)
 
-    def answered(self, resource: Resource, operation: Operation, exchange: Exchange) -> None:
+    def responded(self, resource: Resource, operation: Operation, exchange: Exchange) -> None:
         """A PUT was answered, or a DELETE."""
         status = exchange.status or 0
         if operation in (Operation.PROVISION, Operation.BIND):
             if 400 <= status < 500:
                 self.refused(resource)
         elif operation in (Operation.DEPROVISION, Operation.UNBIND) and status in (200, 410):
-            self.gone(resource)
+            self.deleted(resource)
 
-    def gone(self, resource: Resource) -> None:
+    def deleted(self, resource: Resource) -> None:
         """It is deleted for certain; with an instance all of its bindings."""
         with self._lock:
             self._entries.pop(resource, None)

@@ -25,7 +25,7 @@ from .situations import Situation
 MUST, SHOULD, INTEROP = Level.MUST, Level.SHOULD, Level.INTEROP
 
 
-class Seen(Struct, frozen=True, kw_only=True):
+class Observation(Struct, frozen=True, kw_only=True):
     """A request that a journey sent, and its answer.
 
     Args:
@@ -55,8 +55,8 @@ class Seen(Struct, frozen=True, kw_only=True):
         return self.exchange.document or {}
 
 
-Judge = Callable[[Seen], str | None]
-When = Callable[[Seen], bool]
+Evaluate = Callable[[Observation], str | None]
+When = Callable[[Observation], bool]
 
 
 class Rule(NamedTuple):
@@ -67,7 +67,7 @@ class Rule(NamedTuple):
         level: How bad it is to break it.
         sentence: What it asks for.
         when: What it judges.
-        judge: Says what is wrong with it, or None.
+        evaluate: Says what is wrong with it, or None.
         situations: Those that it waits for; none if it judges answers in any.
     """
 
@@ -75,7 +75,7 @@ class Rule(NamedTuple):
     level: Level
     sentence: str
     when: When
-    judge: Judge
+    evaluate: Evaluate
     situations: tuple[Situation, ...] = ()
 
 
@@ -84,7 +84,7 @@ class At(Struct, frozen=True):
 
     situations: tuple[Situation, ...]
 
-    def __call__(self, seen: Seen) -> bool:
+    def __call__(self, seen: Observation) -> bool:
         return seen.situation in self.situations
 
 
@@ -93,17 +93,17 @@ def at(*situations: Situation) -> At:
     return At(situations)
 
 
-def answers(*operations: Operation, statuses: tuple[int, ...]) -> When:
+def responses(*operations: Operation, statuses: tuple[int, ...]) -> When:
     """Answers to these operations, or to any, with one of these statuses, in whatever situation."""
     return lambda seen: (not operations or seen.operation in operations) and seen.status in statuses
 
 
-def any_answer(seen: Seen) -> bool:
+def any_response(seen: Observation) -> bool:
     """Every answer."""
     return seen.status > 0
 
 
-def refusals(seen: Seen) -> bool:
+def refusals(seen: Observation) -> bool:
     """Every answer that is an error."""
     return seen.status >= 400
 
@@ -112,15 +112,15 @@ Refusal = tuple[int, str]
 """A status, and the word that must come with it (R-ERR-3)."""
 
 
-class Chapter(NamedTuple):
+class RuleSet(NamedTuple):
     """Collects the rules of a chapter."""
 
     rules: list[Rule]
 
-    def rule(self, key: str, level: Level, sentence: str, when: When) -> Callable[[Judge], Judge]:
+    def rule(self, key: str, level: Level, sentence: str, when: When) -> Callable[[Evaluate], Evaluate]:
         """Make a rule of a function that judges."""
 
-        def take(judge: Judge) -> Judge:
+        def take(judge: Evaluate) -> Evaluate:
             situations = when.situations if isinstance(when, At) else ()
             self.rules.append(Rule(key, level, sentence, when, judge, situations))
             return judge
@@ -129,10 +129,10 @@ class Chapter(NamedTuple):
 
     def expects(self, key: str, level: Level, sentence: str, when: When, *allowed: int | Refusal) -> None:
         """Make a rule that allows some statuses, some of them only with a word."""
-        self.rule(key, level, sentence, when)(lambda seen: unless(seen, *allowed))
+        self.rule(key, level, sentence, when)(lambda seen: unless_status(seen, *allowed))
 
 
-def unless(seen: Seen, *allowed: int | Refusal) -> str | None:
+def unless_status(seen: Observation, *allowed: int | Refusal) -> str | None:
     """What is wrong with an answer that is none of those allowed."""
     for each in allowed:
         status, word = each if isinstance(each, tuple) else (each, None)
@@ -147,12 +147,12 @@ def unless(seen: Seen, *allowed: int | Refusal) -> str | None:
     return f"answered {seen.status}{word}{what}; {due} was due"
 
 
-def unless_refused(seen: Seen, best: int | Refusal) -> str | None:
+def unless_refused(seen: Observation, best: int | Refusal) -> str | None:
     """What is wrong with an answer that is no 4xx, of which `best` says it best."""
-    return None if 400 <= seen.status < 500 else unless(seen, best)
+    return None if 400 <= seen.status < 500 else unless_status(seen, best)
 
 
-def _of(seen: Seen) -> str:
+def _of(seen: Observation) -> str:
     what = seen.facts.get("what")
     return f" to {what}" if what else ""
 

@@ -19,34 +19,39 @@ from ..client.exchange import Exchange
 from ..client.platforms import PLATFORMS, Platform, cloudfoundry
 from ..client.transport import Login, Transport
 from .cleanup import clean_up, leftovers
-from .evaluation import judge
-from .options import Options, Progress, begins
-from .parameter_file import keys, of_nothing, sets_of, told
+from .evaluation import evaluate
+from .options import Options, Progress, key_matches
+from .parameter_file import find_value, keys, sets_of, unused_keys
 from .registry import RULES
 from .report import Report
 from .rule import Rule
-from .scenarios.access import Door
-from .scenarios.cancellation import OF_HALTING, Halting
-from .scenarios.instance_lifecycle import InstanceLife
-from .scenarios.invalid_requests import OF_REFUSALS, Refusals
-from .scenarios.orphan_mitigation import Orphan
-from .scenarios.special_ids import OF_ODD_IDS
-from .session import MOST_OF_A_CATALOG, BrokerGone, Session
-from .situations import DOOR, Situation
-from .targets import Choices, Move, Node, Target, choices, plans, schema
-from .thread_pool import in_threads
+from .scenarios.access import Access
+from .scenarios.cancellation import CANCELLATION_SITUATIONS, Cancellation
+from .scenarios.instance_lifecycle import InstanceLifecycle
+from .scenarios.invalid_requests import INVALID_REQUEST_SITUATIONS, InvalidRequests
+from .scenarios.orphan_mitigation import OrphanMitigation
+from .scenarios.special_ids import SPECIAL_ID_SITUATIONS
+from .session import MOST_OF_A_CATALOG, BrokerGone, CheckSession
+from .situations import ACCESS_SITUATIONS, Situation
+from .targets import Node, ParameterExamples, PlanChange, Target, choices, plans, schema
+from .thread_pool import run_in_threads
 
 _ORPHANS_FOR = 30.0
 _CLEAN_UP_FOR = 60.0
 _LOOK_EVERY = 0.2
 _HALTED = 4
 """Of how many plans of an offering one more instance is ordered, several times at once, and halted."""
-_NOT_OF_A_LIFE = DOOR | OF_HALTING | OF_REFUSALS | {Situation.CATALOG, Situation.ORPHAN_DELETED}
+_NOT_OF_A_LIFE = (
+    ACCESS_SITUATIONS
+    | CANCELLATION_SITUATIONS
+    | INVALID_REQUEST_SITUATIONS
+    | {Situation.CATALOG, Situation.ORPHAN_DELETED}
+)
 _MOST_ENTRIES = 5_000
 _MOST_FINDINGS = 10_000
 _MOST_TROUBLES = 5
 
-Tell = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
 class _Trouble(Exception):
@@ -65,7 +70,7 @@ class _Step(NamedTuple):
     run: Callable[[], str | None]
 
 
-def check(url: str, options: Options | None = None, *, progress: Tell | None = None) -> Report:
+def check(url: str, options: Options | None = None, *, progress: ProgressCallback | None = None) -> Report:
     """Check a service broker against the rules of the API.
 
     What it makes it deletes, also when it is interrupted (Ctrl-C) or the broker goes away; what it cannot
@@ -86,13 +91,15 @@ def check(url: str, options: Options | None = None, *, progress: Tell | None = N
     rules = _rules(options)
     login = Login(options.username, options.password, options.token)
     transport = Transport(url, login, timeout=options.timeout, verify=options.verify)
-    return _Check(Session(transport, _platform(options)), options, rules, progress or (lambda _: None)).run()
+    return _Check(
+        CheckSession(transport, _platform(options)), options, rules, progress or (lambda _: None)
+    ).run()
 
 
 def _rules(options: Options) -> Sequence[Rule]:
     """The rules to judge by; a name that none has would make a check that finds nothing wrong."""
     for prefix in (*options.only, *options.skip):
-        if not any(begins(rule.key, prefix) for rule in RULES):
+        if not any(key_matches(rule.key, prefix) for rule in RULES):
             raise ValueError(f"there is no rule {prefix!r}; 'brokerkit check --list' lists all of them")
     rules = [rule for rule in RULES if options.wants(rule.key, rule.level)]
     if not rules:
@@ -111,7 +118,9 @@ def _platform(options: Options) -> Platform:
 class _Check:
     """One check, from its first request to its report."""
 
-    def __init__(self, session: Session, options: Options, rules: Sequence[Rule], tell: Tell) -> None:
+    def __init__(
+        self, session: CheckSession, options: Options, rules: Sequence[Rule], tell: ProgressCallback
+    ) -> None:
         self._session = session
         self._options = options
         self._tell = tell
@@ -122,7 +131,7 @@ class _Check:
         self._targets: Sequence[Target] = ()
         self._troubles: list[str] = []
         self._running: dict[Future[str | None], _Step] = {}
-        self._chosen: dict[tuple[str, str, str], Choices] = {}
+        self._chosen: dict[tuple[str, str, str], ParameterExamples] = {}
 
     def run(self) -> Report:
         """Do it."""
@@ -145,7 +154,7 @@ class _Check:
             seconds=monotonic() - began,
             requests=self._session.sent,
             plans=tuple(target.name for target in self._targets),
-            verdicts=tuple(judge(self._rules, self._session.seen, self._session.skipped)),
+            verdicts=tuple(evaluate(self._rules, self._session.seen, self._session.skipped)),
             leftovers=tuple(leftovers(self._session)),
             trouble=_told(self._troubles),
         )
@@ -208,7 +217,7 @@ class _Check:
         """The plans to work through."""
         found = list(plans(document))
         known = [(str(of.get("name")), of["id"], str(plan.get("name")), plan["id"]) for of, plan in found]
-        if strange := of_nothing(self._parameters, known):
+        if strange := unused_keys(self._parameters, known):
             raise _Trouble(f"there are parameters for {', '.join(strange)}, which the catalog does not have")
         wanted = self._options.plans
         if absent := [each for each in wanted if not any(each in keys(*names) for names in known)]:
@@ -228,7 +237,7 @@ class _Check:
             strangers=[each for of, each in found if of["id"] != offering["id"]],
             move=next(
                 (
-                    Move(each["id"], create.least)
+                    PlanChange(each["id"], create.least)
                     for each in others
                     if (create := self._create(offering, each)).orderable
                 ),
@@ -239,15 +248,15 @@ class _Check:
             bind=self._given(offering, plan, "bind", "service_binding", "create"),
         )
 
-    def _create(self, offering: Node, plan: Node) -> Choices:
+    def _create(self, offering: Node, plan: Node) -> ParameterExamples:
         return self._given(offering, plan, "provision", "service_instance", "create")
 
-    def _given(self, offering: Node, plan: Node, action: str, resource: str, of: str) -> Choices:
+    def _given(self, offering: Node, plan: Node, action: str, resource: str, of: str) -> ParameterExamples:
         """Parameters for an action; chosen once, since each plan of an offering asks for its neighbours'."""
         key = (offering["id"], plan["id"], action)
         if key not in self._chosen:
             names = (str(offering.get("name")), offering["id"], str(plan.get("name")), plan["id"])
-            own = told(self._parameters, *names, action)
+            own = find_value(self._parameters, *names, action)
             self._chosen[key] = choices(schema(plan, resource, of), own)
         return self._chosen[key]
 
@@ -264,9 +273,9 @@ class _Check:
             offerings.setdefault(target.service_id, []).append(target)
         for targets in offerings.values():
             yield [_Step(target.name, run) for target, run in self._runs(targets)]
-        if self._any_answer or self._wanted & DOOR:
-            door = Door(self._session, max(self._targets, key=_endpoints), self._options.operation_timeout)
-            yield [_Step("versions and logins", partial(door.go, catalog))]
+        if self._any_answer or self._wanted & ACCESS_SITUATIONS:
+            door = Access(self._session, max(self._targets, key=_endpoints), self._options.operation_timeout)
+            yield [_Step("versions and logins", partial(door.run, catalog))]
 
     def _runs(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Callable[[], str | None]]]:
         """The journeys with the plans of an offering."""
@@ -274,18 +283,18 @@ class _Check:
         for number, target in enumerate(targets):
             is_first = number == 0
             if self._any_answer or self._wanted - _NOT_OF_A_LIFE:
-                odd_id = is_first and not self._wanted.isdisjoint(OF_ODD_IDS)
-                yield target, partial(_live, InstanceLife(session, target, limit), odd_id=odd_id)
-            if self._wanted & OF_HALTING and number < _HALTED:
-                yield target, Halting(session, target, limit).go
-            if self._any_answer or self._wanted & OF_REFUSALS:
-                yield target, partial(Refusals(session, target, limit).go, all_of_it=is_first)
+                odd_id = is_first and not self._wanted.isdisjoint(SPECIAL_ID_SITUATIONS)
+                yield target, partial(_live, InstanceLifecycle(session, target, limit), odd_id=odd_id)
+            if self._wanted & CANCELLATION_SITUATIONS and number < _HALTED:
+                yield target, Cancellation(session, target, limit).run
+            if self._any_answer or self._wanted & INVALID_REQUEST_SITUATIONS:
+                yield target, partial(InvalidRequests(session, target, limit).run, all_of_it=is_first)
         if Situation.ORPHAN_DELETED in self._wanted:
-            yield targets[0], partial(Orphan(session, targets[0], limit).go, _ORPHANS_FOR)
+            yield targets[0], partial(OrphanMitigation(session, targets[0], limit).run, _ORPHANS_FOR)
 
     def _run(self, lanes: Sequence[Sequence[_Step]]) -> None:
         """Do all of it, some of the lanes at a time."""
-        futures = in_threads([[step.run for step in lane] for lane in lanes], self._options.jobs)
+        futures = run_in_threads([[step.run for step in lane] for lane in lanes], self._options.jobs)
         self._running = dict(zip(futures, (step for lane in lanes for step in lane), strict=True))
         try:
             self._await()
@@ -331,6 +340,6 @@ def _most(findings: Iterator[Finding]) -> tuple[Finding, ...]:
     return tuple(islice(findings, _MOST_FINDINGS))
 
 
-def _live(life: InstanceLife, *, odd_id: bool) -> str | None:
-    life.go(odd_id=odd_id)
+def _live(life: InstanceLifecycle, *, odd_id: bool) -> str | None:
+    life.run(odd_id=odd_id)
     return life.trouble

@@ -7,13 +7,13 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from ..client import endpoints as asking
-from ..client.endpoints import Ask
+from ..client.endpoints import APIRequest
 from ..client.exchange import Exchange
 from ..client.responses import retry_after
 from ..requests import Operation
 from .example_parameters import Values
 from .resource_tracker import Resource
-from .session import BrokerGone, Headers, Session, Stopped
+from .session import BrokerGone, CheckSession, Headers, Stopped
 from .situations import Situation
 from .targets import Target
 
@@ -39,7 +39,7 @@ def is_plain_refusal(exchange: Exchange) -> bool:
     return exchange.status is not None and 400 <= exchange.status < 500 and exchange.status not in (409, 422)
 
 
-class Ended(NamedTuple):
+class FinalState(NamedTuple):
     """How an operation ended.
 
     Args:
@@ -68,7 +68,7 @@ class Probe(NamedTuple):
     """
 
     situation: Situation
-    ask: Ask
+    ask: APIRequest
     resource: Resource | None = None
     before: tuple[Exchange, ...] = ()
     facts: Mapping[str, Any] = {}
@@ -78,7 +78,7 @@ Meanwhile = Sequence[tuple[Probe, Exchange]]
 """What was asked while an operation was in progress, or so it seemed, and the answers."""
 
 
-class Journey:
+class Scenario:
     """Works through something with one plan.
 
     Args:
@@ -87,7 +87,7 @@ class Journey:
         operation_timeout: For how many seconds to wait for an operation whose plan does not say.
     """
 
-    def __init__(self, session: Session, target: Target, operation_timeout: float) -> None:
+    def __init__(self, session: CheckSession, target: Target, operation_timeout: float) -> None:
         self.session = session
         self.target = target
         self.timeout = operation_timeout
@@ -99,10 +99,10 @@ class Journey:
             "bindings_retrievable": target.bindings_retrievable,
         }
 
-    def ask(
+    def request(
         self,
         situation: Situation,
-        ask: Ask,
+        ask: APIRequest,
         *before: Exchange,
         resource: Resource | None = None,
         headers: Headers | None = None,
@@ -123,12 +123,16 @@ class Journey:
         return exchange
 
     def send(
-        self, ask: Ask, resource: Resource | None = None, headers: Headers | None = None, **options: bool
+        self,
+        ask: APIRequest,
+        resource: Resource | None = None,
+        headers: Headers | None = None,
+        **options: bool,
     ) -> Exchange:
         """Send a request, keeping the ledger."""
         ledger = self.session.ledger
         if resource is not None and ask.method == "PUT":
-            ledger.asked(resource, self.target.service_id, self.target.plan_id)
+            ledger.requested(resource, self.target.service_id, self.target.plan_id)
         try:
             exchange = self.session.send(ask, headers, **options)
         except (Stopped, BrokerGone):
@@ -136,7 +140,7 @@ class Journey:
                 ledger.refused(resource)
             raise
         if resource is not None:
-            ledger.answered(resource, ask.operation, exchange)
+            ledger.responded(resource, ask.operation, exchange)
         return exchange
 
     def undo(self, resource: Resource, exchange: Exchange) -> None:
@@ -155,7 +159,7 @@ class Journey:
         if situation is None:
             self.is_deleted(resource, self.send(ask, resource))
         else:
-            self.is_deleted(resource, self.ask(situation, ask, resource=resource))
+            self.is_deleted(resource, self.request(situation, ask, resource=resource))
 
     def is_deleted(
         self,
@@ -178,7 +182,9 @@ class Journey:
         ended = self.wait(resource, answer, polled=polled, deleting=True, plan_id=plan_id)
         return ended.state == SUCCEEDED
 
-    def without_saying_true(self, situation: Situation, ask: Ask, resource: Resource | None = None) -> None:
+    def without_saying_true(
+        self, situation: Situation, ask: APIRequest, resource: Resource | None = None
+    ) -> None:
         """Send what only a platform that can poll may ask, with words that do not say so (R-REQ-9).
 
         Args:
@@ -187,10 +193,10 @@ class Journey:
             resource: What it makes or deletes.
         """
         for word in NOT_TRUE:
-            asked = ask.saying(word)
+            asked = ask.with_field(word)
             answer = self.send(asked, resource)
             if word == "false" and is_plain_refusal(answer):
-                plain = self.send(ask.without("accepts_incomplete"), resource)
+                plain = self.send(ask.without_field("accepts_incomplete"), resource)
                 if is_plain_refusal(plain):  # by now, for whatever reason
                     self.skip(f"it was refused: {plain.answered}", situation)
                     return
@@ -199,7 +205,7 @@ class Journey:
                 break
 
     def note(
-        self, situation: Situation, ask: Ask, exchange: Exchange, *before: Exchange, **facts: Any
+        self, situation: Situation, ask: APIRequest, exchange: Exchange, *before: Exchange, **facts: Any
     ) -> None:
         """Note what was seen."""
         self.session.note(situation, self.target.name, ask, exchange, *before, **{**self._facts, **facts})
@@ -212,7 +218,7 @@ class Journey:
 
     def provision(
         self, resource: Resource, parameters: Values | None, *, can_poll: bool = True, **more: Any
-    ) -> Ask:
+    ) -> APIRequest:
         """The request that makes a service instance of the plan."""
         platform = self.session.platform
         body = {
@@ -228,7 +234,7 @@ class Journey:
 
     def bind(
         self, resource: Resource, parameters: Values | None, *, can_poll: bool = True, **more: Any
-    ) -> Ask:
+    ) -> APIRequest:
         """The request that makes a service binding of the plan."""
         assert resource.binding_id is not None, "it is a binding"
         body = {
@@ -248,7 +254,7 @@ class Journey:
 
     def update(
         self, resource: Resource, *, can_poll: bool = True, plan_id: str | None = None, **body: Any
-    ) -> Ask:
+    ) -> APIRequest:
         """The request that changes a service instance; `plan_id` is the plan that it has."""
         before = {
             "service_id": self.target.service_id,
@@ -262,7 +268,7 @@ class Journey:
             **{"service_id": self.target.service_id, "previous_values": before, **body},
         )
 
-    def delete(self, resource: Resource, *, can_poll: bool = True, plan_id: str | None = None) -> Ask:
+    def delete(self, resource: Resource, *, can_poll: bool = True, plan_id: str | None = None) -> APIRequest:
         """The request that deletes a service instance or a service binding."""
         return asking.delete(
             *resource,
@@ -271,7 +277,7 @@ class Journey:
             can_poll=can_poll,
         )
 
-    def fetch(self, resource: Resource, *, hints: bool = True, plan_id: str | None = None) -> Ask:
+    def fetch(self, resource: Resource, *, hints: bool = True, plan_id: str | None = None) -> APIRequest:
         """The request that fetches a service instance or a service binding."""
         if not hints:
             return asking.fetch(*resource)
@@ -279,7 +285,7 @@ class Journey:
             *resource, service_id=self.target.service_id, plan_id=plan_id or self.target.plan_id
         )
 
-    def poll(self, resource: Resource, operation: str | None, *, plan_id: str | None = None) -> Ask:
+    def poll(self, resource: Resource, operation: str | None, *, plan_id: str | None = None) -> APIRequest:
         """The request that asks how an operation goes."""
         return asking.poll(
             *resource,
@@ -298,7 +304,7 @@ class Journey:
         polled: Situation | None = Situation.POLLED,
         deleting: bool = False,
         plan_id: str | None = None,
-    ) -> Ended:
+    ) -> FinalState:
         """Poll until an operation is over.
 
         Args:
@@ -313,24 +319,24 @@ class Journey:
         began, pause, bad = monotonic(), _FIRST_PAUSE, 0
         limit = min(self.timeout, self.target.polling_seconds or self.timeout)
         while True:
-            last = self.send(ask) if polled is None else self.ask(polled, ask, of=accepted.method)
+            last = self.send(ask) if polled is None else self.request(polled, ask, of=accepted.method)
             if deleting and (last.status == 410 or (last.status == 200 and last.state == SUCCEEDED)):
-                self.session.ledger.gone(resource)
+                self.session.ledger.deleted(resource)
             if deleting and last.status in (404, 410):  # which of them is right is a rule's
-                return self._ended(Ended(SUCCEEDED, last), ask, began)
+                return self._ended(FinalState(SUCCEEDED, last), ask, began)
             if last.status == 200 and last.state in (SUCCEEDED, FAILED):
-                return self._ended(Ended(last.state, last), ask, began)
+                return self._ended(FinalState(last.state, last), ask, began)
             bad = 0 if last.status == 200 and last.state == IN_PROGRESS else bad + 1
             if bad == _BAD_POLLS:
-                return Ended("unknown", last)
+                return FinalState("unknown", last)
             if monotonic() - began > limit:
                 self._too_long(ask, last, accepted, monotonic() - began)
-                return Ended("unknown", last)
+                return FinalState("unknown", last)
             told = retry_after(last)
             self.session.wait(pause if told is None else min(float(told), limit))
             pause = min(1.5 * pause, _LONGEST_PAUSE)
 
-    def ask_again(self, resource: Resource, made: Exchange, last: Exchange) -> None:
+    def repeat_request(self, resource: Resource, made: Exchange, last: Exchange) -> None:
         """Poll what is over once more, and what never was.
 
         Args:
@@ -338,13 +344,13 @@ class Journey:
             made: The 202.
             last: The last poll.
         """
-        self.ask(Situation.POLLED_AGAIN, self.poll(resource, made.operation), last)
+        self.request(Situation.POLLED_AGAIN, self.poll(resource, made.operation), last)
         if made.operation is None:
             self.skip("the broker names no operations", Situation.POLLED_UNKNOWN_OPERATION)
         else:
-            self.ask(Situation.POLLED_UNKNOWN_OPERATION, self.poll(resource, _UNKNOWN_OPERATION))
+            self.request(Situation.POLLED_UNKNOWN_OPERATION, self.poll(resource, _UNKNOWN_OPERATION))
 
-    def _too_long(self, ask: Ask, last: Exchange, accepted: Exchange, seconds: float) -> None:
+    def _too_long(self, ask: APIRequest, last: Exchange, accepted: Exchange, seconds: float) -> None:
         """It is a fault where the plan says how long it may take; else the check has no time for it."""
         most = self.target.polling_seconds
         if most is not None and seconds > most:
@@ -352,7 +358,7 @@ class Journey:
         else:
             self.skip(f"an operation took more than {seconds:.0f} s", Situation.POLLED_TO_THE_END)
 
-    def _ended(self, ended: Ended, ask: Ask, began: float) -> Ended:
+    def _ended(self, ended: FinalState, ask: APIRequest, began: float) -> FinalState:
         seconds = monotonic() - began
         self.note(Situation.POLLED_TO_THE_END, ask, ended.last, ended=True, seconds=seconds)
         return ended
@@ -373,7 +379,7 @@ class Journey:
         """
         seen = [(probe, self.send(probe.ask, probe.resource)) for probe in probes]
         polled = poll.pop("polled", Situation.POLLED)
-        after = self.ask(polled, self.poll(resource, accepted.operation, **poll), of=accepted.method)
+        after = self.request(polled, self.poll(resource, accepted.operation, **poll), of=accepted.method)
         is_its_own = accepted.operation is not None or not any(_begins(*each) for each in seen)
         if after.status == 200 and after.state == IN_PROGRESS and is_its_own:
             for probe, exchange in seen:

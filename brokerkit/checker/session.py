@@ -8,16 +8,16 @@ from typing import Any
 from uuid import uuid4
 
 from ..client import endpoints as asking
-from ..client.endpoints import Ask
+from ..client.endpoints import APIRequest
 from ..client.exchange import Exchange
 from ..client.platforms import Platform
 from ..client.responses import retry_after
 from ..client.transport import Transport
 from ..requests import Operation
-from .resource_tracker import Ledger, Resource
-from .rule import Seen
+from .resource_tracker import Resource, ResourceTracker
+from .rule import Observation
 from .situations import Situation
-from .truncation import LONG, shortened
+from .truncation import LONG, truncate_exchange
 
 _TRIES = 4
 """How many times it tries to reach a broker that cannot be connected to."""
@@ -54,7 +54,7 @@ class BrokerGone(Exception):
         self.last = last
 
 
-class Session:
+class CheckSession:
     """Sends requests for journeys, and keeps what they see; safe for threads.
 
     Args:
@@ -65,10 +65,10 @@ class Session:
     def __init__(self, transport: Transport, platform: Platform) -> None:
         self.transport = transport
         self.platform = platform
-        self.ledger = Ledger()
+        self.ledger = ResourceTracker()
         self.stop = Event()
         self._lock = Lock()
-        self._seen: list[Seen] = []
+        self._seen: list[Observation] = []
         self._skipped: dict[Situation, str] = {}
         self._last: Exchange | None = None
         self._silent = 0
@@ -79,7 +79,7 @@ class Session:
         """Did it tell its catalog? What does so no more is not the broker."""
 
     @property
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[Observation]:
         """All that was seen until now."""
         with self._lock:
             return list(self._seen)
@@ -92,7 +92,7 @@ class Session:
 
     def send(
         self,
-        ask: Ask,
+        ask: APIRequest,
         headers: Headers | None = None,
         *,
         hang_up: bool = False,
@@ -129,7 +129,7 @@ class Session:
 
     def _reach(
         self,
-        ask: Ask,
+        ask: APIRequest,
         headers: Headers,
         hang_up: bool,
         even_if_stopped: bool,
@@ -165,12 +165,12 @@ class Session:
             raise BrokerGone(catalog, self._last)
 
     def _shortened(self, exchange: Exchange) -> Exchange:
-        exchange, size = shortened(exchange)
+        exchange, size = truncate_exchange(exchange)
         with self._lock:
             self._kept += size
         return exchange
 
-    def _hear(self, ask: Ask, exchange: Exchange, hang_up: bool) -> None:
+    def _hear(self, ask: APIRequest, exchange: Exchange, hang_up: bool) -> None:
         """Note if the broker still answers; its catalog is what it may tell to the last."""
         if exchange.status is not None:
             self._last = exchange
@@ -193,7 +193,7 @@ class Session:
         self,
         situation: Situation,
         where: str,
-        ask: Ask,
+        ask: APIRequest,
         exchange: Exchange,
         *before: Exchange,
         **facts: Any,
@@ -202,7 +202,7 @@ class Session:
         if len(exchange.answer) >= LONG and self._kept > _KEPT:
             self.skip("the answers are too long to keep all of them", situation)
             return
-        seen = Seen(
+        seen = Observation(
             situation=situation,
             operation=ask.operation,
             where=where,

@@ -159,7 +159,7 @@ class Situation(StrEnum):
     POLLED_OPERATION_OF_ANOTHER = auto()
 
 
-DOOR = frozenset(
+ACCESS_SITUATIONS = frozenset(
     {
         Situation.CATALOG_KNOWN,
         Situation.CATALOG_AS_CLOUD_FOUNDRY,

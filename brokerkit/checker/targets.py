@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from .example_parameters import Values, accepted, needed, refused
+from .example_parameters import Values, accepted_examples, rejected_examples, required_example
 
 Node = Mapping[str, Any]
 
 _ENDLESS = 10**9
 
 
-class Choices(Struct, frozen=True, kw_only=True):
+class ParameterExamples(Struct, frozen=True, kw_only=True):
     """Parameters for one action on a plan.
 
     Args:
@@ -58,7 +58,7 @@ class Choices(Struct, frozen=True, kw_only=True):
         return self.given[1] if len(self.given) > 1 else None
 
 
-class Move(NamedTuple):
+class PlanChange(NamedTuple):
     """A plan that an instance may be asked to have instead of its own.
 
     Args:
@@ -88,10 +88,10 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
     plan: Node
     others: Sequence[Node] = ()
     strangers: Sequence[Node] = ()
-    move: Move | None = None
-    create: Choices = Choices()
-    change: Choices = Choices()
-    bind: Choices = Choices()
+    move: PlanChange | None = None
+    create: ParameterExamples = ParameterExamples()
+    change: ParameterExamples = ParameterExamples()
+    bind: ParameterExamples = ParameterExamples()
 
     @cached_property
     def name(self) -> str:
@@ -179,16 +179,16 @@ def schema(plan: Node, resource: str, action: str) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def choices(own: Mapping[str, Any] | None, told: Sequence[Values] | None) -> Choices:
+def choices(own: Mapping[str, Any] | None, told: Sequence[Values] | None) -> ParameterExamples:
     """Choose parameters: those that were told, else some out of the schema."""
-    given = list(told) if told is not None else accepted(own) if own is not None else []
-    bad = refused(own, given[0] if given else {}) if own is not None else None
-    return Choices(
+    given = list(told) if told is not None else accepted_examples(own) if own is not None else []
+    bad = rejected_examples(own, given[0] if given else {}) if own is not None else None
+    return ParameterExamples(
         given=given,
         bad=bad,
         told=told is not None,
         has_schema=own is not None,
-        needed=own is not None and needed(own),
+        needed=own is not None and required_example(own),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_threads(lanes: Sequence[Sequence[Callable[[], T]]], threads: int) -> list[Future[T]]:
+def run_in_threads(lanes: Sequence[Sequence[Callable[[], T]]], threads: int) -> list[Future[T]]:
     """Begin to do several things.
 
     Args:

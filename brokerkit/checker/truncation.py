@@ -13,7 +13,7 @@ LONG = 16 * 1024
 """Of how many bytes an answer is cut, and of how many characters each text in it; no rule asks for more."""
 
 
-def shortened(exchange: Exchange) -> tuple[Exchange, int]:
+def truncate_exchange(exchange: Exchange) -> tuple[Exchange, int]:
     """The same with what is kept of its answer, and how many bytes that has beyond :data:`LONG`.
 
     Args:

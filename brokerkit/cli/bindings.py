@@ -10,13 +10,13 @@ import click
 from ..client.client import ClientError
 from ..requests import Operation
 from ..results import Binding
-from .change import Subject, Undertaking, delete, document_of, fetch
-from .context import Desk, check_id
-from .errors import fault_of
+from .change import Change, Subject, delete, document_of, fetch
+from .context import CommandContext, check_id
+from .errors import cli_error_of
 from .formatting import show_binding, show_deleted
 from .name_generator import new_name
-from .options import at_a_broker, of_someone_else, wait_option, with_parameters
-from .output import Fault
+from .options import broker_options, of_someone_else, wait_option, with_parameters
+from .output import CLIError
 from .parameters import read_parameters
 from .state_file import KnownBinding, KnownInstance, Pending
 
@@ -30,9 +30,9 @@ from .state_file import KnownBinding, KnownInstance, Pending
 @with_parameters
 @wait_option
 @of_someone_else
-@at_a_broker
+@broker_options
 def bind(
-    desk: Desk,
+    desk: CommandContext,
     name: str,
     binding: str | None,
     binding_id: str | None,
@@ -51,7 +51,7 @@ def bind(
     """
     parameters = read_parameters(pairs, document)
     instance = desk.find(name, service, plan)
-    offered = desk.offered(instance)
+    offered = desk.find_plan(instance)
     names = {each.name for each in instance.bindings.values()}
     pending = Pending(kind=Operation.BIND)
     known = KnownBinding(
@@ -61,7 +61,7 @@ def bind(
     )
     predecessor = None if rotate is None else desk.find_binding(instance, rotate).binding_id
     desk.memory.add_binding(desk.url, instance, known)
-    making = Undertaking(desk, Subject(instance, known), pending)
+    making = Change(desk, Subject(instance, known), pending)
     result = making.run(
         lambda: desk.client.bind(
             instance.instance_id,
@@ -83,8 +83,10 @@ def bind(
 @click.argument("binding")
 @wait_option
 @of_someone_else
-@at_a_broker
-def unbind(desk: Desk, name: str, binding: str, wait: bool, service: str | None, plan: str | None) -> None:
+@broker_options
+def unbind(
+    desk: CommandContext, name: str, binding: str, wait: bool, service: str | None, plan: str | None
+) -> None:
     """Delete the service binding BINDING of the service instance NAME."""
     instance = desk.find(name, service, plan)
     deleting = delete(desk, Subject(instance, desk.find_binding(instance, binding)), wait=wait)
@@ -98,8 +100,10 @@ def unbind(desk: Desk, name: str, binding: str, wait: bool, service: str | None,
 @click.argument("name")
 @click.argument("binding", required=False)
 @of_someone_else
-@at_a_broker
-def credentials(desk: Desk, name: str, binding: str | None, service: str | None, plan: str | None) -> None:
+@broker_options
+def credentials(
+    desk: CommandContext, name: str, binding: str | None, service: str | None, plan: str | None
+) -> None:
     """Show the credentials of the service binding BINDING of the service instance NAME.
 
     BINDING can be left out if there is only one. The broker is asked for them, where it can be.
@@ -112,7 +116,7 @@ def credentials(desk: Desk, name: str, binding: str | None, service: str | None,
         try:
             result = document_of(fetch(desk, instance, known))
         except ClientError as error:
-            raise fault_of(error) from None
+            raise cli_error_of(error) from None
     show_binding(instance, known, result, as_json=desk.talk.as_json)
 
 
@@ -121,13 +125,13 @@ def _only_binding(instance: KnownInstance) -> KnownBinding:
         case [only]:
             return only
         case []:
-            raise Fault(f"{instance.name} has no bindings", error="NotKnown")
+            raise CLIError(f"{instance.name} has no bindings", error="NotKnown")
         case several:
             names = ", ".join(each.name for each in several)
-            raise Fault(f"{instance.name} has several bindings, say which: {names}", error="NotKnown")
+            raise CLIError(f"{instance.name} has several bindings, say which: {names}", error="NotKnown")
 
 
-def _show(desk: Desk, subject: Subject, result: Any) -> None:
+def _show(desk: CommandContext, subject: Subject, result: Any) -> None:
     instance, known = subject
     assert known is not None, "it is a binding"
     told = document_of(result) if isinstance(result, Binding) else None

@@ -10,8 +10,8 @@ import msgspec
 from .._internal import console as display
 from .._internal.masking import MASK
 from ..catalog.models import Catalog
-from .context import Desk
-from .options import at_a_broker
+from .context import CommandContext
+from .options import broker_options
 
 _CATALOG = {
     "service": "offering",
@@ -25,8 +25,8 @@ _CATALOG = {
 
 
 @click.command(epilog="\b\nExample:\n  brokerkit catalog --url http://127.0.0.1:8080 --username platform")
-@at_a_broker
-def catalog(desk: Desk) -> None:
+@broker_options
+def catalog(desk: CommandContext) -> None:
     """Show the service offerings of a broker, and their plans."""
     found = desk.catalog
     if desk.talk.as_json:

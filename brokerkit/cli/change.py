@@ -14,9 +14,9 @@ from ..catalog.models import ServicePlan
 from ..client.client import ClientError, OperationFailed, PollingTimeout
 from ..requests import Operation
 from ..results import Accepted, Binding, LastOperation, Provisioned, Updated
-from .context import Desk
-from .errors import fault_of
-from .output import Fault, interrupted
+from .context import CommandContext
+from .errors import cli_error_of
+from .output import CLIError, interrupted
 from .progress import progress
 from .state_file import KnownBinding, KnownInstance, Pending
 
@@ -70,7 +70,7 @@ class Subject(NamedTuple):
         return names if self.binding is None else (*names, self.binding.name)
 
 
-class Undertaking:
+class Change:
     """A change of one thing.
 
     Args:
@@ -79,7 +79,7 @@ class Undertaking:
         pending: Which change.
     """
 
-    def __init__(self, desk: Desk, subject: Subject, pending: Pending) -> None:
+    def __init__(self, desk: CommandContext, subject: Subject, pending: Pending) -> None:
         self.desk, self.subject, self.pending = desk, subject, pending
         #: Is it through?
         self.done = False
@@ -116,7 +116,7 @@ class Undertaking:
         try:
             answer = ask()
         except ClientError as error:
-            raise fault_of(error, *self._remember_refusal(error)) from None
+            raise cli_error_of(error, *self._remember_refusal(error)) from None
         except KeyboardInterrupt:
             raise interrupted(
                 f"Interrupted; {self.subject.name} may be changed by the service broker all the same.",
@@ -146,11 +146,11 @@ class Undertaking:
         try:
             found: Struct = follow(self.desk, self.subject, self.pending, plan)
         except OperationFailed as error:
-            raise fault_of(error, *self._remember_failure(error.last_operation)) from None
+            raise cli_error_of(error, *self._remember_failure(error.last_operation)) from None
         except PollingTimeout as error:
-            raise fault_of(error, f"A platform gives up now; '{poll}' goes on asking.") from None
+            raise cli_error_of(error, f"A platform gives up now; '{poll}' goes on asking.") from None
         except ClientError as error:
-            raise fault_of(error, f"'{poll}' asks again; '{self.subject.deletion}' deletes it.") from None
+            raise cli_error_of(error, f"'{poll}' asks again; '{self.subject.deletion}' deletes it.") from None
         except KeyboardInterrupt:
             raise interrupted(
                 f"Interrupted; {self.subject.name} goes on at the service broker.", f"Come back to it: {poll}"
@@ -185,8 +185,8 @@ class Undertaking:
 
     @property
     def _can_be_fetched(self) -> bool:
-        chosen = self.desk.offered(self.subject.instance)
-        return chosen is not None and chosen.service.bindings_retrievable
+        chosen = self.desk.find_plan(self.subject.instance)
+        return chosen is not None and chosen.offering.bindings_retrievable
 
     def _fetch(self, binding: KnownBinding) -> Binding:
         try:
@@ -194,7 +194,7 @@ class Undertaking:
         except ClientError as error:
             self._remember(pending=None, failed=False)
             credentials = self.subject.command("credentials")
-            raise fault_of(
+            raise cli_error_of(
                 error, f"The binding is there, but cannot be fetched; '{credentials}' tries again."
             ) from None
 
@@ -234,12 +234,12 @@ class Undertaking:
     def _late_is_enough(self) -> Iterator[None]:
         try:
             yield
-        except Fault as fault:
+        except CLIError as fault:
             fault.hints += (f"The service broker did its part of {self.subject.name} all the same.",)
             self.desk.talk.late = fault
 
 
-def delete(desk: Desk, subject: Subject, *, wait: bool = True) -> Undertaking:
+def delete(desk: CommandContext, subject: Subject, *, wait: bool = True) -> Change:
     """Delete an instance or a binding.
 
     Args:
@@ -259,13 +259,13 @@ def delete(desk: Desk, subject: Subject, *, wait: bool = True) -> Undertaking:
         return desk.client.unbind(instance.instance_id, binding.binding_id, *ids)
 
     kind = Operation.DEPROVISION if binding is None else Operation.UNBIND
-    deleting = Undertaking(desk, subject, Pending(kind=kind))
+    deleting = Change(desk, subject, Pending(kind=kind))
     deleting.run(ask, wait=wait)
     return deleting
 
 
 def follow(
-    desk: Desk, subject: Subject, pending: Pending | None, plan: ServicePlan | None = None
+    desk: CommandContext, subject: Subject, pending: Pending | None, plan: ServicePlan | None = None
 ) -> LastOperation:
     """Poll until an operation is through, and show how far it is.
 
@@ -300,7 +300,7 @@ def _changed_nothing(error: ClientError) -> bool:
     return not error.exchange.reached if status is None else status >= 400
 
 
-def fetch(desk: Desk, instance: KnownInstance, binding: KnownBinding) -> Binding:
+def fetch(desk: CommandContext, instance: KnownInstance, binding: KnownBinding) -> Binding:
     """Fetch a binding from the broker.
 
     Raises:

@@ -15,17 +15,17 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from .._internal import console as display
-from ..checker.options import Options, begins
+from ..checker.options import Options, key_matches
 from ..checker.parameter_file import ParametersError, read_parameters
 from ..checker.report import Level
 from ..checker.reporters.common import family, leftover_name
-from ..client.exchange import masked
-from .login import told_login, told_verify, with_login
+from ..client.exchange import mask_json
+from .login import given_login, given_verify, with_login
 from .report_files import STDOUT, ReportFile, write_file
 
 if TYPE_CHECKING:
     from ..checker.report import Report
-    from ..checker.reporters.terminal import Listed
+    from ..checker.reporters.terminal import RuleRow
 
 _COULD_NOT_CHECK = 2
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -128,7 +128,7 @@ def check(
 
         _need_known(RULES, "--only", only)
         _need_known(RULES, "--skip", skip)
-        login = {} if listed else told_login(username, password, token)._asdict()
+        login = {} if listed else given_login(username, password, token)._asdict()
         try:
             options = Options(
                 **login,
@@ -141,7 +141,7 @@ def check(
                 timeout=timeout,
                 operation_timeout=operation_timeout,
                 jobs=jobs,
-                verify=told_verify(ca_file, insecure=insecure),
+                verify=given_verify(ca_file, insecure=insecure),
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
@@ -167,7 +167,7 @@ def _check(url: str, options: Options, files: Mapping[str, str], *, verbose: boo
     try:
         Transport(url, Login())
     except ValueError as error:
-        raise click.UsageError(display.printable(str(masked(str(error))))) from None
+        raise click.UsageError(display.printable(str(mask_json(str(error))))) from None
     with _to_end_is_to_interrupt():
         with progress_bar() as tell:
             report = judge(url, options, progress=tell)
@@ -187,7 +187,7 @@ def _write_all(files: Mapping[str, str], report: Report) -> bool:
     try:
         written = [_write(name, told, report) for name, told in files.items()]
     except KeyboardInterrupt:
-        display.note("Error: interrupted; not all reports are written")
+        display.print_note("Error: interrupted; not all reports are written")
         return False
     return all(written)
 
@@ -195,7 +195,7 @@ def _write_all(files: Mapping[str, str], report: Report) -> bool:
 def _interrupted_report(report: Report) -> _Interrupted:
     """What to say when a report is not printed to its end: whatever it says, what is left has to be known."""
     for each in report.leftovers:
-        display.note(f"could not be deleted: {leftover_name(each)}; try again: {each.curl}")
+        display.print_note(f"could not be deleted: {leftover_name(each)}; try again: {each.curl}")
     if report.leftovers:
         return _Interrupted("stopped; the report is not whole")
     return _Interrupted("stopped; the report is not whole, but all that the check made is deleted")
@@ -208,7 +208,7 @@ def _write(name: str, told: str, report: Report) -> bool:
     try:
         write_file(told, _text(name, report))
     except OSError as error:
-        display.note(f"Error: {told} could not be written: {error.strerror}")
+        display.print_note(f"Error: {told} could not be written: {error.strerror}")
         return False
     return True
 
@@ -255,10 +255,10 @@ def _need_different_places(files: Mapping[str, str]) -> None:
         found[place] = name
 
 
-def _need_known(rules: Sequence[Listed], option: str, prefixes: Sequence[str]) -> None:
+def _need_known(rules: Sequence[RuleRow], option: str, prefixes: Sequence[str]) -> None:
     """Refuse names that no rule has."""
     for prefix in prefixes:
-        if not any(begins(rule.key, prefix) for rule in rules):
+        if not any(key_matches(rule.key, prefix) for rule in rules):
             names = {name.upper(): name for rule in rules for name in _names(rule.key)}
             close = [names[each] for each in get_close_matches(prefix.upper(), names)]
             hint = f"did you mean {' or '.join(close)}?" if close else "--list lists all of them"
@@ -295,7 +295,7 @@ class _Bug(_Stop):
         """Print it to stderr."""
         for part in traceback.format_exception(self.__cause__):
             for line in part.rstrip().split("\n"):
-                display.note(line)
+                display.print_note(line)
         super().show(file)
 
 

@@ -10,19 +10,19 @@ import click
 
 from ..catalog.models import Catalog, ServiceOffering, ServicePlan
 from ..client.client import BrokerClient, ClientError
-from .errors import fault_of
-from .output import Fault, Talk
-from .state_file import KnownBinding, KnownInstance, Memory
+from .errors import cli_error_of
+from .output import CLIError, Output
+from .state_file import KnownBinding, KnownInstance, StateFile
 
 
-class Chosen(NamedTuple):
+class ChosenPlan(NamedTuple):
     """An offering and its plan."""
 
-    service: ServiceOffering
+    offering: ServiceOffering
     plan: ServicePlan
 
 
-class Desk:
+class CommandContext:
     """What a command works with: a broker, what is remembered of it, and someone to talk to.
 
     Args:
@@ -31,7 +31,7 @@ class Desk:
         talk: Who is to be told.
     """
 
-    def __init__(self, client: BrokerClient, memory: Memory, talk: Talk) -> None:
+    def __init__(self, client: BrokerClient, memory: StateFile, talk: Output) -> None:
         self.client, self.memory, self.talk = client, memory, talk
 
     @property
@@ -49,9 +49,9 @@ class Desk:
         try:
             return self.client.catalog()
         except ClientError as error:
-            raise fault_of(error) from None
+            raise cli_error_of(error) from None
 
-    def choose(self, service: str, plan: str) -> Chosen:
+    def choose(self, service: str, plan: str) -> ChosenPlan:
         """The offering and plan with these names or ids.
 
         Raises:
@@ -63,7 +63,7 @@ class Desk:
             raise _not_offered(f"the service broker does not offer {service}", offerings)
         return self.choose_plan(offering, plan)
 
-    def choose_plan(self, offering: ServiceOffering, plan: str) -> Chosen:
+    def choose_plan(self, offering: ServiceOffering, plan: str) -> ChosenPlan:
         """The plan of an offering with this name or id.
 
         Raises:
@@ -72,12 +72,12 @@ class Desk:
         found = _named(plan, offering.plans)
         if found is None:
             raise _not_offered(f"{offering.name} has no plan {plan}", offering.plans)
-        return Chosen(offering, found)
+        return ChosenPlan(offering, found)
 
-    def offered(self, instance: KnownInstance) -> Chosen | None:
+    def find_plan(self, instance: KnownInstance) -> ChosenPlan | None:
         """The offering and plan of an instance, if the catalog still has them."""
-        found = self.catalog.offered(instance.plan_id)
-        return None if found is None else Chosen(*found)
+        found = self.catalog.find_plan(instance.plan_id)
+        return None if found is None else ChosenPlan(*found)
 
     def find(self, told: str, service: str | None = None, plan: str | None = None) -> KnownInstance:
         """The instance with this name or id.
@@ -93,7 +93,7 @@ class Desk:
         found = self.memory.find(self.url, told)
         if found is None:
             if service is None or plan is None:
-                raise Fault(
+                raise CLIError(
                     f"nothing called {told} was made at {self.url}; 'brokerkit services' lists what was; of"
                     " an instance of someone else give the id, --service and --plan",
                     error="NotKnown",
@@ -140,6 +140,6 @@ def _named(told: str, offered: Sequence[_Offered]) -> _Offered | None:
     return next(by_name, None) or next((each for each in offered if each.id == told), None)
 
 
-def _not_offered(told: str, offered: Sequence[ServiceOffering] | Sequence[ServicePlan]) -> Fault:
+def _not_offered(told: str, offered: Sequence[ServiceOffering] | Sequence[ServicePlan]) -> CLIError:
     names = ", ".join(each.name for each in offered)
-    return Fault(f"{told}; it has {names}" if names else f"{told}, nor anything else", error="NotOffered")
+    return CLIError(f"{told}; it has {names}" if names else f"{told}, nor anything else", error="NotOffered")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..client.client import BrokerMistake, BrokerRefused, ClientError, OperationFailed
-from .output import Fault
+from .output import CLIError
 
 
-def fault_of(error: ClientError, *hints: str) -> Fault:
+def cli_error_of(error: ClientError, *hints: str) -> CLIError:
     """What to say of an error.
 
     Args:
@@ -26,4 +26,4 @@ def fault_of(error: ClientError, *hints: str) -> Fault:
             description = None if told_last is None else error.exchange.clean(told_last)
         case BrokerMistake():
             told = f"the service broker's answer is not one of the API: {'; '.join(error.faults)}"
-    return Fault(told, error=word, description=description, status=error.exchange.status, hints=hints)
+    return CLIError(told, error=word, description=description, status=error.exchange.status, hints=hints)

@@ -57,7 +57,7 @@ def show_deleted(instance: KnownInstance, binding: KnownBinding | None = None, *
     if as_json:
         display.print_json(_names(instance, binding) | {"state": "deleted"})
     else:
-        display.say(f"{(binding or instance).name} is deleted.")
+        display.print_text(f"{(binding or instance).name} is deleted.")
 
 
 def show_binding(
@@ -79,10 +79,10 @@ def show_binding(
     found = dict(result or {})
     credentials = found.pop("credentials", None)
     if credentials:
-        display.say("")
+        display.print_text("")
         display.print_facts({name: _exact(value) for name, value in credentials.items()}, exact=True)
     if found:
-        display.say("")
+        display.print_text("")
         display.print_facts(found)
 
 

@@ -10,12 +10,12 @@ import click
 from .._internal import console as display
 from ..catalog.models import MaintenanceInfo, ServicePlan
 from ..requests import Operation
-from .change import Subject, Undertaking, delete
-from .context import Desk, check_id
+from .change import Change, Subject, delete
+from .context import CommandContext, check_id
 from .formatting import show_deleted, show_instance
 from .name_generator import new_name
-from .options import at_a_broker, of_someone_else, wait_option, with_parameters
-from .output import Fault, can_be_asked
+from .options import broker_options, of_someone_else, wait_option, with_parameters
+from .output import CLIError, can_prompt
 from .parameters import read_parameters
 from .state_file import KnownInstance, Pending
 
@@ -29,9 +29,9 @@ from .state_file import KnownInstance, Pending
 @click.option("--id", "instance_id", help="The id of the instance; a new one unless told.")
 @with_parameters
 @wait_option
-@at_a_broker
+@broker_options
 def provision(
-    desk: Desk,
+    desk: CommandContext,
     offering: str,
     plan: str,
     name: str | None,
@@ -59,7 +59,7 @@ def provision(
         pending=Pending(kind=Operation.PROVISION),
     )
     desk.memory.add(desk.url, instance)
-    making = Undertaking(desk, Subject(instance), Pending(kind=Operation.PROVISION))
+    making = Change(desk, Subject(instance), Pending(kind=Operation.PROVISION))
     making.run(
         lambda: desk.client.provision(
             instance.instance_id,
@@ -83,9 +83,9 @@ def provision(
 @wait_option
 @click.option("--service", metavar="OFFERING", help="The offering of an instance of someone else.")
 @click.option("--current-plan", metavar="PLAN", help="The plan of an instance of someone else.")
-@at_a_broker
+@broker_options
 def update(
-    desk: Desk,
+    desk: CommandContext,
     name: str,
     new_plan: str | None,
     upgrade: bool,
@@ -100,12 +100,12 @@ def update(
     if parameters is None and new_plan is None and not upgrade:
         raise click.UsageError("say what to change: --plan, -p, -c or --upgrade")
     instance = desk.find(name, service, current_plan)
-    before = desk.offered(instance)
+    before = desk.find_plan(instance)
     after = _plan_after(desk, instance, new_plan)
     moves = after is not None and after.id != instance.plan_id
     info = _maintenance_info(after) if after is not None and (moves or upgrade) else None
     if upgrade and info is None:
-        raise Fault(f"the catalog has no version to upgrade {instance.name} to", error="NoUpgrade")
+        raise CLIError(f"the catalog has no version to upgrade {instance.name} to", error="NoUpgrade")
     pending = Pending(
         kind=Operation.UPDATE,
         to_plan_id=after.id if after is not None and moves else None,
@@ -121,7 +121,7 @@ def update(
     }
     if instance.version is not None:
         previous["maintenance_info"] = {"version": instance.version}
-    changing = Undertaking(desk, Subject(instance), pending)
+    changing = Change(desk, Subject(instance), pending)
     changing.run(
         lambda: desk.client.update(
             instance.instance_id,
@@ -138,14 +138,14 @@ def update(
     show(changing)
 
 
-def _plan_after(desk: Desk, instance: KnownInstance, told: str | None) -> ServicePlan | None:
+def _plan_after(desk: CommandContext, instance: KnownInstance, told: str | None) -> ServicePlan | None:
     """The plan that an instance is to have; None if it keeps one that the catalog has no more."""
     if told is None:
-        before = desk.offered(instance)
+        before = desk.find_plan(instance)
         return None if before is None else before.plan
-    offering = desk.catalog.service(instance.service_id)
+    offering = desk.catalog.offering(instance.service_id)
     if offering is None:
-        raise Fault(f"the service broker offers {instance.service} no more", error="NotOffered")
+        raise CLIError(f"the service broker offers {instance.service} no more", error="NotOffered")
     return desk.choose_plan(offering, told).plan
 
 
@@ -154,19 +154,21 @@ def _plan_after(desk: Desk, instance: KnownInstance, told: str | None) -> Servic
 @click.option("--yes", is_flag=True, help="Delete its bindings too, without asking.")
 @wait_option
 @of_someone_else
-@at_a_broker
-def deprovision(desk: Desk, name: str, yes: bool, wait: bool, service: str | None, plan: str | None) -> None:
+@broker_options
+def deprovision(
+    desk: CommandContext, name: str, yes: bool, wait: bool, service: str | None, plan: str | None
+) -> None:
     """Delete the service instance NAME, and its bindings before."""
     instance = desk.find(name, service, plan)
     if instance.bindings and not yes:
         names = ", ".join(each.name for each in instance.bindings.values())
-        if not can_be_asked():
-            raise Fault(
+        if not can_prompt():
+            raise CLIError(
                 f"{instance.name} has bindings ({names}); unbind them, or give --yes", error="HasBindings"
             )
         question = display.printable(f"{instance.name} has bindings ({names}). Delete them too?")
         if not click.confirm(question, err=True):
-            raise Fault("nothing is deleted", error="Declined")
+            raise CLIError("nothing is deleted", error="Declined")
     for binding in instance.bindings.values():
         delete(desk, Subject(instance, binding))
         desk.talk.note(f"{instance.name}/{binding.name} is deleted.")
@@ -177,7 +179,7 @@ def deprovision(desk: Desk, name: str, yes: bool, wait: bool, service: str | Non
         show(deleting)
 
 
-def show(undertaking: Undertaking) -> None:
+def show(undertaking: Change) -> None:
     """Print an instance as it is after a change."""
     desk = undertaking.desk
     show_instance(desk.url, undertaking.now.instance, as_json=desk.talk.as_json)

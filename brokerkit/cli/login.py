@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from .._internal import console as display
 from ..client.platforms import PLATFORMS
-from .output import can_be_asked
+from .output import can_prompt
 
 Option = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -49,7 +49,7 @@ with_login = options(
 )
 
 
-def told_login(username: str | None, password: str | None, token: str | None) -> LoginOptions:
+def given_login(username: str | None, password: str | None, token: str | None) -> LoginOptions:
     """How to authenticate: what was typed wins over what the environment has.
 
     Raises:
@@ -64,7 +64,7 @@ def told_login(username: str | None, password: str | None, token: str | None) ->
     if username is None and password is not None:
         raise click.UsageError("whose password is it? Give --username too")
     if username is not None and password is None:
-        if not can_be_asked():
+        if not can_prompt():
             raise click.UsageError("give a password too; best in BROKER_PASSWORD")
         password = click.prompt(f"Password of {display.printable(username)}", hide_input=True, err=True)
     return LoginOptions(username, password, token)
@@ -74,7 +74,7 @@ def _typed(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def told_verify(ca_file: str | None, *, insecure: bool) -> bool | str:
+def given_verify(ca_file: str | None, *, insecure: bool) -> bool | str:
     """Which certificates are good.
 
     Raises:

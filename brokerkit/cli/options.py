@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ..client.platforms import PLATFORMS
-from .login import Option, options, told_login, told_verify, with_login
-from .output import Fault, Talk
-from .state_file import Memory
+from .login import Option, given_login, given_verify, options, with_login
+from .output import CLIError, Output
+from .state_file import StateFile
 
 MITIGATE_FOR = 60.0
 """For how many seconds it is tried to delete what an order that went wrong may have left (R-ERR-4)."""
@@ -61,7 +61,7 @@ with_parameters = options(*parameter_options)
 of_someone_else = options(*_kind_options)
 
 
-def at_a_broker(function: Callable[..., None]) -> Callable[..., None]:
+def broker_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which broker to ask, and as its first argument the desk."""
 
     @functools.wraps(function)
@@ -79,13 +79,15 @@ def at_a_broker(function: Callable[..., None]) -> Callable[..., None]:
         **given: Any,
     ) -> None:
         from ..client.client import BrokerClient
-        from .context import Desk
+        from .context import CommandContext
 
-        talk = Talk(as_json=as_json, verbose=verbose)
+        talk = Output(as_json=as_json, verbose=verbose)
         with talk.telling():
             if not as_json and find_spec("rich") is None:
-                raise Fault("this needs rich: pip install requests rich; or use --json", error="NotInstalled")
-            login = told_login(username, password, token)
+                raise CLIError(
+                    "this needs rich: pip install requests rich; or use --json", error="NotInstalled"
+                )
+            login = given_login(username, password, token)
             try:
                 client = BrokerClient(
                     url,
@@ -93,11 +95,11 @@ def at_a_broker(function: Callable[..., None]) -> Callable[..., None]:
                     platform=PLATFORMS[platform]() if platform else None,
                     timeout=timeout,
                     mitigate_for=MITIGATE_FOR,
-                    verify=told_verify(ca_file, insecure=insecure),
+                    verify=given_verify(ca_file, insecure=insecure),
                     observe=talk.show,
                 )
             except ValueError as error:
                 raise click.UsageError(str(error)) from None
-            function(Desk(client, Memory.of_user(), talk), **given)
+            function(CommandContext(client, StateFile.of_user(), talk), **given)
 
     return options(*_CONNECTION)(run)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-class Fault(click.ClickException):
+class CLIError(click.ClickException):
     """Why a command ends without a result.
 
     Args:
@@ -52,28 +52,28 @@ class Fault(click.ClickException):
             click.echo(json.dumps(told | ({"hints": self.hints} if self.hints else {})), err=True)
             return
         if self.exit_code == INTERRUPTED:
-            display.note(self.message)
+            display.print_note(self.message)
         else:
-            display.complain(f"Error: {self.message}")
+            display.print_error(f"Error: {self.message}")
         for hint in self.hints:
-            display.note(hint)
+            display.print_note(hint)
 
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as of a shell."""
 
 
-def interrupted(told: str, *hints: str) -> Fault:
+def interrupted(told: str, *hints: str) -> CLIError:
     """What to say after Ctrl-C."""
-    return Fault(told, error="Interrupted", hints=hints, code=INTERRUPTED)
+    return CLIError(told, error="Interrupted", hints=hints, code=INTERRUPTED)
 
 
-def can_be_asked() -> bool:
+def can_prompt() -> bool:
     """Is there somebody at the keyboard?"""
     return sys.stdin.isatty()
 
 
-class Talk:
+class Output:
     """How much a command says, and to whom.
 
     Args:
@@ -88,7 +88,7 @@ class Talk:
         #: What is being made; a DELETE that is sent meanwhile is of what a failure may have left (R-ERR-4).
         self.making: str | None = None
         #: What went wrong beside the result; it is told when the result is.
-        self.late: Fault | None = None
+        self.late: CLIError | None = None
 
     def note(self, text: str) -> None:
         """Say a sentence, unless to a program."""
@@ -108,7 +108,7 @@ class Talk:
 
     def _say(self, text: str) -> None:
         if self.live is None:
-            display.note(text)
+            display.print_note(text)
         else:
             self.live.out(display.printable(text), highlight=False)
 
@@ -119,7 +119,7 @@ class Talk:
             yield
             if self.late is not None:
                 raise self.late
-        except Fault as fault:
+        except CLIError as fault:
             fault.as_json = self.as_json
             if self.late not in (None, fault):
                 fault.hints += (self.late.message, *self.late.hints)

@@ -6,19 +6,19 @@ import click
 
 from .._internal import console as display
 from ..client.client import ClientError
-from .change import Subject, Undertaking, follow
-from .context import Desk
-from .errors import fault_of
+from .change import Change, Subject, follow
+from .context import CommandContext
+from .errors import cli_error_of
 from .formatting import show_binding, show_deleted, show_instance
-from .options import at_a_broker, of_someone_else
+from .options import broker_options, of_someone_else
 
 
 @click.command(epilog="\b\nExample:\n  brokerkit poll orders")
 @click.argument("name")
 @click.argument("binding", required=False)
 @of_someone_else
-@at_a_broker
-def poll(desk: Desk, name: str, binding: str | None, service: str | None, plan: str | None) -> None:
+@broker_options
+def poll(desk: CommandContext, name: str, binding: str | None, service: str | None, plan: str | None) -> None:
     """Wait for what is in progress on the service instance NAME, or on one BINDING of it.
 
     This goes on where --no-wait or Ctrl-C left it, for however long it takes.
@@ -29,7 +29,7 @@ def poll(desk: Desk, name: str, binding: str | None, service: str | None, plan: 
     if pending is None:
         _ask(desk, subject)
         return
-    undertaking = Undertaking(desk, subject, pending)
+    undertaking = Change(desk, subject, pending)
     undertaking.wait()
     instance, known = undertaking.now
     if pending.is_deletion:
@@ -40,14 +40,14 @@ def poll(desk: Desk, name: str, binding: str | None, service: str | None, plan: 
         show_binding(instance, known, None, as_json=desk.talk.as_json)
 
 
-def _ask(desk: Desk, subject: Subject) -> None:
+def _ask(desk: CommandContext, subject: Subject) -> None:
     """Poll for an operation that is not remembered."""
     try:
         found = follow(desk, subject, None)
     except ClientError as error:
-        raise fault_of(error) from None
+        raise cli_error_of(error) from None
     if desk.talk.as_json:
         display.print_json({"name": subject.name, "state": found.state, "description": found.description})
     else:
         more = f": {found.description}" if found.description else ""
-        display.say(f"The last operation of {subject.name} {found.state}{more}")
+        display.print_text(f"The last operation of {subject.name} {found.state}{more}")

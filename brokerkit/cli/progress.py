@@ -10,13 +10,13 @@ from importlib.util import find_spec
 
 from .._internal import console as display
 from ..results import LastOperation
-from .output import Talk
+from .output import Output
 
-Told = Callable[[LastOperation], None]
+ProgressState = Callable[[LastOperation], None]
 
 
 @contextmanager
-def progress(talk: Talk, doing: str) -> Iterator[Told]:
+def progress(talk: Output, doing: str) -> Iterator[ProgressState]:
     """Tell how far an operation is.
 
     Args:
@@ -34,7 +34,7 @@ def progress(talk: Talk, doing: str) -> Iterator[Told]:
 
 
 @contextmanager
-def _live_line(talk: Talk, doing: str) -> Iterator[Told]:
+def _live_line(talk: Output, doing: str) -> Iterator[ProgressState]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
@@ -58,7 +58,7 @@ def _live_line(talk: Talk, doing: str) -> Iterator[Told]:
             talk.live = None
 
 
-def _lines(talk: Talk, doing: str) -> Told:
+def _lines(talk: Output, doing: str) -> ProgressState:
     last = [""]
 
     def told(found: LastOperation) -> None:

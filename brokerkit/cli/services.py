@@ -7,8 +7,8 @@ import click
 from .._internal import console as display
 from .formatting import instance_report
 from .options import json_option
-from .output import Fault, Talk
-from .state_file import Memory
+from .output import CLIError, Output
+from .state_file import StateFile
 
 _COLUMNS = {
     "name": "name",
@@ -37,9 +37,9 @@ def services(url: str | None, everywhere: bool, forget: str | None, as_json: boo
     %LOCALAPPDATA%. It has no passwords of brokers, but the credentials of those bindings that their broker
     cannot be asked for again.
     """
-    talk = Talk(as_json=as_json, verbose=False)
+    talk = Output(as_json=as_json, verbose=False)
     with talk.telling():
-        memory = Memory.of_user()
+        memory = StateFile.of_user()
         wanted = None if url is None else url.rstrip("/").removesuffix("/v2")
         if forget is not None:
             _forget(memory, wanted, forget)
@@ -60,10 +60,10 @@ def services(url: str | None, everywhere: bool, forget: str | None, as_json: boo
             display.print_table(reports, _COLUMNS | ({"url": "url"} if everywhere else {}))
 
 
-def _forget(memory: Memory, url: str | None, name: str) -> None:
+def _forget(memory: StateFile, url: str | None, name: str) -> None:
     if url is None:
         raise click.UsageError("--forget needs --url")
     known = memory.find(url, name)
     if known is None:
-        raise Fault(f"nothing called {name} was made at {url}", error="NotKnown")
+        raise CLIError(f"nothing called {name} was made at {url}", error="NotKnown")
     memory.forget(url, known)

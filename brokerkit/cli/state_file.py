@@ -21,7 +21,7 @@ from msgspec import Struct, field
 
 from .._internal.masking import Masked
 from ..requests import Operation
-from .output import Fault
+from .output import CLIError
 
 VERSION = 1
 
@@ -134,7 +134,7 @@ class _Version(Struct):
     version: int
 
 
-class Memory:
+class StateFile:
     """The file, and how it is changed: by one command at a time, as a whole or not at all.
 
     Args:
@@ -145,7 +145,7 @@ class Memory:
         self.path = folder / "services.json"
 
     @classmethod
-    def of_user(cls) -> Memory:
+    def of_user(cls) -> StateFile:
         """The one of who runs this.
 
         Raises:
@@ -337,9 +337,9 @@ def _keep(known: dict[str, KnownInstance], instance: KnownInstance) -> None:
         known[instance.instance_id] = msgspec.structs.replace(instance, bindings=left)
 
 
-def _fault(told: str) -> Fault:
-    return Fault(told, error="MemoryUnusable")
+def _fault(told: str) -> CLIError:
+    return CLIError(told, error="MemoryUnusable")
 
 
-def _taken(told: str) -> Fault:
-    return Fault(f"{told}; give another name", error="NameTaken")
+def _taken(told: str) -> CLIError:
+    return CLIError(f"{told}; give another name", error="NameTaken")

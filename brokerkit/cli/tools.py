@@ -9,9 +9,9 @@ from uuid import uuid4
 import click
 
 from .._internal import console as display
-from ..catalog.models import Catalog, CatalogError, quietly
+from ..catalog.models import Catalog, CatalogError, suppress_warnings
 from .options import json_option
-from .output import Fault, Talk, can_be_asked
+from .output import CLIError, Output, can_prompt
 
 
 @click.command(epilog="\b\nExample:\n  brokerkit new-id 3")
@@ -33,12 +33,12 @@ def hash_password() -> None:
     """
     from werkzeug.security import generate_password_hash
 
-    if can_be_asked():
+    if can_prompt():
         password = click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True)
     else:
         password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
     if not password:
-        raise Fault("the password is empty", error="EmptyPassword")
+        raise CLIError("the password is empty", error="EmptyPassword")
     click.echo(generate_password_hash(password))
 
 
@@ -60,7 +60,7 @@ def lint(files: tuple[str, ...], strict: bool, as_json: bool) -> None:
     A warning is of what only Cloud Foundry refuses, of what is not recommended, or of a field that the API
     does not have. The exit code is 1 if there are faults.
     """
-    talk = Talk(as_json=as_json, verbose=False)
+    talk = Output(as_json=as_json, verbose=False)
     with talk.telling():
         verdicts = [_judge(file) for file in files]
         if as_json:
@@ -71,7 +71,7 @@ def lint(files: tuple[str, ...], strict: bool, as_json: bool) -> None:
                 ("warning", "yellow", verdict.warnings),
             ):
                 for line in lines:
-                    display.say(f"{verdict.file}: {kind}: {' '.join(line.split())}", colour=colour)
+                    display.print_text(f"{verdict.file}: {kind}: {' '.join(line.split())}", colour=colour)
             if not verdict.faults and not verdict.warnings:
                 talk.note(f"{verdict.file} has no faults.")
         if any(verdict.faults or (strict and verdict.warnings) for verdict in verdicts):
@@ -80,11 +80,11 @@ def lint(files: tuple[str, ...], strict: bool, as_json: bool) -> None:
 
 def _judge(file: str) -> _Verdict:
     try:
-        with quietly():
+        with suppress_warnings():
             return _Verdict(file, (), Catalog.from_file(file).warnings)
     except CatalogError as error:
         return _Verdict(file, error.faults, ())
     except OSError as error:
         return _Verdict(file, (f"cannot be read: {error.strerror}",), ())
     except ModuleNotFoundError as error:
-        raise Fault(str(error), error="NotInstalled", code=2) from None  # 1 is said of catalogs
+        raise CLIError(str(error), error="NotInstalled", code=2) from None  # 1 is said of catalogs

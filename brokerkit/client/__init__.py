@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._internal.public import lazy, set_home
-from .._internal.redaction import masked
+from .._internal.redaction import mask_json
 from .errors import (
     WORDS_OF_422,
     BrokerMistake,
@@ -53,7 +53,7 @@ __all__ = [
     "kubernetes",
     "leaves_an_orphan",
     "login_secrets",
-    "masked",
+    "mask_json",
 ]
 
 __getattr__ = lazy(__name__, {"BrokerClient": ".client", "MOST_POLLING": ".client"})

@@ -20,7 +20,14 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from ..catalog.models import Catalog, CatalogError, MaintenanceInfo, ServiceOffering, ServicePlan, quietly
+from ..catalog.models import (
+    Catalog,
+    CatalogError,
+    MaintenanceInfo,
+    ServiceOffering,
+    ServicePlan,
+    suppress_warnings,
+)
 from ..resources import BindResource
 from ..results import (
     Accepted,
@@ -33,7 +40,7 @@ from ..results import (
     Updated,
 )
 from . import endpoints as asking
-from .endpoints import Ask
+from .endpoints import APIRequest
 from .errors import (
     WORDS_OF_422,
     BrokerMistake,
@@ -47,7 +54,7 @@ from .errors import (
 )
 from .exchange import Exchange
 from .platforms import Platform
-from .session import PATIENCE, POLL_EVERY, Conversation
+from .session import PATIENCE, POLL_EVERY, Session
 from .transport import Login, Transport
 
 __all__ = [
@@ -114,7 +121,7 @@ class BrokerClient:
     ) -> None:
         login = Login(username, password, token)
         self.platform = platform or Platform()
-        self._talk = Conversation(
+        self._talk = Session(
             Transport(url, login, timeout=timeout, verify=verify),
             self.platform,
             mitigate_for=mitigate_for,
@@ -133,7 +140,7 @@ class BrokerClient:
         """
         exchange = self._talk.catalog()
         try:
-            with quietly():
+            with suppress_warnings():
                 return Catalog.from_dict(exchange.document or {})
         except CatalogError as error:
             raise BrokerMistake(error.faults, exchange) from None
@@ -183,7 +190,7 @@ class BrokerClient:
         undo = asking.delete(
             instance_id, None, service_id=_id(service), plan_id=_id(plan), can_poll=accepts_incomplete
         )
-        found = self._talk.make(self._with_nulls(ask), undo, service)
+        found = self._talk.create(self._with_nulls(ask), undo, service)
         return found if isinstance(found, Accepted) else _as(found, Provisioned)
 
     def update(
@@ -226,7 +233,7 @@ class BrokerClient:
             maintenance_info=maintenance_info,
             **more,
         )
-        found = self._talk.ask(self._with_nulls(ask))
+        found = self._talk.request(self._with_nulls(ask))
         return found if isinstance(found, Accepted) else _as(found, Updated)
 
     def deprovision(
@@ -248,7 +255,7 @@ class BrokerClient:
         Returns:
             `Accepted` if it has to be waited for (:meth:`wait` with ``deleting=True``).
         """
-        found = self._talk.ask(
+        found = self._talk.request(
             asking.delete(
                 instance_id, None, service_id=_id(service), plan_id=_id(plan), can_poll=accepts_incomplete
             )
@@ -307,7 +314,7 @@ class BrokerClient:
         undo = asking.delete(
             instance_id, binding_id, service_id=_id(service), plan_id=_id(plan), can_poll=accepts_incomplete
         )
-        found = self._talk.make(self._with_nulls(ask), undo, service)
+        found = self._talk.create(self._with_nulls(ask), undo, service)
         return found if isinstance(found, Accepted) else _as(found, Binding)
 
     def unbind(
@@ -320,7 +327,7 @@ class BrokerClient:
         accepts_incomplete: bool = True,
     ) -> Unbound | Accepted:
         """Delete a service binding (R-UNB); as :meth:`deprovision`."""
-        found = self._talk.ask(
+        found = self._talk.request(
             asking.delete(
                 instance_id,
                 binding_id,
@@ -346,7 +353,7 @@ class BrokerClient:
             plan: The plan, or its id, as a hint.
         """
         ask = asking.fetch(instance_id, None, service_id=_hint(service), plan_id=_hint(plan))
-        return _as(self._talk.ask(ask), InstanceDetails)
+        return _as(self._talk.request(ask), InstanceDetails)
 
     def get_binding(
         self,
@@ -358,7 +365,7 @@ class BrokerClient:
     ) -> Binding:
         """Fetch a service binding (R-GETB); the hints as in :meth:`get_instance`."""
         ask = asking.fetch(instance_id, binding_id, service_id=_hint(service), plan_id=_hint(plan))
-        return _as(self._talk.ask(ask, service), Binding)
+        return _as(self._talk.request(ask, service), Binding)
 
     def last_operation(
         self,
@@ -453,7 +460,7 @@ class BrokerClient:
     def _context(self, more: Mapping[str, Any]) -> dict[str, Any] | None:
         return {**self.platform.whole_context, **more} or None
 
-    def _with_nulls(self, ask: Ask) -> Ask:
+    def _with_nulls(self, ask: APIRequest) -> APIRequest:
         assert isinstance(ask.body, Mapping)
         return ask.with_body(**{name: None for name in self.platform.nulls if name not in ask.body})
 

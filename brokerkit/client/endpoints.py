@@ -14,7 +14,7 @@ INCOMPLETE = ("accepts_incomplete", "true")
 """The platform can poll (R-REQ-9)."""
 
 
-class Ask(NamedTuple):
+class APIRequest(NamedTuple):
     """A request, without what is the same in all of them.
 
     Args:
@@ -43,17 +43,17 @@ class Ask(NamedTuple):
             return self.body
         return msgspec.json.encode(self.body)
 
-    def with_body(self, **changes: Any) -> Ask:
+    def with_body(self, **changes: Any) -> APIRequest:
         """The same with fields of the body changed."""
         assert isinstance(self.body, Mapping), "bytes have no fields"
         return self._replace(body={**self.body, **changes})
 
-    def saying(self, word: str) -> Ask:
+    def with_field(self, word: str) -> APIRequest:
         """The same with another word than ``true`` for whether the platform can poll (R-REQ-9)."""
         name, _ = INCOMPLETE
-        return self._replace(query=(*self.without(name).query, (name, word)))
+        return self._replace(query=(*self.without_field(name).query, (name, word)))
 
-    def without(self, *fields: str) -> Ask:
+    def without_field(self, *fields: str) -> APIRequest:
         """The same without some fields of the body, or names of the query."""
         body = self.body
         if isinstance(body, Mapping):
@@ -86,32 +86,34 @@ def _quoted(name: str, resource_id: str) -> str:
     return quote(resource_id, safe="")
 
 
-def catalog() -> Ask:
+def catalog() -> APIRequest:
     """``GET /v2/catalog``."""
-    return Ask(Operation.CATALOG, "GET", "/v2/catalog")
+    return APIRequest(Operation.CATALOG, "GET", "/v2/catalog")
 
 
-def provision(instance_id: str, *, can_poll: bool, **body: Any) -> Ask:
+def provision(instance_id: str, *, can_poll: bool, **body: Any) -> APIRequest:
     """Make a service instance; fields of the body that are None are left out."""
-    return Ask(Operation.PROVISION, "PUT", instance_path(instance_id), _polling(can_poll), _told(body))
+    return APIRequest(Operation.PROVISION, "PUT", instance_path(instance_id), _polling(can_poll), _told(body))
 
 
-def update(instance_id: str, *, can_poll: bool, **body: Any) -> Ask:
+def update(instance_id: str, *, can_poll: bool, **body: Any) -> APIRequest:
     """Change a service instance; fields of the body that are None are left out."""
-    return Ask(Operation.UPDATE, "PATCH", instance_path(instance_id), _polling(can_poll), _told(body))
+    return APIRequest(Operation.UPDATE, "PATCH", instance_path(instance_id), _polling(can_poll), _told(body))
 
 
-def bind(instance_id: str, binding_id: str, *, can_poll: bool, **body: Any) -> Ask:
+def bind(instance_id: str, binding_id: str, *, can_poll: bool, **body: Any) -> APIRequest:
     """Make a service binding; fields of the body that are None are left out."""
     path = binding_path(instance_id, binding_id)
-    return Ask(Operation.BIND, "PUT", path, _polling(can_poll), _told(body))
+    return APIRequest(Operation.BIND, "PUT", path, _polling(can_poll), _told(body))
 
 
-def delete(instance_id: str, binding_id: str | None, *, service_id: str, plan_id: str, can_poll: bool) -> Ask:
+def delete(
+    instance_id: str, binding_id: str | None, *, service_id: str, plan_id: str, can_poll: bool
+) -> APIRequest:
     """Delete a service instance, or a service binding."""
     query = (("service_id", service_id), ("plan_id", plan_id), *_polling(can_poll))
     operation = Operation.DEPROVISION if binding_id is None else Operation.UNBIND
-    return Ask(operation, "DELETE", _path(instance_id, binding_id), query)
+    return APIRequest(operation, "DELETE", _path(instance_id, binding_id), query)
 
 
 def fetch(
@@ -120,11 +122,11 @@ def fetch(
     *,
     service_id: str | None = None,
     plan_id: str | None = None,
-) -> Ask:
+) -> APIRequest:
     """Fetch a service instance, or a service binding."""
     operation = Operation.GET_INSTANCE if binding_id is None else Operation.GET_BINDING
     query = _named(service_id=service_id, plan_id=plan_id)
-    return Ask(operation, "GET", _path(instance_id, binding_id), query)
+    return APIRequest(operation, "GET", _path(instance_id, binding_id), query)
 
 
 def poll(
@@ -134,14 +136,14 @@ def poll(
     operation: str | None = None,
     service_id: str | None = None,
     plan_id: str | None = None,
-) -> Ask:
+) -> APIRequest:
     """Ask how an operation on a service instance, or on a service binding, goes."""
     kind = Operation.LAST_OPERATION if binding_id is None else Operation.LAST_BINDING_OPERATION
     query = _named(service_id=service_id, plan_id=plan_id, operation=operation)
-    return Ask(kind, "GET", f"{_path(instance_id, binding_id)}/last_operation", query)
+    return APIRequest(kind, "GET", f"{_path(instance_id, binding_id)}/last_operation", query)
 
 
-def poll_of(delete: Ask, operation: str | None) -> Ask:
+def poll_of(delete: APIRequest, operation: str | None) -> APIRequest:
     """Ask how a delete goes.
 
     Args:
@@ -149,7 +151,7 @@ def poll_of(delete: Ask, operation: str | None) -> Ask:
         operation: What it was answered with.
     """
     of_binding = delete.operation is Operation.UNBIND
-    return Ask(
+    return APIRequest(
         Operation.LAST_BINDING_OPERATION if of_binding else Operation.LAST_OPERATION,
         "GET",
         f"{delete.path}/last_operation",

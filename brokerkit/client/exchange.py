@@ -20,9 +20,9 @@ from msgspec import Struct
 
 from .._internal.json_decode import decode_object
 from .._internal.masking import MASK
-from .._internal.redaction import is_secret, masked, masked_text, without_logins
+from .._internal.redaction import is_secret, mask_json, mask_text, strip_logins
 
-__all__ = ["Exchange", "login_secrets", "masked"]
+__all__ = ["Exchange", "login_secrets", "mask_json"]
 
 _LONGEST = 2_000
 """How many characters of a body are shown."""
@@ -137,11 +137,11 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
                 parts += ["-H", "'Content-Type:'"]  # curl would tell one of its own
             parts += ["--data-raw", _quoted(self._exact(self.body))]
         path, mark, query = self.url.partition("?")
-        return " ".join([*parts, _quoted(self._without_secrets(f"{path}{mark}{masked_text(query)}"))])
+        return " ".join([*parts, _quoted(self._without_secrets(f"{path}{mark}{mask_text(query)}"))])
 
     def clean(self, text: str) -> str:
         """A text on one line, without the secrets of this request and what would steer a terminal."""
-        return self._on_one_line(masked_text(text[:_MOST_SEARCHED]))
+        return self._on_one_line(mask_text(text[:_MOST_SEARCHED]))
 
     def _on_one_line(self, text: str) -> str:
         text = self._without_secrets(" ".join(text.split()))
@@ -164,7 +164,7 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
             return self._without_secrets(value)  # another login, such as a wrong one
         if lower in _UNTOLD or is_secret(name):
             return MASK
-        return self._without_secrets(masked_text(value))
+        return self._without_secrets(mask_text(value))
 
     def _reveals(self, authorization: str) -> bool:
         """Is a secret of ours in it, alone or with more around it?"""
@@ -182,10 +182,10 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
     def _shown(self, body: bytes) -> str:
         try:
             beginning = _Beginning(_MOST_SEARCHED)
-            shown = masked(beginning.of(msgspec.json.decode(body[:_MOST_READ])))
+            shown = mask_json(beginning.of(msgspec.json.decode(body[:_MOST_READ])))
             text, is_cut = msgspec.json.encode(shown).decode(), beginning.left <= 0
         except (ValueError, RecursionError):  # no JSON, or too deep
-            text = masked_text(body[:_MOST_SEARCHED].decode(errors="backslashreplace"))
+            text = mask_text(body[:_MOST_SEARCHED].decode(errors="backslashreplace"))
             is_cut = len(body) > _MOST_SEARCHED
         text = self._on_one_line(text[: 2 * _LONGEST])
         is_cut = is_cut or len(text) > _LONGEST
@@ -195,16 +195,16 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         """A body as it is, if nothing in it is secret; what is not UTF-8 as lone surrogates."""
         try:
             found = msgspec.json.decode(body)
-            shown = masked(found)
+            shown = mask_json(found)
             text = body.decode() if shown == found else msgspec.json.encode(shown).decode()
         except (ValueError, RecursionError):
-            text = masked_text(body.decode(errors="surrogateescape"))
+            text = mask_text(body.decode(errors="surrogateescape"))
         return self._without_secrets(text)
 
     def _without_secrets(self, text: str) -> str:
         for form in self._forms:
             text = text.replace(form, MASK)
-        return without_logins(text)
+        return strip_logins(text)
 
     @cached_property
     def _forms(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from .._internal.json_decode import in_words
+from .._internal.json_decode import describe_validation_error
 from ..catalog.models import ServiceOffering
 from ..requests import Operation
 from ..results import (
@@ -31,7 +31,7 @@ from ..results import (
 from .exchange import Exchange
 
 
-class Reading(NamedTuple):
+class ParsedResponse(NamedTuple):
     """What an answer says.
 
     Args:
@@ -82,7 +82,7 @@ def successes(operation: Operation) -> tuple[int, ...]:
     return (200, 304) if operation is Operation.CATALOG else tuple(_KINDS[operation])
 
 
-def read(operation: Operation, exchange: Exchange) -> Reading:
+def parse_response(operation: Operation, exchange: Exchange) -> ParsedResponse:
     """Read the answer to anything but the catalog.
 
     Args:
@@ -91,30 +91,30 @@ def read(operation: Operation, exchange: Exchange) -> Reading:
     """
     status = exchange.status
     if status is not None and exchange.failure is not None:
-        return Reading(None, (exchange.failure,))
+        return ParsedResponse(None, (exchange.failure,))
     kind = _KINDS[operation].get(status or 0)
     if kind is None:
         if status is not None and 400 <= status <= 599:
-            return Reading(None)
+            return ParsedResponse(None)
         wanted = " or ".join(str(each) for each in successes(operation) if each < 400)
-        return Reading(None, (f"the status is {status}; it must be {wanted}, or that of an error",))
+        return ParsedResponse(None, (f"the status is {status}; it must be {wanted}, or that of an error",))
     if status == 410:
-        return Reading(kind())
+        return ParsedResponse(kind())
     document = exchange.document
     if document is None:
-        return Reading(None, ("the body is not a JSON object",))
+        return ParsedResponse(None, ("the body is not a JSON object",))
     faults: list[str] = []
     known = _accepted_fields(operation) if kind is Accepted else kind.__struct_fields__
     values = _fields(kind, {name: document.get(name) for name in known}, "", faults)
     if kind is Accepted:
         faults += _operation_faults(values.get("operation"))
     if faults:
-        return Reading(None, tuple(faults))
+        return ParsedResponse(None, tuple(faults))
     if status == 200 and operation in (Operation.PROVISION, Operation.BIND):
         values["exists"] = True
     if kind is LastOperation:
         values["retry_after"] = retry_after(exchange)
-    return Reading(kind(**values))
+    return ParsedResponse(kind(**values))
 
 
 def unrequired(binding: Binding, offering: ServiceOffering) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def _of_ours(place: str, error: Exception) -> str:
 
 def _placed(name: str, error: msgspec.ValidationError) -> str:
     """A fault with its place; msgspec knows it below the field alone."""
-    place, _, told = in_words(error).partition(": ")
+    place, _, told = describe_validation_error(error).partition(": ")
     below = "" if place == "the body" else place
     dot = "." if below and not below.startswith("[") else ""
     for of_msgspec, ours in _TIMES.items():

@@ -14,7 +14,7 @@ from ..catalog.models import ServiceOffering
 from ..requests import Operation
 from ..results import Binding, LastOperation
 from . import endpoints as asking
-from .endpoints import Ask
+from .endpoints import APIRequest
 from .errors import (
     BrokerMistake,
     BrokerRefused,
@@ -27,7 +27,7 @@ from .errors import (
 )
 from .exchange import Exchange
 from .platforms import Platform
-from .responses import read, successes, unrequired
+from .responses import parse_response, successes, unrequired
 from .transport import Transport
 
 POLL_EVERY = 1.0
@@ -40,7 +40,7 @@ _LEAST = 1.0
 """How many seconds an answer may take when the time is nearly over."""
 
 
-class Conversation:
+class Session:
     """Asks one broker as one platform, and reads its answers; safe for threads.
 
     Args:
@@ -78,7 +78,7 @@ class Conversation:
             raise BrokerMistake(("the body is not a JSON object",), exchange)
         return exchange
 
-    def ask(self, ask: Ask, service: ServiceOffering | str | None = None) -> Struct:
+    def request(self, ask: APIRequest, service: ServiceOffering | str | None = None) -> Struct:
         """Ask anything but the catalog, and read the answer.
 
         Args:
@@ -96,7 +96,7 @@ class Conversation:
                 raise BrokerMistake(faults, exchange)
         return found
 
-    def make(self, ask: Ask, undo: Ask, service: ServiceOffering | str) -> Struct:
+    def create(self, ask: APIRequest, undo: APIRequest, service: ServiceOffering | str) -> Struct:
         """Ask for something new, and see to it that nothing is left where the answer leaves that in doubt.
 
         Args:
@@ -108,13 +108,13 @@ class Conversation:
             ClientError: As :meth:`ask`; its `mitigation` says what was done about it (R-ERR-4).
         """
         try:
-            return self.ask(ask, service)
+            return self.request(ask, service)
         except ClientError as error:
             if self._mitigate_for > 0 and leaves_an_orphan(error.exchange):
                 error.mitigation = self._mitigate(undo)
             raise
 
-    def poll(self, ask: Ask, *, within: float = math.inf) -> tuple[LastOperation, Exchange]:
+    def poll(self, ask: APIRequest, *, within: float = math.inf) -> tuple[LastOperation, Exchange]:
         """Ask once how an operation goes."""
         exchange = self._send(ask, within=within)
         if exchange.status == 410:  # a success to those who delete, as `wait` knows (R-LAST-3)
@@ -127,7 +127,7 @@ class Conversation:
 
     def wait(
         self,
-        ask: Ask,
+        ask: APIRequest,
         *,
         deleting: bool,
         timeout: float,
@@ -162,7 +162,7 @@ class Conversation:
                 raise PollingTimeout(timeout, exchange)
             clock.sleep(min(pause, clock.left))
 
-    def _mitigate(self, undo: Ask) -> Mitigation:
+    def _mitigate(self, undo: APIRequest) -> Mitigation:
         """Send DELETEs until the broker says that it is gone (R-ERR-4)."""
         clock = _Clock(self._mitigate_for, self.sleep)
         pause, deletes = 0.2, 0
@@ -190,20 +190,20 @@ class Conversation:
             pause = min(2 * pause, 10.0)
 
     def _result(self, operation: Operation, exchange: Exchange) -> Struct:
-        reading = read(operation, exchange)
+        reading = parse_response(operation, exchange)
         if reading.faults:
             raise BrokerMistake(reading.faults, exchange)
         if reading.result is None:
             raise BrokerRefused(exchange)
         return reading.result
 
-    def _send(self, ask: Ask, *, within: float = math.inf) -> Exchange:
+    def _send(self, ask: APIRequest, *, within: float = math.inf) -> Exchange:
         exchange = self._exchange(ask, within=within)
         if exchange.status is None:
             raise BrokerUnreachable(exchange)
         return exchange
 
-    def _exchange(self, ask: Ask, *, of_user: bool = True, within: float = math.inf) -> Exchange:
+    def _exchange(self, ask: APIRequest, *, of_user: bool = True, within: float = math.inf) -> Exchange:
         """Send a request.
 
         Args:

@@ -44,13 +44,13 @@ except ModuleNotFoundError as missing:
         f"the platform's side of the API needs {missing.name}: pip install requests", name=missing.name
     ) from None
 
-from .endpoints import Ask
+from .endpoints import APIRequest
 from .exchange import Exchange, login_secrets
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-MAX_ANSWER = 16 * 1024 * 1024
+MAX_RESPONSE = 16 * 1024 * 1024
 """How many bytes of an answer are read."""
 
 _CHUNK = 64 * 1024
@@ -118,12 +118,12 @@ class Transport:
 
     def send(
         self,
-        ask: Ask,
+        ask: APIRequest,
         headers: Mapping[str, str | None],
         *,
         timeout: float | None = None,
         hang_up: bool = False,
-        most: int = MAX_ANSWER,
+        most: int = MAX_RESPONSE,
     ) -> Exchange:
         """Send a request.
 

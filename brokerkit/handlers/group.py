@@ -70,18 +70,18 @@ _LastBindingOperation = TypeVar("_LastBindingOperation", bound=LastBindingOperat
 class Handler(NamedTuple):
     """A function that serves an operation, for all offerings and plans or for some.
 
-    `service` and `plan` are names or ids, as the author wrote them.
+    `offering` and `plan` are names or ids, as the author wrote them.
     """
 
     operation: Operation
     function: Callable[[Any], Any]
-    service: str | None = None
+    offering: str | None = None
     plan: str | None = None
     background: bool = False
     max_attempts: int | None = None
 
     def __str__(self) -> str:
-        return f"the {self.operation} handler {described(self.function)}"
+        return f"the {self.operation} handler {describe_function(self.function)}"
 
 
 class HandlerGroup:
@@ -380,7 +380,7 @@ class SetupError(ValueError):
         super().__init__("\n  ".join(["the broker cannot serve its catalog:", *faults]))
 
 
-def described(function: object) -> str:
+def describe_function(function: object) -> str:
     """The name of a function and where it stands."""
     while isinstance(function, functools.partial):
         function = function.func

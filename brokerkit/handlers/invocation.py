@@ -26,7 +26,7 @@ _BIND = Operation.BIND  # looking a member up in its enum is slow
 
 
 @contextmanager
-def blaming(handler: Handler) -> Iterator[None]:
+def naming_handler(handler: Handler) -> Iterator[None]:
     """Begin the message of a mistake with whose it is."""
     try:
         yield
@@ -34,7 +34,7 @@ def blaming(handler: Handler) -> Iterator[None]:
         raise HandlerMistake(f"{handler} {mistake}") from None
 
 
-def call(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
+def call_handler(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
     """Ask a handler, also an async one.
 
     Returns:
@@ -54,7 +54,7 @@ def check_pollable(
     table: HandlerTable,
     operation: Operation,
     handler: Handler,
-    service: ServiceOffering,
+    offering: ServiceOffering,
     plan: ServicePlan | None,
 ) -> None:
     """Make sure that somebody can answer the polls for what a handler accepted.
@@ -63,20 +63,20 @@ def check_pollable(
         table: The handlers.
         operation: What was accepted.
         handler: By whom.
-        service: The offering.
+        offering: The offering.
         plan: The plan that will be polled for, where it is known.
 
     Raises:
         HandlerMistake: Nobody can.
     """
     polled = _POLLED.get(operation)
-    if polled is not None and not table.serving(polled, service, plan):
+    if polled is not None and not table.handlers_for(polled, offering, plan):
         raise HandlerMistake(
             f"{handler} returned Accepted, but no @{polled} handler is there to be polled; register one"
         )
-    if operation is _BIND and not service.bindings_retrievable:
+    if operation is _BIND and not offering.bindings_retrievable:
         raise HandlerMistake(
-            f"{handler} returned Accepted, but the offering {service.name!r} has no"
+            f"{handler} returned Accepted, but the offering {offering.name!r} has no"
             " bindings_retrievable, so no platform could fetch the credentials; set it, and register a"
             " @get_binding handler"
         )

@@ -20,15 +20,15 @@ class HandlerTable:
     Args:
         handlers: All of them.
         catalog: What they serve.
-        remembers: Has the broker a store? It then needs no handler to tell what is there, and knows
+        has_store: Has the broker a store? It then needs no handler to tell what is there, and knows
             whose operation a poll is about.
 
     :attr:`faults` has a line for each thing that would make the broker fail a platform.
     """
 
-    def __init__(self, handlers: Sequence[Handler], catalog: Catalog, *, remembers: bool = False) -> None:
+    def __init__(self, handlers: Sequence[Handler], catalog: Catalog, *, has_store: bool = False) -> None:
         self.catalog = catalog
-        self._remembers = remembers
+        self._remembers = has_store
         self._of_plan: dict[tuple[Operation, str], tuple[Handler, ...]] = {}
         self._of_service: dict[tuple[Operation, str], tuple[Handler, ...]] = {}
         self._of_all: dict[Operation, tuple[Handler, ...]] = {}
@@ -43,8 +43,8 @@ class HandlerTable:
             *self._unfetchable(),
         ]
 
-    def serving(
-        self, operation: Operation, service: ServiceOffering | None, plan: ServicePlan | None
+    def handlers_for(
+        self, operation: Operation, offering: ServiceOffering | None, plan: ServicePlan | None
     ) -> tuple[Handler, ...]:
         """The handler for a plan; or, where the platform did not name one, each that it can be.
 
@@ -54,8 +54,8 @@ class HandlerTable:
         """
         if plan is not None:
             return self._of_plan.get((operation, plan.id), ())
-        if service is not None:
-            return self._of_service.get((operation, service.id), ())
+        if offering is not None:
+            return self._of_service.get((operation, offering.id), ())
         return self._of_all.get(operation, ())
 
     def _fill(self, operation: Operation, scopes: Sequence[_Scope]) -> None:
@@ -79,7 +79,7 @@ class HandlerTable:
             if operation is Operation.UPDATE:  # which plan it is must not be guessed before a change
                 unnamed = here
             else:
-                for_offering = [s.handler for s in scopes if s.plan is None and s.service is offering]
+                for_offering = [s.handler for s in scopes if s.plan is None and s.offering is offering]
                 unnamed = for_offering or for_all or here
             self._of_service[operation, offering.id] = _distinct(unnamed)
             everywhere += here
@@ -92,7 +92,7 @@ class HandlerTable:
                 for operation, reason in _needed(offering, plan):
                     if self._remembers and operation in _REMEMBERED:
                         continue
-                    if not self.serving(operation, offering, plan):
+                    if not self.handlers_for(operation, offering, plan):
                         yield (
                             f"services[{number}].plans[{index}] ({offering.name!r}, {plan.name!r}) {reason},"
                             f" but no @{operation} handler serves it"
@@ -101,7 +101,7 @@ class HandlerTable:
     def _unfetchable(self) -> Iterator[str]:
         for number, offering in enumerate(self.catalog.services):
             for index, plan in enumerate(offering.plans):
-                for handler in self.serving(Operation.BIND, offering, plan):
+                for handler in self.handlers_for(Operation.BIND, offering, plan):
                     if handler.background and plan.bindable and not offering.bindings_retrievable:
                         yield (
                             f"services[{number}].plans[{index}] ({offering.name!r}, {plan.name!r}) is bound"
@@ -118,27 +118,27 @@ class _Scope(NamedTuple):
     """A handler, and the offering and plan that it names, found in the catalog."""
 
     handler: Handler
-    service: ServiceOffering | None = None
+    offering: ServiceOffering | None = None
     plan: ServicePlan | None = None
     faults: tuple[str, ...] = ()
 
     def fits(self, offering: ServiceOffering, plan: ServicePlan) -> bool:
-        return self.service in (None, offering) and self.plan in (None, plan)
+        return self.offering in (None, offering) and self.plan in (None, plan)
 
     def rank(self) -> int:
         """How specific it is."""
-        return 2 if self.plan else 1 if self.service else 0
+        return 2 if self.plan else 1 if self.offering else 0
 
 
 def _resolve(handler: Handler, catalog: Catalog) -> _Scope:
-    services = [each for each in catalog.services if handler.service in (None, each.id, each.name)]
+    services = [each for each in catalog.services if handler.offering in (None, each.id, each.name)]
     service = None
-    if handler.service is not None:
-        wanted = f"{handler} is for the offering {handler.service!r}"
+    if handler.offering is not None:
+        wanted = f"{handler} is for the offering {handler.offering!r}"
         if len(services) != 1:
             if services:
                 return _Scope(handler, faults=(f"{wanted}, the id or name of two; rename one of them",))
-            hint = _hint(handler.service, catalog.services)
+            hint = _hint(handler.offering, catalog.services)
             return _Scope(handler, faults=(f"{wanted}, which is not in the catalog{hint}",))
         service = services[0]
     if handler.plan is None:
@@ -165,7 +165,7 @@ def _registered_twice(scopes: Sequence[_Scope]) -> Iterator[str]:
     same: dict[object, list[str]] = defaultdict(list)
     for scope in scopes:
         what = scope.plan.id if scope.plan else None
-        whose = scope.service.id if scope.service else None
+        whose = scope.offering.id if scope.offering else None
         same[scope.handler.operation, whose, what].append(str(scope.handler))
     for handlers in same.values():
         if len(handlers) > 1:
@@ -176,15 +176,15 @@ def _distinct(handlers: Sequence[Handler]) -> tuple[Handler, ...]:
     return tuple(dict.fromkeys(handlers))
 
 
-def signature_faults(handlers: Sequence[Handler], *, remembers: bool = False) -> Iterator[str]:
+def signature_faults(handlers: Sequence[Handler], *, has_store: bool = False) -> Iterator[str]:
     """A line for each handler that could not be called, whatever the catalog.
 
     Args:
         handlers: All of them.
-        remembers: Has the broker a store?
+        has_store: Has the broker a store?
     """
     for handler in handlers:
-        if handler.background and not remembers:
+        if handler.background and not has_store:
             yield f"{handler} has background=True, which needs a store; give the Broker a store="
         function = inspect.unwrap(handler.function) if callable(handler.function) else handler.function
         if inspect.isasyncgenfunction(function):

@@ -37,7 +37,7 @@ _KINDS: dict[Operation, Callable[..., InstanceRequest]] = {
 # What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.
 _FOUND_OUT = [msgspec.json.Decoder(kind) for kind in (RequestHeaders, BindResource, PreviousValues)]
 
-_NOT_KEPT = {"service", "plan", "instance", "binding", "attempt"}
+_NOT_KEPT = {"offering", "plan", "instance", "binding", "attempt"}
 """What is known from elsewhere when a request is made again."""
 
 
@@ -52,18 +52,18 @@ _KEPT_BRIEFLY = (
 )
 
 
-def kept(request: InstanceRequest) -> dict[str, Any]:
+def dump_request(request: InstanceRequest) -> dict[str, Any]:
     """All of a request, for a handler that gets it later."""
     return {name: getattr(request, name) for name in request.__struct_fields__ if name not in _NOT_KEPT}
 
 
-def kept_briefly(request: InstanceRequest) -> dict[str, Any]:
+def dump_request_summary(request: InstanceRequest) -> dict[str, Any]:
     """Of a request that is answered at once: who asked for what, as the audit trail tells it."""
     told = {name: getattr(request, name, None) for name in _KEPT_BRIEFLY}
     return {name: value for name, value in told.items() if value is not None}
 
 
-def request_again(
+def load_request(
     store: Store,
     catalog: Catalog,
     operation: OperationRecord,
@@ -72,15 +72,15 @@ def request_again(
 ) -> InstanceRequest:
     """The request that began an operation, as the handler of its next attempt sees it."""
     kind = _KINDS[operation.kind]
-    fields = store.vault.open(operation.request, dict)
+    fields = store.encryptor.decrypt(operation.request, dict)
     hints = _hints(kind)
     told = {name: msgspec.convert(value, hints[name]) for name, value in fields.items() if name in hints}
-    service, plan = offered(catalog, operation.service_id, operation.plan_id)
+    service, plan = resolve_plan(catalog, operation.service_id, operation.plan_id)
     if instance is not None and operation.kind is not Operation.PROVISION:
         told["instance"] = service_instance(store, catalog, instance)
     if binding is not None and operation.kind is Operation.UNBIND:
         told["binding"] = service_binding(binding)
-    return kind(service=service, plan=plan, attempt=max(operation.tries, 1), **told)
+    return kind(offering=service, plan=plan, attempt=max(operation.tries, 1), **told)
 
 
 @functools.cache
@@ -88,13 +88,13 @@ def _hints(kind: Callable[..., InstanceRequest]) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def offered(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
+def resolve_plan(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
     """The catalog's offering and plan; where it has them no more, such with their ids alone."""
-    found = catalog.offered(plan_id)
+    found = catalog.find_plan(plan_id)
     if found is not None and found[0].id == service_id:
         return found
     plan = ServicePlan(id=plan_id, name=plan_id, description="No longer in the catalog")
-    service = catalog.service(service_id) or ServiceOffering(
+    service = catalog.offering(service_id) or ServiceOffering(
         id=service_id,
         name=service_id,
         description="No longer in the catalog",
@@ -106,12 +106,12 @@ def offered(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOff
 
 def service_instance(store: Store, catalog: Catalog, record: InstanceRecord) -> ServiceInstance:
     """An instance, as handlers see it."""
-    service, plan = offered(catalog, record.service_id, record.plan_id)
+    service, plan = resolve_plan(catalog, record.service_id, record.plan_id)
     attributes, result = record.attributes, record.result
     version = attributes.maintenance_version
     return ServiceInstance(
         instance_id=attributes.instance_id,
-        service=service,
+        offering=service,
         plan=plan,
         parameters=_copy(attributes.parameters),
         context=_copy(attributes.context),

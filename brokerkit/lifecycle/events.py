@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from .. import signals
-from .._events import tell
+from .._events import publish
 from ..audit import AuditRecord
 from ..requests import InstanceRequest, Operation
 from ..results import Accepted, LastOperation
@@ -18,33 +18,33 @@ from ..store.models import OperationRecord, Outcome, Progress
 _NO_OUTCOME = Outcome()
 
 
-class Asked(Struct, frozen=True):
+class OperationRef(Struct, frozen=True):
     """What was asked for, and when.
 
     Args:
         operation_id: The operation.
         kind: What.
-        at: When, in seconds since 1970.
+        requested_at: When, in seconds since 1970.
         attempt: How often it was begun.
     """
 
     operation_id: str
     kind: Operation
-    at: float
+    requested_at: float
     attempt: int = 1
 
     @classmethod
-    def now(cls, operation_id: str, kind: Operation, attempt: int = 1) -> Asked:
+    def now(cls, operation_id: str, kind: Operation, attempt: int = 1) -> OperationRef:
         """It is asked for at this moment."""
         return cls(operation_id, kind, time.time(), attempt)
 
     @classmethod
-    def of(cls, operation: OperationRecord) -> Asked:
+    def of(cls, operation: OperationRecord) -> OperationRef:
         """As the store knows it."""
         return cls(operation.id, operation.kind, operation.created_at, operation.attempt)
 
 
-class Teller:
+class EventPublisher:
     """Tells of the operations of one broker.
 
     Args:
@@ -54,58 +54,60 @@ class Teller:
     def __init__(self, sender: object) -> None:
         self.sender = sender
 
-    def accepted(self, asked: Asked, request: InstanceRequest, result: Accepted, seconds: float) -> None:
+    def accepted(
+        self, asked: OperationRef, request: InstanceRequest, result: Accepted, seconds: float
+    ) -> None:
         """It goes on after its answer."""
-        self._tell(asked, request, result, seconds)
+        self._publish(asked, request, result, seconds)
         self._audit(asked, request, Progress.IN_PROGRESS, _NO_OUTCOME, seconds)
 
     def progressed(
-        self, asked: Asked, request: InstanceRequest, result: LastOperation, seconds: float
+        self, asked: OperationRef, request: InstanceRequest, result: LastOperation, seconds: float
     ) -> None:
         """It got further."""
-        self._tell(asked, request, result, seconds)
+        self._publish(asked, request, result, seconds)
 
     def succeeded(
         self,
-        asked: Asked,
+        asked: OperationRef,
         request: InstanceRequest,
         result: object,
         seconds: float,
         outcome: Outcome = _NO_OUTCOME,
     ) -> None:
         """It is done, with what its handler answered, and the outcome that the store has of it."""
-        self._tell(asked, request, result, seconds)
+        self._publish(asked, request, result, seconds)
         self._audit(asked, request, Progress.SUCCEEDED, outcome, seconds)
 
-    def failed(self, asked: Asked, request: InstanceRequest, outcome: Outcome, seconds: float) -> None:
+    def failed(self, asked: OperationRef, request: InstanceRequest, outcome: Outcome, seconds: float) -> None:
         """It failed, or was given up, after its answer."""
         result = LastOperation.failed(
             outcome.description,
             instance_usable=outcome.instance_usable,
             update_repeatable=outcome.update_repeatable,
         )
-        self._tell(asked, request, result, seconds)
-        self.failed_at_once(asked, request, outcome, seconds)
+        self._publish(asked, request, result, seconds)
+        self.failed_inline(asked, request, outcome, seconds)
 
-    def failed_at_once(
-        self, asked: Asked, request: InstanceRequest, outcome: Outcome, seconds: float
+    def failed_inline(
+        self, asked: OperationRef, request: InstanceRequest, outcome: Outcome, seconds: float
     ) -> None:
         """It failed, and its answer says so: `request_finished` tells of that."""
         self._audit(asked, request, Progress.FAILED, outcome, seconds)
 
-    def _tell(self, asked: Asked, request: InstanceRequest, result: object, seconds: float) -> None:
-        tell(self.sender, asked.kind, request, result, seconds=seconds, operation_id=asked.operation_id)
+    def _publish(self, asked: OperationRef, request: InstanceRequest, result: object, seconds: float) -> None:
+        publish(self.sender, asked.kind, request, result, seconds=seconds, operation_id=asked.operation_id)
 
     def _audit(
-        self, asked: Asked, request: InstanceRequest, state: Progress, outcome: Outcome, seconds: float
+        self, asked: OperationRef, request: InstanceRequest, state: Progress, outcome: Outcome, seconds: float
     ) -> None:
         if signals.audited.receivers:
-            record = audit_record(asked, request, state, outcome, asked.at + seconds)
+            record = audit_record(asked, request, state, outcome, asked.requested_at + seconds)
             signals.send(signals.audited, self.sender, record=record)
 
 
 def audit_record(
-    asked: Asked, request: Any, state: Progress, outcome: Outcome, changed_at: float
+    asked: OperationRef, request: Any, state: Progress, outcome: Outcome, changed_at: float
 ) -> AuditRecord:
     """The one way from a request, and what became of it, to a record of the audit trail.
 
@@ -116,7 +118,7 @@ def audit_record(
         outcome: What is told of that.
         changed_at: When it came to that, in seconds since 1970.
     """
-    headers, service, plan = request.headers, request.service, request.plan
+    headers, service, plan = request.headers, request.offering, request.plan
     previous_plan_id = getattr(getattr(request, "previous_values", None), "plan_id", None)
     names = {each.id: each.name for each in service.plans}
     return AuditRecord(
@@ -124,8 +126,8 @@ def audit_record(
         operation=asked.kind,
         instance_id=request.instance_id,
         binding_id=getattr(request, "binding_id", None),
-        service=service.name,
-        service_id=service.id,
+        offering=service.name,
+        offering_id=service.id,
         plan=plan.name,
         plan_id=plan.id,
         previous_plan=names.get(previous_plan_id, previous_plan_id),
@@ -137,9 +139,9 @@ def audit_record(
         originating_identity=headers.originating_identity,
         request_identity=headers.request_identity,
         correlation_id=headers.correlation_id,
-        state="halted" if outcome.halted else state.value,
+        state="halted" if outcome.cancelled else state.value,
         description=outcome.description,
         attempt=asked.attempt,
-        asked_at=datetime.fromtimestamp(asked.at, UTC),
+        asked_at=datetime.fromtimestamp(asked.requested_at, UTC),
         ended_at=None if state is Progress.IN_PROGRESS else datetime.fromtimestamp(changed_at, UTC),
     )

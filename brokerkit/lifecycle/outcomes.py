@@ -26,7 +26,7 @@ _MADE = frozenset({Operation.PROVISION, Operation.BIND})
 _REMOVED = frozenset({Operation.DEPROVISION, Operation.UNBIND})
 
 
-def planned(operation: Operation, request: InstanceRequest, instance: InstanceRecord | None) -> Change:
+def planned_change(operation: Operation, request: InstanceRequest, instance: InstanceRecord | None) -> Change:
     """What becomes of an instance or binding if its handler gets through, but for what that answers.
 
     To be asked before the handler is, which may change the request's dicts.
@@ -41,7 +41,7 @@ def planned(operation: Operation, request: InstanceRequest, instance: InstanceRe
     return Change(plan_id=request.plan.id, attributes=updated_instance(instance, request, request.plan))
 
 
-def success(
+def success_change(
     operation: Operation,
     plan: Change,
     result: object,
@@ -52,7 +52,7 @@ def success(
 
     Args:
         operation: What was asked.
-        plan: What was :func:`planned`.
+        plan: What was :func:`planned_change`.
         result: What it answered.
         instance: The instance as it was.
         binding: The binding as it was.
@@ -62,10 +62,10 @@ def success(
     """
     if operation in _REMOVED:
         return plan
-    return replace(plan, result=remembered(operation, result, instance, binding))
+    return replace(plan, result=stored_result(operation, result, instance, binding))
 
 
-def remembered(
+def stored_result(
     operation: Operation, result: object, instance: InstanceRecord | None, binding: BindingRecord | None
 ) -> InstanceResult | BindingResult | None:
     """What is kept of a handler's answer; what it does not tell stays as it was.
@@ -91,7 +91,7 @@ def remembered(
     )
 
 
-def accepted(
+def accepted_outcome(
     operation: Operation, result: Accepted, instance: InstanceRecord | None, binding: BindingRecord | None
 ) -> tuple[Outcome, InstanceResult | BindingResult | None]:
     """What is kept of work that goes on elsewhere: with the operation, and with the instance or binding.
@@ -101,14 +101,14 @@ def accepted(
     Raises:
         HandlerMistake: Its `data` is no JSON object.
     """
-    kept = remembered(operation, result, instance, binding)
+    kept = stored_result(operation, result, instance, binding)
     outcome = Outcome(accepted=result.operation or operation.value)
     if operation is Operation.UPDATE and isinstance(kept, InstanceResult):
         return replace(outcome, result=kept), None
     return outcome, kept
 
 
-def failure(operation: Operation) -> Change:
+def failure_change(operation: Operation) -> Change:
     """What a handler that did not get through changes: what could not be made must be deleted (R-DEL-5)."""
     return Change(state=State.FAILED) if operation in _MADE else UNCHANGED
 
@@ -118,7 +118,7 @@ def is_gone(operation: Operation, error: BaseException) -> bool:
     return operation in _REMOVED and isinstance(error, InstanceDoesNotExist | BindingDoesNotExist)
 
 
-def outcome_of(error: BaseException) -> Outcome:
+def failure_outcome(error: BaseException) -> Outcome:
     """What the user is told of an operation that failed: nothing of the inside."""
     if not isinstance(error, BrokerError):
         return Outcome(description="The service broker failed. Its log says why.")

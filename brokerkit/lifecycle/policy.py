@@ -18,8 +18,8 @@ from ..store.models import (
     BindingRecord,
     InstanceAttributes,
     InstanceRecord,
-    Known,
     Progress,
+    Snapshot,
     State,
 )
 
@@ -27,7 +27,7 @@ DEFAULT_DEADLINE = 7 * 24 * 3600.0
 """When an operation fails by itself whose plan does not say, in seconds: as long as Cloud Foundry polls."""
 
 
-class Standing(Enum):
+class ResourceStatus(Enum):
     """How an instance or binding stands."""
 
     ABSENT = "absent"
@@ -38,88 +38,88 @@ class Standing(Enum):
     DELETING = "deleting"
 
 
-class Verdict(Enum):
+class Decision(Enum):
     """What to do with a request."""
 
-    ASK = "ask the handler"
-    TELL = "answer from memory: it is as asked"
-    REPEAT = "202 again, with the operation that is in progress"
-    HALT = "end what is being made, then ask the handler"
-    GONE = "404, or 410 to a DELETE"
-    TAKEN = "409"
+    CALL_HANDLER = "ask the handler"
+    REPLAY_RESULT = "answer from memory: it is as asked"
+    REPLAY_ACCEPTED = "202 again, with the operation that is in progress"
+    CANCEL = "end what is being made, then ask the handler"
+    NOT_FOUND = "404, or 410 to a DELETE"
+    CONFLICT = "409"
     BUSY = "422 ConcurrencyError"
 
 
-_S, _V = Standing, Verdict
-_Rules = Mapping[Standing, Verdict | tuple[Verdict, Verdict]]
+_S, _V = ResourceStatus, Decision
+_Rules = Mapping[ResourceStatus, Decision | tuple[Decision, Decision]]
 
 RULES: dict[Operation, _Rules] = {
     Operation.PROVISION: {
-        _S.ABSENT: _V.ASK,
-        _S.CREATING: (_V.REPEAT, _V.TAKEN),  # R-PROV-4, R-PROV-5
-        _S.READY: (_V.TELL, _V.TAKEN),  # R-PROV-3, R-PROV-5
-        _S.FAILED: _V.TAKEN,
-        _S.UPDATING: (_V.BUSY, _V.TAKEN),
-        _S.DELETING: (_V.BUSY, _V.TAKEN),
+        _S.ABSENT: _V.CALL_HANDLER,
+        _S.CREATING: (_V.REPLAY_ACCEPTED, _V.CONFLICT),  # R-PROV-4, R-PROV-5
+        _S.READY: (_V.REPLAY_RESULT, _V.CONFLICT),  # R-PROV-3, R-PROV-5
+        _S.FAILED: _V.CONFLICT,
+        _S.UPDATING: (_V.BUSY, _V.CONFLICT),
+        _S.DELETING: (_V.BUSY, _V.CONFLICT),
     },
     Operation.GET_INSTANCE: {  # R-GETI
-        _S.ABSENT: _V.GONE,
-        _S.CREATING: _V.GONE,
-        _S.READY: _V.TELL,
-        _S.FAILED: _V.GONE,
+        _S.ABSENT: _V.NOT_FOUND,
+        _S.CREATING: _V.NOT_FOUND,
+        _S.READY: _V.REPLAY_RESULT,
+        _S.FAILED: _V.NOT_FOUND,
         _S.UPDATING: _V.BUSY,
         _S.DELETING: _V.BUSY,
     },
     Operation.UPDATE: {
-        _S.ABSENT: _V.GONE,
+        _S.ABSENT: _V.NOT_FOUND,
         _S.CREATING: _V.BUSY,
-        _S.READY: (_V.TELL, _V.ASK),  # R-UPD-1: without effect, or not
-        _S.FAILED: _V.GONE,
-        _S.UPDATING: (_V.REPEAT, _V.BUSY),  # R-UPD-1
+        _S.READY: (_V.REPLAY_RESULT, _V.CALL_HANDLER),  # R-UPD-1: without effect, or not
+        _S.FAILED: _V.NOT_FOUND,
+        _S.UPDATING: (_V.REPLAY_ACCEPTED, _V.BUSY),  # R-UPD-1
         _S.DELETING: _V.BUSY,
     },
     Operation.DEPROVISION: {
-        _S.ABSENT: _V.GONE,  # R-DEL-1
-        _S.CREATING: _V.HALT,  # R-DEL-3
-        _S.READY: _V.ASK,
-        _S.FAILED: _V.ASK,  # R-DEL-5
+        _S.ABSENT: _V.NOT_FOUND,  # R-DEL-1
+        _S.CREATING: _V.CANCEL,  # R-DEL-3
+        _S.READY: _V.CALL_HANDLER,
+        _S.FAILED: _V.CALL_HANDLER,  # R-DEL-5
         _S.UPDATING: _V.BUSY,
-        _S.DELETING: _V.REPEAT,  # R-DEL-1
+        _S.DELETING: _V.REPLAY_ACCEPTED,  # R-DEL-1
     },
     Operation.BIND: {
-        _S.ABSENT: _V.ASK,
-        _S.CREATING: (_V.REPEAT, _V.TAKEN),  # R-BIND-1
-        _S.READY: (_V.TELL, _V.TAKEN),  # R-BIND-1
-        _S.FAILED: _V.TAKEN,
-        _S.DELETING: (_V.BUSY, _V.TAKEN),
+        _S.ABSENT: _V.CALL_HANDLER,
+        _S.CREATING: (_V.REPLAY_ACCEPTED, _V.CONFLICT),  # R-BIND-1
+        _S.READY: (_V.REPLAY_RESULT, _V.CONFLICT),  # R-BIND-1
+        _S.FAILED: _V.CONFLICT,
+        _S.DELETING: (_V.BUSY, _V.CONFLICT),
     },
     Operation.GET_BINDING: {  # R-GETB
-        _S.ABSENT: _V.GONE,
-        _S.CREATING: _V.GONE,
-        _S.READY: _V.TELL,
-        _S.FAILED: _V.GONE,
-        _S.DELETING: _V.GONE,
+        _S.ABSENT: _V.NOT_FOUND,
+        _S.CREATING: _V.NOT_FOUND,
+        _S.READY: _V.REPLAY_RESULT,
+        _S.FAILED: _V.NOT_FOUND,
+        _S.DELETING: _V.NOT_FOUND,
     },
     Operation.UNBIND: {
-        _S.ABSENT: _V.GONE,  # R-UNB-1
-        _S.CREATING: _V.HALT,  # R-UNB-3
-        _S.READY: _V.ASK,
-        _S.FAILED: _V.ASK,
-        _S.DELETING: _V.REPEAT,  # R-UNB-1
+        _S.ABSENT: _V.NOT_FOUND,  # R-UNB-1
+        _S.CREATING: _V.CANCEL,  # R-UNB-3
+        _S.READY: _V.CALL_HANDLER,
+        _S.FAILED: _V.CALL_HANDLER,
+        _S.DELETING: _V.REPLAY_ACCEPTED,  # R-UNB-1
     },
 }
 """Of a pair, the first is for a request that is identical to what is remembered, the second for others."""
 
-OF_INSTANCE: dict[Operation, Mapping[Standing, Verdict]] = {
+INSTANCE_RULES: dict[Operation, Mapping[ResourceStatus, Decision]] = {
     Operation.BIND: {  # R-BIND-5
-        _S.ABSENT: _V.GONE,
+        _S.ABSENT: _V.NOT_FOUND,
         _S.CREATING: _V.BUSY,
-        _S.FAILED: _V.GONE,
+        _S.FAILED: _V.NOT_FOUND,
         _S.UPDATING: _V.BUSY,
         _S.DELETING: _V.BUSY,
     },
     Operation.UNBIND: {
-        _S.ABSENT: _V.GONE,
+        _S.ABSENT: _V.NOT_FOUND,
         _S.UPDATING: _V.BUSY,
         _S.DELETING: _V.BUSY,
     },
@@ -127,7 +127,7 @@ OF_INSTANCE: dict[Operation, Mapping[Standing, Verdict]] = {
 """What the instance says to a request about a binding of it, before the handler is asked."""
 
 
-def judge(operation: Operation, known: Known, *, same: bool = True) -> Verdict:
+def decide(operation: Operation, known: Snapshot, *, same: bool = True) -> Decision:
     """Decide what to do with a request.
 
     Args:
@@ -138,39 +138,39 @@ def judge(operation: Operation, known: Known, *, same: bool = True) -> Verdict:
     """
     of_binding = operation in _OF_BINDINGS
     subject = known.binding if of_binding else known.instance
-    verdict = RULES[operation][standing(subject)]
+    verdict = RULES[operation][resource_status(subject)]
     if isinstance(verdict, tuple):
         verdict = verdict[0] if same else verdict[1]
-    if verdict is not Verdict.ASK and verdict is not Verdict.HALT:
+    if verdict is not Decision.CALL_HANDLER and verdict is not Decision.CANCEL:
         return verdict
     if of_binding:
-        return OF_INSTANCE[operation].get(standing(known.instance), verdict)
+        return INSTANCE_RULES[operation].get(resource_status(known.instance), verdict)
     if known.instance is not None and known.instance.busy_bindings:
-        return Verdict.BUSY  # a binding of it is being made or deleted
+        return Decision.BUSY  # a binding of it is being made or deleted
     return verdict
 
 
 _OF_BINDINGS = frozenset({Operation.BIND, Operation.GET_BINDING, Operation.UNBIND})
 
 _IN_PROGRESS = {
-    Operation.PROVISION: Standing.CREATING,
-    Operation.UPDATE: Standing.UPDATING,
-    Operation.DEPROVISION: Standing.DELETING,
-    Operation.BIND: Standing.CREATING,
-    Operation.UNBIND: Standing.DELETING,
+    Operation.PROVISION: ResourceStatus.CREATING,
+    Operation.UPDATE: ResourceStatus.UPDATING,
+    Operation.DEPROVISION: ResourceStatus.DELETING,
+    Operation.BIND: ResourceStatus.CREATING,
+    Operation.UNBIND: ResourceStatus.DELETING,
 }
 _AT_REST = {
-    State.CREATING: Standing.CREATING,
-    State.READY: Standing.READY,
-    State.FAILED: Standing.FAILED,
-    State.DELETED: Standing.ABSENT,
+    State.CREATING: ResourceStatus.CREATING,
+    State.READY: ResourceStatus.READY,
+    State.FAILED: ResourceStatus.FAILED,
+    State.DELETED: ResourceStatus.ABSENT,
 }
 
 
-def standing(subject: InstanceRecord | BindingRecord | None) -> Standing:
+def resource_status(subject: InstanceRecord | BindingRecord | None) -> ResourceStatus:
     """How an instance or binding stands: by its operation if one is in progress, else by its state."""
     if subject is None:
-        return Standing.ABSENT
+        return ResourceStatus.ABSENT
     operation = subject.operation
     if operation is not None and operation.state is Progress.IN_PROGRESS:
         return _IN_PROGRESS[operation.kind]
@@ -180,7 +180,7 @@ def standing(subject: InstanceRecord | BindingRecord | None) -> Standing:
 # What is identical
 
 
-def wanted_instance(request: ProvisionRequest) -> InstanceAttributes:
+def requested_instance(request: ProvisionRequest) -> InstanceAttributes:
     """What a provision asks for. Without a version, the instance gets the catalog's."""
     told = request.maintenance_info or request.plan.maintenance_info
     return InstanceAttributes(
@@ -193,13 +193,13 @@ def wanted_instance(request: ProvisionRequest) -> InstanceAttributes:
     )
 
 
-def is_same_instance(instance: InstanceRecord | None, request: ProvisionRequest) -> bool:
+def is_identical_instance(instance: InstanceRecord | None, request: ProvisionRequest) -> bool:
     """Does a provision ask for the instance that is there (R-PROV-3)?"""
     if instance is None:
         return False
     known = instance.attributes
     return (
-        instance.service_id == request.service.id
+        instance.service_id == request.offering.id
         and instance.plan_id == request.plan.id
         and known.organization_guid == request.organization_guid
         and known.space_guid == request.space_guid
@@ -225,12 +225,12 @@ def updated_instance(
     )
 
 
-def is_same_update(one: tuple[str, InstanceAttributes], other: tuple[str, InstanceAttributes]) -> bool:
+def is_identical_update(one: tuple[str, InstanceAttributes], other: tuple[str, InstanceAttributes]) -> bool:
     """Is an instance the same with this plan and attributes as with those (R-UPD-1)?"""
     return one[0] == other[0] and _is_same_json(one[1], other[1])
 
 
-def wanted_binding(request: BindRequest, predecessor: BindingRecord | None) -> BindingAttributes:
+def requested_binding(request: BindRequest, predecessor: BindingRecord | None) -> BindingAttributes:
     """What a bind asks for. A successor has its predecessor's parameters unless told (R-BIND-6)."""
     inherits = predecessor is not None and not request.parameters
     return BindingAttributes(
@@ -245,14 +245,14 @@ def wanted_binding(request: BindRequest, predecessor: BindingRecord | None) -> B
     )
 
 
-def is_same_binding(known: Known, request: BindRequest) -> bool:
+def is_identical_binding(known: Snapshot, request: BindRequest) -> bool:
     """Does a bind ask for the binding that is there (R-BIND-1)?"""
     if known.binding is None or known.instance is None:
         return False
     there = known.binding.attributes
     inherited = there.inherits_parameters and not request.parameters
     return (
-        known.instance.service_id == request.service.id
+        known.instance.service_id == request.offering.id
         and there.plan_id == request.plan.id
         and there.app_guid == request.app_guid
         and there.predecessor == request.predecessor

@@ -18,31 +18,31 @@ from ..errors import (
 )
 from ..requests import BindingRequest, Operation
 from ..results import Accepted, Binding, InstanceDetails, LastOperation, Provisioned, Updated
-from ..store.models import InstanceRecord, Known, Mode, OperationRecord, Outcome, Progress
-from .policy import Standing, Verdict, standing
+from ..store.models import InstanceRecord, Mode, OperationRecord, Outcome, Progress, Snapshot
+from .policy import Decision, ResourceStatus, resource_status
 
 _LONGEST_PAUSE = 60
 
-TOO_LONG = Outcome(description="It took longer than its service plan allows.")
+DEADLINE_EXCEEDED = Outcome(description="It took longer than its service plan allows.")
 
 
-def refusal(verdict: Verdict, request: object, known: Known) -> BrokerError:
+def refusal(verdict: Decision, request: object, known: Snapshot) -> BrokerError:
     """What a verdict is to the platform that is not to get what it asked for."""
     of_binding = isinstance(request, BindingRequest)
     subject = known.binding if of_binding else known.instance
-    if verdict is Verdict.BUSY:
+    if verdict is Decision.BUSY:
         return ConcurrencyError()
-    if verdict is Verdict.TAKEN:
+    if verdict is Decision.CONFLICT:
         kind = BindingAlreadyExists if of_binding else InstanceAlreadyExists
-        if standing(subject) is Standing.FAILED:
+        if resource_status(subject) is ResourceStatus.FAILED:
             return kind("What has this id could not be made; delete it first.")
         return kind()
-    if of_binding and standing(known.instance) not in (Standing.ABSENT, Standing.FAILED):
+    if of_binding and resource_status(known.instance) not in (ResourceStatus.ABSENT, ResourceStatus.FAILED):
         return BindingDoesNotExist()
     return InstanceDoesNotExist()
 
 
-def as_it_is(operation: Operation, known: Known) -> Any:
+def stored_response(operation: Operation, known: Snapshot) -> Any:
     """The result of what is there already, as asked."""
     instance, binding = known.instance, known.binding
     assert instance is not None, "it is there"
@@ -54,7 +54,7 @@ def as_it_is(operation: Operation, known: Known) -> Any:
         case Operation.UPDATE:
             return Updated(dashboard_url=instance.result.dashboard_url, metadata=instance.result.metadata)
         case Operation.GET_INSTANCE:
-            return details(instance)
+            return instance_details(instance)
         case _:
             assert binding is not None, "it is there"
             made = binding.result.binding or Binding()
@@ -63,7 +63,7 @@ def as_it_is(operation: Operation, known: Known) -> Any:
             return replace(made, parameters=binding.attributes.parameters or None)
 
 
-def details(instance: InstanceRecord) -> InstanceDetails:
+def instance_details(instance: InstanceRecord) -> InstanceDetails:
     """An instance, for its fetch (R-GETI)."""
     version = instance.attributes.maintenance_version
     return InstanceDetails(
@@ -76,7 +76,7 @@ def details(instance: InstanceRecord) -> InstanceDetails:
     )
 
 
-def accepted_again(operation: OperationRecord, outcome: Outcome, instance: InstanceRecord) -> Accepted:
+def replayed_acceptance(operation: OperationRecord, outcome: Outcome, instance: InstanceRecord) -> Accepted:
     """The 202 of an operation that is in progress (R-PROV-4)."""
     if operation.kind not in (Operation.PROVISION, Operation.UPDATE):
         return Accepted(operation=operation.id)
@@ -96,7 +96,7 @@ def last_operation(operation: OperationRecord, outcome: Outcome, now: float) -> 
         )
     is_late = operation.mode is Mode.BACKGROUND and operation.deadline <= now
     if is_late and operation.binding_key is not None and operation.is_running_at(now):
-        return LastOperation.failed(TOO_LONG.description)  # as soon as who works on it is through
+        return LastOperation.failed(DEADLINE_EXCEEDED.description)  # as soon as who works on it is through
     return LastOperation.in_progress(
         outcome.description, retry_after=outcome.retry_after or _pause(operation, now)
     )

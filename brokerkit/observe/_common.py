@@ -11,27 +11,27 @@ LONGEST_TEXT = 500
 """In characters, of what somebody sent, or a platform's user is told."""
 
 
-class Offered(NamedTuple):
+class PlanNames(NamedTuple):
     """The names of a service offering and a service plan; None where they are not known."""
 
     offering: str | None = None
     plan: str | None = None
 
 
-_UNKNOWN = Offered()
+_UNKNOWN = PlanNames()
 
 
-def offered_of(request: Request | None) -> Offered:
+def plan_names_of(request: Request | None) -> PlanNames:
     """What a request is about: what it names, else what its instance is of."""
     if request is None:
         return _UNKNOWN
-    service, plan = meant_by(request)
-    return Offered(service.name if service else None, plan.name if plan else None)
+    service, plan = plan_names_by_id(request)
+    return PlanNames(service.name if service else None, plan.name if plan else None)
 
 
-def meant_by(request: Request) -> tuple[ServiceOffering | None, ServicePlan | None]:
+def plan_names_by_id(request: Request) -> tuple[ServiceOffering | None, ServicePlan | None]:
     """The offering and the plan themselves; one with its id for a name may be gone from the catalog."""
-    service: ServiceOffering | None = getattr(request, "service", None)
+    service: ServiceOffering | None = getattr(request, "offering", None)
     plan: ServicePlan | None = getattr(request, "plan", None)
     instance = getattr(request, "instance", None)
     if instance is not None:
@@ -44,6 +44,6 @@ def user_of(identity: OriginatingIdentity | None) -> str | None:
     return None if identity is None else identity.user
 
 
-def cut(text: str, longest: int = LONGEST_TEXT) -> str:
+def truncate(text: str, longest: int = LONGEST_TEXT) -> str:
     """A text as long as it may be: whoever sends one may make it as long as they like."""
     return text if len(text) <= longest else f"{text[:longest]}…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from .._context import CURRENT
+from .._context import CURRENT_CALL
 from ._log_fields import NO_CONTEXT, context_at
 
 
@@ -27,7 +27,7 @@ class ContextFilter(logging.Filter):
         if NO_CONTEXT.keys() <= record.__dict__.keys():  # it is one of our own lines
             return True
         fields = NO_CONTEXT
-        current = CURRENT.get()
+        current = CURRENT_CALL.get()
         if current is not None:
             try:
                 fields = context_at(current)

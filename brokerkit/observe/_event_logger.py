@@ -10,22 +10,22 @@ from functools import partial
 from blinker import NamedSignal
 
 from .. import signals
-from .._context import CURRENT
-from .._internal.redaction import masked_text
+from .._context import CURRENT_CALL
+from .._internal.redaction import mask_text
 from ..errors import BrokerError, Retry
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
 from ..results import Binding, LastOperation
 from ..signals import AttemptEnd
 from ._common import LONGEST_TEXT
-from ._log_fields import NO_CONTEXT, Fields, attempt_of, context_at, context_of, on_a_line
-from ._redacted_shape import outline
+from ._log_fields import NO_CONTEXT, Fields, attempt_of, context_at, context_of, escape_line_breaks
+from ._redacted_shape import redacted_shape
 from ._subscriptions import Receiver
 
 SECRET_FIELDS = frozenset({"parameters", "credentials"})
 """What is on a line only if it is asked for, and masked."""
 
 
-class Lines:
+class EventLogger:
     """Writes the lines of a broker.
 
     Args:
@@ -120,7 +120,7 @@ class Lines:
         level = logging.WARNING if has_failed else logging.INFO
         if not self._logger.isEnabledFor(level):
             return
-        current = CURRENT.get()
+        current = CURRENT_CALL.get()
         context = _context(
             request, operation, operation_id, is_attempt=current is not None and current.is_attempt
         )
@@ -202,9 +202,9 @@ class Lines:
         """Somebody was not let in."""
         if not self._logger.isEnabledFor(logging.WARNING):
             return
-        current = CURRENT.get()
-        method, path = on_a_line(method), on_a_line(path, LONGEST_TEXT)
-        remote_addr = on_a_line(remote_addr) if remote_addr else None
+        current = CURRENT_CALL.get()
+        method, path = escape_line_breaks(method), escape_line_breaks(path, LONGEST_TEXT)
+        remote_addr = escape_line_breaks(remote_addr) if remote_addr else None
         self._write(
             logging.WARNING,
             "authentication failed",
@@ -226,7 +226,7 @@ class Lines:
             "parameters": getattr(request, "parameters", None),
             "credentials": result.credentials if isinstance(result, Binding) else None,
         }
-        return {name: outline(values[name]) for name in sorted(self.secret_fields) if values[name]}
+        return {name: redacted_shape(values[name]) for name in sorted(self.secret_fields) if values[name]}
 
     def _write(
         self,
@@ -314,9 +314,13 @@ def _told(error: BaseException | None) -> str | None:
         error = error.__cause__
     if error is None:
         return None
-    return _safe(error.description) if isinstance(error, BrokerError) else on_a_line(type(error).__name__)
+    return (
+        _safe(error.description)
+        if isinstance(error, BrokerError)
+        else escape_line_breaks(type(error).__name__)
+    )
 
 
 def _safe(description: str) -> str:
     """What a platform's user is told; it should have no secrets."""
-    return on_a_line(masked_text(description), LONGEST_TEXT)
+    return escape_line_breaks(mask_text(description), LONGEST_TEXT)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from .._context import Current
+from .._context import CallContext
 from .._internal.console import printable
 from ..requests import Operation, Request, RequestHeaders
-from ._common import cut, offered_of, user_of
+from ._common import plan_names_of, truncate, user_of
 from ._trace_id import trace_id_of
 
 Fields: TypeAlias = dict[str, str | int | None]
@@ -16,9 +16,9 @@ _LONGEST = 100
 """In characters, of an id or a name."""
 
 
-def on_a_line(text: str, longest: int = _LONGEST) -> str:
+def escape_line_breaks(text: str, longest: int = _LONGEST) -> str:
     """A text that neither ends a line nor steers a terminal, cut where it is too long."""
-    text = cut(text, longest)
+    text = truncate(text, longest)
     return text if text.isprintable() else printable(text)
 
 
@@ -43,7 +43,7 @@ def context_of(
         headers: What its headers say, if they could be read.
         attempt: Which attempt it is, of work in the background.
     """
-    offering, plan = offered_of(request)
+    offering, plan = plan_names_of(request)
     identity = headers.originating_identity if headers else None
     fields: Fields = {
         "operation": operation.value if operation else None,
@@ -62,11 +62,11 @@ def context_of(
     }
     for name, value in fields.items():
         if isinstance(value, str) and not (len(value) <= _LONGEST and value.isprintable()):
-            fields[name] = on_a_line(value)
+            fields[name] = escape_line_breaks(value)
     return fields
 
 
-def context_at(current: Current) -> Fields:
+def context_at(current: CallContext) -> Fields:
     """The fields of a line that is logged in the middle of it."""
     request = current.request
     return context_of(

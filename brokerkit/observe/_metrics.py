@@ -14,7 +14,7 @@ from ..broker import Broker
 from ..catalog.models import Catalog
 from ..requests import Operation, Request
 from ..signals import AttemptEnd
-from ._common import meant_by
+from ._common import plan_names_by_id
 from ._subscriptions import Receiver
 
 NONE = "none"
@@ -47,7 +47,7 @@ _SIGNALS_OF_SUCCESS = (
 )
 
 
-class Measures:
+class Metrics:
     """What is counted in one registry, of all brokers that are measured in it.
 
     Args:
@@ -141,7 +141,7 @@ class Measures:
 
     def _count_audited(self, broker: Broker, record: AuditRecord, **_: object) -> None:
         if record.ended_at is not None:
-            names = labels_of(broker._pipeline.last_catalog, record.service_id, record.plan_id)
+            names = labels_of(broker._pipeline.last_catalog, record.offering_id, record.plan_id)
             seconds = (record.ended_at - record.asked_at).total_seconds()
             self._operations.count(max(0.0, seconds), record.operation.value, *names, record.state)
 
@@ -190,7 +190,7 @@ class _Meter:
 def _of_request(broker: Broker, request: Request | None) -> tuple[str, str]:
     if request is None:
         return NONE, NONE
-    service, plan = meant_by(request)
+    service, plan = plan_names_by_id(request)
     return labels_of(
         broker._pipeline.last_catalog, service.id if service else None, plan.id if plan else None
     )
@@ -198,8 +198,8 @@ def _of_request(broker: Broker, request: Request | None) -> tuple[str, str]:
 
 def labels_of(catalog: Catalog | None, service_id: str | None, plan_id: str | None) -> tuple[str, str]:
     """The labels of an offering and a plan, which are none but the catalog's names and two words more."""
-    service = catalog.service(service_id) if catalog and service_id else None
-    found = catalog.offered(plan_id) if catalog and plan_id else None
+    service = catalog.offering(service_id) if catalog and service_id else None
+    found = catalog.find_plan(plan_id) if catalog and plan_id else None
     plan = found[1] if found and found[0] is service else None
     return (
         service.name if service else REMOVED if service_id else NONE,

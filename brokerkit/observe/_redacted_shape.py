@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from .._internal.masking import MASK
-from ._log_fields import on_a_line
+from ._log_fields import escape_line_breaks
 
 _DEEPEST = 5
 _MOST = 100
@@ -13,7 +13,7 @@ _MOST = 100
 _MORE = "…"
 
 
-def outline(value: object) -> object:
+def redacted_shape(value: object) -> object:
     """A JSON value with a mask for all but its names, of a bounded size.
 
     Args:
@@ -29,7 +29,7 @@ def _outline(value: object, deep: int, left: Iterator[int]) -> object:
             if next(left, None) is None:
                 shown[_MORE] = _MORE
                 break
-            shown[on_a_line(str(name))] = _outline(inner, deep - 1, left)
+            shown[escape_line_breaks(str(name))] = _outline(inner, deep - 1, left)
         return shown
     if deep and isinstance(value, list | tuple):
         items: list[object] = []

@@ -9,11 +9,11 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, set_span_in_context
 
-from .._context import CURRENT, Current
+from .._context import CURRENT_CALL, CallContext
 from ._propagation import write
 
 
-class _Open(NamedTuple):
+class _OpenSpan(NamedTuple):
     """A span that has begun.
 
     Args:
@@ -24,14 +24,14 @@ class _Open(NamedTuple):
         outer: What was open before it: an app may ask a broker within a request.
     """
 
-    current: Current
+    current: CallContext
     span: Span
     before: Context
     token: Token[Context]
-    outer: _Open | None
+    outer: _OpenSpan | None
 
 
-_OPEN: ContextVar[_Open | None] = ContextVar("brokerkit_open_span", default=None)
+_OPEN: ContextVar[_OpenSpan | None] = ContextVar("brokerkit_open_span", default=None)
 
 
 def begin(span: Span, trace_context: dict[str, str]) -> None:
@@ -42,12 +42,12 @@ def begin(span: Span, trace_context: dict[str, str]) -> None:
         trace_context: What goes on with it, as headers; it is changed.
     """
     leave_unfinished()
-    current = CURRENT.get()
+    current = CURRENT_CALL.get()
     assert current is not None, "it is known before anybody is told"
     before = context.get_current()
     here = set_span_in_context(span, before)
     write(trace_context, here)
-    _OPEN.set(_Open(current, span, before, context.attach(here), _OPEN.get()))
+    _OPEN.set(_OpenSpan(current, span, before, context.attach(here), _OPEN.get()))
 
 
 def current_span() -> Span:
@@ -81,7 +81,7 @@ def leave_unfinished() -> None:
         _OPEN.set(opened.outer)
 
 
-def _found() -> _Open | None:
+def _found() -> _OpenSpan | None:
     leave_unfinished()
     opened = _OPEN.get()
-    return None if opened is None or opened.current is not CURRENT.get() else opened
+    return None if opened is None or opened.current is not CURRENT_CALL.get() else opened

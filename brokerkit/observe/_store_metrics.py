@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from .._internal.background_call import Look, Looks
+from .._internal.background_call import BackgroundCall, CallResult
 from ..broker import Broker
 from ..catalog.models import Catalog
-from ..stats import Census, Count
+from ..stats import Count, StoreStats
 from ..store.errors import StoreUnavailable
-from ._metrics import CHANGES, Measures, labels_of, plans_of
+from ._metrics import CHANGES, Metrics, labels_of, plans_of
 
 if TYPE_CHECKING:
     from ..store.store import Store
@@ -37,7 +37,7 @@ _STATES = ("creating", "ready", "failed")
 _Values: TypeAlias = dict[tuple[str, ...], float]
 
 
-class Gauges(Collector):
+class StoreMetrics(Collector):
     """The gauges of all brokers that are measured in a registry. It lives as long as that.
 
     Args:
@@ -50,7 +50,7 @@ class Gauges(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         registry.register(self)
-        self.measures = Measures(registry)
+        self.measures = Metrics(registry)
         self._watches: WeakKeyDictionary[Broker, _Watch | None] = WeakKeyDictionary()
 
     def __contains__(self, broker: Broker) -> bool:
@@ -58,7 +58,7 @@ class Gauges(Collector):
 
     def add(self, broker: Broker, every: float) -> None:
         """Tell of a broker too, whose store is counted every so many seconds at most."""
-        running = broker._running
+        running = broker._runtime
         self._watches[broker] = None if running is None else _Watch(running.store, every)
 
     def describe(self) -> Iterable[Metric]:
@@ -90,17 +90,17 @@ class _Watch:
     """
 
     def __init__(self, store: Store, every: float) -> None:
-        self._answers = Looks(
+        self._answers = BackgroundCall(
             lambda: _answers(store), name="brokerkit-store", patience=_PATIENCE, every=min(1.0, every)
         )
-        self._counts = Looks(
+        self._counts = BackgroundCall(
             lambda: _count(store), name="brokerkit-census", patience=_PATIENCE, every=every, times=_REST
         )
 
-    def facts(self) -> tuple[bool, Look[Census] | None]:
+    def facts(self) -> tuple[bool, CallResult[StoreStats] | None]:
         """Can the store be asked, and what did the last count find? Of millions, that goes on meanwhile."""
-        self._counts.begin()  # so that both are waited for at the same time
-        if not self._answers.found():
+        self._counts.start()  # so that both are waited for at the same time
+        if not self._answers.result():
             return False, None
         return True, self._counts.latest()
 
@@ -112,9 +112,9 @@ def _answers(store: Store) -> bool:
         return False
 
 
-def _count(store: Store) -> Census | None:
+def _count(store: Store) -> StoreStats | None:
     try:
-        return store.census()
+        return store.stats()
     except StoreUnavailable:
         return None
 
@@ -131,11 +131,11 @@ def _add(watch: _Watch, catalog: Catalog | None, told: dict[str, float], counts:
     """Add what is known of a broker's store to what is known of others."""
     answers, look = watch.facts()
     told["store_up"] = min(told.get("store_up", 1.0), float(answers))
-    if look is None or look.found is None or catalog is None:
+    if look is None or look.value is None or catalog is None:
         return
     told["census_age_seconds"] = max(told.get("census_age_seconds", 0.0), look.age)
-    told["census_duration_seconds"] = max(told.get("census_duration_seconds", 0.0), look.took)
-    census = look.found
+    told["census_duration_seconds"] = max(told.get("census_duration_seconds", 0.0), look.duration)
+    census = look.value
     for name, found in (("instances", census.instances), ("bindings", census.bindings)):
         _add_counts(counts.setdefault(name, defaultdict(float)), found, catalog)
     number = counts.setdefault("operations_in_progress", defaultdict(float))
@@ -144,7 +144,7 @@ def _add(watch: _Watch, catalog: Catalog | None, told: dict[str, float], counts:
         number[operation.value, *plan] += 0
         oldest[operation.value, *plan] += 0
     for each in census.operations:
-        labels = (each.operation.value, *labels_of(catalog, each.service_id, each.plan_id))
+        labels = (each.operation.value, *labels_of(catalog, each.offering_id, each.plan_id))
         number[labels] += each.count
         oldest[labels] = max(oldest[labels], each.oldest + look.age)
 
@@ -154,7 +154,7 @@ def _add_counts(values: _Values, found: Iterable[Count], catalog: Catalog) -> No
     for plan, state in product(plans_of(catalog), _STATES):
         values[*plan, state] += 0
     for each in found:
-        values[*labels_of(catalog, each.service_id, each.plan_id), each.state] += each.count
+        values[*labels_of(catalog, each.offering_id, each.plan_id), each.state] += each.count
 
 
 _SINGLE = {

@@ -35,7 +35,7 @@ from weakref import WeakKeyDictionary
 
 from ..broker import Broker
 from ._context_filter import ContextFilter
-from ._event_logger import SECRET_FIELDS, Lines
+from ._event_logger import SECRET_FIELDS, EventLogger
 from ._subscriptions import subscribe
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ContextFilter", "JSONFormatter", "json_handler", "log_lifecycle"]
 
-_LINES: WeakKeyDictionary[Broker, dict[logging.Logger, Lines]] = WeakKeyDictionary()
+_LINES: WeakKeyDictionary[Broker, dict[logging.Logger, EventLogger]] = WeakKeyDictionary()
 
 
 def log_lifecycle(
@@ -81,7 +81,7 @@ def log_lifecycle(
     secret_fields = _checked(fields)
     lines = _LINES.get(broker, {}).get(logger) if isinstance(broker, Broker) else None
     if lines is None:
-        lines = Lines(logger)
+        lines = EventLogger(logger)
         subscribe(broker, lines.receivers())
         _LINES.setdefault(broker, {})[logger] = lines
     lines.secret_fields = secret_fields

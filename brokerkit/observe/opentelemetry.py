@@ -41,13 +41,13 @@ from opentelemetry.trace import (
 )
 
 from .. import signals
-from .._internal.redaction import masked_text
+from .._internal.redaction import mask_text
 from ..broker import Broker
 from ..errors import BrokerError
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
 from ..server.blueprint import ENDPOINTS
 from ..signals import AttemptEnd
-from ._common import cut, offered_of, user_of
+from ._common import plan_names_of, truncate, user_of
 from ._propagation import read
 from ._spans import begin, current_span, leave, leave_unfinished
 from ._subscriptions import subscribe
@@ -297,14 +297,14 @@ def _tell(
     told = {
         "osb.operation": operation.value,
         "osb.operation_id": operation_id,
-        "osb.description": None if said is None else masked_text(said),
+        "osb.description": None if said is None else mask_text(said),
     }
     span.add_event(event, _known(told))
 
 
 def _facts(request: Request | None, headers: RequestHeaders | None, operation_id: str | None) -> _Attributes:
     """What is known as soon as a request is read."""
-    offering, plan = offered_of(request)
+    offering, plan = plan_names_of(request)
     told: dict[str, str | None] = {
         "osb.operation_id": operation_id,
         "osb.offering": offering,
@@ -325,7 +325,7 @@ def _facts(request: Request | None, headers: RequestHeaders | None, operation_id
 def _known(told: Mapping[str, str | int | None]) -> _Attributes:
     """What there is; no longer than lets a collector take spans by the hundred."""
     return {
-        name: cut(value) if isinstance(value, str) else value
+        name: truncate(value) if isinstance(value, str) else value
         for name, value in told.items()
         if value is not None
     }
@@ -338,6 +338,6 @@ def _fail(span: Span, error: BaseException) -> None:
     description = None
     if isinstance(error, BrokerError):
         name = error.error or name
-        description = cut(masked_text(error.description))
+        description = truncate(mask_text(error.description))
     span.set_attribute("error.type", name)
     span.set_status(Status(StatusCode.ERROR, description))

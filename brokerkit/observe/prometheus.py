@@ -31,8 +31,8 @@ except ModuleNotFoundError as error:
 
 from ..auth import DEFAULT_CHALLENGE, Authenticator, check_authenticator
 from ..broker import Broker
-from ..server.base_blueprint import BrokersBlueprint, in_json
-from ._store_metrics import Gauges
+from ..server.base_blueprint import BaseBlueprint, json_response
+from ._store_metrics import StoreMetrics
 from ._subscriptions import subscribe
 
 _logger = logging.getLogger("brokerkit")
@@ -48,7 +48,7 @@ _FAILED = {
     "description": "The metrics could not be collected. The service broker's log says why.",
 }
 
-_GAUGES: WeakKeyDictionary[CollectorRegistry, ReferenceType[Gauges]] = WeakKeyDictionary()
+_GAUGES: WeakKeyDictionary[CollectorRegistry, ReferenceType[StoreMetrics]] = WeakKeyDictionary()
 """The registries that have ours; each holds its own, and goes when nobody else holds it."""
 
 _lock = Lock()
@@ -60,7 +60,7 @@ def metrics_blueprint(
     *,
     registry: CollectorRegistry = REGISTRY,
     census_every: float = 10.0,
-) -> BrokersBlueprint:
+) -> BaseBlueprint:
     """Measure a broker, and make a blueprint that tells Prometheus: ``GET /metrics``, under any prefix.
 
     Args:
@@ -133,16 +133,16 @@ def _folder() -> str | None:
     return folder
 
 
-def _gauges_in(registry: CollectorRegistry) -> Gauges:
+def _gauges_in(registry: CollectorRegistry) -> StoreMetrics:
     known = _GAUGES.get(registry)
     gauges = known() if known is not None else None
     if gauges is None:
-        gauges = Gauges(registry)
+        gauges = StoreMetrics(registry)
         _GAUGES[registry] = ref(gauges)
     return gauges
 
 
-class _MetricsBlueprint(BrokersBlueprint):
+class _MetricsBlueprint(BaseBlueprint):
     """The blueprint that tells what is in a registry.
 
     Args:
@@ -154,17 +154,17 @@ class _MetricsBlueprint(BrokersBlueprint):
         super().__init__("brokerkit-metrics", __name__)
         self._told = told
         self._auth = auth
-        self.add_reading("/metrics", "metrics", self._answer)
+        self.add_read_only_rule("/metrics", "metrics", self._answer)
 
     def _answer(self) -> Response:
         try:
             if not self._auth(request):
                 challenge = getattr(self._auth, "challenge", DEFAULT_CHALLENGE)
-                return in_json(401, _UNAUTHENTICATED, **{"WWW-Authenticate": challenge})
+                return json_response(401, _UNAUTHENTICATED, **{"WWW-Authenticate": challenge})
             return self._metrics()
         except Exception:  # who asks is not to be told what went wrong
             _logger.exception("the metrics could not be collected")
-            return in_json(500, _FAILED)
+            return json_response(500, _FAILED)
 
     def _metrics(self) -> Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

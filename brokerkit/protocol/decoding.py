@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 import msgspec
 from msgspec import Struct
 
-from .._internal.json_decode import MAX_DEPTH, TooDeep, decode_object, in_words
+from .._internal.json_decode import MAX_DEPTH, TooDeep, decode_object, describe_validation_error
 from ..catalog.models import Catalog, MaintenanceInfo, ServiceOffering, ServicePlan
 from ..errors import BadRequest
 from ..requests import (
@@ -30,7 +30,7 @@ _BodyT = TypeVar("_BodyT")
 _RequestT = TypeVar("_RequestT", bound=Request)
 
 
-class Call(Struct, frozen=True, gc=False):
+class RawRequest(Struct, frozen=True, gc=False):
     """A request as it came: whose, about which instance and binding, query string and body still unread."""
 
     catalog: Catalog
@@ -107,13 +107,13 @@ class _BindBody(Struct, frozen=True):
 _FOUND_OUT = [msgspec.json.Decoder(kind) for kind in (_ProvisionBody, _UpdateBody, _BindBody)]
 
 
-def _read_body(call: Call, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
+def _read_body(call: RawRequest, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
     """The body as an object (for fields that we do not know) and as a struct (for those that we do)."""
     try:
         document = decode_object(call.body)
         return document, msgspec.convert(_with_versions_alone(document), kind)
     except msgspec.ValidationError as error:
-        raise BadRequest(in_words(error)) from None
+        raise BadRequest(describe_validation_error(error)) from None
     except TooDeep:
         raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
     except ValueError:
@@ -138,7 +138,7 @@ def _with_versions_alone(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
-    found = catalog.offered(plan_id)
+    found = catalog.find_plan(plan_id)
     if found is not None and found[0].id == service_id:
         return found
     service = _find_service(catalog, service_id)
@@ -148,27 +148,27 @@ def _find(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffer
 
 
 def _find_service(catalog: Catalog, service_id: str) -> ServiceOffering:
-    service = catalog.service(service_id)
+    service = catalog.offering(service_id)
     if service is None:
         raise BadRequest(f"service_id: there is no service offering {_short(service_id)} in the catalog")
     return service
 
 
-def _find_for_delete(call: Call, query: Query) -> tuple[ServiceOffering, ServicePlan]:
+def _find_for_delete(call: RawRequest, query: Query) -> tuple[ServiceOffering, ServicePlan]:
     missing = [name for name in ("service_id", "plan_id") if getattr(query, name) is None]
     if missing:
         raise BadRequest(f"{' and '.join(missing)}: required in the query string")
     return _find(call.catalog, query.service_id or "", query.plan_id or "")
 
 
-def _hints(call: Call, query: Query) -> tuple[ServiceOffering | None, ServicePlan | None]:
+def _hints(call: RawRequest, query: Query) -> tuple[ServiceOffering | None, ServicePlan | None]:
     """What a fetch or poll says of the instance helps to find the handler, and refuses nothing.
 
     A platform may still poll for a plan that has left the catalog, and Cloud Controller takes a 400
     to a poll for a failed operation (R-ERR-4).
     """
-    service = call.catalog.service(query.service_id) if query.service_id else None
-    found = call.catalog.offered(query.plan_id) if query.plan_id else None
+    service = call.catalog.offering(query.service_id) if query.service_id else None
+    found = call.catalog.find_plan(query.plan_id) if query.plan_id else None
     if found is not None and (service is None or service is found[0]):
         return found
     return service, None
@@ -178,7 +178,7 @@ def _short(value: str) -> str:
     return repr(value if len(value) <= 80 else f"{value[:80]}…")
 
 
-def _check_platform(call: Call, context: Mapping[str, Any]) -> None:
+def _check_platform(call: RawRequest, context: Mapping[str, Any]) -> None:
     """The header and the context name the same platform."""
     identity = call.headers.originating_identity
     if identity is not None and context.get("platform") not in (None, identity.platform):
@@ -187,7 +187,7 @@ def _check_platform(call: Call, context: Mapping[str, Any]) -> None:
         )
 
 
-def _guid(call: Call, name: str, told: str | None, context: Mapping[str, Any]) -> str | None:
+def _guid(call: RawRequest, name: str, told: str | None, context: Mapping[str, Any]) -> str | None:
     """An organization or space: the body's own field is deprecated for the context (R-PROV)."""
     value = told or context.get(name) or None
     if value is not None and not isinstance(value, str):
@@ -200,11 +200,11 @@ def _guid(call: Call, name: str, told: str | None, context: Mapping[str, Any]) -
 # The operations
 
 
-def catalog(call: Call) -> CatalogRequest:
+def catalog(call: RawRequest) -> CatalogRequest:
     return CatalogRequest(headers=call.headers)
 
 
-def provision(call: Call) -> ProvisionRequest:
+def provision(call: RawRequest) -> ProvisionRequest:
     query = _query(call.query_string)
     document, body = _read_body(call, _ProvisionBody)
     service, plan = _find(call.catalog, body.service_id, body.plan_id)
@@ -216,7 +216,7 @@ def provision(call: Call) -> ProvisionRequest:
     return ProvisionRequest(
         headers=call.headers,
         instance_id=call.ids["instance_id"],
-        service=service,
+        offering=service,
         plan=plan,
         parameters=parameters,
         context=context,
@@ -228,7 +228,7 @@ def provision(call: Call) -> ProvisionRequest:
     )
 
 
-def update(call: Call) -> UpdateRequest:
+def update(call: RawRequest) -> UpdateRequest:
     query = _query(call.query_string)
     document, body = _read_body(call, _UpdateBody)
     if body.plan_id is None:
@@ -237,14 +237,14 @@ def update(call: Call) -> UpdateRequest:
         service, wanted = _find(call.catalog, body.service_id, body.plan_id)
     context = body.context or {}
     previous_values = body.previous_values or PreviousValues()
-    before = call.catalog.offered(previous_values.plan_id or "")
+    before = call.catalog.find_plan(previous_values.plan_id or "")
     current = before[1] if before and before[0] is service else None
     plan = wanted or current or (service.plans[0] if len(service.plans) == 1 else None)
     _check_platform(call, context)
     return UpdateRequest(
         headers=call.headers,
         instance_id=call.ids["instance_id"],
-        service=service,
+        offering=service,
         plan=plan,
         parameters=body.parameters or {},
         context=context,
@@ -255,7 +255,7 @@ def update(call: Call) -> UpdateRequest:
     )
 
 
-def bind(call: Call) -> BindRequest:
+def bind(call: RawRequest) -> BindRequest:
     query = _query(call.query_string)
     document, body = _read_body(call, _BindBody)
     service, plan = _find(call.catalog, body.service_id, body.plan_id)
@@ -267,7 +267,7 @@ def bind(call: Call) -> BindRequest:
         headers=call.headers,
         instance_id=call.ids["instance_id"],
         binding_id=call.ids["binding_id"],
-        service=service,
+        offering=service,
         plan=plan,
         parameters=parameters,
         context=context,
@@ -279,15 +279,15 @@ def bind(call: Call) -> BindRequest:
     )
 
 
-def delete(kind: Callable[..., _RequestT]) -> Callable[[Call], _RequestT]:
+def delete(kind: Callable[..., _RequestT]) -> Callable[[RawRequest], _RequestT]:
     """How to read a DELETE, which must name offering and plan in its query string (R-DEL-2)."""
 
-    def decode(call: Call) -> _RequestT:
+    def decode(call: RawRequest) -> _RequestT:
         query = _query(call.query_string)
         service, plan = _find_for_delete(call, query)
         return kind(
             headers=call.headers,
-            service=service,
+            offering=service,
             plan=plan,
             accepts_incomplete=query.accepts_incomplete,
             **call.ids,
@@ -296,22 +296,22 @@ def delete(kind: Callable[..., _RequestT]) -> Callable[[Call], _RequestT]:
     return decode
 
 
-def fetch(kind: Callable[..., _RequestT]) -> Callable[[Call], _RequestT]:
+def fetch(kind: Callable[..., _RequestT]) -> Callable[[RawRequest], _RequestT]:
     """How to read a fetch (R-GETI, R-GETB)."""
 
-    def decode(call: Call) -> _RequestT:
+    def decode(call: RawRequest) -> _RequestT:
         service, plan = _hints(call, _query(call.query_string))
-        return kind(headers=call.headers, service=service, plan=plan, **call.ids)
+        return kind(headers=call.headers, offering=service, plan=plan, **call.ids)
 
     return decode
 
 
-def poll(kind: Callable[..., _RequestT]) -> Callable[[Call], _RequestT]:
+def poll(kind: Callable[..., _RequestT]) -> Callable[[RawRequest], _RequestT]:
     """How to read a poll (R-LAST)."""
 
-    def decode(call: Call) -> _RequestT:
+    def decode(call: RawRequest) -> _RequestT:
         query = _query(call.query_string)
         service, plan = _hints(call, query)
-        return kind(headers=call.headers, service=service, plan=plan, operation=query.operation, **call.ids)
+        return kind(headers=call.headers, offering=service, plan=plan, operation=query.operation, **call.ids)
 
     return decode

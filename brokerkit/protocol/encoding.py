@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from werkzeug.datastructures import Headers
 from werkzeug.http import parse_etags, unquote_etag
 
-from .._internal.json_decode import in_words
+from .._internal.json_decode import describe_validation_error
 from ..catalog.models import Catalog, ServiceOffering
 from ..errors import BrokerError, HandlerMistake
 from ..requests import Operation
@@ -28,7 +28,7 @@ from ..results import (
 )
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
     """What goes back over HTTP."""
 
     status: int
@@ -36,33 +36,33 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     headers: Sequence[tuple[str, str]] = ()
 
 
-class _Form(NamedTuple):
+class _ResponseForm(NamedTuple):
     """How one kind of result answers one operation: its status, and which fields have no place in it."""
 
     status: int
-    untold: tuple[str, ...] = ()
+    omitted: tuple[str, ...] = ()
 
 
-_ACCEPTED_ALONE = _Form(202, untold=("dashboard_url", "metadata"))  # R-BIND-1
+_ACCEPTED_ALONE = _ResponseForm(202, omitted=("dashboard_url", "metadata"))  # R-BIND-1
 
-FORMS: dict[Operation, dict[type[msgspec.Struct], _Form]] = {
-    Operation.PROVISION: {Provisioned: _Form(201), Accepted: _Form(202)},
-    Operation.UPDATE: {Updated: _Form(200), Accepted: _Form(202)},
-    Operation.DEPROVISION: {Deprovisioned: _Form(200), Accepted: _ACCEPTED_ALONE},
-    Operation.BIND: {Binding: _Form(201, untold=("parameters",)), Accepted: _ACCEPTED_ALONE},
-    Operation.UNBIND: {Unbound: _Form(200), Accepted: _ACCEPTED_ALONE},
-    Operation.GET_INSTANCE: {InstanceDetails: _Form(200)},
-    Operation.GET_BINDING: {Binding: _Form(200)},
-    Operation.LAST_OPERATION: {LastOperation: _Form(200)},
+FORMS: dict[Operation, dict[type[msgspec.Struct], _ResponseForm]] = {
+    Operation.PROVISION: {Provisioned: _ResponseForm(201), Accepted: _ResponseForm(202)},
+    Operation.UPDATE: {Updated: _ResponseForm(200), Accepted: _ResponseForm(202)},
+    Operation.DEPROVISION: {Deprovisioned: _ResponseForm(200), Accepted: _ACCEPTED_ALONE},
+    Operation.BIND: {Binding: _ResponseForm(201, omitted=("parameters",)), Accepted: _ACCEPTED_ALONE},
+    Operation.UNBIND: {Unbound: _ResponseForm(200), Accepted: _ACCEPTED_ALONE},
+    Operation.GET_INSTANCE: {InstanceDetails: _ResponseForm(200)},
+    Operation.GET_BINDING: {Binding: _ResponseForm(200)},
+    Operation.LAST_OPERATION: {LastOperation: _ResponseForm(200)},
     Operation.LAST_BINDING_OPERATION: {
-        LastOperation: _Form(200, untold=("instance_usable", "update_repeatable"))
+        LastOperation: _ResponseForm(200, omitted=("instance_usable", "update_repeatable"))
     },
 }
 """What may answer an operation, and how. A result is written as it is, field by field."""
 
 _DECODERS = {kind: msgspec.json.Decoder(kind) for forms in FORMS.values() for kind in forms}
 
-PLAIN_SUCCESS: dict[Operation, object] = {
+EMPTY_RESULTS: dict[Operation, object] = {
     Operation.PROVISION: Provisioned(),
     Operation.UPDATE: Updated(),
     Operation.DEPROVISION: Deprovisioned(),
@@ -99,14 +99,14 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode_result(
-    operation: Operation, result: Any, *, service: ServiceOffering | None, accepts_incomplete: bool
-) -> Answer:
+    operation: Operation, result: Any, *, offering: ServiceOffering | None, accepts_incomplete: bool
+) -> EncodedResponse:
     """Write what a handler answered.
 
     Args:
         operation: What was asked.
-        result: What was answered; None was replaced by the :data:`PLAIN_SUCCESS`.
-        service: The offering, where it is known.
+        result: What was answered; None was replaced by the :data:`EMPTY_RESULTS`.
+        offering: The offering, where it is known.
         accepts_incomplete: Can the platform poll?
 
     Raises:
@@ -117,7 +117,7 @@ def encode_result(
     if form is None:
         raise HandlerMistake(_wrong_kind(operation, result))
     result = _for_platforms(result)
-    for name in form.untold:
+    for name in form.omitted:
         if getattr(result, name) is not None:
             raise HandlerMistake(
                 f"returned {kind.__name__}({name}=…), which has no place in the answer to {operation};"
@@ -140,12 +140,12 @@ def encode_result(
     elif (kind is Provisioned or kind is Binding) and result.exists is True:
         status = 200
         result = replace(result, exists=False)
-    if kind is Binding and service is not None:
-        _check_requirements(result, service)
-    return Answer(status, _write(result), headers)
+    if kind is Binding and offering is not None:
+        _check_requirements(result, offering)
+    return EncodedResponse(status, _write(result), headers)
 
 
-def check_forgettable(result: object) -> None:
+def check_stateless(result: object) -> None:
     """Let a broker without a store answer only what it need not remember.
 
     Raises:
@@ -159,7 +159,7 @@ def check_forgettable(result: object) -> None:
         )
 
 
-def encode_catalog(catalog: Catalog, known: str | None) -> Answer:
+def encode_catalog(catalog: Catalog, known: str | None) -> EncodedResponse:
     """Hand out the catalog, which was written once; or say that the platform has it (R-CAT-8).
 
     Args:
@@ -168,11 +168,11 @@ def encode_catalog(catalog: Catalog, known: str | None) -> Answer:
     """
     headers = (("ETag", catalog.etag),)
     if known is not None and parse_etags(known).contains_weak(unquote_etag(catalog.etag)[0]):
-        return Answer(304, b"", headers)
-    return Answer(200, catalog.encoded, headers)
+        return EncodedResponse(304, b"", headers)
+    return EncodedResponse(200, catalog.encoded, headers)
 
 
-def encode_error(error: BrokerError, method: str, operation: Operation | None) -> Answer:
+def encode_error(error: BrokerError, method: str, operation: Operation | None) -> EncodedResponse:
     """Write a refusal (R-ERR-1, R-ERR-2).
 
     Raises:
@@ -185,21 +185,21 @@ def encode_error(error: BrokerError, method: str, operation: Operation | None) -
         raise HandlerMistake(f"a {type(error).__name__} that cannot be sent was raised: {mistake}") from None
     status = error.status_for(method)
     if status == 410:
-        return Answer(status, _EMPTY, headers)  # R-UNB-1
+        return EncodedResponse(status, _EMPTY, headers)  # R-UNB-1
     document: dict[str, object] = {"description": error.description}
     if error.error is not None:
         document["error"] = error.error
     for name in _MAY_TELL.get(operation, ()):
         if getattr(error, name) is not None:
             document[name] = getattr(error, name)
-    return Answer(status, _encoder.encode(document), headers)
+    return EncodedResponse(status, _encoder.encode(document), headers)
 
 
 def _wrong_kind(operation: Operation, result: object) -> str:
     if isinstance(result, BrokerError):
         return f"returned {type(result).__name__}; raise it"
     kinds = [_MADE_BY.get(kind, f"{kind.__name__}(…)") for kind in FORMS[operation]]
-    if operation in PLAIN_SUCCESS:
+    if operation in EMPTY_RESULTS:
         kinds.append("None")
     if isinstance(result, type):
         got = f"the class {result.__name__}"
@@ -231,7 +231,9 @@ def _write(result: msgspec.Struct) -> bytes:
         body = _encoder.encode(_with_times(result) if kind is Binding else result)
         _DECODERS[kind].decode(body)
     except msgspec.ValidationError as error:
-        raise HandlerMistake(f"returned a {kind.__name__} that is not right: {in_words(error)}") from None
+        raise HandlerMistake(
+            f"returned a {kind.__name__} that is not right: {describe_validation_error(error)}"
+        ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise HandlerMistake(f"returned a {kind.__name__} that JSON cannot hold: {error}") from None
     return body

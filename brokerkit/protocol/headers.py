@@ -81,7 +81,7 @@ def trace_context_of(environ: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def echo_of(environ: Mapping[str, Any]) -> str | None:
+def request_identity_of(environ: Mapping[str, Any]) -> str | None:
     """The request's identity for the answer to carry back, if it can be written into a header."""
     value: str | None = environ.get("HTTP_X_BROKER_API_REQUEST_IDENTITY")
     return value if value and _TEXT.fullmatch(value) else None

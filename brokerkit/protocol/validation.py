@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..catalog.json_schema import problems
+from ..catalog.json_schema import find_problems
 from ..catalog.models import Catalog, MaintenanceInfo, ServiceOffering, ServicePlan
 from ..errors import (
     BadRequest,
@@ -46,11 +46,11 @@ def check_update(catalog: Catalog, request: UpdateRequest, current: ServicePlan 
     before = current.id if current else request.previous_values.plan_id
     keeps_plan = wanted is None or wanted == before
     if not keeps_plan and before is not None:
-        _check_plan_change(current or request.service)
+        _check_plan_change(current or request.offering)
     only_context = request.body.get("context") is not None and request.maintenance_info is None
     if keeps_plan and only_context and asked.get("parameters") is None:
-        _check_context_update(request.service)
-    _check_any(catalog, [request.plan] if request.plan else request.service.plans, request)
+        _check_context_update(request.offering)
+    _check_any(catalog, [request.plan] if request.plan else request.offering.plans, request)
 
 
 def check_bind(catalog: Catalog, request: BindRequest) -> None:
@@ -71,7 +71,7 @@ def _check_parameters(
     catalog: Catalog, plan: ServicePlan, resource: str, action: str, parameters: dict[str, Any]
 ) -> None:
     validator = catalog.validator(plan, resource, action)
-    if validator is not None and (found := problems(validator, parameters, root="parameters")):
+    if validator is not None and (found := find_problems(validator, parameters, root="parameters")):
         raise InvalidParameters("; ".join(found))
 
 

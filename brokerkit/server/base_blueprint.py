@@ -18,7 +18,7 @@ _NOT_ALLOWED = {
 _ALL_METHODS = (*_READING, "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 
-class BrokersBlueprint(Blueprint):
+class BaseBlueprint(Blueprint):
     """A blueprint that gets a name of its own where none is given, so that there may be several in an app."""
 
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]
@@ -29,12 +29,12 @@ class BrokersBlueprint(Blueprint):
             options["name"] = next(name for name in names if prefix + name not in app.blueprints)
         super().register(app, options)
 
-    def add_reading(self, path: str, name: str, read: Callable[[], Response]) -> None:
+    def add_read_only_rule(self, path: str, name: str, read: Callable[[], Response]) -> None:
         """Route a path to what is read there; whoever would do anything else gets a 405."""
 
         def view(**_: str) -> Response:
             if request.method not in _READING:
-                return in_json(405, _NOT_ALLOWED, Allow=", ".join(_READING))
+                return json_response(405, _NOT_ALLOWED, Allow=", ".join(_READING))
             return read()
 
         self.add_url_rule(
@@ -42,12 +42,12 @@ class BrokersBlueprint(Blueprint):
         )
 
 
-def in_json(status: int, body: object, **headers: str) -> Response:
+def json_response(status: int, body: object, **headers: str) -> Response:
     """An answer that nobody is to keep."""
     told = {"Cache-Control": "no-store", **headers}
     return Response(msgspec.json.encode(body), status, told, mimetype="application/json")
 
 
-def is_a_brokers(app: Flask, endpoint: str) -> bool:
+def is_broker_endpoint(app: Flask, endpoint: str) -> bool:
     """Is an endpoint one of these blueprints'?"""
-    return isinstance(app.blueprints.get(endpoint.rpartition(".")[0]), BrokersBlueprint)
+    return isinstance(app.blueprints.get(endpoint.rpartition(".")[0]), BaseBlueprint)

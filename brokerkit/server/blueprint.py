@@ -22,8 +22,8 @@ from werkzeug.routing import BaseConverter, MapAdapter
 
 from ..errors import BadRequest, BrokerError
 from ..protocol import decoding as decode
-from ..protocol.encoding import Answer, encode_error
-from ..protocol.headers import echo_of
+from ..protocol.encoding import EncodedResponse, encode_error
+from ..protocol.headers import request_identity_of
 from ..requests import (
     DeprovisionRequest,
     GetBindingRequest,
@@ -33,7 +33,7 @@ from ..requests import (
     Operation,
     UnbindRequest,
 )
-from .base_blueprint import BrokersBlueprint, is_a_brokers
+from .base_blueprint import BaseBlueprint, is_broker_endpoint
 from .pipeline import Endpoint, Pipeline, log_failure
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ _IDS = {"instance_id", "binding_id"}
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 
-class BrokerBlueprint(BrokersBlueprint):
+class BrokerBlueprint(BaseBlueprint):
     """The blueprint of a broker; `app.register_blueprint` takes it, under any prefix, also more than once.
 
     Args:
@@ -134,8 +134,8 @@ class BrokerBlueprint(BrokersBlueprint):
     def _answer(self, http: HTTPRequest, asked: Endpoint | BrokerError, parts: dict[str, str]) -> Response:
         if self._prefix_has_parts:
             parts = {name: parts[name] for name in parts.keys() & _IDS}
-        echo = echo_of(http.environ)
-        return _respond(self._pipeline.answer(http, asked, echo, parts), echo)
+        echo = request_identity_of(http.environ)
+        return _respond(self._pipeline.handle(http, asked, echo, parts), echo)
 
     def _reroute(self, http: HTTPRequest, path: str) -> Response:
         """Route by the path as it was sent: WSGI decodes the slash in an id before anyone can see it."""
@@ -197,7 +197,7 @@ class BrokerBlueprint(BrokersBlueprint):
             answer = encode_error(_as_refusal(error), http.method, None)
         except Exception as failure:  # noqa: BLE001 - that of the hook, or that of its refusal
             answer = log_failure(failure, "a hook of the app")
-        return _respond(answer, echo_of(http.environ))
+        return _respond(answer, request_identity_of(http.environ))
 
 
 def _as_refusal(error: Exception) -> BrokerError:
@@ -230,12 +230,12 @@ def _not_found(error: HTTPException) -> Response | HTTPException:
     others = (
         rule
         for rule in current_app.url_map.iter_rules()
-        if rule.endpoint != "static" and not is_a_brokers(current_app, rule.endpoint)
+        if rule.endpoint != "static" and not is_broker_endpoint(current_app, rule.endpoint)
     )
     if any(others):
         return error
     answer = encode_error(_nothing_here(), current_request.method, None)
-    return _respond(answer, echo_of(current_request.environ))
+    return _respond(answer, request_identity_of(current_request.environ))
 
 
 _EXTENSION = "brokerkit"  # of an app: its brokers, by what their paths begin with
@@ -338,7 +338,7 @@ class _JSONResponse(Response):
         return [body]
 
 
-def _respond(answer: Answer, echo: str | None) -> Response:
+def _respond(answer: EncodedResponse, echo: str | None) -> Response:
     headers = Headers(answer.headers).to_wsgi_list() if answer.headers else []
     if echo is not None:
         headers.append(("X-Broker-API-Request-Identity", echo))

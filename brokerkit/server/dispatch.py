@@ -7,13 +7,13 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, Protocol
 
-from .._events import tell
+from .._events import publish
 from ..catalog.models import Catalog, ServicePlan
 from ..errors import BadRequest, BindingDoesNotExist, BrokerError, HandlerMistake, InstanceDoesNotExist
 from ..handlers.group import Handler
-from ..handlers.invocation import call, check_pollable
+from ..handlers.invocation import call_handler, check_pollable
 from ..handlers.table import HandlerTable
-from ..protocol.encoding import PLAIN_SUCCESS, Answer, check_forgettable, encode_result
+from ..protocol.encoding import EMPTY_RESULTS, EncodedResponse, check_stateless, encode_result
 from ..protocol.validation import check_bind, check_provision, check_update
 from ..requests import InstanceRequest, Operation, UpdateRequest
 from ..results import Accepted
@@ -35,11 +35,13 @@ _UPDATE = Operation.UPDATE  # looking a member up in its enum is slow
 class Dispatch(Protocol):
     """Who answers what reached the broker in order."""
 
-    def get_ready(self) -> None:
+    def ensure_started(self) -> None:
         """A request came: this process serves."""
         ...
 
-    def serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
+    def serve(
+        self, table: HandlerTable, operation: Operation, request: Any
+    ) -> tuple[object, EncodedResponse]:
         """Answer a request, and tell the signals.
 
         Returns:
@@ -51,7 +53,7 @@ class Dispatch(Protocol):
         ...
 
 
-class Direct:
+class StatelessDispatch:
     """Asks the handler, and believes it.
 
     Args:
@@ -61,10 +63,12 @@ class Direct:
     def __init__(self, sender: object) -> None:
         self._sender = sender
 
-    def get_ready(self) -> None:
-        """As :meth:`Dispatch.get_ready`; there is nothing to do."""
+    def ensure_started(self) -> None:
+        """As :meth:`Dispatch.ensure_started`; there is nothing to do."""
 
-    def serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
+    def serve(
+        self, table: HandlerTable, operation: Operation, request: Any
+    ) -> tuple[object, EncodedResponse]:
         """As :meth:`Dispatch.serve`.
 
         Raises:
@@ -74,36 +78,36 @@ class Direct:
         check = _CHECKS.get(operation)
         if check is not None:
             check(table.catalog, request)
-        handlers = table.serving(operation, request.service, request.plan)
+        handlers = table.handlers_for(operation, request.offering, request.plan)
         if not handlers:
-            raise unserved(operation)
+            raise missing_handler_error(operation)
         began = perf_counter()
         handler, result = (
-            _ask(handlers, operation, request) if len(handlers) > 1 else call(handlers[0], request)
+            _ask(handlers, operation, request) if len(handlers) > 1 else call_handler(handlers[0], request)
         )
         if result is None:
-            result = PLAIN_SUCCESS.get(operation)
+            result = EMPTY_RESULTS.get(operation)
         elif type(result) is Accepted:
             plan = _plan_when_polled(table, operation, request)
-            check_pollable(table, operation, handler, request.service, plan)
+            check_pollable(table, operation, handler, request.offering, plan)
         try:  # not `blaming`, which costs a poll more than the check does
-            check_forgettable(result)
+            check_stateless(result)
             answer = encode_result(
                 operation,
                 result,
-                service=request.service,
+                offering=request.offering,
                 accepts_incomplete=getattr(request, "accepts_incomplete", False),
             )
         except HandlerMistake as mistake:
             raise HandlerMistake(f"{handler} {mistake}") from None
-        tell(self._sender, operation, request, result, seconds=perf_counter() - began)
+        publish(self._sender, operation, request, result, seconds=perf_counter() - began)
         return result, answer
 
 
 def _check_update(catalog: Catalog, request: UpdateRequest) -> None:
     """The instance has the plan that the platform says."""
-    before = catalog.offered(request.previous_values.plan_id or "")
-    check_update(catalog, request, before[1] if before and before[0] is request.service else None)
+    before = catalog.find_plan(request.previous_values.plan_id or "")
+    check_update(catalog, request, before[1] if before and before[0] is request.offering else None)
 
 
 _CHECKS: dict[Operation, Callable[[Catalog, Any], None]] = {
@@ -122,8 +126,8 @@ def _ask(
     *others, last = handlers
     for handler in others:
         with suppress(InstanceDoesNotExist, BindingDoesNotExist):
-            return call(handler, request)
-    return call(last, request)
+            return call_handler(handler, request)
+    return call_handler(last, request)
 
 
 def _plan_when_polled(table: HandlerTable, operation: Operation, request: Any) -> ServicePlan | None:
@@ -131,11 +135,11 @@ def _plan_when_polled(table: HandlerTable, operation: Operation, request: Any) -
     if operation is not _UPDATE:
         plan: ServicePlan = request.plan
         return plan
-    before = table.catalog.offered(request.previous_values.plan_id or "")
+    before = table.catalog.find_plan(request.previous_values.plan_id or "")
     return before[1] if before else None
 
 
-def unserved(operation: Operation) -> Exception:
+def missing_handler_error(operation: Operation) -> Exception:
     """What to raise where no handler is there to be asked."""
     if operation not in _UNSERVED:
         return HandlerMistake(f"no @{operation} handler serves a plan of the new catalog; register one")

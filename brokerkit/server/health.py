@@ -8,15 +8,15 @@ from functools import partial
 
 from flask import Response
 
-from ..health import Health, Word
-from .base_blueprint import BrokersBlueprint, in_json
+from ..health import Health, HealthStatus
+from .base_blueprint import BaseBlueprint, json_response
 
 _logger = logging.getLogger("brokerkit")
 
 _PATH = "/health"
 
 
-class HealthBlueprint(BrokersBlueprint):
+class HealthBlueprint(BaseBlueprint):
     """The blueprint of a broker's health; `app.register_blueprint` takes it, under any prefix.
 
     Args:
@@ -27,7 +27,7 @@ class HealthBlueprint(BrokersBlueprint):
     def __init__(self, ready: Callable[[], Health], alive: Callable[[], Health]) -> None:
         super().__init__("brokerkit-health", __name__)
         for path, ask in ((_PATH, ready), (f"{_PATH}/live", alive)):
-            self.add_reading(path, ask.__name__, partial(_tell, ask))
+            self.add_read_only_rule(path, ask.__name__, partial(_tell, ask))
 
 
 def _tell(ask: Callable[[], Health]) -> Response:
@@ -35,5 +35,5 @@ def _tell(ask: Callable[[], Health]) -> Response:
         health = ask()
     except Exception:  # who asks is not to be told what went wrong
         _logger.exception("how the broker is could not be found out")
-        health = Health(status=Word.FAILED)
-    return in_json(200 if health.status is Word.OK else 503, health)
+        health = Health(status=HealthStatus.FAILED)
+    return json_response(200 if health.status is HealthStatus.OK else 503, health)

@@ -11,15 +11,23 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..background.runtime import Running
+from ..background.runtime import Runtime
 from ..errors import BrokerError, ConcurrencyError, HandlerMistake, Retry
 from ..handlers.group import Handler
-from ..handlers.invocation import blaming, call, check_pollable
+from ..handlers.invocation import call_handler, check_pollable, naming_handler
 from ..handlers.table import HandlerTable
-from ..lifecycle.conversion import kept
-from ..lifecycle.events import Asked
-from ..lifecycle.outcomes import accepted, failure, is_gone, outcome_of, planned, remembered, success
-from ..protocol.encoding import PLAIN_SUCCESS, Answer, encode_result
+from ..lifecycle.conversion import dump_request
+from ..lifecycle.events import OperationRef
+from ..lifecycle.outcomes import (
+    accepted_outcome,
+    failure_change,
+    failure_outcome,
+    is_gone,
+    planned_change,
+    stored_result,
+    success_change,
+)
+from ..protocol.encoding import EMPTY_RESULTS, EncodedResponse, encode_result
 from ..requests import InstanceRequest, Operation
 from ..results import Accepted
 from ..store.errors import StoreUnavailable
@@ -32,7 +40,7 @@ _PATIENCE = 3.0
 """For how many seconds an answer waits for a store that went away while its handler ran."""
 
 
-class Claimed(Struct, frozen=True):
+class ClaimedRequest(Struct, frozen=True):
     """A request that was let in, and what the store knew when it was.
 
     Args:
@@ -50,9 +58,9 @@ class Claimed(Struct, frozen=True):
     previous: str | None = None
 
 
-def run_at_once(
-    running: Running, table: HandlerTable, handler: Handler, claimed: Claimed
-) -> tuple[object, Answer]:
+def run_inline(
+    running: Runtime, table: HandlerTable, handler: Handler, claimed: ClaimedRequest
+) -> tuple[object, EncodedResponse]:
     """Ask the handler, and remember what it did.
 
     Raises:
@@ -60,8 +68,8 @@ def run_at_once(
         HandlerMistake: It answered what no platform may be told.
     """
     attempt, request = claimed.attempt, claimed.request
-    running.heart.hold(attempt)
-    ending = _Ending(running, claimed, planned(attempt.kind, request, claimed.instance))
+    running.heartbeat.add(attempt)
+    ending = _InlineAttempt(running, claimed, planned_change(attempt.kind, request, claimed.instance))
     try:
         try:
             result, answer = _ask(table, handler, attempt, request)
@@ -74,39 +82,41 @@ def run_at_once(
     return result, answer
 
 
-def _ask(table: HandlerTable, handler: Handler, attempt: Attempt, request: Any) -> tuple[object, Answer]:
+def _ask(
+    table: HandlerTable, handler: Handler, attempt: Attempt, request: Any
+) -> tuple[object, EncodedResponse]:
     try:
-        _, result = call(handler, request)
+        _, result = call_handler(handler, request)
     except Retry as retry:
         raise HandlerMistake(f"{handler} raised Retry, which is for background=True") from retry
-    told = PLAIN_SUCCESS.get(attempt.kind) if result is None else result
+    told = EMPTY_RESULTS.get(attempt.kind) if result is None else result
     if type(told) is Accepted:
-        check_pollable(table, attempt.kind, handler, request.service, request.plan)
-    with blaming(handler):
-        remembered(attempt.kind, told, None, None)  # finds what cannot be
+        check_pollable(table, attempt.kind, handler, request.offering, request.plan)
+    with naming_handler(handler):
+        stored_result(attempt.kind, told, None, None)  # finds what cannot be
         shown = replace(told, operation=attempt.operation_id) if type(told) is Accepted else told
         answer = encode_result(
-            attempt.kind, shown, service=request.service, accepts_incomplete=request.accepts_incomplete
+            attempt.kind, shown, offering=request.offering, accepts_incomplete=request.accepts_incomplete
         )
     return told, answer
 
 
-class _Ending:
+class _InlineAttempt:
     """How an attempt ends, in the store."""
 
-    def __init__(self, running: Running, claimed: Claimed, plan: Change) -> None:
+    def __init__(self, running: Runtime, claimed: ClaimedRequest, plan: Change) -> None:
         self._running = running
         self._plan = plan
         self._store = running.store
         self._claimed = claimed
         self._attempt = claimed.attempt
-        self._asked = Asked.now(claimed.attempt.operation_id, claimed.attempt.kind)
+        self._asked = OperationRef.now(claimed.attempt.operation_id, claimed.attempt.kind)
         self._began = monotonic()
         self._is_pending = False
 
     def close(self) -> None:
         if not self._is_pending:
-            self._running.heart.drop(self._attempt)
+            self._running.heartbeat.remove(self._attempt)
 
     def went_well(self, result: object) -> None:
         """Remember what was done.
@@ -117,11 +127,11 @@ class _Ending:
         """
         claimed, kind, store = self._claimed, self._attempt.kind, self._store
         if isinstance(result, Accepted):
-            outcome, made = accepted(kind, result, claimed.instance, claimed.binding)
-            write = partial(store.accept, self._attempt, outcome, kept(claimed.request), made)
+            outcome, made = accepted_outcome(kind, result, claimed.instance, claimed.binding)
+            write = partial(store.accept, self._attempt, outcome, dump_request(claimed.request), made)
             leads_to = Progress.IN_PROGRESS
         else:
-            change = success(kind, self._plan, result, claimed.instance, claimed.binding)
+            change = success_change(kind, self._plan, result, claimed.instance, claimed.binding)
             made = change.result
             write = partial(store.end, self._attempt, Progress.SUCCEEDED, None, change)
             leads_to = Progress.SUCCEEDED
@@ -134,12 +144,12 @@ class _Ending:
         try:
             if is_gone(kind, error):
                 end = partial(store.end, self._attempt, Progress.SUCCEEDED, None, self._plan)
-                self._write(end, Progress.SUCCEEDED, told=PLAIN_SUCCESS[kind])
+                self._write(end, Progress.SUCCEEDED, told=EMPTY_RESULTS[kind])
             elif _is_refusal(error):
                 self._write(partial(store.withdraw, self._attempt, self._claimed.previous), Progress.FAILED)
             else:
-                outcome = outcome_of(error)
-                end = partial(store.end, self._attempt, Progress.FAILED, outcome, failure(kind))
+                outcome = failure_outcome(error)
+                end = partial(store.end, self._attempt, Progress.FAILED, outcome, failure_change(kind))
                 self._write(end, Progress.FAILED, told=outcome)
         except StoreUnavailable:
             pass  # what went wrong first is told; this is written later
@@ -170,7 +180,7 @@ class _Ending:
         except StoreUnavailable:
             self._is_pending = True
             later = partial(self._write_now, write, leads_to, told, made)
-            self._running.keeper.write_later(self._attempt, later)
+            self._running.scheduler.defer_write(self._attempt, later)
             raise
         return self._settle(written, told, made)
 
@@ -188,10 +198,10 @@ class _Ending:
         return written
 
     def _tell(self, told: object) -> None:
-        teller, seconds = self._running.teller, monotonic() - self._began
+        teller, seconds = self._running.publisher, monotonic() - self._began
         request = self._claimed.request
         if isinstance(told, Outcome):
-            teller.failed_at_once(self._asked, request, told, seconds)
+            teller.failed_inline(self._asked, request, told, seconds)
         elif isinstance(told, Accepted):
             teller.accepted(self._asked, request, told, seconds)
         else:
@@ -201,7 +211,7 @@ class _Ending:
         """It was given up: let what follows begin, with what was made all the same."""
         if self._attempt.kind is Operation.UPDATE:
             result = None  # an update that failed made nothing (R-UPD-5)
-        if not self._store.leave(self._attempt, result):
+        if not self._store.release(self._attempt, result):
             _logger.warning(
                 "a request, the operation %s, ended after its lease was lost; it is not remembered",
                 self._attempt.operation_id,

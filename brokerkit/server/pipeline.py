@@ -17,14 +17,14 @@ from flask import Request as HTTPRequest
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from .. import signals
-from .._context import CURRENT, Current
+from .._context import CURRENT_CALL, CallContext
 from ..auth import DEFAULT_CHALLENGE, Authenticator
 from ..catalog.models import Catalog
 from ..errors import BadRequest, BrokerError, HandlerMistake
-from ..handlers.group import Handler, described
+from ..handlers.group import Handler, describe_function
 from ..handlers.table import HandlerTable
-from ..protocol.decoding import Call
-from ..protocol.encoding import Answer, encode_catalog, encode_error
+from ..protocol.decoding import RawRequest
+from ..protocol.encoding import EncodedResponse, encode_catalog, encode_error
 from ..protocol.headers import read_headers, trace_context_of
 from ..requests import Operation, Request
 from .dispatch import Dispatch
@@ -38,7 +38,7 @@ class Endpoint(NamedTuple):
     operation: Operation
     method: str
     path: str
-    decode: Callable[[Call], Request]
+    decode: Callable[[RawRequest], Request]
     has_body: bool = False
 
 
@@ -60,7 +60,7 @@ class Settings(NamedTuple):
 
 _CATALOG = Operation.CATALOG  # looking a member up in its enum is slow
 _LENGTH = re.compile(r"[0-9]{1,15}")
-_FAILURE = Answer(
+_FAILURE = EncodedResponse(
     500, b'{"error":"InternalError","description":"The service broker failed. Its log says why."}'
 )
 
@@ -85,7 +85,7 @@ class Pipeline:
         catalog: The catalog, or a function that returns it.
         settings: What the broker's author decided.
         dispatch: Who answers what is in order.
-        remembers: Has the broker a store, so that some handlers are needed no more?
+        has_store: Has the broker a store, so that some handlers are needed no more?
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class Pipeline:
         settings: Settings,
         dispatch: Dispatch,
         *,
-        remembers: bool = False,
+        has_store: bool = False,
     ) -> None:
         self._sender = sender
         self._dispatch = dispatch
-        self._remembers = remembers
+        self._has_store = has_store
         self._catalog = catalog
         self._settings = settings
         self._handlers: Sequence[Handler] = ()
@@ -114,17 +114,17 @@ class Pipeline:
         """
         self._handlers = handlers
         if isinstance(self._catalog, Catalog):
-            self._table = HandlerTable(handlers, self._catalog, remembers=self._remembers)
+            self._table = HandlerTable(handlers, self._catalog, has_store=self._has_store)
             return self._table.faults
         return []
 
-    def answer(
+    def handle(
         self,
         http: HTTPRequest,
         asked: Endpoint | BrokerError,
         echo: str | None,
         ids: dict[str, str],
-    ) -> Answer:
+    ) -> EncodedResponse:
         """Answer a request, whatever it is.
 
         Args:
@@ -134,8 +134,8 @@ class Pipeline:
             echo: The request's identity, if the answer can carry it back.
             ids: The `instance_id` and `binding_id` in the path, those that it has.
         """
-        current = Current(None if isinstance(asked, BrokerError) else asked.operation, ids)
-        token = CURRENT.set(current)
+        current = CallContext(None if isinstance(asked, BrokerError) else asked.operation, ids)
+        token = CURRENT_CALL.set(current)
         try:
             started = perf_counter()
             trace_context = trace_context_of(http.environ)
@@ -181,7 +181,7 @@ class Pipeline:
             return answer
         finally:
             current.is_over = True
-            CURRENT.reset(token)
+            CURRENT_CALL.reset(token)
 
     def _serve(
         self,
@@ -189,9 +189,9 @@ class Pipeline:
         asked: Endpoint | BrokerError,
         echo: str | None,
         ids: dict[str, str],
-        current: Current,
+        current: CallContext,
         trace_context: dict[str, str],
-    ) -> tuple[object, Answer]:
+    ) -> tuple[object, EncodedResponse]:
         username = self._authenticate(http)
         if isinstance(asked, BrokerError):
             raise asked
@@ -204,7 +204,7 @@ class Pipeline:
             if "\ufffd" in resource_id:
                 _check_encoding(environ)
         request = asked.decode(
-            Call(
+            RawRequest(
                 table.catalog,
                 headers,
                 ids,
@@ -216,7 +216,7 @@ class Pipeline:
         current.request = request
         if asked.operation is not _CATALOG:
             return self._dispatch.serve(table, asked.operation, request)
-        self._dispatch.get_ready()
+        self._dispatch.ensure_started()
         return table.catalog, encode_catalog(table.catalog, environ.get("HTTP_IF_NONE_MATCH"))
 
     def _authenticate(self, http: HTTPRequest) -> str | None:
@@ -234,7 +234,7 @@ class Pipeline:
             return None
         if not isinstance(caller, str):
             raise HandlerMistake(
-                f"auth, {described(self._settings.auth)}, returned a value of the type"
+                f"auth, {describe_function(self._settings.auth)}, returned a value of the type"
                 f" {type(caller).__name__}; return the caller's name, True, None or False"
             )
         return caller
@@ -296,7 +296,7 @@ class Pipeline:
                 raise HandlerMistake(
                     f"the catalog function returned a {type(catalog).__name__}; return a Catalog"
                 )
-            table = HandlerTable(self._handlers, catalog, remembers=self._remembers)
+            table = HandlerTable(self._handlers, catalog, has_store=self._has_store)
             for fault in table.faults:
                 _logger.error("the broker cannot serve all of its new catalog: %s", fault)
             self._table = table
@@ -322,7 +322,7 @@ def _named(operation: Operation | None, ids: Mapping[str, str]) -> str:
 
 def _refused(
     refusal: BrokerError, method: str, operation: Operation | None, ids: Mapping[str, str]
-) -> Answer:
+) -> EncodedResponse:
     what = _named(operation, ids)
     try:
         answer = encode_error(refusal, method, operation)
@@ -335,7 +335,7 @@ def _refused(
     return answer
 
 
-def log_failure(failure: BaseException, what: str) -> Answer:
+def log_failure(failure: BaseException, what: str) -> EncodedResponse:
     """Log what went wrong on our side, for the broker's author; the platform learns nothing of the inside."""
     if isinstance(failure, HandlerMistake):
         _logger.error("%s [%s]", failure, what)

@@ -7,16 +7,16 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from .._context import know
-from ..background.runtime import Running
+from .._context import update_context
+from ..background.runtime import Runtime
 from ..errors import BindingDoesNotExist, BrokerError, HandlerMistake, InstanceDoesNotExist
-from ..handlers.invocation import blaming, call
+from ..handlers.invocation import call_handler, naming_handler
 from ..handlers.table import HandlerTable
-from ..lifecycle.conversion import offered, request_again, service_binding, service_instance
-from ..lifecycle.events import Asked
-from ..lifecycle.outcomes import failure, is_gone, planned, success
+from ..lifecycle.conversion import load_request, resolve_plan, service_binding, service_instance
+from ..lifecycle.events import OperationRef
+from ..lifecycle.outcomes import failure_change, is_gone, planned_change, success_change
 from ..lifecycle.responses import last_operation
-from ..protocol.encoding import PLAIN_SUCCESS, Answer, encode_result
+from ..protocol.encoding import EMPTY_RESULTS, EncodedResponse, encode_result
 from ..requests import (
     BindingRequest,
     InstanceRequest,
@@ -25,16 +25,16 @@ from ..requests import (
     Operation,
 )
 from ..results import Binding, LastOperation
-from ..store.keys import key_of
+from ..store.keys import resource_key
 from ..store.models import (
     Attempt,
     BindingRecord,
     Change,
     InstanceRecord,
-    Known,
     Mode,
     OperationRecord,
     Progress,
+    Snapshot,
 )
 from ..store.store import Store
 
@@ -47,8 +47,8 @@ Subject: TypeAlias = InstanceRecord | BindingRecord
 
 
 def poll(
-    running: Running, table: HandlerTable, request: LastOperationRequest | LastBindingOperationRequest
-) -> tuple[object, Answer]:
+    running: Runtime, table: HandlerTable, request: LastOperationRequest | LastBindingOperationRequest
+) -> tuple[object, EncodedResponse]:
     """Tell how an operation goes (R-LAST).
 
     Raises:
@@ -56,16 +56,16 @@ def poll(
         HandlerMistake: Its handler answered what no platform may be told.
     """
     operation, now = _operation(running, request)
-    know(request, operation.id)
+    update_context(request, operation.id)
     if operation.state is Progress.IN_PROGRESS and operation.mode is Mode.POLLED:
         operation = _ask(running, table, operation, request) or operation
     outcome = running.store.outcome_of(operation)
     result = last_operation(operation, outcome, now)
-    return result, encode_result(_asked(request), result, service=request.service, accepts_incomplete=True)
+    return result, encode_result(_asked(request), result, offering=request.offering, accepts_incomplete=True)
 
 
-def look(
-    running: Running, table: HandlerTable, request: InstanceRequest, subject: Subject, now: float
+def poll_quiet_operation(
+    running: Runtime, table: HandlerTable, request: InstanceRequest, subject: Subject, now: float
 ) -> bool:
     """Ask how an operation goes that keeps its instance or binding busy, and that nobody may be polling.
 
@@ -99,12 +99,12 @@ def _asked(request: LastOperationRequest | LastBindingOperationRequest) -> Opera
 
 
 def _operation(
-    running: Running, request: LastOperationRequest | LastBindingOperationRequest
+    running: Runtime, request: LastOperationRequest | LastBindingOperationRequest
 ) -> tuple[OperationRecord, float]:
     """The operation that a platform asks for: by its id, or the last one."""
     store = running.store
     binding_id = getattr(request, "binding_id", None)
-    keys = (key_of(request.instance_id), None if binding_id is None else key_of(binding_id))
+    keys = (resource_key(request.instance_id), None if binding_id is None else resource_key(binding_id))
     if request.operation is not None:
         found = store.find_operation(request.operation)
         if found is not None and (found[0].instance_key, found[0].binding_key) == keys:
@@ -129,7 +129,7 @@ def _tells_of_an_unbind(operation: OperationRecord) -> bool:
 
 
 def _ask(
-    running: Running,
+    running: Runtime,
     table: HandlerTable,
     operation: OperationRecord,
     request: LastOperationRequest | LastBindingOperationRequest,
@@ -141,15 +141,15 @@ def _ask(
     """
     store = running.store
     known = _with_what_is_to_come(store, operation)
-    service, plan = offered(table.catalog, operation.service_id, operation.plan_id)
-    handlers = table.serving(_asked(request), service, plan)
+    service, plan = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
+    handlers = table.handlers_for(_asked(request), service, plan)
     if not handlers or known.instance is None:
         raise HandlerMistake(
             f"no @{_asked(request)} handler serves the plan {plan.name!r} any more, whose operation"
             f" {operation.id} is in progress; put the plan or the handler back"
         )
     told: dict[str, Any] = {
-        "service": service,
+        "offering": service,
         "plan": plan,
         "operation": store.outcome_of(operation).accepted,
         "instance": service_instance(store, table.catalog, known.instance),
@@ -158,9 +158,9 @@ def _ask(
         told["binding"] = service_binding(known.binding)
     asked = replace(request, **told)
     try:
-        handler, result = call(handlers[0], asked)
-        with blaming(handler):
-            encode_result(_asked(request), result, service=service, accepts_incomplete=True)
+        handler, result = call_handler(handlers[0], asked)
+        with naming_handler(handler):
+            encode_result(_asked(request), result, offering=service, accepts_incomplete=True)
             assert isinstance(result, LastOperation), "nothing else can be written"
             moved = _moved(running, table, operation, known, result)
     except BrokerError as error:
@@ -173,7 +173,7 @@ def _ask(
     return found[0] if found else None
 
 
-def _with_what_is_to_come(store: Store, operation: OperationRecord) -> Known:
+def _with_what_is_to_come(store: Store, operation: OperationRecord) -> Snapshot:
     """What is known, with what the handler of an update already said of the instance."""
     known = store.find_by_key(operation.instance_key, operation.binding_key)
     coming = store.outcome_of(operation).result
@@ -183,23 +183,23 @@ def _with_what_is_to_come(store: Store, operation: OperationRecord) -> Known:
 
 
 def _moved(
-    running: Running,
+    running: Runtime,
     table: HandlerTable,
     operation: OperationRecord,
-    known: Known,
+    known: Snapshot,
     found: LastOperation,
 ) -> bool:
     """Let the store know what a handler found, and tell the signals. False if nothing changed."""
     store = running.store
     attempt = Attempt.of(operation)
-    request: Any = request_again(store, table.catalog, operation, known.instance, known.binding)
+    request: Any = load_request(store, table.catalog, operation, known.instance, known.binding)
     before = store.outcome_of(operation)
-    told, seconds = Asked.of(operation), max(0.0, known.now - operation.created_at)
+    told, seconds = OperationRef.of(operation), max(0.0, known.now - operation.created_at)
     if found.state == "in progress":
         outcome = replace(before, description=found.description, retry_after=found.retry_after)
-        if outcome == before or not store.tell(attempt, outcome):
+        if outcome == before or not store.record_progress(attempt, outcome):
             return False
-        running.teller.progressed(told, request, found, seconds)
+        running.publisher.progressed(told, request, found, seconds)
         return True
     outcome = replace(
         before,
@@ -210,28 +210,28 @@ def _moved(
         result=None,
     )
     if found.state == "failed":
-        if store.end(attempt, Progress.FAILED, outcome, failure(operation.kind)):
-            running.teller.failed(told, request, outcome, seconds)
+        if store.end(attempt, Progress.FAILED, outcome, failure_change(operation.kind)):
+            running.publisher.failed(told, request, outcome, seconds)
         return True
     result, change = _succeeded(table, operation, known, found, request)
     if store.end(attempt, Progress.SUCCEEDED, outcome, change):
-        running.teller.succeeded(told, request, result, seconds, outcome)
+        running.publisher.succeeded(told, request, result, seconds, outcome)
     return True
 
 
 def _succeeded(
-    table: HandlerTable, operation: OperationRecord, known: Known, found: LastOperation, request: Any
+    table: HandlerTable, operation: OperationRecord, known: Snapshot, found: LastOperation, request: Any
 ) -> tuple[object, Change]:
     result = found.result
     if result is None:
-        result = PLAIN_SUCCESS.get(operation.kind)
+        result = EMPTY_RESULTS.get(operation.kind)
     if result is None:  # of a bind, whose credentials must come from somewhere
-        if not table.serving(Operation.GET_BINDING, request.service, request.plan):
+        if not table.handlers_for(Operation.GET_BINDING, request.offering, request.plan):
             raise HandlerMistake(
                 "returned LastOperation.succeeded() for a bind without its result; return"
                 " LastOperation.succeeded(result=Binding(…)), or register a @get_binding handler"
             )
         result = Binding()
-    encode_result(operation.kind, result, service=request.service, accepts_incomplete=True)
-    plan = planned(operation.kind, request, known.instance)
-    return result, success(operation.kind, plan, result, known.instance, known.binding)
+    encode_result(operation.kind, result, offering=request.offering, accepts_incomplete=True)
+    plan = planned_change(operation.kind, request, known.instance)
+    return result, success_change(operation.kind, plan, result, known.instance, known.binding)

@@ -8,55 +8,55 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from .._context import know
-from ..background.runtime import Running
+from .._context import update_context
+from ..background.runtime import Runtime
 from ..catalog.models import ServiceOffering, ServicePlan
 from ..errors import AsyncRequired, BadRequest, BrokerError, ConcurrencyError, HandlerMistake
 from ..handlers.group import Handler
-from ..handlers.invocation import call
+from ..handlers.invocation import call_handler
 from ..handlers.table import HandlerTable
 from ..lifecycle.conversion import (
-    kept,
-    kept_briefly,
-    offered,
-    request_again,
+    dump_request,
+    dump_request_summary,
+    load_request,
+    resolve_plan,
     service_binding,
     service_instance,
 )
-from ..lifecycle.events import Asked
+from ..lifecycle.events import OperationRef
 from ..lifecycle.policy import (
     DEFAULT_DEADLINE,
-    Standing,
-    Verdict,
-    is_same_binding,
-    is_same_instance,
-    is_same_update,
-    judge,
-    standing,
+    Decision,
+    ResourceStatus,
+    decide,
+    is_identical_binding,
+    is_identical_instance,
+    is_identical_update,
+    requested_binding,
+    requested_instance,
+    resource_status,
     updated_instance,
-    wanted_binding,
-    wanted_instance,
 )
-from ..lifecycle.responses import accepted_again, as_it_is, refusal
-from ..protocol.encoding import Answer, encode_result
+from ..lifecycle.responses import refusal, replayed_acceptance, stored_response
+from ..protocol.encoding import EncodedResponse, encode_result
 from ..protocol.validation import check_bind, check_provision, check_update
 from ..requests import BindRequest, InstanceRequest, Operation, ProvisionRequest, UpdateRequest
 from ..results import Accepted
 from ..store.models import (
     BindingRecord,
     InstanceRecord,
-    Known,
     Mode,
     NewOperation,
     OperationRecord,
     Outcome,
     Progress,
+    Snapshot,
     State,
     new_operation_id,
 )
-from .dispatch import unserved
-from .inline import Claimed, run_at_once
-from .polling import look, poll
+from .dispatch import missing_handler_error
+from .inline import ClaimedRequest, run_inline
+from .polling import poll, poll_quiet_operation
 
 _PATIENCE = 20.0
 """For how many seconds a delete whose platform cannot poll waits for what it halted."""
@@ -64,20 +64,20 @@ _PATIENCE = 20.0
 _TRIES = 100
 """How often a request looks anew when others were quicker."""
 
-HALTED = Outcome(description="It was to be deleted before it was done.", halted=True)
+CANCELLED = Outcome(description="It was to be deleted before it was done.", cancelled=True)
 
 
-class Managed:
+class StatefulDispatch:
     """Answers from memory what it can, and lets only what is new reach a handler.
 
     Args:
         running: The work of this process.
     """
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, running: Runtime) -> None:
+        self._runtime = running
         self._store = running.store
-        self._ways: dict[Operation, Callable[[HandlerTable, Any], tuple[object, Answer]]] = {
+        self._ways: dict[Operation, Callable[[HandlerTable, Any], tuple[object, EncodedResponse]]] = {
             Operation.PROVISION: self._provision,
             Operation.UPDATE: self._update,
             Operation.DEPROVISION: self._delete,
@@ -89,22 +89,24 @@ class Managed:
             Operation.LAST_BINDING_OPERATION: self._poll,
         }
 
-    def get_ready(self) -> None:
-        """As `Dispatch.get_ready`."""
-        self._running.ensure_started()
+    def ensure_started(self) -> None:
+        """As `Dispatch.ensure_started`."""
+        self._runtime.ensure_started()
 
-    def serve(self, table: HandlerTable, operation: Operation, request: Any) -> tuple[object, Answer]:
+    def serve(
+        self, table: HandlerTable, operation: Operation, request: Any
+    ) -> tuple[object, EncodedResponse]:
         """As `Dispatch.serve`."""
-        self._running.ensure_started()
+        self._runtime.ensure_started()
         return self._ways[operation](table, request)
 
     # What changes something
 
-    def _provision(self, table: HandlerTable, request: ProvisionRequest) -> tuple[object, Answer]:
-        known, looked = Known(), False  # most are new
+    def _provision(self, table: HandlerTable, request: ProvisionRequest) -> tuple[object, EncodedResponse]:
+        known, looked = Snapshot(), False  # most are new
         for _ in range(_TRIES):
-            verdict = judge(Operation.PROVISION, known, same=is_same_instance(known.instance, request))
-            if verdict is not Verdict.ASK:
+            verdict = decide(Operation.PROVISION, known, same=is_identical_instance(known.instance, request))
+            if verdict is not Decision.CALL_HANDLER:
                 return self._from_memory(verdict, Operation.PROVISION, request, known)
             try:
                 check_provision(table.catalog, request)
@@ -114,34 +116,34 @@ class Managed:
                     raise
             else:
                 new = self._new(Operation.PROVISION, mode, request)
-                if self._store.claim_new_instance(new, wanted_instance(request)):
-                    return self._begin(table, handler, new, request, Known())
+                if self._store.claim_new_instance(new, requested_instance(request)):
+                    return self._begin(table, handler, new, request, Snapshot())
             known, looked = self._store.find(request.instance_id), True
         raise ConcurrencyError
 
-    def _update(self, table: HandlerTable, request: UpdateRequest) -> tuple[object, Answer]:
+    def _update(self, table: HandlerTable, request: UpdateRequest) -> tuple[object, EncodedResponse]:
         for _ in range(_TRIES):
             known = self._store.find(request.instance_id)
             instance = known.instance
             if instance is None or instance.state is State.DELETED:
-                raise refusal(Verdict.GONE, request, known)
-            _check_service(instance, request.service)
-            stored = table.catalog.offered(instance.plan_id)
+                raise refusal(Decision.NOT_FOUND, request, known)
+            _check_service(instance, request.offering)
+            stored = table.catalog.find_plan(instance.plan_id)
             plan = request.plan if request.body.get("plan_id") is not None else None
             if plan is None:
-                _, plan = offered(table.catalog, instance.service_id, instance.plan_id)
+                _, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
             asked = replace(
                 request,
                 plan=plan,
                 instance=service_instance(self._store, table.catalog, instance),
                 previous_values=replace(request.previous_values, plan_id=instance.plan_id),
             )
-            verdict = judge(Operation.UPDATE, known, same=self._is_same(table, instance, asked, plan))
-            if verdict in (Verdict.ASK, Verdict.TELL):
+            verdict = decide(Operation.UPDATE, known, same=self._is_same(table, instance, asked, plan))
+            if verdict in (Decision.CALL_HANDLER, Decision.REPLAY_RESULT):
                 check_update(table.catalog, asked, stored[1] if stored else None)
             if self._moved_on(verdict, table, request, known):
                 continue
-            if verdict is not Verdict.ASK:
+            if verdict is not Decision.CALL_HANDLER:
                 return self._from_memory(verdict, Operation.UPDATE, request, known)
             _check_nobody_works(instance.operation, known.now)
             handler, mode = _handler(table, Operation.UPDATE, asked)
@@ -157,31 +159,31 @@ class Managed:
         wanted = (plan.id, updated_instance(instance, asked, plan))
         operation = instance.operation
         if operation is None or operation.state is not Progress.IN_PROGRESS:
-            return is_same_update(wanted, (instance.plan_id, instance.attributes))
+            return is_identical_update(wanted, (instance.plan_id, instance.attributes))
         if operation.kind is not Operation.UPDATE:
             return False
-        before = request_again(self._store, table.catalog, operation, instance, None)
+        before = load_request(self._store, table.catalog, operation, instance, None)
         assert isinstance(before, UpdateRequest), "an update's"
-        _, leads_to = offered(table.catalog, operation.service_id, operation.plan_id)
-        return is_same_update(wanted, (leads_to.id, updated_instance(instance, before, leads_to)))
+        _, leads_to = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
+        return is_identical_update(wanted, (leads_to.id, updated_instance(instance, before, leads_to)))
 
-    def _bind(self, table: HandlerTable, request: BindRequest) -> tuple[object, Answer]:
+    def _bind(self, table: HandlerTable, request: BindRequest) -> tuple[object, EncodedResponse]:
         for _ in range(_TRIES):
             known = self._store.find(request.instance_id, request.binding_id)
-            verdict = judge(Operation.BIND, known, same=is_same_binding(known, request))
+            verdict = decide(Operation.BIND, known, same=is_identical_binding(known, request))
             if self._moved_on(verdict, table, request, known):
                 continue
-            if verdict is not Verdict.ASK:
+            if verdict is not Decision.CALL_HANDLER:
                 return self._from_memory(verdict, Operation.BIND, request, known)
             instance = known.instance
             assert instance is not None, "a binding of nothing is refused"
-            _check_service(instance, request.service)
+            _check_service(instance, request.offering)
             _check_nobody_works(instance.operation, known.now)
-            attributes = wanted_binding(request, self._predecessor(request))
-            service, plan = offered(table.catalog, instance.service_id, instance.plan_id)
+            attributes = requested_binding(request, self._predecessor(request))
+            service, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
             asked = replace(
                 request,
-                service=service,
+                offering=service,
                 plan=plan,
                 parameters=attributes.parameters,
                 instance=service_instance(self._store, table.catalog, instance),
@@ -200,37 +202,37 @@ class Managed:
         known = self._store.find(request.instance_id, request.predecessor)
         found = known.binding
         made = found.result.binding if found else None
-        if found is None or standing(found) is not Standing.READY:
+        if found is None or resource_status(found) is not ResourceStatus.READY:
             raise BadRequest("predecessor_binding_id: the instance has no such binding")
         expires_at = made.metadata.expires_at if made and made.metadata else None
         if expires_at is not None and expires_at.timestamp() <= known.now:
             raise BadRequest("predecessor_binding_id: that binding has expired")
         return found
 
-    def _delete(self, table: HandlerTable, request: Any) -> tuple[object, Answer]:
+    def _delete(self, table: HandlerTable, request: Any) -> tuple[object, EncodedResponse]:
         """Deprovision or unbind. Of what is being made, the making is ended first (R-DEL-3)."""
         binding_id: str | None = getattr(request, "binding_id", None)
         operation = Operation.DEPROVISION if binding_id is None else Operation.UNBIND
         until: float | None = None
         for _ in range(_TRIES):
             known = self._store.find(request.instance_id, binding_id)
-            verdict = judge(operation, known)
+            verdict = decide(operation, known)
             if self._moved_on(verdict, table, request, known):
                 continue
-            if verdict not in (Verdict.ASK, Verdict.HALT):
+            if verdict not in (Decision.CALL_HANDLER, Decision.CANCEL):
                 return self._from_memory(verdict, operation, request, known)
             instance, binding = known.instance, known.binding
             assert instance is not None, "what is not there is gone"
-            _check_service(instance, request.service)
+            _check_service(instance, request.offering)
             if binding is not None:
                 _check_nobody_works(instance.operation, known.now)
             asked = self._as_stored(table, request, instance, binding)
             handler, mode = _handler(table, operation, asked)
             subject = binding or instance
             last = subject.operation
-            if verdict is Verdict.HALT:
+            if verdict is Decision.CANCEL:
                 assert last is not None, "something is being made"
-                self._running.give_up(last, HALTED, self._store.abandon)
+                self._runtime.fail_operation(last, CANCELLED, self._store.abandon)
                 continue
             follows = None
             if last is not None and last.is_running_at(known.now):
@@ -255,7 +257,7 @@ class Managed:
         binding: BindingRecord | None,
     ) -> Any:
         """The request with the plan that the store knows, as a platform may not know how an update ended."""
-        known = table.catalog.offered(instance.plan_id)
+        known = table.catalog.find_plan(instance.plan_id)
         told: dict[str, Any] = {"instance": service_instance(self._store, table.catalog, instance)}
         if known is not None:
             told["plan"] = known[1]
@@ -267,11 +269,11 @@ class Managed:
         """Wait a moment for who works on what is to be deleted, but not for ever."""
         now = monotonic()
         until = now + _PATIENCE if until is None else until
-        if now >= until or self._running.stopping.is_set():
+        if now >= until or self._runtime.stopping.is_set():
             late = BrokerError("It is still being stopped; try again in a while.", status=503)
             late.headers = (("Retry-After", "10"),)
             raise late
-        self._running.stopping.wait(0.05)
+        self._runtime.stopping.wait(0.05)
         return until
 
     # What begins
@@ -296,81 +298,83 @@ class Managed:
             mode=mode,
             instance_id=request.instance_id,
             binding_id=getattr(request, "binding_id", None),
-            service_id=request.service.id,
+            service_id=request.offering.id,
             plan_id=request.plan.id,
             deadline=float(request.plan.maximum_polling_duration or DEFAULT_DEADLINE),
-            request=kept(request) if whole else kept_briefly(request),
+            request=dump_request(request) if whole else dump_request_summary(request),
             follows=follows.id if follows else None,
             wait=wait,
         )
 
     def _begin(
-        self, table: HandlerTable, handler: Handler, new: NewOperation, request: Any, known: Known
-    ) -> tuple[object, Answer]:
+        self, table: HandlerTable, handler: Handler, new: NewOperation, request: Any, known: Snapshot
+    ) -> tuple[object, EncodedResponse]:
         """What was claimed is done now, or handed to the executor."""
-        know(request, new.id)
-        if new.mode is Mode.AT_ONCE:
+        update_context(request, new.id)
+        if new.mode is Mode.INLINE:
             subject = known.instance if new.binding_id is None else known.binding
             previous = subject.operation.id if subject and subject.operation else None
-            claimed = Claimed(new.attempt(), request, known.instance, known.binding, previous)
-            return run_at_once(self._running, table, handler, claimed)
+            claimed = ClaimedRequest(new.attempt(), request, known.instance, known.binding, previous)
+            return run_inline(self._runtime, table, handler, claimed)
         accepted = Accepted(operation=new.id)
-        self._running.teller.accepted(Asked.now(new.id, new.kind, attempt=0), request, accepted, 0.0)
-        self._running.submit(new.id, new.wait)
+        self._runtime.publisher.accepted(
+            OperationRef.now(new.id, new.kind, attempt=0), request, accepted, 0.0
+        )
+        self._runtime.submit(new.id, new.wait)
         return accepted, _encoded(new.kind, accepted, request)
 
     # What is known
 
     def _from_memory(
-        self, verdict: Verdict, operation: Operation, request: Any, known: Known
-    ) -> tuple[object, Answer]:
-        if verdict is Verdict.TELL:
-            result = as_it_is(operation, known)
+        self, verdict: Decision, operation: Operation, request: Any, known: Snapshot
+    ) -> tuple[object, EncodedResponse]:
+        if verdict is Decision.REPLAY_RESULT:
+            result = stored_response(operation, known)
             return result, _encoded(operation, result, request)
-        if verdict is Verdict.REPEAT and request.accepts_incomplete:
+        if verdict is Decision.REPLAY_ACCEPTED and request.accepts_incomplete:
             instance = known.instance
             subject = instance if getattr(request, "binding_id", None) is None else known.binding
             assert instance is not None, "something is in progress"
             assert subject is not None, "something is in progress"
             assert subject.operation is not None, "something is in progress"
             if not _comes_to_nothing(operation, subject.operation, request):
-                know(request, subject.operation.id)
+                update_context(request, subject.operation.id)
                 outcome = self._store.outcome_of(subject.operation)
-                accepted = accepted_again(subject.operation, outcome, instance)
+                accepted = replayed_acceptance(subject.operation, outcome, instance)
                 return accepted, _encoded(operation, accepted, request)
-        raise refusal(Verdict.BUSY if verdict is Verdict.REPEAT else verdict, request, known)
+        raise refusal(Decision.BUSY if verdict is Decision.REPLAY_ACCEPTED else verdict, request, known)
 
-    def _moved_on(self, verdict: Verdict, table: HandlerTable, request: Any, known: Known) -> bool:
+    def _moved_on(self, verdict: Decision, table: HandlerTable, request: Any, known: Snapshot) -> bool:
         """Has the work elsewhere ended that keeps a request off, and whose platform never asked?"""
-        if verdict is not Verdict.BUSY or known.instance is None:
+        if verdict is not Decision.BUSY or known.instance is None:
             return False
-        return look(self._running, table, request, known.instance, known.now)
+        return poll_quiet_operation(self._runtime, table, request, known.instance, known.now)
 
-    def _fetch(self, table: HandlerTable, request: Any) -> tuple[object, Answer]:
+    def _fetch(self, table: HandlerTable, request: Any) -> tuple[object, EncodedResponse]:
         """A fetch: the handler's answer where there is a handler, else what is stored (R-GETI, R-GETB)."""
         binding_id: str | None = getattr(request, "binding_id", None)
         operation = Operation.GET_INSTANCE if binding_id is None else Operation.GET_BINDING
         known = self._store.find(request.instance_id, binding_id)
-        verdict = judge(operation, known)
-        if verdict is not Verdict.TELL:
+        verdict = decide(operation, known)
+        if verdict is not Decision.REPLAY_RESULT:
             raise refusal(verdict, request, known)
         instance, binding = known.instance, known.binding
         assert instance is not None, "it is there"
-        service, plan = offered(table.catalog, instance.service_id, instance.plan_id)
+        service, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
         if not (service.instances_retrievable if binding is None else service.bindings_retrievable):
-            raise unserved(operation)
-        handlers = table.serving(operation, service, plan)
-        asked = replace(self._as_stored(table, request, instance, binding), service=service, plan=plan)
-        know(asked)
-        result = call(handlers[0], asked)[1] if handlers else as_it_is(operation, known)
+            raise missing_handler_error(operation)
+        handlers = table.handlers_for(operation, service, plan)
+        asked = replace(self._as_stored(table, request, instance, binding), offering=service, plan=plan)
+        update_context(asked)
+        result = call_handler(handlers[0], asked)[1] if handlers else stored_response(operation, known)
         try:
             return result, _encoded(operation, result, asked)
         except HandlerMistake as mistake:
             whose = f"{handlers[0]} " if handlers else ""
             raise HandlerMistake(f"{whose}{mistake}") from None
 
-    def _poll(self, table: HandlerTable, request: Any) -> tuple[object, Answer]:
-        return poll(self._running, table, request)
+    def _poll(self, table: HandlerTable, request: Any) -> tuple[object, EncodedResponse]:
+        return poll(self._runtime, table, request)
 
 
 def _handler(table: HandlerTable, operation: Operation, request: Any) -> tuple[Handler, Mode]:
@@ -379,12 +383,12 @@ def _handler(table: HandlerTable, operation: Operation, request: Any) -> tuple[H
     Raises:
         AsyncRequired: It works in the background, and the platform cannot poll (R-PROV-7).
     """
-    handlers = table.serving(operation, request.service, request.plan)
+    handlers = table.handlers_for(operation, request.offering, request.plan)
     if not handlers:
-        raise unserved(operation)
+        raise missing_handler_error(operation)
     handler = handlers[0]
     if not handler.background:
-        return handler, Mode.AT_ONCE
+        return handler, Mode.INLINE
     if not request.accepts_incomplete:
         raise AsyncRequired
     return handler, Mode.BACKGROUND
@@ -403,10 +407,10 @@ def _check_nobody_works(operation: OperationRecord | None, now: float) -> None:
 
 def _comes_to_nothing(operation: Operation, running: OperationRecord, request: Any) -> bool:
     """Would a platform that is told to poll never get its credentials, which the first request is to get?"""
-    is_bind = operation is Operation.BIND and running.mode is Mode.AT_ONCE
-    return is_bind and not request.service.bindings_retrievable
+    is_bind = operation is Operation.BIND and running.mode is Mode.INLINE
+    return is_bind and not request.offering.bindings_retrievable
 
 
-def _encoded(operation: Operation, result: Any, request: InstanceRequest) -> Answer:
-    service = request.service  # type: ignore[attr-defined]
-    return encode_result(operation, result, service=service, accepts_incomplete=True)
+def _encoded(operation: Operation, result: Any, request: InstanceRequest) -> EncodedResponse:
+    service = request.offering  # type: ignore[attr-defined]
+    return encode_result(operation, result, offering=service, accepts_incomplete=True)

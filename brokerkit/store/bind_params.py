@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from .encryption import Vault
-from .keys import key_of
+from .encryption import Encryptor
+from .keys import resource_key
 from .models import Attempt, Change, Mode, NewOperation, Outcome, Progress, State
 
 Given: TypeAlias = dict[str, Any]
@@ -13,7 +13,7 @@ Given: TypeAlias = dict[str, Any]
 _NO_OUTCOME = Outcome()
 
 
-def fence(attempt: Attempt) -> Given:
+def fence_params(attempt: Attempt) -> Given:
     """Who writes, and of what."""
     return {
         "o_id": attempt.operation_id,
@@ -23,13 +23,13 @@ def fence(attempt: Attempt) -> Given:
     }
 
 
-def begun(new: NewOperation, term: float, vault: Vault) -> Given:
+def claim_params(new: NewOperation, term: float, vault: Encryptor) -> Given:
     """An operation that begins; at once, its first attempt has a lease for this term."""
-    at_once = new.mode is Mode.AT_ONCE
+    at_once = new.mode is Mode.INLINE
     return {
         "o_id": new.id,
-        "i_id": key_of(new.instance_id),
-        "b_id": None if new.binding_id is None else key_of(new.binding_id),
+        "i_id": resource_key(new.instance_id),
+        "b_id": None if new.binding_id is None else resource_key(new.binding_id),
         "o_kind": new.kind.value,
         "o_mode": new.mode.value,
         "o_service_id": new.service_id,
@@ -39,35 +39,37 @@ def begun(new: NewOperation, term: float, vault: Vault) -> Given:
         "o_wake": term if at_once else new.wait,
         "o_deadline": new.deadline,
         "o_follows": new.follows,
-        "o_request": vault.seal(new.request),
+        "o_request": vault.encrypt(new.request),
     }
 
 
-def ended(attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change, vault: Vault) -> Given:
+def end_params(
+    attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change, vault: Encryptor
+) -> Given:
     """An operation that is over, and what becomes of its instance or binding."""
     return {
-        **fence(attempt),
+        **fence_params(attempt),
         "o_state": state.value,
-        "o_outcome": b"" if outcome == _NO_OUTCOME else seal(outcome, vault),
-        **states(change.state),
+        "o_outcome": b"" if outcome == _NO_OUTCOME else encrypt_params(outcome, vault),
+        **state_params(change.state),
         "i_plan_id": change.plan_id,
-        "i_attributes": seal(change.attributes, vault),
-        **results(change.result, vault),
+        "i_attributes": encrypt_params(change.attributes, vault),
+        **result_params(change.result, vault),
     }
 
 
-def states(state: State | None) -> Given:
+def state_params(state: State | None) -> Given:
     """What the instance or binding is then; None if it stays as it is."""
     value = None if state is None else state.value
     return {"i_state": value, "b_state": value}
 
 
-def results(result: object, vault: Vault) -> Given:
+def result_params(result: object, vault: Encryptor) -> Given:
     """What its handler answered; None if nothing."""
-    value = seal(result, vault)
+    value = encrypt_params(result, vault)
     return {"i_result": value, "b_result": value}
 
 
-def seal(value: object, vault: Vault) -> bytes | None:
+def encrypt_params(value: object, vault: Encryptor) -> bytes | None:
     """What there is, sealed; None if nothing."""
-    return None if value is None else vault.seal(value)
+    return None if value is None else vault.encrypt(value)

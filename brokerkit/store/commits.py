@@ -23,7 +23,7 @@ class Write(NamedTuple):
     parameters: Parameters
 
 
-class Commits(Protocol):
+class Committer(Protocol):
     """Lets transitions happen, each if it can."""
 
     def run(self, writes: Sequence[Write]) -> list[bool]:
@@ -38,7 +38,7 @@ class Commits(Protocol):
         ...
 
 
-class EachForItself:
+class AutoCommitter:
     """One statement a transition, in autocommit.
 
     Args:
@@ -49,12 +49,12 @@ class EachForItself:
         self._database = database
 
     def run(self, writes: Sequence[Write]) -> list[bool]:
-        """As :meth:`Commits.run`."""
+        """As :meth:`Committer.run`."""
         with self._database.writing() as connection:
             return [write.transition.run(connection, write.parameters) for write in writes]
 
 
-class OneForAll:
+class GroupCommitter:
     """Transitions that wait at the same time share a commit.
 
     Args:
@@ -72,11 +72,11 @@ class OneForAll:
         self._committing = Lock()
 
     def run(self, writes: Sequence[Write]) -> list[bool]:
-        """As :meth:`Commits.run`."""
+        """As :meth:`Committer.run`."""
         ticket = _Ticket(writes)
         self._waiting.append(ticket)
         with self._committing:
-            if not ticket.is_through:
+            if not ticket.is_finished:
                 self._commit_for_all()
         if ticket.error is not None:
             raise ticket.own_error()
@@ -122,15 +122,15 @@ class _Ticket:
 
     def __init__(self, writes: Sequence[Write]) -> None:
         self.writes = writes
-        self.is_through = False
+        self.is_finished = False
         self.happened: list[bool] = []
         self.error: Exception | None = None
 
     def succeed(self, happened: list[bool]) -> None:
-        self.happened, self.is_through = happened, True
+        self.happened, self.is_finished = happened, True
 
     def fail(self, error: Exception) -> None:
-        self.error, self.is_through = error, True
+        self.error, self.is_finished = error, True
 
     def own_error(self) -> Exception:
         """The error, for this thread alone, as each adds to its traceback."""

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
 _decoders: dict[object, msgspec.json.Decoder[object]] = {}
 
-HOW_TO_MAKE = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+KEY_COMMAND = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 """A command that prints a key."""
 
 
@@ -34,7 +34,7 @@ def new_key() -> str:
     return Fernet.generate_key().decode()
 
 
-class Vault:
+class Encryptor:
     """Seals and opens.
 
     Args:
@@ -49,12 +49,12 @@ class Vault:
             raise StoreError("encryption_keys is one text; give a list of keys, the newest first")
         if not keys:
             raise StoreError(
-                f"encryption_keys is empty; give at least one key. This makes one: {HOW_TO_MAKE}"
+                f"encryption_keys is empty; give at least one key. This makes one: {KEY_COMMAND}"
             )
         fernets = [_fernet(key, number) for number, key in enumerate(keys)]
         self._newest, self._fernet = fernets[0], MultiFernet(fernets)
 
-    def seal(self, value: object) -> bytes:
+    def encrypt(self, value: object) -> bytes:
         """A struct or JSON value, so that only who has a key can read it.
 
         Raises:
@@ -62,7 +62,7 @@ class Vault:
         """
         return self._fernet.encrypt(_encoder.encode(value))
 
-    def open(self, sealed: bytes, kind: type[_T]) -> _T:
+    def decrypt(self, sealed: bytes, kind: type[_T]) -> _T:
         """What was sealed.
 
         Raises:
@@ -73,7 +73,7 @@ class Vault:
             decoder = _decoders[kind] = msgspec.json.Decoder(kind)
         return decoder.decode(self._decrypt(sealed))  # type: ignore[return-value]
 
-    def reseal(self, sealed: bytes) -> bytes | None:
+    def reencrypt(self, sealed: bytes) -> bytes | None:
         """The same, sealed with the newest key; None if it is.
 
         Raises:
@@ -100,7 +100,7 @@ def _fernet(key: str | bytes, number: int) -> Fernet:
     except (ValueError, TypeError):
         raise StoreError(
             f"encryption_keys[{number}] is no key: a key is 32 bytes in URL-safe base64. This makes one:"
-            f" {HOW_TO_MAKE}"
+            f" {KEY_COMMAND}"
         ) from None
 
 
@@ -133,7 +133,7 @@ class KeyFile:
             raise StoreError(f"the key file {self.path} is empty; put back the one that there was")
         return keys
 
-    def make(self) -> list[str]:
+    def create(self) -> list[str]:
         """Make it, unless another process does at the same time; then that one's.
 
         Raises:
@@ -182,7 +182,7 @@ class KeyFile:
         except OSError as error:
             raise StoreError(f"the key file {self.path} cannot be written: {error.strerror}") from None
 
-    def stamp(self) -> tuple[int, int] | None:
+    def version(self) -> tuple[int, int] | None:
         """Another one whenever other keys are in it; None if it cannot be looked at."""
         try:
             status = self.path.stat()
@@ -191,7 +191,7 @@ class KeyFile:
         return status.st_ino, status.st_mtime_ns
 
 
-class FileVault(Vault):
+class FileEncryptor(Encryptor):
     """Seals and opens with the keys that are in a key file now: a new one need not be told to who runs.
 
     Args:
@@ -204,10 +204,10 @@ class FileVault(Vault):
         self._file = file
         self._stamp: tuple[int, int] | None = None
 
-    def seal(self, value: object) -> bytes:
-        """As :meth:`Vault.seal`."""
+    def encrypt(self, value: object) -> bytes:
+        """As :meth:`Encryptor.encrypt`."""
         self._look()
-        return super().seal(value)
+        return super().encrypt(value)
 
     def _decrypt(self, sealed: bytes) -> bytes:
         try:
@@ -219,13 +219,13 @@ class FileVault(Vault):
 
     def _look(self) -> bool:
         """Read the file again, if it is another one. What cannot be read is told, and the keys stay."""
-        stamp = self._file.stamp()
+        stamp = self._file.version()
         if stamp is None or stamp == self._stamp:
             return False
         self._stamp = stamp
         try:
             keys = self._file.read()
-            vault = Vault(keys) if keys else self
+            vault = Encryptor(keys) if keys else self
         except StoreError as error:
             _logger.error("%s", error)
             return False

@@ -9,13 +9,13 @@ from sqlalchemy.exc import IntegrityError
 
 from . import tables
 from .database import Database
-from .encryption import FileVault, KeyFile, Vault, new_key
+from .encryption import Encryptor, FileEncryptor, KeyFile, new_key
 from .errors import StoreError
 
 WORD = "brokerkit"
 
 
-def open_vault(database: Database, keys: Sequence[str | bytes] | None) -> Vault:
+def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> Encryptor:
     """What seals and opens what is in a database.
 
     Args:
@@ -29,21 +29,21 @@ def open_vault(database: Database, keys: Sequence[str | bytes] | None) -> Vault:
         sealed = connection.scalar(select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
     where = "encryption_keys"
     if keys is not None:
-        vault = Vault(keys)
+        vault = Encryptor(keys)
     elif database.is_in_memory:
-        vault = Vault([new_key()])
+        vault = Encryptor([new_key()])
     else:
         file = KeyFile(database.path)
         where = f"the key file {file.path}"
         keys_of_file = _keys_of_file(database, file, is_new=sealed is None)
         try:
-            vault = FileVault(file, keys_of_file)
+            vault = FileEncryptor(file, keys_of_file)
         except StoreError:
             raise StoreError(f"{where} holds what is no key; put back the one that there was") from None
     if sealed is None:
         return _leave_word(database, vault, keys)
     try:
-        vault.open(sealed, str)
+        vault.decrypt(sealed, str)
     except StoreError:
         raise StoreError(
             f"the store {database} was sealed with a key that is not in {where}; add it at the end, and take"
@@ -52,13 +52,13 @@ def open_vault(database: Database, keys: Sequence[str | bytes] | None) -> Vault:
     return vault
 
 
-def _leave_word(database: Database, vault: Vault, keys: Sequence[str | bytes] | None) -> Vault:
+def _leave_word(database: Database, vault: Encryptor, keys: Sequence[str | bytes] | None) -> Encryptor:
     """Leave the word; who comes second reads that of the first."""
     try:
         with database.engine.connect() as connection:
-            connection.execute(insert(tables.keys).values(id=1, sealed=vault.seal(WORD)))
+            connection.execute(insert(tables.keys).values(id=1, sealed=vault.encrypt(WORD)))
     except IntegrityError:
-        return open_vault(database, keys)
+        return open_encryptor(database, keys)
     return vault
 
 
@@ -69,4 +69,4 @@ def _keys_of_file(database: Database, file: KeyFile, *, is_new: bool) -> Sequenc
             f"the store {database} is sealed, and its key file {file.path} is gone; put it back, or give"
             " Broker(encryption_keys=…)"
         )
-    return file.make() if keys is None else keys
+    return file.create() if keys is None else keys

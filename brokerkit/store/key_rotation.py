@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Column, LargeBinary, Table, bindparam, select, tuple_, update
 
-from .encryption import KeyFile, Vault, new_key
+from .encryption import Encryptor, KeyFile, new_key
 from .errors import StoreError
 from .store import Store
 from .tables import bindings, instances, keys, operations
@@ -26,21 +26,21 @@ _PASSES = 10
 """How often all is looked at, if there is always something that was sealed with an older key meanwhile."""
 
 
-class Rotated(Struct, frozen=True, kw_only=True):
+class RotationResult(Struct, frozen=True, kw_only=True):
     """What was done.
 
     Args:
-        sealed: How many rows of each kind were sealed anew.
+        reencrypted: How many rows of each kind were sealed anew.
         key_made: Was a new key put into the key file?
         keys_removed: How many older keys were taken out of it.
     """
 
-    sealed: Mapping[str, int]
+    reencrypted: Mapping[str, int]
     key_made: bool = False
     keys_removed: int = 0
 
 
-def rotate(store: Store) -> Rotated:
+def rotate(store: Store) -> RotationResult:
     """Seal everything with the newest key.
 
     With a key file, that is a new one, which running brokers find there. The one before stays in the file
@@ -53,17 +53,19 @@ def rotate(store: Store) -> Rotated:
     """
     file = store.key_file
     if file is None:
-        return Rotated(sealed=_seal_all(store, store.vault))
+        return RotationResult(reencrypted=_seal_all(store, store.encryptor))
     told, made = _with_new_key(store, file)
-    sealed = _seal_all(store, Vault(told))
-    return Rotated(sealed=sealed, key_made=made, keys_removed=_without_old_keys(store, file, told[0]))
+    sealed = _seal_all(store, Encryptor(told))
+    return RotationResult(
+        reencrypted=sealed, key_made=made, keys_removed=_without_old_keys(store, file, told[0])
+    )
 
 
 def _with_new_key(store: Store, file: KeyFile) -> tuple[Sequence[str], bool]:
     """The keys with a new one in front; one that a rotation put there which did not get through is new."""
     with _alone(store) as connection:
         told = _read(file)
-        if Vault(told).reseal(_word(store, connection)) is not None:
+        if Encryptor(told).reencrypt(_word(store, connection)) is not None:
             return told, False
         told = [new_key(), *told]
         file.replace(told)
@@ -74,7 +76,7 @@ def _without_old_keys(store: Store, file: KeyFile, newest: str) -> int:
     """Leave the newest key and the one before it, unless somebody else has begun another rotation."""
     with _alone(store) as connection:
         told = _read(file)
-        if told[0] != newest or Vault(told).reseal(_word(store, connection)) is not None:
+        if told[0] != newest or Encryptor(told).reencrypt(_word(store, connection)) is not None:
             return 0
         if len(told) > 2:
             file.replace(told[:2])
@@ -107,7 +109,7 @@ def _word(store: Store, connection: Any) -> bytes:
 # Sealing anew
 
 
-def _seal_all(store: Store, vault: Vault) -> dict[str, int]:
+def _seal_all(store: Store, vault: Encryptor) -> dict[str, int]:
     names = {"instances": instances, "bindings": bindings, "operations": operations}
     sealed = dict.fromkeys(names, 0)
     for _ in range(_PASSES):
@@ -154,7 +156,7 @@ class _Sealing:
             for column in sealed
         ]
 
-    def seal(self, vault: Vault) -> tuple[int, int]:
+    def seal(self, vault: Encryptor) -> tuple[int, int]:
         """Go through all rows.
 
         Returns:
@@ -177,11 +179,11 @@ class _Sealing:
     def _place(self, row: Sequence[Any]) -> dict[str, Any]:
         return {f"k_{column.name}": value for column, value in zip(self._key, row, strict=False)}
 
-    def _anew(self, values: Sequence[Any], vault: Vault) -> list[tuple[Query, bytes, bytes]]:
+    def _anew(self, values: Sequence[Any], vault: Encryptor) -> list[tuple[Query, bytes, bytes]]:
         anew = []
         for query, value in zip(self._set, values, strict=True):
             if value:  # of what was deleted, nothing is left
-                sealed = vault.reseal(bytes(value))
+                sealed = vault.reencrypt(bytes(value))
                 if sealed is not None:
                     anew.append((query, value, sealed))
         return anew

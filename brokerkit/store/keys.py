@@ -8,7 +8,7 @@ _LONGEST = 200
 _HASHED = "~"
 
 
-def key_of(resource_id: str) -> str:
+def resource_key(resource_id: str) -> str:
     """What stands in a key column for an id of any length and characters.
 
     That is the id itself, but for those that a database cannot hold or index: PostgreSQL's text has no NUL,

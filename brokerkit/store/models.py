@@ -14,7 +14,7 @@ from .._internal.masking import Masked
 from ..requests import Operation
 from ..resources import BindResource
 from ..results import Binding, InstanceMetadata
-from .keys import key_of
+from .keys import resource_key
 
 
 class State(StrEnum):
@@ -29,7 +29,7 @@ class State(StrEnum):
 class Mode(StrEnum):
     """How an operation is worked on."""
 
-    AT_ONCE = "at once"  # by the request that asked for it
+    INLINE = "at once"  # by the request that asked for it
     POLLED = "polled"  # elsewhere: the handler answered `Accepted`
     BACKGROUND = "background"  # by an executor
 
@@ -99,7 +99,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
         accepted: The string that its handler put into `Accepted`.
         retry_after: When to ask again, in seconds, as its handler said.
         result: Of an update that goes on elsewhere: what the instance is to have when it succeeds.
-        halted: Did it fail because its platform had it deleted (R-DEL-3)?
+        cancelled: Did it fail because its platform had it deleted (R-DEL-3)?
     """
 
     description: str | None = None
@@ -108,7 +108,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     accepted: str | None = None
     retry_after: int | None = None
     result: InstanceResult | None = None
-    halted: bool = False
+    cancelled: bool = field(default=False, name="halted")  # the name in stores of every version
 
 
 # What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.
@@ -204,7 +204,7 @@ class BindingRecord(Struct, frozen=True, kw_only=True):
     operation: OperationRecord | None
 
 
-class Known(Struct, frozen=True):
+class Snapshot(Struct, frozen=True):
     """What is remembered of what a request is about, at one moment.
 
     Args:
@@ -251,8 +251,8 @@ class NewOperation(Masked, frozen=True, kw_only=True):
 
     def attempt(self) -> Attempt:
         """The first attempt, of one that is worked on at once."""
-        binding_key = None if self.binding_id is None else key_of(self.binding_id)
-        return Attempt(self.id, 1, self.kind, key_of(self.instance_id), binding_key)
+        binding_key = None if self.binding_id is None else resource_key(self.binding_id)
+        return Attempt(self.id, 1, self.kind, resource_key(self.instance_id), binding_key)
 
 
 class Attempt(Struct, frozen=True):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from ..requests import Operation
-from ..stats import Census, Count, InProgress
+from ..stats import Count, InProgress, StoreStats
 from . import tables
-from .encryption import Vault
+from .encryption import Encryptor
 from .models import (
     BindingAttributes,
     BindingRecord,
@@ -16,10 +16,10 @@ from .models import (
     InstanceAttributes,
     InstanceRecord,
     InstanceResult,
-    Known,
     Mode,
     OperationRecord,
     Progress,
+    Snapshot,
     State,
 )
 from .statements.stats import BINDINGS, INSTANCES, OPERATIONS
@@ -32,23 +32,23 @@ _BINDING_ENDS = _LAST_ENDS + len(tables.bindings.c)
 _NO_INSTANCE_RESULT, _NO_BINDING_RESULT = InstanceResult(), BindingResult()
 
 
-def known_instance(row: Row, vault: Vault) -> Known:
+def known_instance(row: Row, vault: Encryptor) -> Snapshot:
     """An instance, at a moment."""
-    return Known(instance(row, vault), None, row[-1])
+    return Snapshot(instance(row, vault), None, row[-1])
 
 
-def known_binding(row: Row, vault: Vault) -> Known:
+def known_binding(row: Row, vault: Encryptor) -> Snapshot:
     """An instance and a binding of it, if there is one, at a moment."""
     there = row[_LAST_ENDS] is not None
-    return Known(instance(row, vault), binding_behind_instance(row, vault) if there else None, row[-1])
+    return Snapshot(instance(row, vault), binding_behind_instance(row, vault) if there else None, row[-1])
 
 
-def binding_behind_instance(row: Row, vault: Vault) -> BindingRecord:
+def binding_behind_instance(row: Row, vault: Encryptor) -> BindingRecord:
     """A binding with its last operation, where the row begins with its instance."""
     return binding(row[_LAST_ENDS:_BINDING_ENDS], vault, row[_BINDING_ENDS:-1])
 
 
-def instance(row: Row, vault: Vault) -> InstanceRecord:
+def instance(row: Row, vault: Encryptor) -> InstanceRecord:
     """An instance with its last operation, with which the row begins."""
     own, last = row[:_INSTANCE_ENDS], row[_INSTANCE_ENDS:_LAST_ENDS]
     key, revision, state, service_id, plan_id, busy, _, attributes, result, created, updated = own
@@ -60,18 +60,18 @@ def instance(row: Row, vault: Vault) -> InstanceRecord:
         plan_id=plan_id,
         busy_bindings=busy,
         attributes=(
-            vault.open(attributes, InstanceAttributes)
+            vault.decrypt(attributes, InstanceAttributes)
             if attributes
             else InstanceAttributes(instance_id=key)  # it was deleted
         ),
-        result=vault.open(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
+        result=vault.decrypt(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
         created_at=created,
         updated_at=updated,
         operation=operation(last) if last[0] is not None else None,
     )
 
 
-def binding(row: Row, vault: Vault, last: Row = ()) -> BindingRecord:
+def binding(row: Row, vault: Encryptor, last: Row = ()) -> BindingRecord:
     """A binding, with its last operation if that was read too."""
     instance_key, key, revision, state, _, attributes, result, created, updated = row
     return BindingRecord(
@@ -79,8 +79,8 @@ def binding(row: Row, vault: Vault, last: Row = ()) -> BindingRecord:
         key=key,
         revision=revision,
         state=State(state),
-        attributes=vault.open(attributes, BindingAttributes),
-        result=vault.open(result, BindingResult) if result else _NO_BINDING_RESULT,
+        attributes=vault.decrypt(attributes, BindingAttributes),
+        result=vault.decrypt(result, BindingResult) if result else _NO_BINDING_RESULT,
         created_at=created,
         updated_at=updated,
         operation=operation(last) if last and last[0] is not None else None,
@@ -117,12 +117,12 @@ def operation_now(row: Row) -> tuple[OperationRecord, float]:
     return operation(row), row[-1]
 
 
-def census(found: Sequence[Row]) -> Census:
+def store_stats(found: Sequence[Row]) -> StoreStats:
     """All that was counted, of the columns in `statements.census`."""
     by_what: dict[str, list[Row]] = {INSTANCES: [], BINDINGS: [], OPERATIONS: []}
     for what, *row in found:
         by_what[what].append(row)
-    return Census(
+    return StoreStats(
         instances=tuple(map(_count, by_what[INSTANCES])),
         bindings=tuple(map(_count, by_what[BINDINGS])),
         operations=tuple(map(_in_progress, by_what[OPERATIONS])),
@@ -131,14 +131,14 @@ def census(found: Sequence[Row]) -> Census:
 
 def _count(row: Row) -> Count:
     state, service_id, plan_id, count, _ = row
-    return Count(service_id=service_id, plan_id=plan_id, state=state, count=count)
+    return Count(offering_id=service_id, plan_id=plan_id, state=state, count=count)
 
 
 def _in_progress(row: Row) -> InProgress:
     kind, service_id, plan_id, count, oldest = row
     return InProgress(
         operation=Operation(kind),
-        service_id=service_id,
+        offering_id=service_id,
         plan_id=plan_id,
         count=count,
         oldest=max(0.0, oldest),

@@ -13,15 +13,15 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import URL, Select, select
 
-from ..stats import Census
+from ..stats import StoreStats
 from . import rows, schema
-from .bind_params import begun, ended, fence, results, seal, states
-from .commits import EachForItself, OneForAll, Write
+from .bind_params import claim_params, encrypt_params, end_params, fence_params, result_params, state_params
+from .commits import AutoCommitter, GroupCommitter, Write
 from .database import FAULTS, Database, reason
-from .encryption import HOW_TO_MAKE, KeyFile, Vault
+from .encryption import KEY_COMMAND, Encryptor, KeyFile
 from .errors import StoreError, StoreUnavailable
-from .key_check import open_vault
-from .keys import key_of
+from .key_check import open_encryptor
+from .keys import resource_key
 from .lease import DEFAULT_LEASE, Lease
 from .models import (
     Attempt,
@@ -32,15 +32,15 @@ from .models import (
     InstanceAttributes,
     InstanceRecord,
     InstanceResult,
-    Known,
     NewOperation,
     OperationRecord,
     Outcome,
     Progress,
+    Snapshot,
     State,
 )
 from .statements.compiled import statements_for
-from .statements.expressions import Either, clock
+from .statements.expressions import PerResource, clock
 from .transitions import Parameters, Query, Transition
 
 _NO_OUTCOME = Outcome()
@@ -78,16 +78,16 @@ class Store:
         self.lease = self._lease.seconds
         self._keys = encryption_keys
         if encryption_keys is not None:
-            Vault(encryption_keys)  # tells at once what is no key
+            Encryptor(encryption_keys)  # tells at once what is no key
         elif not self.database.is_sqlite:
             raise StoreError(
                 f"a store on {self.database} needs encryption_keys, the same on every machine; keep them"
-                f" where you keep other secrets. This makes one: {HOW_TO_MAKE}"
+                f" where you keep other secrets. This makes one: {KEY_COMMAND}"
             )
-        self._vault: Vault | None = None
+        self._encryptor: Encryptor | None = None
         self._outcomes = lru_cache(256)(self._open_outcome)
         self._sql = statements_for(self.database.engine.dialect)
-        self._commits = (OneForAll if self.database.is_sqlite else EachForItself)(self.database)
+        self._commits = (GroupCommitter if self.database.is_sqlite else AutoCommitter)(self.database)
 
     def __repr__(self) -> str:
         return f"Store({str(self.database)!r})"
@@ -100,12 +100,12 @@ class Store:
         Raises:
             StoreError: They are not, or the database cannot be reached.
         """
-        if self._vault is not None:
+        if self._encryptor is not None:
             return
         self.database.check_folder()
         try:
             schema.require_newest(self.database.engine)
-            self._vault = open_vault(self.database, self._keys)
+            self._encryptor = open_encryptor(self.database, self._keys)
         except StoreError:
             self.close()
             raise
@@ -128,7 +128,7 @@ class Store:
             raise StoreError(f"{self!r} cannot be upgraded: {reason(error)}") from error
 
     @property
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Was it ever opened? To ask makes nothing.
 
         Raises:
@@ -158,13 +158,13 @@ class Store:
         """Close the connections. What was in memory is gone, and opened anew it is empty."""
         self.database.close()
         if self.database.is_in_memory:
-            self._vault = None
+            self._encryptor = None
 
     @property
-    def vault(self) -> Vault:
+    def encryptor(self) -> Encryptor:
         """What seals and opens; there once the store is open."""
-        assert self._vault is not None, "the store is not open"
-        return self._vault
+        assert self._encryptor is not None, "the store is not open"
+        return self._encryptor
 
     @property
     def key_file(self) -> KeyFile | None:
@@ -175,17 +175,19 @@ class Store:
 
     # Reading
 
-    def find(self, instance_id: str, binding_id: str | None = None) -> Known:
+    def find(self, instance_id: str, binding_id: str | None = None) -> Snapshot:
         """What is remembered of an instance, and of a binding of it."""
-        return self.find_by_key(key_of(instance_id), None if binding_id is None else key_of(binding_id))
+        return self.find_by_key(
+            resource_key(instance_id), None if binding_id is None else resource_key(binding_id)
+        )
 
-    def find_by_key(self, instance_key: str, binding_key: str | None = None) -> Known:
+    def find_by_key(self, instance_key: str, binding_key: str | None = None) -> Snapshot:
         """As :meth:`find`, by the keys of a record."""
         if binding_key is None:
             row = self._row(self._sql.reads.instance, {"i_id": instance_key})
-            return Known() if row is None else rows.known_instance(row, self.vault)
+            return Snapshot() if row is None else rows.known_instance(row, self.encryptor)
         row = self._row(self._sql.reads.binding, {"i_id": instance_key, "b_id": binding_key})
-        return Known() if row is None else rows.known_binding(row, self.vault)
+        return Snapshot() if row is None else rows.known_binding(row, self.encryptor)
 
     def find_operation(self, operation_id: str) -> tuple[OperationRecord, float] | None:
         """An operation by its id, with the time now."""
@@ -198,7 +200,7 @@ class Store:
         self, instance_id: str, binding_id: str
     ) -> tuple[OperationRecord, float] | None:
         """The last operation on a binding, also on one that is gone."""
-        keys = {"i_id": key_of(instance_id), "b_id": key_of(binding_id)}
+        keys = {"i_id": resource_key(instance_id), "b_id": resource_key(binding_id)}
         row = self._row(self._sql.reads.last_of_binding, keys)
         return None if row is None else rows.operation_now(row)
 
@@ -206,22 +208,22 @@ class Store:
         """The bindings of an instance, the oldest first, without their operations."""
         with self.database.reading() as connection:
             found = self._sql.reads.bindings_of.run(connection, {"i_id": instance_key}).fetchall()
-        return [rows.binding(row, self.vault) for row in found]
+        return [rows.binding(row, self.encryptor) for row in found]
 
     def outcome_of(self, operation: OperationRecord) -> Outcome:
         """What is told of an operation. Polls ask for the same again and again: short ones are kept open."""
         sealed = operation.outcome
         if not sealed:
             return _NO_OUTCOME
-        return self._opened(sealed) if len(sealed) < _SHORT else self.vault.open(sealed, Outcome)
+        return self._opened(sealed) if len(sealed) < _SHORT else self.encryptor.decrypt(sealed, Outcome)
 
     def _open_outcome(self, sealed: bytes) -> tuple[Outcome, bool]:
-        outcome = self.vault.open(sealed, Outcome)
+        outcome = self.encryptor.decrypt(sealed, Outcome)
         return outcome, outcome.result is None
 
     def _opened(self, sealed: bytes) -> Outcome:
         outcome, can_be_shared = self._outcomes(sealed)
-        return outcome if can_be_shared else self.vault.open(sealed, Outcome)
+        return outcome if can_be_shared else self.encryptor.decrypt(sealed, Outcome)
 
     def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
         """What must be looked at.
@@ -245,7 +247,7 @@ class Store:
         ((moment,),) = self.read(select(clock(self.database.engine.dialect)))
         return float(moment)
 
-    def census(self) -> Census:
+    def stats(self) -> StoreStats:
         """Count what it holds. It reads every instance and binding, so it is not for every request.
 
         Raises:
@@ -254,14 +256,15 @@ class Store:
         """
         self.open()
         with self.database.reading() as connection:
-            return rows.census(self._sql.census.count.run(connection, {}).fetchall())
+            return rows.store_stats(self._sql.census.count.run(connection, {}).fetchall())
 
     # Claims
 
     def claim_new_instance(self, new: NewOperation, attributes: InstanceAttributes) -> bool:
         """Begin a provision, if there is no such instance."""
         return self._happens(
-            self._sql.claims.new_instance, {**self._begins(new), "i_attributes": self.vault.seal(attributes)}
+            self._sql.claims.new_instance,
+            {**self._begins(new), "i_attributes": self.encryptor.encrypt(attributes)},
         )
 
     def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
@@ -279,7 +282,7 @@ class Store:
             {
                 **self._begins(new),
                 "i_revision": instance.revision,
-                "b_attributes": self.vault.seal(attributes),
+                "b_attributes": self.encryptor.encrypt(attributes),
             },
         )
 
@@ -291,7 +294,7 @@ class Store:
         )
 
     def _begins(self, new: NewOperation) -> dict[str, Any]:
-        return begun(new, self._lease.term, self.vault)
+        return claim_params(new, self._lease.term, self.encryptor)
 
     # Ends
 
@@ -302,7 +305,7 @@ class Store:
         return self._ends(how, attempt, state, outcome, change)
 
     def abandon(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
-        """The operation failed, whatever its attempt may still do: it can write nothing but :meth:`leave`."""
+        """The operation failed, its attempt can still write nothing but :meth:`release`."""
         return self._ends(self._sql.ends.abandoned, attempt, Progress.FAILED, outcome, change)
 
     def expire(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
@@ -317,7 +320,7 @@ class Store:
             previous: The operation that the instance or binding had before.
         """
         how = self._sql.ends.withdrawn[attempt.kind]
-        return self._happens(how, {**fence(attempt), "o_previous": previous})
+        return self._happens(how, {**fence_params(attempt), "o_previous": previous})
 
     def accept(
         self,
@@ -329,17 +332,17 @@ class Store:
         """The work goes on elsewhere, and its handler will be polled."""
         how = self._sql.ends.accepted.on(attempt.binding_key)
         parameters = {
-            **fence(attempt),
-            "o_outcome": self.vault.seal(outcome),
-            "o_request": self.vault.seal(request),
-            **results(result, self.vault),
+            **fence_params(attempt),
+            "o_outcome": self.encryptor.encrypt(outcome),
+            "o_request": self.encryptor.encrypt(request),
+            **result_params(result, self.encryptor),
         }
         return self._happens(how, parameters)
 
     def _ends(
-        self, how: Either, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change
+        self, how: PerResource, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change
     ) -> bool:
-        parameters = ended(attempt, state, outcome, change, self.vault)
+        parameters = end_params(attempt, state, outcome, change, self.encryptor)
         return self._happens(how.on(attempt.binding_key), parameters)
 
     # Attempts
@@ -363,7 +366,7 @@ class Store:
             return None
         return replace(seen, attempt=seen.attempt + 1, lease_until=now + self._lease.term, updated_at=now)
 
-    def hand_on(self, operation_id: str, ahead: float = 0.0) -> bool:
+    def mark_enqueued(self, operation_id: str, ahead: float = 0.0) -> bool:
         """A background operation is put into a queue, from which whoever comes to it begins it.
 
         It is not due for anybody who looks until it must be taken for lost: one lease, or as long as it has
@@ -379,24 +382,24 @@ class Store:
         limits = {"least": self.lease, "longest": self._lease.longest_in_queue, "ahead": ahead}
         return self._happens(self._sql.attempts.hand_on, {"o_id": operation_id, **limits})
 
-    def take_back(self, operation_id: str, after: float) -> bool:
+    def requeue(self, operation_id: str, after: float) -> bool:
         """It could not be put into the queue; somebody tries that again in so many seconds."""
         return self._happens(self._sql.attempts.take_back, {"o_id": operation_id, "after": after})
 
-    def tell(self, attempt: Attempt, outcome: Outcome) -> bool:
+    def record_progress(self, attempt: Attempt, outcome: Outcome) -> bool:
         """The attempt got further."""
         return self._happens(
-            self._sql.attempts.tell, {**fence(attempt), "o_outcome": self.vault.seal(outcome)}
+            self._sql.attempts.tell, {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)}
         )
 
     def postpone(self, attempt: Attempt, after: float, outcome: Outcome | None) -> bool:
         """The attempt is over, and the next one begins in so many seconds."""
         return self._happens(
             self._sql.attempts.postpone,
-            {**fence(attempt), "after": after, "o_outcome": seal(outcome, self.vault)},
+            {**fence_params(attempt), "after": after, "o_outcome": encrypt_params(outcome, self.encryptor)},
         )
 
-    def leave(self, attempt: Attempt, result: InstanceResult | BindingResult | None) -> bool:
+    def release(self, attempt: Attempt, result: InstanceResult | BindingResult | None) -> bool:
         """An attempt of an operation that was given up is through; what follows can begin.
 
         Args:
@@ -404,7 +407,7 @@ class Store:
             result: What it made all the same, for who deletes it.
         """
         how = self._sql.attempts.leave.on(attempt.binding_key)
-        return self._happens(how, {**fence(attempt), **results(result, self.vault)})
+        return self._happens(how, {**fence_params(attempt), **result_params(result, self.encryptor)})
 
     def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Say of attempts that they live.
@@ -413,11 +416,11 @@ class Store:
             Those that somebody else has taken over.
         """
         how, term = self._sql.attempts.renew, self._lease.term
-        writes = [Write(how, {**fence(attempt), "lease": term}) for attempt in attempts]
+        writes = [Write(how, {**fence_params(attempt), "lease": term}) for attempt in attempts]
         renewed = self._commits.run(writes)
         return [attempt for attempt, lives in zip(attempts, renewed, strict=True) if not lives]
 
-    def call_out(self, operation_id: str) -> bool:
+    def challenge_lease(self, operation_id: str) -> bool:
         """Give who may run an operation, or the one that it follows, time to say that it lives.
 
         Where the database was away, or hung, nobody could; so that a lease has ended shows nothing by itself.
@@ -427,17 +430,19 @@ class Store:
         """
         return self._happens(self._sql.sweeps.call_out, {"o_id": operation_id, "grace": self._lease.grace})
 
-    def repeat(self, operation: OperationRecord, known: Known, deadline: float, state: State | None) -> bool:
+    def retry_failed(
+        self, operation: OperationRecord, known: Snapshot, deadline: float, state: State | None
+    ) -> bool:
         """Begin a background operation that failed once more, if nothing has happened since."""
         how = self._sql.attempts.repeat.on(operation.binding_key)
         return self._happens(
             how,
             {
-                **fence(Attempt.of(operation)),
+                **fence_params(Attempt.of(operation)),
                 "o_deadline": deadline,
                 "i_revision": known.instance.revision if known.instance else None,
                 "i_busy": known.instance.busy_bindings if known.instance else None,
-                **states(state),
+                **state_params(state),
             },
         )
 

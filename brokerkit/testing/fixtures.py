@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..client.platforms import Platform
-from .introspection import Untold, broker_of, brokers_of, login_of
+from .introspection import CannotTell, broker_of, brokers_of, login_of
 from .live_server import serve, served_at
 from .step_executor import StepByStep, is_step_by_step, step_by_step
 from .types import CheckBroker, Login
@@ -32,7 +32,7 @@ def client(url: str, login: Login, platform: Platform) -> BrokerClient:
 def login(app: WSGIApplication) -> Login:
     """What `broker_login` is, where it is not told."""
     __tracebackhide__ = True
-    with _or_fail("broker_login", Untold, remedy=_OVERRIDE_LOGIN):
+    with _or_fail("broker_login", CannotTell, remedy=_OVERRIDE_LOGIN):
         return login_of(app)
 
 
@@ -41,7 +41,7 @@ def work(app: WSGIApplication) -> Iterator[StepByStep]:
     """What `broker_work` is."""
     __tracebackhide__ = True
     with ExitStack() as stack:
-        with _or_fail("broker_work", Untold, ValueError):
+        with _or_fail("broker_work", CannotTell, ValueError):
             made = stack.enter_context(step_by_step(broker_of(app)))
         yield made
 

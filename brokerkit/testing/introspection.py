@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CATALOG = "/v2/catalog"
 
 
-class Untold(LookupError):
+class CannotTell(LookupError):
     """An app does not tell this of its broker; the text says why."""
 
 
@@ -37,7 +37,7 @@ def broker_of(app: WSGIApplication) -> Broker:
     brokers = brokers_of(app)
     if len(brokers) != 1:
         there = f"{len(brokers)} brokers" if brokers else "no broker that is written with brokerkit"
-        raise Untold(f"the app {_named(app)} has {there}")
+        raise CannotTell(f"the app {_named(app)} has {there}")
     return brokers[0]
 
 
@@ -70,8 +70,8 @@ def _login(auth: Authenticator) -> Login:
             for name, secret in auth._credentials:
                 if not _LIKE_A_HASH.match(secret):
                     return name, secret
-            raise Untold("the broker has only the hash of its password")
-    raise Untold(f"the broker authenticates by {getattr(auth, '__qualname__', type(auth).__qualname__)}")
+            raise CannotTell("the broker has only the hash of its password")
+    raise CannotTell(f"the broker authenticates by {getattr(auth, '__qualname__', type(auth).__qualname__)}")
 
 
 def _blueprints(app: WSGIApplication) -> dict[str, BrokerBlueprint]:

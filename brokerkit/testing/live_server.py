@@ -63,8 +63,8 @@ def serve(app: WSGIApplication) -> Iterator[str]:
         server.server_close()
         server.hang_up()
         for broker in brokers_of(app):
-            if broker._running is not None:
-                broker._running.stop()
+            if broker._runtime is not None:
+                broker._runtime.stop()
 
 
 def served_at(url: str) -> WSGIApplication | None:

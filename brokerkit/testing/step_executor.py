@@ -16,7 +16,7 @@ from ..broker import Broker
 from ..requests import Operation
 
 if TYPE_CHECKING:
-    from ..background.runtime import Running
+    from ..background.runtime import Runtime
     from ..store.models import OperationRecord
 
 _BATCH = 500
@@ -58,7 +58,7 @@ class StepByStep:
         timeout: How many seconds a handler may take from one `yield` to the next.
     """
 
-    def __init__(self, running: Running, timeout: float) -> None:
+    def __init__(self, running: Runtime, timeout: float) -> None:
         self._running = running
         self._timeout = timeout
         self._attempts: dict[str, _Attempt] = {}
@@ -108,12 +108,12 @@ class StepByStep:
         Raises:
             ValueError: It is no such number.
         """
-        from .time_travel import pass_time  # which needs SQLAlchemy, as a broker with a store does
+        from .time_travel import advance_time  # which needs SQLAlchemy, as a broker with a store does
 
         if not 0 <= seconds < inf:
             raise ValueError(f"advance({seconds!r}): give a number of seconds, 0 or more")
         self._running.ensure_started()
-        pass_time(self._running.store, seconds)
+        advance_time(self._running.store, seconds)
         self._due()  # so that what is past its deadline fails now
 
     def sleep(self, seconds: float) -> None:
@@ -153,8 +153,8 @@ class StepByStep:
         found, now, _ = self._running.store.due(_BATCH)
         waiting = []
         for record in found:
-            if record.mode is not Mode.AT_ONCE and record.deadline <= now:
-                self._running.look_at(record, now)
+            if record.mode is not Mode.INLINE and record.deadline <= now:
+                self._running.handle_due(record, now)
             elif record.mode is Mode.BACKGROUND and record.id not in self._attempts:
                 waiting.append(record.id)
         return [*self._attempts, *waiting]
@@ -194,12 +194,12 @@ class StepByStep:
         return found[0]
 
     def _told_waiting(self, operation: str | None) -> str:
-        from .time_travel import waiting
+        from .time_travel import waiting_operations
 
         what = "nothing is due" if operation is None else f"nothing of the operation {operation} is due"
         lines = [
             f"  {_named(record)}: in {wait:.0f} seconds"
-            for record, wait in waiting(self._running.store)
+            for record, wait in waiting_operations(self._running.store)
             if record.lease_until is None and wait > 0
         ]
         if not lines:
@@ -277,20 +277,20 @@ def step_by_step(broker: Broker, *, timeout: float = 10.0) -> Iterator[StepBySte
     """
     if not isinstance(broker, Broker):
         raise TypeError(f"step_by_step takes the Broker, not a {type(broker).__name__}")
-    running = broker._running
+    running = broker._runtime
     if running is None:
         raise ValueError("step_by_step: the broker has no store, so it does nothing in the background")
     work = StepByStep(running, timeout)
-    before = running.use(work, _at_yield)
+    before = running.replace_executor(work, _at_yield)
     try:
         yield work
     finally:
-        running.use(*before)
+        running.replace_executor(*before)
 
 
 def is_step_by_step(broker: Broker) -> bool:
     """Is the background work of a broker done only when a :class:`StepByStep` is told to?"""
-    return broker._running is not None and isinstance(broker._running.executor, StepByStep)
+    return broker._runtime is not None and isinstance(broker._runtime.executor, StepByStep)
 
 
 def _at_yield() -> None:

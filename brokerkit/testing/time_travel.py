@@ -15,7 +15,7 @@ from ..store.transitions import Step, Transition
 _MANY = 500
 
 
-def pass_time(store: Store, seconds: float) -> None:
+def advance_time(store: Store, seconds: float) -> None:
     """Bring forward what operations in progress wait for: their next attempt, and their end.
 
     Leases stay: who runs an operation would have renewed them.
@@ -30,14 +30,14 @@ def pass_time(store: Store, seconds: float) -> None:
     brought_forward = (
         update(operations)
         .values(wake_at=wakes, due_at=operations.c.due_at - passed, deadline=deadline)
-        .where(operations.c.state == Progress.IN_PROGRESS.value, operations.c.mode != Mode.AT_ONCE.value)
+        .where(operations.c.state == Progress.IN_PROGRESS.value, operations.c.mode != Mode.INLINE.value)
     )
     transition = Transition(store.database.engine.dialect, Step(brought_forward))
     with store.database.writing() as connection:
         transition.run(connection, {"passed": seconds})
 
 
-def waiting(store: Store) -> list[tuple[OperationRecord, float]]:
+def waiting_operations(store: Store) -> list[tuple[OperationRecord, float]]:
     """The background operations in progress, the oldest first, and in how many seconds each is due."""
     found, _ = list_operations(store, _MANY, state=Progress.IN_PROGRESS)
     return [

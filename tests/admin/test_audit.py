@@ -273,7 +273,7 @@ def test_what_is_added_while_it_is_read_changes_nothing(
         make(platform, f"i{number}")
     with closing(serve.store()) as store:
         store.open()
-        found = trail.read(store, Catalog([make_offering()]), trail.Which())
+        found = trail.read_audit(store, Catalog([make_offering()]), trail.AuditFilter())
         read = [next(found)]
         make(platform, "late")
         delete(platform, "i4")
@@ -306,7 +306,7 @@ def test_a_row_that_no_version_wrote_is_told_without_what_is_in_it(
     make(platform, "i1")
     with closing(serve.store()) as store:
         store.open()
-        sealed = store.vault.seal(request_kept)
+        sealed = store.encryptor.encrypt(request_kept)
     change(serve, "UPDATE brokerkit_operations SET request = :sealed", sealed=sealed)
     result = run(platform.app, "audit", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
@@ -318,7 +318,7 @@ def test_what_a_version_before_did_not_keep_is_not_told(serve: Serve, platform: 
     before = {"headers": {"api_version": "2.17", "username": "platform"}, "instance_id": "i1"}
     with closing(serve.store()) as store:
         store.open()
-        sealed = store.vault.seal(before)
+        sealed = store.encryptor.encrypt(before)
     change(serve, "UPDATE brokerkit_operations SET request = :sealed", sealed=sealed)
     (row,) = told_json(platform.app, "audit")
     assert list(row) == FIELDS

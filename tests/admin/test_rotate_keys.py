@@ -14,7 +14,7 @@ from sqlalchemy import LargeBinary, select
 
 from brokerkit import Binding, Provisioned
 from brokerkit.store import key_rotation as rotation
-from brokerkit.store.encryption import FileVault, KeyFile, Vault, new_key
+from brokerkit.store.encryption import Encryptor, FileEncryptor, KeyFile, new_key
 from brokerkit.store.errors import StoreError
 from brokerkit.store.store import Store
 from brokerkit.store.tables import metadata
@@ -125,7 +125,7 @@ def test_a_broker_that_goes_on_sealing_with_an_older_key_is_told(
     make(old, "first")
     seal_all, count = rotation._Sealing.seal, iter(range(10_000))
 
-    def seal(self: rotation._Sealing, vault: Vault) -> tuple[int, int]:
+    def seal(self: rotation._Sealing, vault: Encryptor) -> tuple[int, int]:
         make(old, f"another-{next(count)}")
         return seal_all(self, vault)
 
@@ -162,7 +162,7 @@ def test_what_has_been_written_meanwhile_is_not_overwritten(
 def test_what_no_key_opens_is_told_and_the_store_keeps_its_keys(serve: Serve) -> None:
     fill(serve_with(serve, [KEY]))
     app = serve_with(serve, [NEW, KEY]).app
-    other = Vault([new_key()]).seal({})
+    other = Encryptor([new_key()]).encrypt({})
     with closing(serve.store()) as store, store.database.engine.begin() as connection:
         connection.execute(metadata.tables["brokerkit_operations"].update().values(request=other))
     assert "sealed with a key that is not among" in refusal(app, "rotate-keys")
@@ -269,10 +269,10 @@ def test_the_key_file_stays_its_owners(own: Serve, on_file: Path) -> None:
 
 def test_a_key_file_that_cannot_be_read_any_more_changes_nothing_for_who_runs(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "b.db")
-    keys = file.make()
-    vault = FileVault(file, keys)
-    sealed = vault.seal("x")
+    keys = file.create()
+    vault = FileEncryptor(file, keys)
+    sealed = vault.encrypt("x")
     file.path.write_text("no key\n")
-    assert vault.open(vault.seal("y"), str) == "y"
+    assert vault.decrypt(vault.encrypt("y"), str) == "y"
     file.path.unlink()
-    assert vault.open(sealed, str) == "x"
+    assert vault.decrypt(sealed, str) == "x"

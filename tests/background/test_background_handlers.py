@@ -91,7 +91,7 @@ def test_the_handler_gets_the_whole_request(platform: Platform, recorder: Record
     operation = platform.put(INSTANCE, body, query=CAN_POLL, headers=headers).json["operation"]
     poll_until_done(platform, INSTANCE, operation)
     request = recorder.request
-    assert (request.service.id, request.plan.id, request.instance_id) == ("db-id", "small-id", "i1")
+    assert (request.offering.id, request.plan.id, request.instance_id) == ("db-id", "small-id", "i1")
     assert request.parameters == {"size": 3}
     assert request.context == {"platform": "cloudfoundry", "instance_name": "mine"}
     assert (request.organization_guid, request.space_guid) == ("o1", "s1")
@@ -419,9 +419,9 @@ def test_what_is_let_in_while_a_process_ends_is_done_by_the_next(serve: Serve, r
     before = set(threading.enumerate())
     ending = serve(recorder, background=CHANGING)
     ending.get("/v2/catalog")
-    running = serve.brokers[-1]._running
+    running = serve.brokers[-1]._runtime
     assert running is not None
-    running.end()
+    running.shutdown()
     operation = begin(ending)
     assert last_operation(ending, INSTANCE, operation)["state"] == "in progress"
     assert not recorder.requests

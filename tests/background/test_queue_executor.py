@@ -61,7 +61,7 @@ def is_due(store: Store) -> bool:
 
 def test_one_of_all_who_see_it_due_hands_it_on_and_one_begins_it(store: Store) -> None:
     claim(store)
-    assert [store.hand_on("o1") for _ in range(3)] == [True, False, False]
+    assert [store.mark_enqueued("o1") for _ in range(3)] == [True, False, False]
     assert not is_due(store)
     assert store.begin("o1") is not None
     assert store.begin("o1") is None
@@ -71,13 +71,13 @@ def test_one_of_all_who_see_it_due_hands_it_on_and_one_begins_it(store: Store) -
 def test_it_is_taken_for_lost_after_a_lease_and_then_after_as_long_as_it_waited(store: Store) -> None:
     claim(store)
     due_at = found(store).wake_at
-    assert store.hand_on("o1")
+    assert store.mark_enqueued("o1")
     record = found(store)
     assert record.due_at == due_at
     assert record.wake_at is not None
     assert record.wake_at - record.updated_at >= LEASE
     until(lambda: is_due(store))
-    assert store.hand_on("o1")
+    assert store.mark_enqueued("o1")
     again = found(store)
     assert (again.due_at, again.attempt) == (due_at, 0)
     assert again.wake_at is not None
@@ -87,19 +87,19 @@ def test_it_is_taken_for_lost_after_a_lease_and_then_after_as_long_as_it_waited(
 
 def test_what_the_queue_did_not_take_is_due_again(store: Store) -> None:
     claim(store)
-    assert store.hand_on("o1")
-    assert store.take_back("o1", 0.0)
+    assert store.mark_enqueued("o1")
+    assert store.requeue("o1", 0.0)
     assert is_due(store)
-    assert store.hand_on("o1")
+    assert store.mark_enqueued("o1")
 
 
 def test_what_was_begun_meanwhile_is_not_taken_back(store: Store) -> None:
     claim(store)
-    assert store.hand_on("o1")
+    assert store.mark_enqueued("o1")
     begun = store.begin("o1")
-    assert not store.take_back("o1", 0.0)
+    assert not store.requeue("o1", 0.0)
     assert begun is not None
-    assert store.tell(Attempt.of(begun), Outcome(description="goes on"))
+    assert store.record_progress(Attempt.of(begun), Outcome(description="goes on"))
 
 
 def test_ahead_of_its_time_it_is_handed_on_but_not_begun(store: Store) -> None:
@@ -107,16 +107,16 @@ def test_ahead_of_its_time_it_is_handed_on_but_not_begun(store: Store) -> None:
     begun = store.begin("o1")
     assert begun is not None
     assert store.postpone(Attempt.of(begun), 60.0, None)
-    assert not store.hand_on("o1", 30.0)
-    assert store.hand_on("o1", 60.0)
+    assert not store.mark_enqueued("o1", 30.0)
+    assert store.mark_enqueued("o1", 60.0)
     assert store.begin("o1") is None
-    assert store.take_back("o1", 0.0)
+    assert store.requeue("o1", 0.0)
     assert not is_due(store), "it is due in a minute all the same"
 
 
 def test_somebody_looks_at_it_when_its_deadline_comes(store: Store) -> None:
     claim(store, deadline=LEASE / 3)
-    assert store.hand_on("o1")
+    assert store.mark_enqueued("o1")
     assert found(store).wake_at == found(store).deadline
 
 
@@ -125,10 +125,10 @@ def test_what_runs_is_not_handed_on(store: Store) -> None:
     begun = store.begin("o1")
     assert begun is not None
     until(lambda: is_due(store))
-    assert not store.hand_on("o1"), "its lease has ended, but nobody has called it out"
-    assert store.call_out("o1")
+    assert not store.mark_enqueued("o1"), "its lease has ended, but nobody has called it out"
+    assert store.challenge_lease("o1")
     until(lambda: is_due(store))
-    assert store.hand_on("o1")
+    assert store.mark_enqueued("o1")
     assert store.renew([Attempt.of(begun)]) == [], "it lives after all"
     assert store.begin("o1") is None
 
@@ -140,24 +140,24 @@ def test_what_follows_waits_for_who_lives_though_it_was_handed_on(store: Store) 
     attempt = Attempt.of(first)
     assert store.abandon(attempt, Outcome(), UNCHANGED)
     claim(store, "o2", follows="o1")
-    assert not store.hand_on("o2")
-    assert store.call_out("o2"), "when the lease of the first ends"
-    until(lambda: is_due(store) and not store.call_out("o2"), timeout=5 * LEASE)
-    assert store.hand_on("o2")
+    assert not store.mark_enqueued("o2")
+    assert store.challenge_lease("o2"), "when the lease of the first ends"
+    until(lambda: is_due(store) and not store.challenge_lease("o2"), timeout=5 * LEASE)
+    assert store.mark_enqueued("o2")
     assert store.begin("o2") is not None
 
 
 @pytest.mark.parametrize("state", [Progress.SUCCEEDED, Progress.FAILED])
 def test_what_has_ended_is_not_handed_on(store: Store, state: Progress) -> None:
     claim(store)
-    assert store.hand_on("o1")
+    assert store.mark_enqueued("o1")
     begun = store.begin("o1")
     assert begun is not None
     assert store.end(Attempt.of(begun), state, None, UNCHANGED)
-    assert not store.hand_on("o1")
-    assert not store.take_back("o1", 0.0)
+    assert not store.mark_enqueued("o1")
+    assert not store.requeue("o1", 0.0)
 
 
 def test_nobody_hands_on_what_the_store_does_not_know(store: Store) -> None:
-    assert not store.hand_on("o1")
-    assert not store.take_back("o1", 0.0)
+    assert not store.mark_enqueued("o1")
+    assert not store.requeue("o1", 0.0)

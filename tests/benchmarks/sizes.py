@@ -66,7 +66,7 @@ def _tell_times(url: str) -> None:
         table.write(f"ms, of {INSTANCES:,}")
         table.write("a look of the keeper", f"{_median(lambda: store.due(500)) * 1e3:.2f}")
         table.write("a poll's read", f"{_median(lambda: store.find_operation('none')) * 1e3:.2f}")
-        table.write("a census", f"{_median(store.census, times=10) * 1e3:.0f}")
+        table.write("a census", f"{_median(store.stats, times=10) * 1e3:.0f}")
         table.write("")
     finally:
         store.close()
@@ -113,7 +113,7 @@ def _tell_upkeep(url: str) -> None:
         rows = purged.instances + purged.operations
         table.write("purge", f"{rows:,}", f"{(perf_counter() - started) / rows * 1e6:.0f}")
         started = perf_counter()
-        rows = sum(rotate(store).sealed.values())
+        rows = sum(rotate(store).reencrypted.values())
         table.write("rotate-keys", f"{rows:,}", f"{(perf_counter() - started) / rows * 1e6:.0f}")
     finally:
         store.close()

@@ -323,10 +323,10 @@ def test_the_repr_of_a_catalog_keeps_the_dashboard_clients_secret() -> None:
 def test_a_catalog_finds_its_offerings_and_plans_by_id() -> None:
     catalog = Catalog([make_offering()])
     (offering,) = catalog.services
-    assert catalog.service("db-id") is offering
-    assert catalog.offered("large-id") == (offering, offering.plans[1])
-    assert catalog.service("db") is None
-    assert catalog.offered("large") is None
+    assert catalog.offering("db-id") is offering
+    assert catalog.find_plan("large-id") == (offering, offering.plans[1])
+    assert catalog.offering("db") is None
+    assert catalog.find_plan("large") is None
 
 
 # Files
@@ -1083,7 +1083,7 @@ def test_a_catalog_function_may_return_another_catalog_and_its_new_plans_are_ser
         "huge",
     ]
     assert platform.put(INSTANCE, huge).status_code == 201
-    assert (recorder.request.service, recorder.request.plan) == after.offered("huge-id")
+    assert (recorder.request.offering, recorder.request.plan) == after.find_plan("huge-id")
     assert platform.put(INSTANCE, {**huge, "parameters": {"size": "x"}}).status_code == 400
     current[0] = before
     assert platform.put(INSTANCE, huge).status_code == 400

@@ -94,7 +94,7 @@ OFFERINGS = (DATABASES, DRAINS)
 
 
 def _binding(request: osb.BindRequest) -> osb.Binding:
-    if request.service.requires:
+    if request.offering.requires:
         return osb.Binding(syslog_drain_url="syslog://logs.example.org")
     return osb.Binding(credentials={"uri": f"db://{request.binding_id}"})
 
@@ -154,7 +154,7 @@ def polled(broker: osb.Broker) -> None:
 
     def bind(request: osb.BindRequest) -> osb.Binding | osb.Accepted:
         result = _binding(request)
-        if not request.service.bindings_retrievable:
+        if not request.offering.bindings_retrievable:
             return result
         told = accepted(request)
         results[told.operation] = result
@@ -308,7 +308,7 @@ class WithoutStore:
             return osb.Provisioned(exists=True)
         if self.polls and not request.accepts_incomplete:
             raise osb.AsyncRequired
-        thing = _Thing(request.service, request.plan, attributes, dict(request.parameters), {})
+        thing = _Thing(request.offering, request.plan, attributes, dict(request.parameters), {})
         self.instances[request.instance_id] = thing
         return self._begin(thing, "provision", attributes, request) if self.polls else osb.Provisioned()
 
@@ -374,11 +374,11 @@ class WithoutStore:
             if before is None:
                 raise osb.BindingDoesNotExist
             parameters = parameters or before.parameters
-        slow = self.polls and request.service.bindings_retrievable
+        slow = self.polls and request.offering.bindings_retrievable
         if slow and not request.accepts_incomplete:
             raise osb.AsyncRequired
         result = _binding(request)
-        thing = _Thing(request.service, request.plan, attributes, parameters, result=result)
+        thing = _Thing(request.offering, request.plan, attributes, parameters, result=result)
         instance.bindings[request.binding_id] = thing
         return self._begin(thing, "bind", attributes, request) if slow else result
 

@@ -22,7 +22,7 @@ from brokerkit.checker.options import Options, Progress
 from brokerkit.checker.report import Report
 from brokerkit.checker.resource_tracker import Resource
 from brokerkit.checker.runner import check
-from brokerkit.checker.session import Session
+from brokerkit.checker.session import CheckSession
 from brokerkit.client.platforms import cloudfoundry
 from brokerkit.client.transport import Login, Transport
 from brokerkit.testing.live_server import serve
@@ -203,7 +203,7 @@ def test_what_others_answer_in_its_place_is_not_its_fault_and_deletes_nothing(
     ids=["JSON", "a page"],
 )
 def test_a_404_to_a_delete_is_its_end_only_if_the_broker_says_so(
-    session: Session, body: object, seconds: float
+    session: CheckSession, body: object, seconds: float
 ) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = lambda handler: handler.answer(404, body)
@@ -211,7 +211,7 @@ def test_a_404_to_a_delete_is_its_end_only_if_the_broker_says_so(
     assert bool(list(session.ledger)) is isinstance(body, bytes)
 
 
-def test_nor_is_a_404_in_json_that_the_catalog_is_answered_with_too(session: Session) -> None:
+def test_nor_is_a_404_in_json_that_the_catalog_is_answered_with_too(session: CheckSession) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = broker.catalog = lambda handler: handler.answer(404, {"message": "no such route"})
     clean_up(session, 0.1, at_most=0.1, sleep=lambda _: time.sleep(0.05))
@@ -406,13 +406,13 @@ def deleting(broker: Hostile, polls: int) -> Play:
 
 
 @pytest.fixture
-def session() -> Iterator[Session]:
+def session() -> Iterator[CheckSession]:
     """One that has an instance with a binding in its ledger."""
     broker = Hostile()
     with serving(broker) as url:
-        made = Session(Transport(url, Login(**LOGIN), timeout=5), cloudfoundry())
+        made = CheckSession(Transport(url, Login(**LOGIN), timeout=5), cloudfoundry())
         for resource in (BINDING, INSTANCE):
-            made.ledger.asked(resource, "s-id", "p-id")
+            made.ledger.requested(resource, "s-id", "p-id")
         broker.there = {INSTANCE_PATH, f"{INSTANCE_PATH}/service_bindings/b1"}
         made.broker = broker  # type: ignore[attr-defined]
         yield made
@@ -422,7 +422,7 @@ INSTANCE, BINDING = Resource("i1"), Resource("i1", "b1")
 INSTANCE_PATH = "/v2/service_instances/i1"
 
 
-def test_deletions_are_waited_for_as_long_as_they_go_on(session: Session) -> None:
+def test_deletions_are_waited_for_as_long_as_they_go_on(session: CheckSession) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = deleting(broker, polls=25)
     clean_up(session, 1.0, at_most=20, sleep=lambda _: time.sleep(0.05))
@@ -432,7 +432,7 @@ def test_deletions_are_waited_for_as_long_as_they_go_on(session: Session) -> Non
     assert f"GET {INSTANCE_PATH}/service_bindings/b1/last_operation" in broker.requests[:first]
 
 
-def test_but_not_for_ever(session: Session) -> None:
+def test_but_not_for_ever(session: CheckSession) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = deleting(broker, polls=10**6)
     clean_up(session, 0.2, at_most=0.5, sleep=lambda _: time.sleep(0.05))
@@ -441,7 +441,7 @@ def test_but_not_for_ever(session: Session) -> None:
     assert "in progress" in binding.why
 
 
-def test_a_deletion_that_failed_is_tried_again(session: Session) -> None:
+def test_a_deletion_that_failed_is_tried_again(session: CheckSession) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     well = deleting(broker, polls=1)
     failed: list[str] = []

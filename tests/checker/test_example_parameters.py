@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brokerkit.checker.example_parameters import accepted, refused
-from brokerkit.checker.example_strings import matching
+from brokerkit.checker.example_parameters import accepted_examples, rejected_examples
+from brokerkit.checker.example_strings import string_matching
 from brokerkit.checker.targets import choices
 
 DRAFT = {"$schema": "http://json-schema.org/draft-07/schema#"}
@@ -69,39 +69,39 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_required_property_gets_a_value_that_a_person_would_choose(kind: str) -> None:
     schema, value = KINDS[kind]
-    assert accepted(needing(it=schema))[0] == {"it": value}
+    assert accepted_examples(needing(it=schema))[0] == {"it": value}
 
 
 @pytest.mark.parametrize("reference", ["#/definitions/size", "#/definitions/a~1b"])
 def test_references_inside_the_schema_are_followed(reference: str) -> None:
     size = {"type": "integer", "minimum": 3}
     schema = {**needing(it={"$ref": reference}), "definitions": {"size": size, "a/b": size}}
-    assert accepted(schema)[0] == {"it": 3}
+    assert accepted_examples(schema)[0] == {"it": 3}
 
 
 def test_an_optional_property_that_says_nothing_of_its_values_is_left_out() -> None:
     schema = with_optional(name={"type": "string"}, size={"type": "integer", "minimum": 2})
-    assert accepted(schema) == [{"size": 2}, {"size": 3}]
+    assert accepted_examples(schema) == [{"size": 2}, {"size": 3}]
 
 
 def test_a_schema_of_draft_2020_12_is_read_too() -> None:
     schema = {**NEWER, "$defs": {"a": {"enum": [4]}}, "properties": {"a": {"$ref": "#/$defs/a"}}}
-    assert accepted(schema)[0] == {"a": 4}
+    assert accepted_examples(schema)[0] == {"a": 4}
 
 
 def test_what_is_refused_is_wrong_in_one_thing() -> None:
     schema = needing(size={"type": "integer"}, name={"type": "string"})
-    bad = refused(schema, {"size": 1, "name": "a"})
+    bad = rejected_examples(schema, {"size": 1, "name": "a"})
     assert bad == {"size": -1.5, "name": "a"}
 
 
 def test_where_all_values_are_right_a_required_property_is_left_out() -> None:
     schema = {**DRAFT, "required": ["a"]}
-    assert refused(schema, {"a": 1}) == {}
+    assert rejected_examples(schema, {"a": 1}) == {}
 
 
 def test_a_schema_that_takes_everything_refuses_nothing() -> None:
-    assert refused(DRAFT, {}) is None
+    assert rejected_examples(DRAFT, {}) is None
 
 
 def test_parameters_that_were_told_are_taken_as_they_are() -> None:
@@ -175,11 +175,11 @@ NESTED = st.recursive(
 @given(objects(NESTED).map(lambda schema: {**DRAFT, **schema}))
 def test_what_is_accepted_is_valid_and_what_is_refused_is_not(schema: dict[str, Any]) -> None:
     validator = jsonschema_rs.validator_for(schema)
-    found = accepted(schema)
+    found = accepted_examples(schema)
     assert all(validator.is_valid(each) for each in found)
     assert len(found) <= 2
     assert len(found) < 2 or found[0] != found[1]
-    bad = refused(schema, found[0] if found else {})
+    bad = rejected_examples(schema, found[0] if found else {})
     assert bad is None or not validator.is_valid(bad)
 
 
@@ -276,14 +276,14 @@ def test_a_hostile_schema_comes_to_an_end(schema: dict[str, Any]) -> None:
     ],
 )
 def test_texts_are_made_that_match_a_pattern(pattern: str) -> None:
-    texts = list(matching(pattern))
+    texts = list(string_matching(pattern))
     assert texts
     assert all(re.search(pattern.replace(r"\cA", "\x01"), text) for text in texts)
 
 
 @pytest.mark.parametrize(("pattern", "text"), [(r"^\p{Lu}\p{N}\P{L}\pL\p{Po}$", "A1-a-"), (r"^(a)\1$", "a")])
 def test_what_python_does_not_know_is_read_too(pattern: str, text: str) -> None:
-    assert next(matching(pattern)) == text
+    assert next(string_matching(pattern)) == text
 
 
 @pytest.mark.parametrize(
@@ -291,16 +291,16 @@ def test_what_python_does_not_know_is_read_too(pattern: str, text: str) -> None:
     ["(", ")", "[", "[a", "*", "a**", "[z-a]", r"[a-\d]", "\\", r"\x4", r"\uZZZZ", r"\p{", r"\c"],
 )
 def test_a_pattern_that_is_none_is_given_up(pattern: str) -> None:
-    assert list(matching(pattern)) == []
+    assert list(string_matching(pattern)) == []
 
 
 def test_a_pattern_as_long_as_a_schema_may_be_is_read_at_once() -> None:
-    assert list(matching("^" * 60_000)) == [""]
-    assert list(matching("[" + r"\w" * 30_000 + "]")) == ["a"]
+    assert list(string_matching("^" * 60_000)) == [""]
+    assert list(string_matching("[" + r"\w" * 30_000 + "]")) == ["a"]
 
 
 @pytest.mark.parametrize(
     "pattern", ["(" * 5_000, "(((a{60}){60}){60})", "a{99999}", "a" * 70_000], ids=lambda text: text[:9]
 )
 def test_a_pattern_that_is_too_deep_or_makes_too_long_a_text_is_given_up(pattern: str) -> None:
-    assert list(matching(pattern)) == []
+    assert list(string_matching(pattern)) == []

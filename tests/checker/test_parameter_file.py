@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokerkit.checker.parameter_file import ParametersError, of_nothing, read_parameters, told
+from brokerkit.checker.parameter_file import ParametersError, find_value, read_parameters, unused_keys
 
 SECRET = "not-to-be-seen"
 
@@ -76,21 +76,21 @@ GIVEN: dict[str, dict[str, tuple[dict[str, Any], ...]]] = {
 def test_of_each_action_the_most_specific_key_wins(
     names: tuple[str, str, str, str], action: str, wanted: str
 ) -> None:
-    assert told(GIVEN, *names, action) == ({"of": wanted},)
+    assert find_value(GIVEN, *names, action) == ({"of": wanted},)
 
 
 def test_where_nothing_is_told_there_is_nothing() -> None:
-    assert told({"db": {"bind": ({},)}}, "db", "db-id", "small", "small-id", "provision") is None
-    assert told({"db": {"bind": ({},)}}, "db", "db-id", "small", "small-id", "bind") == ({},)
-    assert told({}, "db", "db-id", "small", "small-id", "bind") is None
+    assert find_value({"db": {"bind": ({},)}}, "db", "db-id", "small", "small-id", "provision") is None
+    assert find_value({"db": {"bind": ({},)}}, "db", "db-id", "small", "small-id", "bind") == ({},)
+    assert find_value({}, "db", "db-id", "small", "small-id", "bind") is None
 
 
 def test_keys_that_name_nothing_in_the_catalog_are_found() -> None:
     plans = [("db", "db-id", "small", "small-id"), ("cache", "cache-id", "p", "p1")]
     keys = ["db/smal", "*", "db", "mail", "db-id/small", "cache/small", "cache-id/p1"]
     given = dict.fromkeys(keys, GIVEN["*"])
-    assert of_nothing(given, plans) == ["db/smal", "mail", "cache/small"]
-    assert of_nothing(given, []) == [key for key in keys if key != "*"]
+    assert unused_keys(given, plans) == ["db/smal", "mail", "cache/small"]
+    assert unused_keys(given, []) == [key for key in keys if key != "*"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from brokerkit import (
     ServicePlan,
 )
 from brokerkit.cli.main import cli
-from brokerkit.cli.state_file import KnownInstance, Memory
+from brokerkit.cli.state_file import KnownInstance, StateFile
 from brokerkit.store.store import Store
 
 from ..support.broker import CREDENTIALS, make_app, make_offering
@@ -66,8 +66,8 @@ class Person:
         return self.env["BROKER_URL"] or ""
 
     @property
-    def memory(self) -> Memory:
-        return Memory(Path(os.environ["BROKERKIT_HOME"]))
+    def memory(self) -> StateFile:
+        return StateFile(Path(os.environ["BROKERKIT_HOME"]))
 
     @property
     def known(self) -> dict[str, KnownInstance]:

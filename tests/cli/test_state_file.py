@@ -14,7 +14,7 @@ from threading import Event
 import pytest
 
 from brokerkit.cli.name_generator import new_name
-from brokerkit.cli.state_file import KnownBinding, KnownInstance, Memory, Pending, state_folder
+from brokerkit.cli.state_file import KnownBinding, KnownInstance, Pending, StateFile, state_folder
 from brokerkit.requests import Operation
 
 from ..support.fake_broker import FakeBroker, Play, answer
@@ -37,8 +37,8 @@ def instance(name: str, **more: object) -> KnownInstance:
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return Memory(tmp_path / "home")
+def memory(tmp_path: Path) -> StateFile:
+    return StateFile(tmp_path / "home")
 
 
 # Where
@@ -79,7 +79,7 @@ def test_an_empty_home_is_none(person: Person, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_what_a_link_leads_to_is_written_and_the_link_stays(
-    memory: Memory, tmp_path: Path, is_there: bool
+    memory: StateFile, tmp_path: Path, is_there: bool
 ) -> None:
     target = tmp_path / "elsewhere" / "mine.json"
     if is_there:
@@ -175,7 +175,7 @@ def test_commands_at_the_same_time_lose_nothing(fake: FakeBroker, person: Person
     assert person.known.keys() == {"orders-0", "orders-1", "orders-2"}
 
 
-def test_writers_take_turns(memory: Memory) -> None:
+def test_writers_take_turns(memory: StateFile) -> None:
     memory.add(URL, instance("orders"))
 
     def write(number: int) -> None:
@@ -192,7 +192,7 @@ def test_writers_take_turns(memory: Memory) -> None:
 # What
 
 
-def test_what_another_command_deleted_does_not_come_back(memory: Memory) -> None:
+def test_what_another_command_deleted_does_not_come_back(memory: StateFile) -> None:
     binding = KnownBinding(name="shop", binding_id="b1")
     memory.change(URL, instance("orders"), version="2.0.0")
     memory.forget(URL, instance("orders"))
@@ -203,7 +203,7 @@ def test_what_another_command_deleted_does_not_come_back(memory: Memory) -> None
     assert memory.instances(URL)["orders-id"].bindings == {}
 
 
-def test_what_someone_else_made_is_remembered_only_while_something_is_in_progress(memory: Memory) -> None:
+def test_what_someone_else_made_is_remembered_only_while_something_is_in_progress(memory: StateFile) -> None:
     theirs = instance("orders", adopted=True)
     memory.change(URL, theirs, pending=Pending(kind=Operation.UPDATE))
     assert memory.instances(URL)["orders-id"].state == "updating"
@@ -211,13 +211,13 @@ def test_what_someone_else_made_is_remembered_only_while_something_is_in_progres
     assert memory.brokers() == {}
 
 
-def test_each_broker_has_its_own_names(memory: Memory) -> None:
+def test_each_broker_has_its_own_names(memory: StateFile) -> None:
     memory.add(URL, instance("orders"))
     memory.add("http://other.example.org", instance("orders"))
     assert [*memory.brokers()] == [URL, "http://other.example.org"]
 
 
-def test_a_name_comes_before_an_id(memory: Memory) -> None:
+def test_a_name_comes_before_an_id(memory: StateFile) -> None:
     memory.add(URL, instance("orders"))
     memory.add(URL, instance("orders-id", instance_id="other"))
     found = memory.find(URL, "orders-id")
@@ -267,7 +267,7 @@ def test_a_file_that_cannot_be_read_or_written_is_named(
     monkeypatch.setenv("BROKERKIT_HOME", str(tmp_path / "file"))
     fake.will(offers())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Memory, "instances", lambda *anything: {})
+        patch.setattr(StateFile, "instances", lambda *anything: {})
         assert "services.json cannot be written" in person.refusal("provision", "mail", "post")
     assert [asked.method for asked in fake.asked] == ["GET"]
 

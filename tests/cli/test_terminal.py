@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from brokerkit import LastOperation
-from brokerkit.cli.output import Talk
+from brokerkit.cli.output import Output
 from brokerkit.cli.progress import progress
 
 from ..support.fake_broker import FakeBroker, answer
@@ -181,7 +181,7 @@ def test_the_line_spins_with_what_the_terminal_has(
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    talk = Talk(as_json=False, verbose=False)
+    talk = Output(as_json=False, verbose=False)
     with progress(talk, "Making orders") as told:
         told(LastOperation.in_progress("[bold]Half\n done"))
         talk.note("By the way")
@@ -195,7 +195,7 @@ def test_where_no_line_can_live_there_are_lines(monkeypatch: pytest.MonkeyPatch)
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "dumb")
-    with progress(Talk(as_json=False, verbose=False), "Making orders") as told:
+    with progress(Output(as_json=False, verbose=False), "Making orders") as told:
         for _ in range(2):
             told(LastOperation.in_progress("Half done"))
         told(LastOperation.succeeded())

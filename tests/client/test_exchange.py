@@ -16,8 +16,8 @@ import pytest
 
 from brokerkit.client import endpoints as asking
 from brokerkit.client.client import BrokerClient, ClientError
-from brokerkit.client.endpoints import Ask
-from brokerkit.client.exchange import Exchange, login_secrets, masked
+from brokerkit.client.endpoints import APIRequest
+from brokerkit.client.exchange import Exchange, login_secrets, mask_json
 from brokerkit.client.platforms import Platform, cloudfoundry
 from brokerkit.client.transport import Login, Transport
 from brokerkit.requests import Operation
@@ -221,12 +221,12 @@ def test_a_sentence_loses_no_words(text: str) -> None:
 )
 def test_what_has_the_name_of_a_secret_is_masked(names: str) -> None:
     for name in names.split():
-        assert masked({name: "hunter2", "a": [{name: ["hunter2", 1]}]}) == {
+        assert mask_json({name: "hunter2", "a": [{name: ["hunter2", 1]}]}) == {
             name: "***",
             "a": [{name: ["***", "***"]}],
         }
         listed: dict[str, object] = {"name": name, "value": "hunter2"}
-        assert masked([listed]) == [{"name": name, "value": "***"}]
+        assert mask_json([listed]) == [{"name": name, "value": "***"}]
         assert "hunter2" not in shown(exchange(answer_headers={f"x-{name}": "hunter2"}))
 
 
@@ -243,7 +243,7 @@ def test_what_has_the_name_of_a_secret_is_masked(names: str) -> None:
 def test_what_has_another_name_is_not(names: str) -> None:
     for name in names.split():
         value = {name: "shown", "name": name, "value": "shown"}
-        assert masked(value) == value
+        assert mask_json(value) == value
         assert exchange(answer_headers={name: "shown"}).answer_head == (f"{name}: shown",)
 
 
@@ -255,7 +255,7 @@ def test_what_a_catalog_calls_after_secrets_is_shown() -> None:
         "description": "Keeps passwords, tokens and secrets",
         "plans": [{"id": "token-small", "name": "private", "metadata": {"bullets": ["Password rotation"]}}],
     }
-    assert masked(offering) == offering
+    assert mask_json(offering) == offering
 
 
 WRONG_LOGINS = {
@@ -309,7 +309,7 @@ def test_a_login_without_a_password_has_no_secrets() -> None:
 
 
 def test_masking_keeps_what_is_no_value() -> None:
-    assert masked({"password": None, "tokens": [True, 1, "x"], "free": False}) == {
+    assert mask_json({"password": None, "tokens": [True, 1, "x"], "free": False}) == {
         "password": None,
         "tokens": [True, "***", "***"],
         "free": False,
@@ -353,7 +353,7 @@ def test_the_fields_of_an_answer_can_be_asked_for() -> None:
 
 # curl
 
-ASKS: dict[str, tuple[Ask, dict[str, str | None]]] = {
+ASKS: dict[str, tuple[APIRequest, dict[str, str | None]]] = {
     "a catalog": (asking.catalog(), {}),
     "a provision": (
         asking.provision(
@@ -363,13 +363,16 @@ ASKS: dict[str, tuple[Ask, dict[str, str | None]]] = {
     ),
     "an update": (asking.update("i1", can_poll=False, service_id="s"), {}),
     "a delete": (asking.delete("i1", "b1", service_id="s&x", plan_id="p", can_poll=True), {}),
-    "a body with spaces": (Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b'{ "a" :\n\t1 }'), {}),
+    "a body with spaces": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b'{ "a" :\n\t1 }'), {}),
     "a body that is no JSON": (
-        Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b"@{'\\a\x1b[2J\n\xff\xc3\xa9"),
+        APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b"@{'\\a\x1b[2J\n\xff\xc3\xa9"),
         {},
     ),
-    "an empty body": (Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b""), {}),
-    "a body without a type": (Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b"{}"), {"Content-Type": None}),
+    "an empty body": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b""), {}),
+    "a body without a type": (
+        APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b"{}"),
+        {"Content-Type": None},
+    ),
     "an empty header": (asking.catalog(), {"X-Broker-API-Request-Identity": "", "X-Odd": "a'b\"c"}),
     "no login": (asking.catalog(), {"Authorization": None}),
     "another login": (asking.catalog(), {"Authorization": "Basic " + b64encode(b"u:v").decode()}),
@@ -382,7 +385,7 @@ ASKS: dict[str, tuple[Ask, dict[str, str | None]]] = {
         ),
         {"X-Told": "Wrong password: it must have 8 characters"},
     ),
-    "a form": (Ask(Operation.UPDATE, "PATCH", "/v2/x", body=b"key=1&user=a%3Db&primary_key=2"), {}),
+    "a form": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b"key=1&user=a%3Db&primary_key=2"), {}),
     "a poll": (
         asking.poll("i1", None, operation="rotate-token/1?a=b&c", service_id="token-db", plan_id="secret"),
         {},

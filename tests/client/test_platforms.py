@@ -8,7 +8,7 @@ from base64 import b64decode
 import pytest
 
 from brokerkit.client import endpoints as asking
-from brokerkit.client.endpoints import Ask
+from brokerkit.client.endpoints import APIRequest
 from brokerkit.client.platforms import ORGANIZATION, SPACE, Platform, cloudfoundry, korifi, kubernetes
 from brokerkit.requests import Operation
 
@@ -66,7 +66,7 @@ def test_a_request_can_be_changed_in_its_body_and_query() -> None:
     ask = asking.provision("i1", can_poll=True, service_id="s", plan_id="p", context=None)
     assert ask.body == {"service_id": "s", "plan_id": "p"}
     assert ask.with_body(plan_id=None, more=1).body == {"service_id": "s", "plan_id": None, "more": 1}
-    assert ask.without("plan_id", "accepts_incomplete") == Ask(
+    assert ask.without_field("plan_id", "accepts_incomplete") == APIRequest(
         Operation.PROVISION, "PUT", "/v2/service_instances/i1", (), {"service_id": "s"}
     )
     assert ask.body == {"service_id": "s", "plan_id": "p"}, "it was not changed itself"
@@ -75,7 +75,7 @@ def test_a_request_can_be_changed_in_its_body_and_query() -> None:
 def test_bytes_are_sent_as_they_are() -> None:
     ask = asking.update("i1", can_poll=False)._replace(body=b"{")
     assert ask.data == b"{"
-    assert ask.without("service_id").data == b"{"
+    assert ask.without_field("service_id").data == b"{"
     assert asking.catalog().data is None
 
 

@@ -178,7 +178,7 @@ def test_a_handler_can_be_called_without_flask() -> None:
     def provision(request: ProvisionRequest) -> Provisioned:
         return Provisioned(dashboard_url=f"https://{request.plan.name}/{request.parameters}")
 
-    request = ProvisionRequest(instance_id="i1", service=offering, plan=offering.plans[0])
+    request = ProvisionRequest(instance_id="i1", offering=offering, plan=offering.plans[0])
     assert provision(request) == Provisioned(dashboard_url="https://small/{}")
 
 
@@ -706,7 +706,7 @@ def test_a_hint_of_the_plan_alone_tells_the_offering_too(operation: str, recorde
     platform = Platform(make_app(make_broker(recorder, catalog=two_offerings())))
     assert send(platform, operation, {"plan_id": "huge-id"}).status_code == 200
     assert recorder.request.plan.name == "huge"
-    assert recorder.request.service.name == "mq"
+    assert recorder.request.offering.name == "mq"
 
 
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])

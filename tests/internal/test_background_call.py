@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from brokerkit._internal.background_call import Looks
+from brokerkit._internal.background_call import BackgroundCall
 
 from ..support.stateful import until
 
@@ -36,38 +36,40 @@ def sight() -> Sight:
     return Sight()
 
 
-def look_at(sight: Callable[[], int], *, every: float = 3600.0, times: float = 0.0) -> Looks[int]:
-    return Looks(sight, name="tests-look", patience=0.05 if every < 1 else 15.0, every=every, times=times)
+def look_at(sight: Callable[[], int], *, every: float = 3600.0, times: float = 0.0) -> BackgroundCall[int]:
+    return BackgroundCall(
+        sight, name="tests-look", patience=0.05 if every < 1 else 15.0, every=every, times=times
+    )
 
 
 def test_what_was_found_is_told_again_until_it_is_old(sight: Sight) -> None:
     looks = look_at(sight)
-    assert [looks.found() for _ in range(3)] == [1, 1, 1]
+    assert [looks.result() for _ in range(3)] == [1, 1, 1]
     looks = look_at(sight, every=1e-6)
-    until(lambda: (looks.found() or 0) > 3)
+    until(lambda: (looks.result() or 0) > 3)
 
 
 def test_however_many_ask_one_thread_looks(sight: Sight) -> None:
     sight.is_free.clear()
     looks = look_at(sight, every=1e-6)
     with ThreadPoolExecutor(16) as pool:
-        assert set(pool.map(lambda _: looks.found(), range(64))) == {None}
+        assert set(pool.map(lambda _: looks.result(), range(64))) == {None}
         assert [thread.name for thread in threading.enumerate()].count("tests-look") == 1
     sight.is_free.set()
-    until(looks.found)
+    until(looks.result)
 
 
 def test_while_a_look_takes_long_the_one_before_is_the_latest(sight: Sight) -> None:
     looks = look_at(sight, every=1e-6)
     assert looks.latest() is not None
     sight.is_free.clear()
-    until(lambda: looks.found() is None)  # one began before that may have been through
+    until(lambda: looks.result() is None)  # one began before that may have been through
     latest = looks.latest()
     assert latest is not None
-    assert (latest.found, looks.found()) == (sight.seen, None)
+    assert (latest.value, looks.result()) == (sight.seen, None)
     assert latest.age > 0
     sight.is_free.set()
-    until(looks.found)
+    until(looks.result)
 
 
 def test_a_look_that_fails_is_logged_and_found_nothing(
@@ -75,7 +77,7 @@ def test_a_look_that_fails_is_logged_and_found_nothing(
 ) -> None:
     sight.error = OSError("inside")
     looks = look_at(sight)
-    assert looks.found() is None
+    assert looks.result() is None
     assert looks.latest() is None
     assert "what the thread tests-look looks at could not be found out" in caplog.text
 
@@ -86,17 +88,17 @@ def test_after_a_look_that_took_long_there_is_rest_unless_it_failed(sight: Sight
         sight.error = error
         sight.is_free.clear()
         looks = look_at(sight, every=1e-6, times=1e6)
-        first = looks.begin()
+        first = looks.start()
         sight.is_free.set()
-        until(lambda first=first: first.is_through)  # type: ignore[misc]
-        assert (looks.begin() is not first) is is_new
+        until(lambda first=first: first.is_finished)  # type: ignore[misc]
+        assert (looks.start() is not first) is is_new
 
 
 def test_in_a_fork_of_the_process_its_looks_are_not_heard_of(
     sight: Sight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = look_at(sight)
-    assert looks.found() == 1
+    assert looks.result() == 1
     child = os.getpid() + 1
     monkeypatch.setattr(os, "getpid", lambda: child)
-    assert looks.found() == 2
+    assert looks.result() == 2

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from brokerkit import Accepted, LastOperation, Operation, Provisioned, QuotaExceeded, Retry, signals
-from brokerkit._context import CURRENT
+from brokerkit._context import CURRENT_CALL
 from brokerkit.signals import AttemptEnd
 from brokerkit.store.errors import StoreUnavailable
 
@@ -237,9 +237,9 @@ def test_an_attempt_in_a_process_that_ends_is_handed_over(
     recorder.answers["provision"] = steps
     begin(serve(recorder, background=["provision"]))
     assert entered.wait(30)
-    running = serve.brokers[-1]._running
+    running = serve.brokers[-1]._runtime
     assert running is not None
-    running.wind_down()
+    running.drain()
     released.set()
     until(lambda: bool(ends(facts)))
     assert ends(facts) == [AttemptEnd.HANDED_OVER]
@@ -250,7 +250,7 @@ def test_an_attempt_that_cannot_be_written_is_interrupted(
 ) -> None:
     """It is taken up when its lease has ended."""
     platform = serve(recorder, background=["provision"])
-    running = serve.brokers[-1]._running
+    running = serve.brokers[-1]._runtime
     assert running is not None
 
     def away(*_: object) -> bool:
@@ -274,7 +274,7 @@ def test_a_handler_is_called_where_it_is_known_what_it_is_at(
     found: list[tuple[Any, ...]] = []
 
     def look(request: Any) -> Provisioned:
-        current = CURRENT.get()
+        current = CURRENT_CALL.get()
         assert current is not None
         ids = (current.operation, current.instance_id, current.binding_id, current.operation_id)
         found.append((*ids, current.is_attempt, current.request == request))
@@ -289,4 +289,4 @@ def test_a_handler_is_called_where_it_is_known_what_it_is_at(
     assert operation_id
     assert is_attempt is background
     assert is_same
-    assert CURRENT.get() is None
+    assert CURRENT_CALL.get() is None

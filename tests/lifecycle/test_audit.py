@@ -29,11 +29,11 @@ from brokerkit import (
     signals,
 )
 from brokerkit.audit import AuditRecord
-from brokerkit.background.heartbeat import Heart
+from brokerkit.background.heartbeat import Heartbeat
 from brokerkit.server import inline as at_once
 from brokerkit.store.errors import StoreUnavailable
 from brokerkit.store.store import Store
-from brokerkit.testing.time_travel import pass_time
+from brokerkit.testing.time_travel import advance_time
 
 from ..admin.test_commands import told as printed
 from ..admin.test_commands import told_json
@@ -121,7 +121,7 @@ def trail() -> Iterator[Trail]:
 
 
 def running_of(broker: Broker) -> Any:
-    return broker._running
+    return broker._runtime
 
 
 # At once
@@ -312,7 +312,7 @@ def test_what_takes_too_long_has_failed(serve: Serve, recorder: Recorder, trail:
     platform = serve(recorder, background=["provision"] if way == "background" else [], lease=1.0)
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
     until(lambda: way == "accepted" or trail.shown(platform)[0]["attempt"] == 1)
-    pass_time(running_of(serve.brokers[0]).store, 8 * 86400)
+    advance_time(running_of(serve.brokers[0]).store, 8 * 86400)
     trail.agreed(platform, "provision: in progress, failed")
 
 
@@ -326,11 +326,11 @@ def test_what_a_process_could_not_end_is_ended_by_another(
     background = ["provision"] if way == "background" else []
     lost = serve(recorder, background=background, lease=1.0)
     with monkeypatch.context() as patches:
-        patches.setattr(Heart, "hold", lambda *_: None)  # nobody hears that it lives
+        patches.setattr(Heartbeat, "add", lambda *_: None)  # nobody hears that it lives
         asking = threading.Thread(target=lambda: lost.put(INSTANCE, PROVISION, query=CAN_POLL))
         asking.start()
         gate.wait_until_reached()
-        running_of(serve.brokers[0]).keeper.stop()
+        running_of(serve.brokers[0]).scheduler.stop()
     platform = serve(other, background=background, lease=1.0)
     last_operation(platform, INSTANCE)
     states = "failed" if way == "at once" else "in progress, succeeded"
@@ -393,7 +393,7 @@ def test_a_failure_that_another_process_noted_is_not_taken_for_ones_own(
 
     monkeypatch.setattr(at_once, "_PATIENCE", 0.0)
     monkeypatch.setattr(Store, "end", end)
-    monkeypatch.setattr(Heart, "hold", lambda *_: None)
+    monkeypatch.setattr(Heartbeat, "add", lambda *_: None)
     assert platform.put(INSTANCE, PROVISION).status_code == 500
     assert written.wait(15)
     serve.stop()
@@ -497,8 +497,8 @@ RECORD = AuditRecord(
     operation=Operation.BIND,
     instance_id="i1",
     binding_id="b1",
-    service="db",
-    service_id="db-id",
+    offering="db",
+    offering_id="db-id",
     plan="small",
     plan_id="small-id",
     username="platform",

@@ -131,7 +131,7 @@ def test_a_handler_for_an_instance_is_asked_with_what_is_stored(serve: Serve, re
     )
     assert platform.get(INSTANCE).json == {"parameters": {"size": 2, "n": 1}}
     asked = recorder.requests[-1]
-    assert (asked.service.id, asked.plan.id) == ("db-id", "small-id")
+    assert (asked.offering.id, asked.plan.id) == ("db-id", "small-id")
 
 
 def test_a_handler_for_a_binding_is_asked_with_what_is_stored(serve: Serve, recorder: Recorder) -> None:

@@ -83,9 +83,9 @@ def test_an_executor_is_asked_how_it_is(
 
 def test_a_process_whose_threads_died_is_to_be_started_again(platform: Platform, serve: Serve) -> None:
     assert ask(platform)[0] == 200
-    running = serve.brokers[-1]._running
+    running = serve.brokers[-1]._runtime
     assert running is not None
-    running.keeper.stop()
+    running.scheduler.stop()
     until(lambda: ask(platform) == (503, {**WELL, "status": "failed", "executor": "failed"}))
     assert ask(platform, "/health/live") == (503, {"status": "failed"})
 

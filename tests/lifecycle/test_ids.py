@@ -110,12 +110,12 @@ def test_ids_that_look_alike_are_two(platform: Platform, recorder: Recorder, one
 
 def test_an_id_that_is_another_ones_key(platform: Platform) -> None:
     """Whatever the store calls a long id, no other id is taken for it."""
-    from brokerkit.store.keys import key_of
+    from brokerkit.store.keys import resource_key
 
     long = "x" * 300
     platform.put(path_of(long), PROVISION)
-    assert platform.get(path_of(key_of(long))).status_code == 404
-    assert platform.put(path_of(key_of(long)), LARGE).status_code == 201
+    assert platform.get(path_of(resource_key(long))).status_code == 404
+    assert platform.put(path_of(resource_key(long)), LARGE).status_code == 201
     assert platform.get(path_of(long)).json["plan_id"] == "small-id"
 
 

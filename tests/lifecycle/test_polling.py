@@ -57,7 +57,7 @@ def test_the_platform_sees_the_stores_id_and_the_handler_its_own(
     for query in ("", f"operation={operation}"):
         assert platform.get(LAST, query=query).json == {"state": "in progress", "description": "Half of it"}
     assert [request.operation for request in polls(recorder)] == ["job 7", "job 7"]
-    assert {(request.service.id, request.plan.id) for request in polls(recorder)} == {("db-id", "small-id")}
+    assert {(request.offering.id, request.plan.id) for request in polls(recorder)} == {("db-id", "small-id")}
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision"])

@@ -39,7 +39,7 @@ from brokerkit import (
 from brokerkit.audit import AuditRecord
 from brokerkit.server import polling as polls
 from brokerkit.store import tables
-from brokerkit.store.keys import key_of
+from brokerkit.store.keys import resource_key
 from brokerkit.store.store import Store
 
 from ..admin.test_commands import told_json
@@ -540,7 +540,9 @@ class Lives(RuleBasedStateMachine):
         assert all(row.wake_at is None for row in rows if row.state != "in progress")
         current = {row.operation for row in (*kept, *bound)}
         assert {row.id for row in going} <= current, "each is that of its instance or binding"
-        there = {key_of(f"{self.prefix}{name}"): instance for name, instance in self.model.instances.items()}
+        there = {
+            resource_key(f"{self.prefix}{name}"): instance for name, instance in self.model.instances.items()
+        }
         assert {row.id for row in kept if row.state != "deleted"} == there.keys()
         assert {(row.instance_id, row.id) for row in bound} == {
             (key, name) for key, instance in there.items() for name in instance.bindings

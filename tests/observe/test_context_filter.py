@@ -14,7 +14,7 @@ import pytest
 from flask import Request as HTTPRequest
 
 from brokerkit import Accepted, Broker, LastOperation, Operation, Retry
-from brokerkit._context import CURRENT, Current
+from brokerkit._context import CURRENT_CALL, CallContext
 from brokerkit.observe._trace_id import trace_id_of
 from brokerkit.observe.logs import ContextFilter
 
@@ -184,7 +184,7 @@ def test_what_a_line_says_itself_stays(platform: Platform, recorder: Recorder, m
 def test_nothing_is_raised_into_a_handler(mine: Log) -> None:
     """Whatever there is where the request should be."""
 
-    class Broken(Current):
+    class Broken(CallContext):
         @property
         def request(self) -> Any:
             raise LookupError
@@ -192,11 +192,11 @@ def test_nothing_is_raised_into_a_handler(mine: Log) -> None:
         @request.setter
         def request(self, value: object) -> None: ...
 
-    token = CURRENT.set(Broken(Operation.BIND))
+    token = CURRENT_CALL.set(Broken(Operation.BIND))
     try:
         mine.logger.info("inside")
     finally:
-        CURRENT.reset(token)
+        CURRENT_CALL.reset(token)
     assert mine.fields == {}
 
 

@@ -258,7 +258,7 @@ def test_work_that_was_interrupted_is_an_error(
     log_lifecycle(broker, log.logger)
     with step_by_step(broker) as work:
         platform.put(INSTANCE, PROVISION, query=CAN_POLL)
-        running = broker._running
+        running = broker._runtime
         assert running is not None
         monkeypatch.setattr(running.store, "end", fail)
         work.run_pending()

@@ -717,7 +717,7 @@ def test_an_attempt_that_is_interrupted_is_an_error(
     trace_lifecycle(broker, tracer_provider=traces.provider)
     with step_by_step(broker) as work:
         platform.put(INSTANCE, PROVISION, query=CAN_POLL)
-        running = broker._running
+        running = broker._runtime
         assert running is not None
         monkeypatch.setattr(running.store, "end", fail)
         work.run_pending()
@@ -743,9 +743,9 @@ def test_who_takes_an_operation_over_goes_on_with_its_trace(
     with step_by_step(hanging) as work:
         platform.put(INSTANCE, PROVISION, query=CAN_POLL)
         work.step()
-        running = hanging._running
+        running = hanging._runtime
         assert running is not None
-        running.heart.stop()  # as if all of the process hung
+        running.heartbeat.stop()  # as if all of the process hung
         assert poll_until_done(other, INSTANCE)["state"] == "succeeded"
         until(lambda: traces.named("provision attempt"))
         work.run_pending()

@@ -297,7 +297,7 @@ def test_plans_that_are_gone_share_a_word(
     assert told.value("instances", offering="db", plan="removed", state="ready") == 2
     assert told.value("bindings", plan="removed", state="ready") == 1
     assert told.value("operations_in_progress", operation="provision", plan="removed") == 1
-    running = serve.brokers[-1]._running
+    running = serve.brokers[-1]._runtime
     assert running is not None
     with running.store.database.writing() as connection:
         connection.cursor().execute("UPDATE brokerkit_operations SET deadline = 0, wake_at = 0")
@@ -431,7 +431,7 @@ def test_of_several_stores_one_that_is_away_is_told(
     measured: Measured, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     app = measured().app
-    running = serve.brokers[0]._running
+    running = serve.brokers[0]._runtime
     assert running is not None
     serve.url = f"sqlite:///{tmp_path / 'another.db'}"
     measured()
@@ -479,7 +479,7 @@ def check_away(platform: Platform) -> None:
 
 def test_a_postgresql_that_hangs_holds_up_no_scrape_and_is_told(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (server, serve, platform):
-        running = serve.brokers[-1]._running
+        running = serve.brokers[-1]._runtime
         assert running is not None
         running.store.database.dispose()  # those that there are go on, and none is let in any more
         os.kill(server.pid, signal.SIGSTOP)
@@ -527,7 +527,7 @@ def test_a_count_that_fails_is_not_told(
     measured: Measured, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     platform = measured()
-    running = serve.brokers[-1]._running
+    running = serve.brokers[-1]._runtime
     assert running is not None
     with running.store.database.writing() as connection:
         connection.cursor().execute("ALTER TABLE brokerkit_bindings RENAME TO gone")

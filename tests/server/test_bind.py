@@ -325,7 +325,7 @@ def test_r_bind_the_handler_gets_all_that_the_platform_told(platform: Platform, 
     assert platform.put(BINDING, body, query=POLLS).status_code == 201
     request = recorder.request
     assert (request.instance_id, request.binding_id) == ("i1", "b1")
-    assert (request.service.id, request.plan.id) == ("db-id", "small-id")
+    assert (request.offering.id, request.plan.id) == ("db-id", "small-id")
     assert request.context == {"platform": "cloudfoundry"}
     assert request.bind_resource == BindResource(
         app_guid="a1",

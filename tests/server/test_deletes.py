@@ -156,7 +156,7 @@ def test_r_del_the_handler_gets_what_the_platform_told(
     request = recorder.request
     assert request.instance_id == "i1"
     assert getattr(request, "binding_id", "b1") == "b1"
-    assert (request.service.name, request.plan.name) == ("db", "small")
+    assert (request.offering.name, request.plan.name) == ("db", "small")
     assert request.accepts_incomplete is True
 
 

@@ -135,7 +135,7 @@ def test_r_geti_r_getb_service_and_plan_are_hints_that_refuse_nothing(
     platform = Platform(make_app(make_broker(recorder, make_offering(), cache)))
     assert platform.get(path, query=query).status_code == 200
     request = recorder.request
-    assert (request.service and request.service.id) == service
+    assert (request.offering and request.offering.id) == service
     assert (request.plan and request.plan.id) == plan
     assert request.instance_id == "i1"
     assert getattr(request, "binding_id", "b1") == "b1"

@@ -221,7 +221,7 @@ def test_r_last_service_and_plan_are_hints_that_refuse_nothing(
     cache = make_offering(id="cache-id", name="cache", plans=[tiny])
     platform = Platform(make_app(make_broker(recorder, make_offering(), cache)))
     assert platform.get(path, query=query).status_code == 200
-    assert (recorder.request.service and recorder.request.service.id) == service
+    assert (recorder.request.offering and recorder.request.offering.id) == service
     assert (recorder.request.plan and recorder.request.plan.id) == plan
 
 

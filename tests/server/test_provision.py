@@ -332,8 +332,8 @@ def test_r_prov_the_handler_gets_the_catalogs_own_offering_and_plan(
     platform.put(INSTANCE, body)
     request = recorder.request
     assert request.instance_id == "i1"
-    assert (request.service.name, request.plan.name) == ("db", "small")
-    assert request.plan in request.service.plans
+    assert (request.offering.name, request.plan.name) == ("db", "small")
+    assert request.plan in request.offering.plans
     assert request.plan.bindable is True  # in effect, from the offering
     assert request.context == body["context"]
     assert request.body == body

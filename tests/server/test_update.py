@@ -109,7 +109,7 @@ def test_r_upd_2_without_a_plan_id_and_previous_values_no_plan_is_told(
 ) -> None:
     assert platform.patch(INSTANCE, {**SERVICE, "parameters": {"size": 2}}).status_code == 200
     assert recorder.request.plan is None
-    assert recorder.request.service.id == "db-id"
+    assert recorder.request.offering.id == "db-id"
 
 
 def test_r_upd_2_without_parameters_none_are_told(platform: Platform, recorder: Recorder) -> None:
@@ -135,7 +135,7 @@ def test_r_upd_the_handler_gets_all_that_the_platform_told(platform: Platform, r
     }
     assert platform.patch(INSTANCE, body, query=POLLS).status_code == 200
     request = recorder.request
-    assert (request.instance_id, request.service.id, request.plan.id) == ("i1", "db-id", "small-id")
+    assert (request.instance_id, request.offering.id, request.plan.id) == ("i1", "db-id", "small-id")
     assert request.parameters == {"size": 2}
     assert request.context == CONTEXT
     assert request.maintenance_info == MaintenanceInfo("1.0.0")

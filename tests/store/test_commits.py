@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from brokerkit.requests import Operation
-from brokerkit.store.commits import OneForAll, Write
+from brokerkit.store.commits import GroupCommitter, Write
 from brokerkit.store.errors import StoreUnavailable
 from brokerkit.store.models import (
     Change,
@@ -66,7 +66,7 @@ def write(transition: Any) -> list[Write]:
     return [Write(transition, {})]
 
 
-def together(commits: OneForAll, *others: Recorded) -> list[Any]:
+def together(commits: GroupCommitter, *others: Recorded) -> list[Any]:
     """Have transitions wait while one is being committed; what became of them."""
     first = Recorded()
     first.may_end.clear()
@@ -88,32 +88,32 @@ def together(commits: OneForAll, *others: Recorded) -> list[Any]:
 
 def test_one_write_is_a_transaction_of_its_own(store: Store) -> None:
     alone = Recorded()
-    assert OneForAll(store.database).run(write(alone)) == [True]
+    assert GroupCommitter(store.database).run(write(alone)) == [True]
     assert alone.ways == ["alone"]
 
 
 def test_those_who_wait_share_a_commit(store: Store) -> None:
     some = [Recorded(), Recorded(outcome=False), Recorded()]
-    assert together(OneForAll(store.database), *some) == [[True], [False], [True]]
+    assert together(GroupCommitter(store.database), *some) == [[True], [False], [True]]
     assert [each.ways for each in some] == [["shared"]] * 3
 
 
 def test_who_is_to_blame_for_an_error_gets_it_alone(store: Store) -> None:
     good, bad = Recorded(), Recorded(ValueError("too big"))
-    happened, error = together(OneForAll(store.database), good, bad)
+    happened, error = together(GroupCommitter(store.database), good, bad)
     assert happened == [True]
     assert isinstance(error, ValueError)
 
 
 def test_a_database_that_is_away_is_away_for_all(store: Store) -> None:
     some = [Recorded(), Recorded(StoreUnavailable())]
-    errors = together(OneForAll(store.database), *some)
+    errors = together(GroupCommitter(store.database), *some)
     assert all(isinstance(each, StoreUnavailable) for each in errors)
     assert errors[0] is not errors[1], "each thread adds to the traceback of its own"
 
 
 def test_what_interrupts_one_thread_fails_the_others_as_if_the_store_was_away(store: Store) -> None:
-    commits = OneForAll(store.database)
+    commits = GroupCommitter(store.database)
     with pytest.raises(SystemExit):
         commits.run(write(Recorded(SystemExit())))
     good = Recorded()
@@ -127,7 +127,7 @@ def claimed(store: Store) -> NewOperation:
     new = NewOperation(
         id=new_operation_id(),
         kind=Operation.PROVISION,
-        mode=Mode.AT_ONCE,
+        mode=Mode.INLINE,
         instance_id="i1",
         binding_id=None,
         service_id="s",

@@ -10,7 +10,7 @@ import pytest
 
 from brokerkit import Accepted, Catalog, ServicePlan
 from brokerkit.requests import Operation
-from brokerkit.stats import Census, Count, InProgress
+from brokerkit.stats import Count, InProgress, StoreStats
 from brokerkit.store.errors import StoreUnavailable
 
 from ..support.broker import (
@@ -29,8 +29,8 @@ from ..support.stateful import CAN_POLL, CHANGING, DELETE_AND_POLL, Gate, Platfo
 LARGE = {"service_id": "db-id", "plan_id": "large-id"}
 
 
-def census(serve: Serve) -> Census:
-    taken = serve.brokers[-1].census()
+def census(serve: Serve) -> StoreStats:
+    taken = serve.brokers[-1].stats()
     assert taken is not None
     return taken
 
@@ -40,11 +40,11 @@ def counts(found: Any) -> dict[tuple[str, str, str], int]:
 
 
 def test_a_broker_without_a_store_has_none(recorder: Recorder) -> None:
-    assert make_broker(recorder).census() is None
+    assert make_broker(recorder).stats() is None
 
 
 def test_of_nothing_there_is_nothing(platform: Platform, serve: Serve) -> None:
-    assert census(serve) == Census()
+    assert census(serve) == StoreStats()
 
 
 def test_instances_and_bindings_are_counted_by_plan_and_state(
@@ -77,7 +77,7 @@ def test_what_was_deleted_is_not_counted(platform: Platform, serve: Serve) -> No
     platform.put(BINDING, IDS)
     for path in (BINDING, INSTANCE):
         platform.delete(path, query=DELETE_QUERY)
-    assert census(serve) == Census()
+    assert census(serve) == StoreStats()
 
 
 def test_the_plan_of_a_binding_is_its_instances(platform: Platform, serve: Serve) -> None:
@@ -110,10 +110,10 @@ def test_operations_in_progress_are_counted_by_kind_and_what_they_are_of_stays_a
     plan = "large-id" if operation == "update" else "small-id"
     (found,) = taken.operations
     assert found == InProgress(
-        operation=Operation(operation), service_id="db-id", plan_id=plan, count=1, oldest=found.oldest
+        operation=Operation(operation), offering_id="db-id", plan_id=plan, count=1, oldest=found.oldest
     )
     assert 0 <= found.oldest < 60
-    assert taken.instances == (Count(service_id="db-id", plan_id="small-id", state=state, count=1),)
+    assert taken.instances == (Count(offering_id="db-id", plan_id="small-id", state=state, count=1),)
     gate.open()
 
 
@@ -123,7 +123,7 @@ def test_the_oldest_is_told_by_the_clock_of_the_database(
     recorder.answers["provision"] = Accepted()
     for number in range(2):
         platform.put(f"{INSTANCE}-{number}", PROVISION, query=CAN_POLL)
-    running = serve.brokers[-1]._running
+    running = serve.brokers[-1]._runtime
     assert running is not None
     with running.store.database.writing() as connection:
         connection.cursor().execute(

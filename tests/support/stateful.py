@@ -122,7 +122,7 @@ class Serve:
 
 def stop(broker: Broker) -> None:
     """End what a broker runs, and close its connections."""
-    running = broker._running
+    running = broker._runtime
     assert running is not None, "it has a store"
     running.stop()
     running.store.close()

@@ -15,7 +15,7 @@ from brokerkit import BasicAuth, BearerAuth, Broker, Catalog, NoAuth
 from brokerkit.auth import Authenticator
 from brokerkit.client.client import BrokerClient, BrokerUnreachable
 from brokerkit.testing import serve
-from brokerkit.testing.introspection import Untold, broker_of, login_of, prefix_of
+from brokerkit.testing.introspection import CannotTell, broker_of, login_of, prefix_of
 
 from ..support.broker import Recorder, make_app, make_broker, make_offering
 
@@ -152,22 +152,22 @@ def by_certificate(request: Request) -> str | None:
     ],
 )
 def test_a_login_that_cannot_be_known_is_told_why(auth: Authenticator, why: str) -> None:
-    with pytest.raises(Untold, match=why):
+    with pytest.raises(CannotTell, match=why):
         login_of(with_auth(auth))
 
 
 def test_an_app_needs_one_broker_to_have_it_found(recorder: Recorder) -> None:
     app = make_app()
-    with pytest.raises(Untold, match="the app 'tests' has no broker that is written with brokerkit"):
+    with pytest.raises(CannotTell, match="the app 'tests' has no broker that is written with brokerkit"):
         broker_of(app)
     one, other = make_broker(recorder), make_broker(recorder)
     app.register_blueprint(one.blueprint)
     app.register_blueprint(one.blueprint, url_prefix="/again")
     assert broker_of(app) is one
     app.register_blueprint(other.blueprint, url_prefix="/other")
-    with pytest.raises(Untold, match="the app 'tests' has 2 brokers"):
+    with pytest.raises(CannotTell, match="the app 'tests' has 2 brokers"):
         broker_of(app)
-    with pytest.raises(Untold, match="the app 'function' has no broker"):
+    with pytest.raises(CannotTell, match="the app 'function' has no broker"):
         broker_of(lambda environ, start_response: [])
 
 

@@ -47,7 +47,7 @@ assert_type(broker.blueprint, Blueprint)
 
 @broker.provision
 def provision(request: ProvisionRequest) -> Provisioned:
-    assert_type(request.service, ServiceOffering)
+    assert_type(request.offering, ServiceOffering)
     assert_type(request.plan, ServicePlan)
     assert_type(request.parameters, dict[str, Any])
     assert_type(request.headers.username, str | None)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from typing import NamedTuple
 
-from ...client.exchange import masked
+from ...client.exchange import mask_json
 from ..report import Failure, Leftover, Level, Outcome, Report, Verdict
 
-CHAPTERS = {
+SECTIONS = {
     "R-REQ": "Every request",
     "R-ERR": "Errors",
     "R-CAT": "Catalog",
@@ -30,7 +30,7 @@ _LONGEST = 4_000
 """How many characters of a text are told. A command that is to be copied is told as a whole."""
 
 
-class Chapter(NamedTuple):
+class Section(NamedTuple):
     """The rules of one family.
 
     Args:
@@ -57,12 +57,12 @@ def family(key: str) -> str:
     return match[1] if match else key
 
 
-def by_chapter(verdicts: Iterable[Verdict]) -> list[Chapter]:
+def by_section(verdicts: Iterable[Verdict]) -> list[Section]:
     """The verdicts by what their rules are about, in the order of the rules."""
-    found: dict[str, Chapter] = {}
+    found: dict[str, Section] = {}
     for each in verdicts:
         name = family(each.key)
-        found.setdefault(name, Chapter(name, CHAPTERS.get(name, name), [])).verdicts.append(each)
+        found.setdefault(name, Section(name, SECTIONS.get(name, name), [])).verdicts.append(each)
     return list(found.values())
 
 
@@ -96,7 +96,7 @@ def leftover_name(leftover: Leftover) -> str:
 
 def url(report: Report) -> str:
     """Where the broker is, without the login that somebody may have written into the URL."""
-    return str(masked(report.url))
+    return str(mask_json(report.url))
 
 
 def trouble(report: Report) -> str | None:
@@ -105,7 +105,7 @@ def trouble(report: Report) -> str | None:
         return None
     judged = any(each.judged for each in report.verdicts)
     what = "The check was not done to its end" if judged else "Could not check"
-    return f"{what}: {shortened(str(masked(report.trouble))).rstrip('.')}."
+    return f"{what}: {shortened(str(mask_json(report.trouble))).rstrip('.')}."
 
 
 def verdict(report: Report) -> str:

@@ -33,7 +33,7 @@ def html(report: Report) -> str:
         Outcome=Outcome,
         broken=broken,
         anchors={verdict.key: f"failed-{number}" for number, verdict in enumerate(broken, 1)},
-        chapters=telling.by_chapter(report.verdicts),
+        chapters=telling.by_section(report.verdicts),
         shown=SHOWN,
     )
     return f"{page}\n"

@@ -34,7 +34,7 @@ def junit(report: Report) -> str:
         "brokerkit": telling.version(),
     }
     started = report.started_at.isoformat(timespec="seconds")
-    for chapter in telling.by_chapter(report.verdicts):
+    for chapter in telling.by_section(report.verdicts):
         cases = [_case(verdict) for verdict in chapter.verdicts]
         _add_suite(root, f"{chapter.family}: {chapter.title}", started, properties, cases)
     if trouble := list(_trouble(report)):

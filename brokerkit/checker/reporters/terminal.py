@@ -35,7 +35,7 @@ _OUTCOMES = {Outcome.PASSED: "green", Outcome.FAILED: "bold red", Outcome.SKIPPE
 _LEVELS = {Level.MUST: "bold red", Level.SHOULD: "yellow", Level.INTEROP: "yellow"}
 
 
-class Listed(Protocol):
+class RuleRow(Protocol):
     """A rule as it is listed."""
 
     @property
@@ -102,7 +102,7 @@ def print_report(report: Report, *, verbose: bool = False, err: bool = False) ->
     page.write(_text(telling.verdict(report), _style_of(report)))
 
 
-def print_rules(rules: Iterable[Listed]) -> None:
+def print_rules(rules: Iterable[RuleRow]) -> None:
     """Print a list of rules.
 
     Args:
@@ -123,7 +123,7 @@ class _Row(NamedTuple):
 
 def _print_table(page: _Page, verdicts: Sequence[Verdict]) -> None:
     widths = _widths(_row(verdict) for verdict in verdicts)
-    for chapter in telling.by_chapter(verdicts):
+    for chapter in telling.by_section(verdicts):
         page.gap()
         page.write(_text(chapter.title, "bold"))
         page.rows([_row(verdict) for verdict in chapter.verdicts], widths)

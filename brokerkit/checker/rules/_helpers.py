@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...client.exchange import Exchange
-from ...client.responses import read
-from ..rule import Seen
+from ...client.responses import parse_response
+from ..rule import Observation
 
 ACCEPTED = (200, 201, 202)
 _CONCURRENCY = "ConcurrencyError"
 
 
-def same_operation(seen: Seen) -> str | None:
+def same_operation(seen: Observation) -> str | None:
     """Judge a request that was sent again while the first, `before`, was in progress."""
     (first,) = seen.before
     if seen.status != 202:
@@ -23,7 +23,7 @@ def same_operation(seen: Seen) -> str | None:
     return None
 
 
-def one_winner(seen: Seen) -> str | None:
+def one_winner(seen: Observation) -> str | None:
     """Judge requests for one id that were sent at once: `before` are all, `facts` say which were alike."""
     kinds: list[str] = seen.facts["kinds"]
     accepted = [
@@ -72,20 +72,22 @@ OF_A_BINDING = (
 """What a binding is, which is told when it is there."""
 
 
-def faults(seen: Seen, *fields: str) -> str | None:
+def faults(seen: Observation, *fields: str) -> str | None:
     """What is wrong with these fields of an answer; with all of them, where none are named."""
     found = [
-        line for line in read(seen.operation, seen.exchange).faults if not fields or line.startswith(fields)
+        line
+        for line in parse_response(seen.operation, seen.exchange).faults
+        if not fields or line.startswith(fields)
     ]
     return f"answered {seen.status} with {'; '.join(found)}" if found else None
 
 
-def displeases(seen: Seen) -> bool:
+def displeases(seen: Observation) -> bool:
     """Was it refused for what `facts` say was made up?"""
     return bool(seen.facts["made_up"]) and seen.status == 400
 
 
-def differs(seen: Seen) -> str | None:
+def differs(seen: Observation) -> str | None:
     """What is wrong with the `parameters` that were fetched; `facts` have those that were sent."""
     told = seen.document.get("parameters")
     sent = seen.facts.get("parameters")

@@ -6,16 +6,16 @@ import re
 from datetime import datetime
 
 from ...requests import Operation
-from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless, unless_refused
+from ..rule import MUST, SHOULD, Observation, Rule, RuleSet, at, responses, unless_refused, unless_status
 from ..situations import Situation
 from ._helpers import OF_A_BINDING, differs, displeases, faults, one_winner, same_operation
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-_BINDINGS = answers(Operation.BIND, Operation.GET_BINDING, statuses=(200, 201))
+_BINDINGS = responses(Operation.BIND, Operation.GET_BINDING, statuses=(200, 201))
 _NEEDED = {
     "syslog_drain_url": "syslog_drain",
     "route_service_url": "route_forwarding",
@@ -39,7 +39,7 @@ expects(
     "The fields of a binding have the right types: credentials is an object, addresses are strings.",
     _BINDINGS,
 )
-def body(seen: Seen) -> str | None:
+def body(seen: Observation) -> str | None:
     """All are optional."""
     return faults(seen, "credentials", "syslog_drain_url", "route_service_url", "parameters")
 
@@ -48,9 +48,9 @@ def body(seen: Seen) -> str | None:
     "R-BIND-1.nothing-in-202",
     MUST,
     "A 202 to a bind has the operation alone; no credentials, nor anything else of the binding.",
-    answers(Operation.BIND, statuses=(202,)),
+    responses(Operation.BIND, statuses=(202,)),
 )
-def nothing_in_202(seen: Seen) -> str | None:
+def nothing_in_202(seen: Observation) -> str | None:
     """They are fetched when it is done."""
     told = [name for name in OF_A_BINDING if seen.document.get(name) is not None]
     return f"answered 202 with {' and '.join(told)} in it" if told else None
@@ -60,9 +60,9 @@ def nothing_in_202(seen: Seen) -> str | None:
     "R-BIND-1.operation",
     MUST,
     "The operation of a 202 to a bind is a string of 1 to 10,000 characters, if there is one.",
-    answers(Operation.BIND, statuses=(202,)),
+    responses(Operation.BIND, statuses=(202,)),
 )
-def operation(seen: Seen) -> str | None:
+def operation(seen: Observation) -> str | None:
     """Platforms keep it in a column of that size."""
     return faults(seen, "operation")
 
@@ -73,7 +73,7 @@ def operation(seen: Seen) -> str | None:
     "A bind that is sent again while it is in progress is answered with 202 and the same operation.",
     at(Situation.BOUND_AGAIN_IN_PROGRESS),
 )
-def again_in_progress(seen: Seen) -> str | None:
+def again_in_progress(seen: Observation) -> str | None:
     """So the platform can go on polling."""
     return same_operation(seen)
 
@@ -93,7 +93,7 @@ expects(
     "A bind that is sent again is answered with the same credentials.",
     at(Situation.BOUND_AGAIN),
 )
-def same_binding(seen: Seen) -> str | None:
+def same_binding(seen: Observation) -> str | None:
     """Of a bind that was done at once."""
     (first,) = seen.before
     was = (first.document or {}).get("credentials")
@@ -108,7 +108,7 @@ def same_binding(seen: Seen) -> str | None:
     "Of binds of one id that arrive at once only one makes the service binding.",
     at(Situation.BOUND_AT_ONCE_BY_MANY),
 )
-def at_once(seen: Seen) -> str | None:
+def at_once(seen: Observation) -> str | None:
     """The others find it there, or in progress, or are told to wait."""
     return one_winner(seen)
 
@@ -119,9 +119,9 @@ def at_once(seen: Seen) -> str | None:
     "A bind of an id that exists with other attributes is refused with 409.",
     at(Situation.BOUND_OTHERWISE),
 )
-def other_attributes(seen: Seen) -> str | None:
+def other_attributes(seen: Observation) -> str | None:
     """Those that were made up may displease a broker before it sees that it exists."""
-    return None if displeases(seen) else unless(seen, 409)
+    return None if displeases(seen) else unless_status(seen, 409)
 
 
 @rule(
@@ -130,7 +130,7 @@ def other_attributes(seen: Seen) -> str | None:
     "A drain, a route service or a volume mount comes only from an offering whose `requires` names it.",
     _BINDINGS,
 )
-def requires(seen: Seen) -> str | None:
+def requires(seen: Observation) -> str | None:
     """The platform gave no permission for it otherwise."""
     names = seen.facts.get("requires")
     if names is None:
@@ -147,7 +147,7 @@ def requires(seen: Seen) -> str | None:
     "Volume mounts and endpoints of a binding have all that they need, of the right types.",
     _BINDINGS,
 )
-def networks(seen: Seen) -> str | None:
+def networks(seen: Observation) -> str | None:
     """Each has required fields of its own."""
     return faults(seen, "volume_mounts", "endpoints")
 
@@ -158,7 +158,7 @@ def networks(seen: Seen) -> str | None:
     "Times of a binding are written yyyy-mm-ddThh:mm:ss.sZ, and renew_before is not after expires_at.",
     _BINDINGS,
 )
-def times(seen: Seen) -> str | None:
+def times(seen: Observation) -> str | None:
     """In UTC, always."""
     metadata = seen.document.get("metadata")
     if isinstance(metadata, dict):
@@ -186,9 +186,11 @@ def _is_time(told: object) -> bool:
     " RequiresApp.",
     at(Situation.BOUND_WITHOUT_POLLING),
 )
-def bind_refusals(seen: Seen) -> str | None:
+def bind_refusals(seen: Observation) -> str | None:
     """Never 202."""
-    return unless(seen, 201, (422, "AsyncRequired"), (422, "RequiresApp")) if seen.status == 202 else None
+    return (
+        unless_status(seen, 201, (422, "AsyncRequired"), (422, "RequiresApp")) if seen.status == 202 else None
+    )
 
 
 expects(
@@ -206,9 +208,9 @@ expects(
     "A bind of a service instance that does not exist is refused with 404.",
     at(Situation.UNKNOWN_BOUND),
 )
-def unknown_instance(seen: Seen) -> str | None:
+def unknown_instance(seen: Observation) -> str | None:
     """An application or parameters that were made up may displease it first."""
-    return None if displeases(seen) else unless(seen, 404)
+    return None if displeases(seen) else unless_status(seen, 404)
 
 
 @rule(
@@ -217,9 +219,9 @@ def unknown_instance(seen: Seen) -> str | None:
     "A bind of a service instance that is being provisioned is 422 ConcurrencyError (or 404).",
     at(Situation.BOUND_IN_PROGRESS),
 )
-def while_created(seen: Seen) -> str | None:
+def while_created(seen: Observation) -> str | None:
     """The same holds of these; and that it names no application may be seen first."""
-    return None if displeases(seen) else unless(seen, _WAIT, 404, _NO_APP)
+    return None if displeases(seen) else unless_status(seen, _WAIT, 404, _NO_APP)
 
 
 @rule(
@@ -228,9 +230,9 @@ def while_created(seen: Seen) -> str | None:
     "A bind of a service instance that is being updated is 422 ConcurrencyError.",
     at(Situation.BOUND_WHILE_UPDATED),
 )
-def while_updated(seen: Seen) -> str | None:
+def while_updated(seen: Observation) -> str | None:
     """The same again."""
-    return None if displeases(seen) else unless(seen, _WAIT, _NO_APP)
+    return None if displeases(seen) else unless_status(seen, _WAIT, _NO_APP)
 
 
 @rule(
@@ -239,7 +241,7 @@ def while_updated(seen: Seen) -> str | None:
     "A bind of a service instance that is being deleted is refused with a 4xx.",
     at(Situation.BOUND_WHILE_DELETED),
 )
-def while_deleted(seen: Seen) -> str | None:
+def while_deleted(seen: Observation) -> str | None:
     """It may be told to wait, or that there is none any more."""
     return unless_refused(seen, _WAIT)
 
@@ -259,7 +261,7 @@ expects(
     "A bind of a plan that is not in the catalog, or of another offering, is refused with a 4xx.",
     at(Situation.BIND_OF_UNKNOWN_PLAN),
 )
-def unknown_plan(seen: Seen) -> str | None:
+def unknown_plan(seen: Observation) -> str | None:
     """Which one is not said."""
     return unless_refused(seen, 400)
 
@@ -287,7 +289,7 @@ expects(
     "A bind whose predecessor does not exist is refused with a 4xx.",
     at(Situation.ROTATED_FROM_UNKNOWN),
 )
-def unknown_predecessor(seen: Seen) -> str | None:
+def unknown_predecessor(seen: Observation) -> str | None:
     """Which one is not said."""
     return unless_refused(seen, 400)
 
@@ -307,7 +309,7 @@ expects(
     "A successor has its predecessor's parameters, unless it was given others.",
     at(Situation.SUCCESSOR_FETCHED),
 )
-def successor_parameters(seen: Seen) -> str | None:
+def successor_parameters(seen: Observation) -> str | None:
     """Where a fetch tells them, as it did of the predecessor."""
     (before,) = seen.before
     if (

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from ...catalog.validation import Finding
 from ..report import Level
-from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, at
+from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at
 from ..situations import Situation
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule = _chapter.rule
 
 _SEVERAL = 5
@@ -18,7 +18,7 @@ _READ = at(Situation.CATALOG)
 
 
 @rule("R-CAT-1.catalog", MUST, "GET /v2/catalog is answered with 200 and a list `services`.", _READ)
-def catalog(seen: Seen) -> str | None:
+def catalog(seen: Observation) -> str | None:
     """It may be empty."""
     if seen.status != 200:
         return f"answered {seen.status}; 200 was due"
@@ -28,7 +28,7 @@ def catalog(seen: Seen) -> str | None:
 def _finds(key: str, level: Level, sentence: str, of: str) -> None:
     """Make a rule of what the rules for catalogs find."""
 
-    def judge(seen: Seen) -> str | None:
+    def judge(seen: Observation) -> str | None:
         lines = list(_lines(seen, of))
         more = f" (and {len(lines) - _SEVERAL} more)" if len(lines) > _SEVERAL else ""
         return f"has a catalog with {'; '.join(lines[:_SEVERAL])}{more}" if lines else None
@@ -36,7 +36,7 @@ def _finds(key: str, level: Level, sentence: str, of: str) -> None:
     rule(key, level, sentence, _READ)(judge)
 
 
-def _lines(seen: Seen, of: str) -> Iterator[str]:
+def _lines(seen: Observation, of: str) -> Iterator[str]:
     findings: tuple[Finding, ...] = seen.facts["findings"]
     return (finding.line for finding in findings if finding.rule == of)
 
@@ -81,7 +81,7 @@ _finds("R-CAT-6.cloud-foundry", INTEROP, "The catalog has nothing that Cloud Fou
     "Every plan says if it is bindable, free and plan_updateable; Korifi takes what is absent for false.",
     _READ,
 )
-def told(seen: Seen) -> str | None:
+def told(seen: Observation) -> str | None:
     """What is false by default for all need not be told, but costs nothing."""
     absent = []
     for offering, plan in seen.facts["plans"]:
@@ -103,7 +103,7 @@ def told(seen: Seen) -> str | None:
     "An ETag or Last-Modified of the catalog can be sent back: 304 without a body, or 200 with the catalog.",
     at(Situation.CATALOG_KNOWN),
 )
-def conditional(seen: Seen) -> str | None:
+def conditional(seen: Observation) -> str | None:
     """A broker need not support it."""
     if seen.status == 304:
         return "answered 304 with a body" if seen.exchange.answer else None

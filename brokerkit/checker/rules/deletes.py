@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import INTEROP, MUST, Chapter, Rule, Seen, answers, at, unless
+from ..rule import INTEROP, MUST, Observation, Rule, RuleSet, at, responses, unless_status
 from ..situations import Situation
 from ._helpers import faults, same_operation
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
 _WAIT = (422, "ConcurrencyError")
 
 
-def _halted(seen: Seen) -> str | None:
+def _halted(seen: Observation) -> str | None:
     """Where the broker never says of anything that it is gone, another rule tells that already."""
-    return None if seen.status == seen.facts["again"] else unless(seen, 410)
+    return None if seen.status == seen.facts["again"] else unless_status(seen, 410)
 
 
 def _of(prefix: str, what: str, operation: Operation, *unknown: Situation, **situations: Situation) -> None:
@@ -33,7 +33,7 @@ def _of(prefix: str, what: str, operation: Operation, *unknown: Situation, **sit
         f"{prefix}-1.operation",
         MUST,
         "The operation of a 202 is a string of 1 to 10,000 characters, if there is one.",
-        answers(operation, statuses=(202,)),
+        responses(operation, statuses=(202,)),
     )(lambda seen: faults(seen, "operation"))
     rule(
         f"{prefix}-1.same-operation",
@@ -67,12 +67,12 @@ def _of(prefix: str, what: str, operation: Operation, *unknown: Situation, **sit
         MUST,
         "A platform that cannot poll gets its delete at once, or 422 AsyncRequired; never 202.",
         at(situations["without_polling"]),
-    )(lambda seen: unless(seen, 200, (422, "AsyncRequired")) if seen.status == 202 else None)
+    )(lambda seen: unless_status(seen, 200, (422, "AsyncRequired")) if seen.status == 202 else None)
     rule(
         f"{prefix}-4.operation-told",
         INTEROP,
         "A 202 to a delete has an operation; Korifi takes one without for done.",
-        answers(operation, statuses=(202,)),
+        responses(operation, statuses=(202,)),
     )(
         lambda seen: (
             None if seen.document.get("operation") is not None else "answered 202 without an operation"
@@ -140,7 +140,7 @@ expects(
     "Deleting a service binding leaves the others of its instance, also its successor (R-BIND-6).",
     at(Situation.OTHER_BINDING_AFTER_UNBIND),
 )
-def others_stay(seen: Seen) -> str | None:
+def others_stay(seen: Observation) -> str | None:
     """A fetch found it before, or it was bound already."""
     if seen.status in ((404, 410) if seen.operation is Operation.GET_BINDING else (201, 202)):
         return f"answered {seen.status} when another binding was deleted, and {seen.before[0].status} before"

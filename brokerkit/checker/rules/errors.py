@@ -6,11 +6,11 @@ import re
 
 from ...client.errors import WORDS_OF_422
 from ...requests import Operation
-from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at, refusals
+from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at, refusals, responses
 from ..situations import Situation
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule = _chapter.rule
 
 _WORD = re.compile(r"[A-Z][A-Za-z0-9]*")
@@ -21,7 +21,7 @@ _MAY_TELL = {
 
 
 @rule("R-ERR-1.body", MUST, "The body of every error is a JSON object.", refusals)
-def body(seen: Seen) -> str | None:
+def body(seen: Observation) -> str | None:
     """A page of HTML is none; that of a 410 is an empty object (R-UNB-1)."""
     if seen.exchange.document is not None:
         return None
@@ -34,7 +34,7 @@ def body(seen: Seen) -> str | None:
     "`error` and `description` of an error, where they are there, are non-empty strings.",
     refusals,
 )
-def texts(seen: Seen) -> str | None:
+def texts(seen: Observation) -> str | None:
     """A null is not there."""
     wrong = [
         name
@@ -46,7 +46,7 @@ def texts(seen: Seen) -> str | None:
 
 
 @rule("R-ERR-1.word", SHOULD, "`error` is one CamelCase word.", lambda seen: seen.exchange.word is not None)
-def word(seen: Seen) -> str | None:
+def word(seen: Observation) -> str | None:
     """Programs compare it."""
     told = seen.exchange.word or ""
     if seen.status < 400 or _WORD.fullmatch(told):
@@ -60,7 +60,7 @@ def word(seen: Seen) -> str | None:
     "An error says in `description` what is wrong, for the platform's user.",
     lambda seen: refusals(seen) and seen.status != 410 and seen.exchange.document is not None,
 )
-def description(seen: Seen) -> str | None:
+def description(seen: Observation) -> str | None:
     """Without one a user learns nothing."""
     return None if seen.exchange.description else f"answered {seen.status} without a description"
 
@@ -71,7 +71,7 @@ def description(seen: Seen) -> str | None:
     "`instance_usable` (update, deprovision) and `update_repeatable` (update) are booleans, nowhere else.",
     refusals,
 )
-def usable(seen: Seen) -> str | None:
+def usable(seen: Observation) -> str | None:
     """Nothing else may tell them."""
     for name, operations in _MAY_TELL.items():
         value = seen.document.get(name)
@@ -90,7 +90,7 @@ def usable(seen: Seen) -> str | None:
     "AsyncRequired, ConcurrencyError, RequiresApp and MaintenanceInfoConflict come with 422.",
     lambda seen: seen.exchange.word in WORDS_OF_422,
 )
-def words(seen: Seen) -> str | None:
+def words(seen: Observation) -> str | None:
     """Their meaning is fixed together with the status."""
     if seen.status in (422, 200):  # of a success it is no error
         return None
@@ -101,9 +101,9 @@ def words(seen: Seen) -> str | None:
     "R-ERR-4.clear-422",
     INTEROP,
     "A 422 to a provision or bind has one of the four words; else Cloud Foundry deletes what it asked for.",
-    answers(Operation.PROVISION, Operation.BIND, statuses=(422,)),
+    responses(Operation.PROVISION, Operation.BIND, statuses=(422,)),
 )
-def clear_422(seen: Seen) -> str | None:
+def clear_422(seen: Observation) -> str | None:
     """Cloud Controller takes any other for a broken broker."""
     if seen.exchange.word in WORDS_OF_422:
         return None
@@ -116,7 +116,7 @@ def clear_422(seen: Seen) -> str | None:
     "A delete after a provision or bind that was refused is not answered with a 5xx.",
     at(Situation.REFUSED_PROVISION_DELETED, Situation.REFUSED_BIND_DELETED),
 )
-def no_failures(seen: Seen) -> str | None:
+def no_failures(seen: Observation) -> str | None:
     """In all other situations it is a fault that their own rules tell."""
     return f"answered {seen.status}" if seen.status >= 500 else None
 
@@ -127,7 +127,7 @@ def no_failures(seen: Seen) -> str | None:
     "A DELETE that is sent again and again, for a provision whose answer got lost, ends with 200 or 410.",
     at(Situation.ORPHAN_DELETED),
 )
-def orphans(seen: Seen) -> str | None:
+def orphans(seen: Observation) -> str | None:
     """It is over when the broker says that it is gone."""
     if seen.facts["gone"]:
         return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at
+from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at, responses
 from ..situations import Situation
 from ._helpers import differs
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
 expects(
@@ -26,7 +26,7 @@ expects(
     "A fetched binding has the credentials that the bind was answered with.",
     at(Situation.BINDING_FETCHED),
 )
-def same(seen: Seen) -> str | None:
+def same(seen: Observation) -> str | None:
     """Of a bind that was done at once."""
     (made,) = seen.before
     was = (made.document or {}).get("credentials")
@@ -41,7 +41,7 @@ def same(seen: Seen) -> str | None:
     "The parameters that a fetch tells are those of the bind.",
     at(Situation.BINDING_FETCHED),
 )
-def parameters(seen: Seen) -> str | None:
+def parameters(seen: Observation) -> str | None:
     """A broker may tell none, and may have added some."""
     return differs(seen)
 
@@ -73,9 +73,9 @@ expects(
     "R-GETB.needed",
     INTEROP,
     "A bind is answered with 202 only where bindings can be fetched; else nobody gets its credentials.",
-    answers(Operation.BIND, statuses=(202,)),
+    responses(Operation.BIND, statuses=(202,)),
 )
-def needed(seen: Seen) -> str | None:
+def needed(seen: Observation) -> str | None:
     """They are fetched when it is done. Of several binds at once, the first may have got them."""
     at_once = seen.situation is Situation.BOUND_AT_ONCE_BY_MANY
     if at_once or seen.facts.get("bindings_retrievable", True):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
+from ..rule import MUST, SHOULD, Observation, Rule, RuleSet, at, responses, unless_status
 from ..situations import Situation
 from ._helpers import differs, faults
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
 _FETCHES = at(
@@ -39,9 +39,9 @@ expects(
     "R-GETI.body",
     MUST,
     "The fields of a fetched service instance have the right types.",
-    answers(Operation.GET_INSTANCE, statuses=(200,)),
+    responses(Operation.GET_INSTANCE, statuses=(200,)),
 )
-def body(seen: Seen) -> str | None:
+def body(seen: Observation) -> str | None:
     """All are optional."""
     return faults(seen) if seen.exchange.document is not None else None
 
@@ -52,7 +52,7 @@ def body(seen: Seen) -> str | None:
     "A fetched service instance is of the offering and plan that it was made of.",
     at(Situation.FETCHED),
 )
-def plan(seen: Seen) -> str | None:
+def plan(seen: Observation) -> str | None:
     """After an update the plan is the new one; that is R-UPD's."""
     for name in ("service_id", "plan_id"):
         told = seen.document.get(name)
@@ -67,7 +67,7 @@ def plan(seen: Seen) -> str | None:
     "The parameters that a fetch tells are those of the provision.",
     at(Situation.FETCHED),
 )
-def parameters(seen: Seen) -> str | None:
+def parameters(seen: Observation) -> str | None:
     """A broker may tell none, and may have added some."""
     return differs(seen)
 
@@ -94,9 +94,9 @@ expects(
     "Fetching a service instance while it is updated is 422 ConcurrencyError.",
     at(Situation.FETCHED_WHILE_UPDATED),
 )
-def updating(seen: Seen) -> str | None:
+def updating(seen: Observation) -> str | None:
     """What it would tell is between the old and the new."""
-    return unless(seen, (422, "ConcurrencyError"))
+    return unless_status(seen, (422, "ConcurrencyError"))
 
 
 expects(

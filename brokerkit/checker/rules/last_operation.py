@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless_refused
+from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at, responses, unless_refused
 from ..situations import Situation
 from ._helpers import OF_A_BINDING, faults
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
 _POLLS = at(Situation.POLLED, Situation.POLLED_DELETION, Situation.POLLED_AGAIN)
@@ -28,7 +28,7 @@ expects(
     "The answer to a poll has a state ('in progress', 'succeeded', 'failed'), and texts and booleans.",
     _POLLS,
 )
-def body(seen: Seen) -> str | None:
+def body(seen: Observation) -> str | None:
     """Everything else is optional."""
     return faults(seen) if seen.status == 200 and seen.exchange.document is not None else None
 
@@ -38,11 +38,11 @@ def body(seen: Seen) -> str | None:
     MUST,
     "A poll of a provision, or of a service binding, tells no instance_usable and no update_repeatable.",
     lambda seen: (
-        answers(Operation.LAST_BINDING_OPERATION, statuses=(200,))(seen)
-        or (answers(Operation.LAST_OPERATION, statuses=(200,))(seen) and seen.facts.get("of") == "PUT")
+        responses(Operation.LAST_BINDING_OPERATION, statuses=(200,))(seen)
+        or (responses(Operation.LAST_OPERATION, statuses=(200,))(seen) and seen.facts.get("of") == "PUT")
     ),
 )
-def usable(seen: Seen) -> str | None:
+def usable(seen: Observation) -> str | None:
     """They are of updates, and of deletes of instances (R-ERR-2)."""
     told = [name for name in ("instance_usable", "update_repeatable") if seen.document.get(name) is not None]
     return f"told {' and '.join(told)} of what is no update or deletion" if told else None
@@ -52,9 +52,9 @@ def usable(seen: Seen) -> str | None:
     "R-LAST-1.not-the-binding",
     SHOULD,
     "A poll of a service binding tells how it goes, and no credentials nor addresses: those are fetched.",
-    answers(Operation.LAST_BINDING_OPERATION, statuses=(200,)),
+    responses(Operation.LAST_BINDING_OPERATION, statuses=(200,)),
 )
-def not_the_binding(seen: Seen) -> str | None:
+def not_the_binding(seen: Observation) -> str | None:
     """As in a 202, platforms write down what a poll tells."""
     told = [name for name in OF_A_BINDING if seen.document.get(name) is not None]
     return f"answered a poll with {' and '.join(told)}" if told else None
@@ -66,7 +66,7 @@ def not_the_binding(seen: Seen) -> str | None:
     "An operation comes to its end within the plan's maximum_polling_duration.",
     at(Situation.POLLED_TO_THE_END),
 )
-def ends(seen: Seen) -> str | None:
+def ends(seen: Observation) -> str | None:
     """Where the plan has none, it may take as long as it wants."""
     if seen.facts["ended"]:
         return None
@@ -81,13 +81,13 @@ def ends(seen: Seen) -> str | None:
         seen.situation in (Situation.POLLED, Situation.POLLED_DELETION) and _retry_after(seen) is not None
     ),
 )
-def retry_after(seen: Seen) -> str | None:
+def retry_after(seen: Observation) -> str | None:
     """Platforms read no dates there."""
     told = _retry_after(seen) or ""
     return None if told.strip().isdecimal() else f"answered with Retry-After: {told[:60]!r}"
 
 
-def _retry_after(seen: Seen) -> str | None:
+def _retry_after(seen: Observation) -> str | None:
     return seen.exchange.answer_headers.get("retry-after")
 
 
@@ -121,7 +121,7 @@ expects(
     "A poll of a service instance with the operation of a service binding is refused with a 4xx.",
     at(Situation.POLLED_OPERATION_OF_ANOTHER),
 )
-def own_operation(seen: Seen) -> str | None:
+def own_operation(seen: Observation) -> str | None:
     """Whoever polls with it asks for what goes on elsewhere."""
     return unless_refused(seen, 400)
 
@@ -132,7 +132,7 @@ def own_operation(seen: Seen) -> str | None:
     "The outcome of an operation is told again to a platform that asks again.",
     at(Situation.POLLED_AGAIN),
 )
-def remembered(seen: Seen) -> str | None:
+def remembered(seen: Observation) -> str | None:
     """An answer may have been lost."""
     (before,) = seen.before
     if seen.status == 200 and seen.exchange.state == before.state:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless
+from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at, responses, unless_status
 from ..situations import Situation
 from ._helpers import faults, one_winner, same_operation
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
 expects(
@@ -25,9 +25,9 @@ expects(
     "R-PROV-1.body",
     MUST,
     "The answer to a provision has dashboard_url and metadata of the right types, if at all.",
-    answers(Operation.PROVISION, statuses=(200, 201, 202)),
+    responses(Operation.PROVISION, statuses=(200, 201, 202)),
 )
-def body(seen: Seen) -> str | None:
+def body(seen: Observation) -> str | None:
     """Both are optional."""
     return faults(seen, "dashboard_url", "metadata")
 
@@ -36,9 +36,9 @@ def body(seen: Seen) -> str | None:
     "R-PROV-1.operation",
     MUST,
     "The operation of a 202 is a string of 1 to 10,000 characters, if there is one.",
-    answers(Operation.PROVISION, Operation.UPDATE, statuses=(202,)),
+    responses(Operation.PROVISION, Operation.UPDATE, statuses=(202,)),
 )
-def operation(seen: Seen) -> str | None:
+def operation(seen: Observation) -> str | None:
     """Platforms keep it in a column of that size."""
     return faults(seen, "operation")
 
@@ -49,7 +49,7 @@ def operation(seen: Seen) -> str | None:
     "A dashboard_url that a fetch tells was in the answer to the provision, where platforms read it.",
     at(Situation.FETCHED),
 )
-def dashboard_first(seen: Seen) -> str | None:
+def dashboard_first(seen: Observation) -> str | None:
     """Also with 202."""
     (made,) = seen.before
     if made.document is None:  # which is worse
@@ -74,7 +74,7 @@ expects(
     "Of provisions of one id that arrive at once only one makes the service instance.",
     at(Situation.PROVISIONED_AT_ONCE_BY_MANY),
 )
-def at_once(seen: Seen) -> str | None:
+def at_once(seen: Observation) -> str | None:
     """The others find it there, or in progress, or are told to wait."""
     return one_winner(seen)
 
@@ -85,7 +85,7 @@ def at_once(seen: Seen) -> str | None:
     "A provision that is sent again while it is in progress is answered with 202 and the same operation.",
     at(Situation.PROVISIONED_AGAIN_IN_PROGRESS),
 )
-def again_in_progress(seen: Seen) -> str | None:
+def again_in_progress(seen: Observation) -> str | None:
     """So the platform can go on polling."""
     return same_operation(seen)
 
@@ -161,10 +161,10 @@ expects(
     "A platform that cannot poll gets the instance at once, or 422 AsyncRequired; never 202.",
     at(Situation.PROVISIONED_WITHOUT_POLLING),
 )
-def async_required(seen: Seen) -> str | None:
+def async_required(seen: Observation) -> str | None:
     """It may refuse for other reasons, but not what it accepts of a platform that can poll."""
     if seen.status == 202 or seen.facts.get("then") is not None:
-        return unless(seen, 201, (422, "AsyncRequired"))
+        return unless_status(seen, 201, (422, "AsyncRequired"))
     return None
 
 

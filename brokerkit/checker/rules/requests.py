@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from ..rule import INTEROP, MUST, SHOULD, Chapter, Rule, Seen, any_answer, at, refusals, unless
+from ..rule import (
+    INTEROP,
+    MUST,
+    SHOULD,
+    Observation,
+    Rule,
+    RuleSet,
+    any_response,
+    at,
+    refusals,
+    unless_status,
+)
 from ..situations import Situation
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
 ECHO = "x-broker-api-request-identity"
@@ -18,7 +29,7 @@ ECHO = "x-broker-api-request-identity"
     "An id that has to be quoted in a path is taken as any other.",
     at(Situation.MADE_UNDER_ODD_ID, Situation.DELETED_UNDER_ODD_ID),
 )
-def odd_ids(seen: Seen) -> str | None:
+def odd_ids(seen: Observation) -> str | None:
     """What is wrong with ordinary ids too, other rules tell."""
     if seen.situation is Situation.DELETED_UNDER_ODD_ID:
         return "answered 410, as if it had lost what has that id" if seen.status == 410 else None
@@ -35,7 +46,7 @@ def odd_ids(seen: Seen) -> str | None:
     "Ids that differ are of different things, also those that are the same when decoded wrongly.",
     at(Situation.DELETED_UNDER_LIKE_ID),
 )
-def ids_apart(seen: Seen) -> str | None:
+def ids_apart(seen: Observation) -> str | None:
     """Else the one is deleted in place of the other."""
     is_deleted = 200 <= seen.status < 300
     return f"answered {seen.status} to a delete of an id {seen.facts['what']}" if is_deleted else None
@@ -106,7 +117,7 @@ expects(
     "A 401 says with WWW-Authenticate how to log in.",
     lambda seen: seen.status == 401,
 )
-def challenge(seen: Seen) -> str | None:
+def challenge(seen: Observation) -> str | None:
     """There must be a header, and something in it."""
     if seen.exchange.answer_headers.get("www-authenticate", "").strip():
         return None
@@ -133,9 +144,9 @@ expects(
     "R-REQ-4.echo",
     SHOULD,
     "An answer carries the X-Broker-API-Request-Identity of its request back.",
-    lambda seen: any_answer(seen) and seen.status < 400,
+    lambda seen: any_response(seen) and seen.status < 400,
 )
-def echo(seen: Seen) -> str | None:
+def echo(seen: Observation) -> str | None:
     """It must be the same."""
     sent = {name.lower(): value for name, value in seen.exchange.headers.items()}.get(ECHO)
     got = seen.exchange.answer_headers.get(ECHO)
@@ -180,7 +191,7 @@ expects(
     "The body of every success is a JSON object.",
     lambda seen: 200 <= seen.status < 300,
 )
-def json_answers(seen: Seen) -> str | None:
+def json_answers(seen: Observation) -> str | None:
     """An object, not just JSON."""
     if seen.exchange.document is not None:
         return None
@@ -195,7 +206,7 @@ def json_answers(seen: Seen) -> str | None:
     "Every success says that it is application/json.",
     lambda seen: 200 <= seen.status < 300 and seen.exchange.document is not None,
 )
-def content_type(seen: Seen) -> str | None:
+def content_type(seen: Observation) -> str | None:
     """Parameters such as a charset do no harm."""
     told = seen.exchange.answer_headers.get("content-type", "")
     if told.partition(";")[0].strip().lower() == "application/json":
@@ -213,9 +224,9 @@ def content_type(seen: Seen) -> str | None:
         Situation.BOUND_AGAIN_WITH_UNKNOWN_FIELDS,
     ),
 )
-def unknown_fields(seen: Seen) -> str | None:
+def unknown_fields(seen: Observation) -> str | None:
     """The same request without them was accepted."""
-    return unless(seen, 200, 202)
+    return unless_status(seen, 200, 202)
 
 
 @rule(
@@ -224,7 +235,7 @@ def unknown_fields(seen: Seen) -> str | None:
     "A provision that is refused with a 4xx makes nothing.",
     at(Situation.REFUSED_PROVISION_DELETED),
 )
-def nothing_made(seen: Seen) -> str | None:
+def nothing_made(seen: Observation) -> str | None:
     """A delete finds nothing there."""
     if seen.status == 410 or not 200 <= seen.status < 300:  # what a DELETE may answer is another rule's
         return None
@@ -237,7 +248,7 @@ def nothing_made(seen: Seen) -> str | None:
     "A bind that is refused with a 4xx makes nothing.",
     at(Situation.REFUSED_BIND_DELETED),
 )
-def nothing_bound(seen: Seen) -> str | None:
+def nothing_bound(seen: Observation) -> str | None:
     """A delete finds nothing there."""
     if seen.status == 410 or not 200 <= seen.status < 300:
         return None
@@ -250,7 +261,7 @@ def nothing_bound(seen: Seen) -> str | None:
     "Updates and deletes that are refused with a 4xx leave a service instance as it was.",
     at(Situation.FETCHED_AFTER_REFUSALS),
 )
-def nothing_changed(seen: Seen) -> str | None:
+def nothing_changed(seen: Observation) -> str | None:
     """A fetch tells the same as before."""
     (before,) = seen.before
     names = ("service_id", "plan_id", "parameters", "maintenance_info")
@@ -275,11 +286,11 @@ def nothing_changed(seen: Seen) -> str | None:
         Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE,
     ),
 )
-def only_true(seen: Seen) -> str | None:
+def only_true(seen: Observation) -> str | None:
     """A word that is no boolean may be refused as such."""
     if seen.facts["word"] != "false" and 400 <= seen.status < 500:
         return None
-    return unless(seen, (422, "AsyncRequired"))
+    return unless_status(seen, (422, "AsyncRequired"))
 
 
 @rule(
@@ -292,7 +303,7 @@ def only_true(seen: Seen) -> str | None:
         Situation.BOUND_AGAIN_WITH_NULLS,
     ),
 )
-def null_is_absent(seen: Seen) -> str | None:
+def null_is_absent(seen: Observation) -> str | None:
     """The same request without it was accepted; but for a bind, which may be in conflict then."""
     conflicts = (409,) if seen.situation is Situation.BOUND_AGAIN_WITH_NULLS else ()
-    return unless(seen, 200, 202, *conflicts)
+    return unless_status(seen, 200, 202, *conflicts)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import MUST, SHOULD, Chapter, Rule, Seen, answers, at, unless, unless_refused
+from ..rule import MUST, SHOULD, Observation, Rule, RuleSet, at, responses, unless_refused, unless_status
 from ..situations import Situation
 from ._helpers import differs, displeases, faults, same_operation
 
 RULES: list[Rule] = []
-_chapter = Chapter(RULES)
+_chapter = RuleSet(RULES)
 rule, expects = _chapter.rule, _chapter.expects
 
 _WAIT = (422, "ConcurrencyError")
@@ -27,9 +27,9 @@ expects(
     "R-UPD-1.body",
     MUST,
     "The answer to an update has dashboard_url and metadata of the right types, if at all.",
-    answers(Operation.UPDATE, statuses=(200, 202)),
+    responses(Operation.UPDATE, statuses=(200, 202)),
 )
-def body(seen: Seen) -> str | None:
+def body(seen: Observation) -> str | None:
     """Both are optional."""
     return faults(seen, "dashboard_url", "metadata")
 
@@ -50,7 +50,7 @@ expects(
     "An update that is sent again while it is in progress is answered with 202 and the same operation.",
     at(Situation.UPDATED_AGAIN_WHILE_UPDATED),
 )
-def again_in_progress(seen: Seen) -> str | None:
+def again_in_progress(seen: Observation) -> str | None:
     """So the platform can go on polling."""
     return same_operation(seen)
 
@@ -61,7 +61,7 @@ def again_in_progress(seen: Seen) -> str | None:
     "After an update a fetch tells the parameters, or the plan, that it brought.",
     at(Situation.FETCHED_AFTER_PARAMETERS, Situation.FETCHED_AFTER_PLAN),
 )
-def kept(seen: Seen) -> str | None:
+def kept(seen: Observation) -> str | None:
     """Where it tells them at all."""
     plan = seen.document.get("plan_id")
     if seen.situation is Situation.FETCHED_AFTER_PLAN:
@@ -77,7 +77,7 @@ def kept(seen: Seen) -> str | None:
     "An update without plan_id does not change the plan.",
     at(Situation.FETCHED_AFTER_PARAMETERS, Situation.FETCHED_AFTER_CONTEXT),
 )
-def plan_stays(seen: Seen) -> str | None:
+def plan_stays(seen: Observation) -> str | None:
     """A fetch tells the plan of before."""
     told = seen.document.get("plan_id")
     if told is not None and told != seen.facts["plan_id"]:
@@ -91,7 +91,7 @@ def plan_stays(seen: Seen) -> str | None:
     "An update without parameters does not change the parameters.",
     at(Situation.FETCHED_AFTER_PLAN, Situation.FETCHED_AFTER_CONTEXT),
 )
-def parameters_stay(seen: Seen) -> str | None:
+def parameters_stay(seen: Observation) -> str | None:
     """A fetch tells those of before."""
     (before,) = seen.before
     was, now = (before.document or {}).get("parameters"), seen.document.get("parameters")
@@ -115,7 +115,7 @@ expects(
     "An update to a plan that is not in the catalog, or of another offering, is refused with a 4xx.",
     at(Situation.UPDATED_TO_UNKNOWN_PLAN),
 )
-def unknown_plan(seen: Seen) -> str | None:
+def unknown_plan(seen: Observation) -> str | None:
     """Which one is not said."""
     return unless_refused(seen, 400)
 
@@ -136,9 +136,9 @@ expects(
     "A platform that cannot poll gets its update at once, or 422 AsyncRequired; never 202.",
     at(Situation.UPDATED_WITHOUT_POLLING),
 )
-def async_required(seen: Seen) -> str | None:
+def async_required(seen: Observation) -> str | None:
     """Other refusals are judged where it can poll."""
-    return unless(seen, 200, (422, "AsyncRequired")) if seen.status == 202 else None
+    return unless_status(seen, 200, (422, "AsyncRequired")) if seen.status == 202 else None
 
 
 expects(
@@ -170,9 +170,9 @@ expects(
     "Another update while one is in progress is 422 ConcurrencyError.",
     at(Situation.UPDATED_OTHERWISE_WHILE_UPDATED),
 )
-def concurrency(seen: Seen) -> str | None:
+def concurrency(seen: Observation) -> str | None:
     """Parameters that were made up may displease a broker before it sees that it is busy."""
-    return None if displeases(seen) else unless(seen, _WAIT)
+    return None if displeases(seen) else unless_status(seen, _WAIT)
 
 
 @rule(
@@ -181,9 +181,9 @@ def concurrency(seen: Seen) -> str | None:
     "An update of a service instance that is being provisioned is 422 ConcurrencyError (or 404).",
     at(Situation.UPDATED_IN_PROGRESS),
 )
-def while_created(seen: Seen) -> str | None:
+def while_created(seen: Observation) -> str | None:
     """The same holds of these."""
-    return None if displeases(seen) else unless(seen, _WAIT, 404)
+    return None if displeases(seen) else unless_status(seen, _WAIT, 404)
 
 
 @rule(
@@ -192,7 +192,7 @@ def while_created(seen: Seen) -> str | None:
     "An update of a service instance that does not exist is refused with a 4xx.",
     at(Situation.UNKNOWN_UPDATED),
 )
-def unknown(seen: Seen) -> str | None:
+def unknown(seen: Observation) -> str | None:
     """Which one is not said; 404 says it best."""
     return unless_refused(seen, 404)
 
@@ -203,7 +203,7 @@ def unknown(seen: Seen) -> str | None:
     "An update of a service instance that is being deleted is refused with a 4xx.",
     at(Situation.UPDATED_WHILE_DELETED),
 )
-def while_deleted(seen: Seen) -> str | None:
+def while_deleted(seen: Observation) -> str | None:
     """It may be told to wait, or that there is none any more."""
     return unless_refused(seen, _WAIT)
 

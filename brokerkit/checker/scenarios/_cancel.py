@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from ...client.exchange import Exchange
 from ..resource_tracker import Resource
-from ..scenario import Journey
+from ..scenario import Scenario
 from ..situations import Situation
 
 
-class Halted(NamedTuple):
+class Cancelled(NamedTuple):
     """What is noted of it.
 
     Args:
@@ -24,15 +24,15 @@ class Halted(NamedTuple):
     fetched: Situation
 
 
-INSTANCE_HALTED = Halted(
+INSTANCE_CANCELLED = Cancelled(
     Situation.DEPROVISIONED_WHILE_CREATED, Situation.DEPROVISIONED_AFTER_HALT, Situation.FETCHED_AFTER_HALT
 )
-BINDING_HALTED = Halted(
+BINDING_CANCELLED = Cancelled(
     Situation.UNBOUND_WHILE_CREATED, Situation.UNBOUND_AFTER_HALT, Situation.BINDING_FETCHED_AFTER_HALT
 )
 
 
-def halt(journey: Journey, resource: Resource, accepted: Exchange, *, can_be_fetched: bool) -> None:
+def cancel(journey: Scenario, resource: Resource, accepted: Exchange, *, can_be_fetched: bool) -> None:
     """Delete something while it is being made, and see that nothing is left.
 
     Args:
@@ -41,9 +41,9 @@ def halt(journey: Journey, resource: Resource, accepted: Exchange, *, can_be_fet
         accepted: The 202 that it was answered with.
         can_be_fetched: Is it retrievable, once it is there?
     """
-    halted = INSTANCE_HALTED if resource.binding_id is None else BINDING_HALTED
+    halted = INSTANCE_CANCELLED if resource.binding_id is None else BINDING_CANCELLED
     delete = journey.delete(resource)
-    deleted = journey.ask(halted.deleted, delete, accepted, resource=resource)
+    deleted = journey.request(halted.deleted, delete, accepted, resource=resource)
     if deleted.status not in (200, 202):
         journey.wait(resource, accepted)
         journey.remove(resource)
@@ -53,4 +53,4 @@ def halt(journey: Journey, resource: Resource, accepted: Exchange, *, can_be_fet
         again = journey.send(delete, resource)  # to know what the broker says of what is gone
         journey.note(halted.after, delete, after, deleted, again=again.status)
         if can_be_fetched:
-            journey.ask(halted.fetched, journey.fetch(resource))
+            journey.request(halted.fetched, journey.fetch(resource))

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 from ...client import endpoints as asking
-from ...client.endpoints import Ask
+from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ...client.platforms import cloudfoundry
 from ..resource_tracker import Resource
-from ..scenario import FOR_AN_APP, Journey
+from ..scenario import FOR_AN_APP, Scenario
 from ..session import Headers, new_binding, new_instance
 from ..situations import Situation
 from .headers import IDENTITY, MALFORMED
@@ -21,10 +21,10 @@ _SOME, _FEW = 4, 2
 """On how many endpoints what is read in one place is tried; what is easily forgotten is tried on all."""
 
 
-class Door(Journey):
+class Access(Scenario):
     """Asks who may come in, and how."""
 
-    def go(self, catalog: Exchange) -> None:
+    def run(self, catalog: Exchange) -> None:
         """Try every header, on several endpoints.
 
         Args:
@@ -36,7 +36,7 @@ class Door(Journey):
         self._catalog(catalog)
         self._unknown()
 
-    def _each(self) -> Iterator[tuple[str, Ask, Resource | None]]:
+    def _each(self) -> Iterator[tuple[str, APIRequest, Resource | None]]:
         """A request for each endpoint that the broker must have, which is right but for its headers."""
         target, made, nobody = self.target, new_instance(), new_instance()
         nothing = new_binding(nobody)
@@ -57,7 +57,7 @@ class Door(Journey):
 
     def _try(self, situation: Situation, headers: Headers, most: int | None = None) -> None:
         for what, ask, resource in islice(self._each(), most):
-            answer = self.ask(situation, ask, resource=resource, headers=headers, what=what)
+            answer = self.request(situation, ask, resource=resource, headers=headers, what=what)
             if resource is not None:
                 self.undo(resource, answer)
 
@@ -65,8 +65,8 @@ class Door(Journey):
         self._try(Situation.VERSION_MISSING, {_VERSION: None})
         self._try(Situation.VERSION_MALFORMED, {_VERSION: "two"}, _SOME)
         self._try(Situation.VERSION_OF_OTHER_MAJOR, {_VERSION: "3.0"}, _SOME)
-        self.ask(Situation.VERSION_LATER, asking.catalog(), headers={_VERSION: "2.99"})
-        self.ask(Situation.VERSION_OLD, asking.catalog(), headers={_VERSION: "2.0"})
+        self.request(Situation.VERSION_LATER, asking.catalog(), headers={_VERSION: "2.99"})
+        self.request(Situation.VERSION_OLD, asking.catalog(), headers={_VERSION: "2.0"})
 
     def _logins(self) -> None:
         login = self.session.transport.login
@@ -84,27 +84,27 @@ class Door(Journey):
         resource = new_instance()
         ask = self.provision(resource, None)._replace(body=b"{")
         headers = {"Authorization": None, _VERSION: None, IDENTITY: "§".encode().decode("latin-1")}
-        self.ask(Situation.LOGIN_MISSING_AND_ALL_ELSE_WRONG, ask, resource=resource, headers=headers)
+        self.request(Situation.LOGIN_MISSING_AND_ALL_ELSE_WRONG, ask, resource=resource, headers=headers)
 
     def _identities(self) -> None:
         for what, identity in MALFORMED.items():
             for _, ask, resource in islice(self._each(), _FEW):
                 headers = {IDENTITY: identity}
-                self.ask(Situation.IDENTITY_MALFORMED, ask, resource=resource, headers=headers, what=what)
+                self.request(Situation.IDENTITY_MALFORMED, ask, resource=resource, headers=headers, what=what)
         anyone = f"brokerkit {b64encode(b'{}').decode()}"
-        self.ask(Situation.IDENTITY_OF_ANY_PLATFORM, asking.catalog(), headers={IDENTITY: anyone})
+        self.request(Situation.IDENTITY_OF_ANY_PLATFORM, asking.catalog(), headers={IDENTITY: anyone})
 
     def _catalog(self, catalog: Exchange) -> None:
         platform = cloudfoundry()
         headers = {**platform.headers, IDENTITY: platform.originating_identity}
-        self.ask(Situation.CATALOG_AS_CLOUD_FOUNDRY, asking.catalog(), headers=headers)
+        self.request(Situation.CATALOG_AS_CLOUD_FOUNDRY, asking.catalog(), headers=headers)
         known = {
             asked: catalog.answer_headers[told]
             for told, asked in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
             if told in catalog.answer_headers
         }
         for asked, value in known.items():
-            self.ask(Situation.CATALOG_KNOWN, asking.catalog(), headers={asked: value}, what=asked)
+            self.request(Situation.CATALOG_KNOWN, asking.catalog(), headers={asked: value}, what=asked)
         if not known:
             self.skip("the catalog carries no ETag or Last-Modified", Situation.CATALOG_KNOWN)
 
@@ -123,16 +123,16 @@ class Door(Journey):
         nothing = new_instance()
         binding = new_binding(nothing)
         if self.target.instances_retrievable:
-            self.ask(Situation.UNKNOWN_FETCHED, self.fetch(nothing))
+            self.request(Situation.UNKNOWN_FETCHED, self.fetch(nothing))
         else:
             self.skip("instances are not retrievable", Situation.UNKNOWN_FETCHED)
-        self.ask(Situation.UNKNOWN_POLLED, self.poll(nothing, None))
+        self.request(Situation.UNKNOWN_POLLED, self.poll(nothing, None))
         if self.target.takes_updates:
             update = self.update(nothing, parameters=self.target.change.first)
-            self.ask(Situation.UNKNOWN_UPDATED, update)
+            self.request(Situation.UNKNOWN_UPDATED, update)
         else:
             self.skip("the plan does not say that it can be updated", Situation.UNKNOWN_UPDATED)
-        self.ask(Situation.UNKNOWN_DEPROVISIONED, self.delete(nothing), resource=nothing)
+        self.request(Situation.UNKNOWN_DEPROVISIONED, self.delete(nothing), resource=nothing)
         if self.target.bindable:
             self._bind_nothing(binding)
         else:

@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ...client.endpoints import Ask
+from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ..example_parameters import Values
 from ..resource_tracker import Resource
 from ..scenario import ACCEPTED, FOR_AN_APP, SUCCEEDED, Probe
 from ..session import new_binding, new_instance
 from ..situations import Situation
-from ._cancel import BINDING_HALTED, halt
-from .concurrent import AtOnce
+from ._cancel import BINDING_CANCELLED, cancel
+from .concurrent import ConcurrentRequests
 from .headers import NOT_BASE64
 from .invalid_requests import NOBODY, UNREADABLE, Wrong, wrong_deletes, wrong_types
-from .special_ids import OddIds
+from .special_ids import SpecialIds
 
 _OF_ANOTHER, _AFTER_UNBIND = Situation.POLLED_OPERATION_OF_ANOTHER, Situation.OTHER_BINDING_AFTER_UNBIND
 _OTHER_APP = "c3333333-0000-4000-8000-000000000004"
 
-OF_BINDINGS = (
-    *BINDING_HALTED,
+BINDING_SITUATIONS = (
+    *BINDING_CANCELLED,
     Situation.BOUND,
     Situation.BOUND_WITHOUT_SAYING_TRUE,
     Situation.BOUND_WITHOUT_POLLING,
@@ -67,13 +67,13 @@ OF_BINDINGS = (
 """What only a bindable plan comes to."""
 
 
-class BindingLife(AtOnce):
+class BindingLifecycle(ConcurrentRequests):
     """Makes service bindings of an instance, asks everything of them, and deletes them."""
 
     gone: Resource | None = None
     """A binding that was deleted, to be asked for when its instance is gone too."""
 
-    def go(self, instance: Resource, provisioned: Exchange) -> None:
+    def run(self, instance: Resource, provisioned: Exchange) -> None:
         """Live it.
 
         Args:
@@ -82,7 +82,7 @@ class BindingLife(AtOnce):
         """
         self.instance = instance
         self.provisioned = provisioned
-        self.others: list[tuple[Resource, Ask]] = []
+        self.others: list[tuple[Resource, APIRequest]] = []
         self.app: Mapping[str, Any] = {}
         self.parameters: Values | None = None
         self._unknown()
@@ -108,17 +108,17 @@ class BindingLife(AtOnce):
         self._end_alone(binding)
         self._halt(made)
         put = partial(self.bind, parameters=self.parameters, **self.app)
-        OddIds(self.session, self.target, self.timeout).go(binding, made, put)
+        SpecialIds(self.session, self.target, self.timeout).run(binding, made, put)
 
     def _unknown(self) -> None:
         nobody = new_binding(self.instance)
-        deleted = self.ask(Situation.UNBOUND_UNKNOWN, self.delete(nobody), resource=nobody)
+        deleted = self.request(Situation.UNBOUND_UNKNOWN, self.delete(nobody), resource=nobody)
         self._tells_gone = deleted.status == 410
         if not self._tells_gone:
             self.skip("an unbind of what never was is not answered with 410", Situation.REFUSED_BIND_DELETED)
         if self.target.bindings_retrievable:
-            self.ask(Situation.BINDING_FETCHED_UNKNOWN, self.fetch(nobody))
-            self.ask(Situation.BINDING_POLLED_UNKNOWN, self.poll(nobody, None))
+            self.request(Situation.BINDING_FETCHED_UNKNOWN, self.fetch(nobody))
+            self.request(Situation.BINDING_POLLED_UNKNOWN, self.poll(nobody, None))
         else:
             self.skip(
                 "bindings are not retrievable",
@@ -153,14 +153,14 @@ class BindingLife(AtOnce):
             return made
         return made if made.status == 202 and self._finished(binding, made) else None
 
-    def _try(self, binding: Resource) -> tuple[Ask, Exchange]:
+    def _try(self, binding: Resource) -> tuple[APIRequest, Exchange]:
         """Make it as a key for no application, and without polling, if it goes."""
         ask = self.bind(binding, self.parameters, can_poll=False)
-        made = self.ask(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
+        made = self.request(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
         if made.status == 422 and made.word == "RequiresApp":
             self.app = FOR_AN_APP
             ask = self.bind(binding, self.parameters, can_poll=False, **self.app)
-            made = self.ask(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
+            made = self.request(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
         if made.status == 422 and made.word == "AsyncRequired":
             ask = self.bind(binding, self.parameters, **self.app)
             self.without_saying_true(Situation.BOUND_WITHOUT_SAYING_TRUE, ask, binding)
@@ -175,7 +175,7 @@ class BindingLife(AtOnce):
         self.while_in_progress(binding, made, probes)
         ended = self.wait(binding, made)
         if ended.state == SUCCEEDED:
-            self.ask_again(binding, made, ended.last)
+            self.repeat_request(binding, made, ended.last)
             self._poll_instead(made)
         return ended.state == SUCCEEDED
 
@@ -186,14 +186,14 @@ class BindingLife(AtOnce):
         elif self.provisioned.status != 202:
             self.skip("the instance was made at once", _OF_ANOTHER)
         else:
-            self.ask(_OF_ANOTHER, self.poll(self.instance, made.operation))
+            self.request(_OF_ANOTHER, self.poll(self.instance, made.operation))
 
     def _refusals(self) -> None:
         """Binds that are wrong in one thing each; each time nothing may be made."""
         binding = new_binding(self.instance)
         right = self.bind(binding, self.parameters, **self.app)
 
-        def refused(situation: Situation, ask: Ask, what: str | None = None) -> None:
+        def refused(situation: Situation, ask: APIRequest, what: str | None = None) -> None:
             self._refused(situation, ask, binding, what)
 
         for what, body in UNREADABLE.items():
@@ -201,7 +201,7 @@ class BindingLife(AtOnce):
         for what, wrong in wrong_types("service_id", "plan_id").items():
             refused(Situation.BIND_OF_WRONG_TYPES, right.with_body(**wrong), what)
         for field in ("service_id", "plan_id"):
-            refused(Situation.BIND_WITHOUT_FIELD, right.without(field), f"a bind without {field}")
+            refused(Situation.BIND_WITHOUT_FIELD, right.without_field(field), f"a bind without {field}")
         refused(Situation.BIND_OF_UNKNOWN_PLAN, right.with_body(plan_id=NOBODY))
         if self.target.strangers:
             stranger = right.with_body(plan_id=self.target.strangers[0]["id"])
@@ -211,13 +211,13 @@ class BindingLife(AtOnce):
         else:
             self.skip("the plan has no schema for binds, or none that refuses", Situation.BIND_AGAINST_SCHEMA)
 
-    def _refused(self, situation: Situation, ask: Ask, binding: Resource, what: str | None) -> None:
-        refused = self.ask(situation, ask, resource=binding, what=what)
+    def _refused(self, situation: Situation, ask: APIRequest, binding: Resource, what: str | None) -> None:
+        refused = self.request(situation, ask, resource=binding, what=what)
         delete = self.delete(binding)
         if refused.status in ACCEPTED:  # it was to be refused, and must not be in the way
             deleted = self.send(delete, binding)
         elif self._tells_gone and refused.status is not None and refused.status < 500:
-            deleted = self.ask(Situation.REFUSED_BIND_DELETED, delete, refused, resource=binding)
+            deleted = self.request(Situation.REFUSED_BIND_DELETED, delete, refused, resource=binding)
         else:
             return
         self.is_deleted(binding, deleted, polled=None)
@@ -226,9 +226,9 @@ class BindingLife(AtOnce):
 
     def _repeat(self, binding: Resource, made: Exchange) -> None:
         same = self.bind(binding, self.parameters, **self.app)
-        again = self.ask(Situation.BOUND_AGAIN, same, made, resource=binding)
+        again = self.request(Situation.BOUND_AGAIN, same, made, resource=binding)
         if again.status == 200:
-            self.ask(
+            self.request(
                 Situation.BOUND_AGAIN_WITH_UNKNOWN_FIELDS,
                 same.with_body(brokerkit_check={"unknown": True}),
                 resource=binding,
@@ -236,7 +236,7 @@ class BindingLife(AtOnce):
             )
             self._repeat_with_nulls(binding, same)
             headers, what = NOT_BASE64, "a bind with an identity that is not base64"
-            self.ask(Situation.IDENTITY_MALFORMED, same, resource=binding, headers=headers, what=what)
+            self.request(Situation.IDENTITY_MALFORMED, same, resource=binding, headers=headers, what=what)
         else:
             self.skip(
                 "a bind that is sent again is not answered with 200",
@@ -247,9 +247,9 @@ class BindingLife(AtOnce):
         app = self.app if other else {"app_guid": _OTHER_APP, "bind_resource": {"app_guid": _OTHER_APP}}
         otherwise = self.bind(binding, other or self.parameters, **app)
         made_up = not (other and self.target.bind.told)
-        self.ask(Situation.BOUND_OTHERWISE, otherwise, made, resource=binding, made_up=made_up)
+        self.request(Situation.BOUND_OTHERWISE, otherwise, made, resource=binding, made_up=made_up)
 
-    def _repeat_with_nulls(self, binding: Resource, same: Ask) -> None:
+    def _repeat_with_nulls(self, binding: Resource, same: APIRequest) -> None:
         """Without parameters it may be another bind than the one that was made; it is a bind all the same."""
         needed = self.target.bind.told or self.target.bind.needed
         names = [
@@ -259,15 +259,15 @@ class BindingLife(AtOnce):
         if names:
             nulls = same.with_body(**dict.fromkeys(names))
             what = f"a bind with {' and '.join(names)} null"
-            self.ask(Situation.BOUND_AGAIN_WITH_NULLS, nulls, resource=binding, what=what)
+            self.request(Situation.BOUND_AGAIN_WITH_NULLS, nulls, resource=binding, what=what)
 
     def _fetch(self, binding: Resource, made: Exchange) -> None:
         if self.target.bindings_retrievable:
             fetch = self.fetch(binding)
-            self.ask(Situation.BINDING_FETCHED, fetch, made, parameters=self.parameters)
+            self.request(Situation.BINDING_FETCHED, fetch, made, parameters=self.parameters)
             what = "a fetch with an identity that is not base64"
-            self.ask(Situation.IDENTITY_MALFORMED, fetch, headers=NOT_BASE64, what=what)
-            self.ask(Situation.BINDING_FETCHED_ELSEWHERE, self.fetch(_elsewhere(binding)))
+            self.request(Situation.IDENTITY_MALFORMED, fetch, headers=NOT_BASE64, what=what)
+            self.request(Situation.BINDING_FETCHED_ELSEWHERE, self.fetch(_elsewhere(binding)))
         else:
             self.skip(
                 "bindings are not retrievable",
@@ -291,18 +291,18 @@ class BindingLife(AtOnce):
             return
         stranger = new_binding(self.instance)
         ask = self.bind(stranger, None, **self.app, predecessor_binding_id=NOBODY)
-        self.ask(Situation.ROTATED_FROM_UNKNOWN, ask, resource=stranger)
+        self.request(Situation.ROTATED_FROM_UNKNOWN, ask, resource=stranger)
         successor = new_binding(self.instance)
         ask = self.bind(successor, None, **self.app, predecessor_binding_id=binding.binding_id)
-        made = self.ask(Situation.ROTATED, ask, resource=successor)
+        made = self.request(Situation.ROTATED, ask, resource=successor)
         if made.status == 202 and self.wait(successor, made).state != SUCCEEDED:
             return
         if made.status not in ACCEPTED:
             return
         if self.target.bindings_retrievable:
-            before = self.ask(Situation.PREDECESSOR_FETCHED, self.fetch(binding))
+            before = self.request(Situation.PREDECESSOR_FETCHED, self.fetch(binding))
             fetch = self.fetch(successor)
-            self.ask(Situation.SUCCESSOR_FETCHED, fetch, before, parameters=self.parameters)
+            self.request(Situation.SUCCESSOR_FETCHED, fetch, before, parameters=self.parameters)
         self.others.append((successor, ask))
 
     # Its end
@@ -317,7 +317,7 @@ class BindingLife(AtOnce):
             *wrong_deletes(right, Situation.UNBOUND_WITHOUT_IDS),
         ):
             resource = elsewhere if ask is wrong.ask else binding
-            deleted = self.ask(situation, ask, resource=resource, headers=headers, what=what)
+            deleted = self.request(situation, ask, resource=resource, headers=headers, what=what)
             if deleted.status in (200, 202):
                 self.skip(
                     f"{what} deleted it", Situation.UNBOUND_WITHOUT_POLLING, Situation.UNBOUND_WHEN_GONE
@@ -325,10 +325,10 @@ class BindingLife(AtOnce):
                 self.is_deleted(binding, deleted)
                 return
         plain = self.delete(binding, can_poll=False)
-        deleted = self.ask(Situation.UNBOUND_WITHOUT_POLLING, plain, resource=binding)
+        deleted = self.request(Situation.UNBOUND_WITHOUT_POLLING, plain, resource=binding)
         if deleted.status == 422 and deleted.word == "AsyncRequired":
             self.without_saying_true(Situation.UNBOUND_WITHOUT_SAYING_TRUE, right, binding)
-            deleted = self.ask(Situation.UNBOUND, right, resource=binding)
+            deleted = self.request(Situation.UNBOUND, right, resource=binding)
         else:
             self.note(Situation.UNBOUND, plain, deleted)
         if deleted.status == 202:
@@ -343,9 +343,9 @@ class BindingLife(AtOnce):
         if not self.is_deleted(binding, deleted):
             return
         self.gone = binding
-        self.ask(Situation.UNBOUND_WHEN_GONE, right, resource=binding)
+        self.request(Situation.UNBOUND_WHEN_GONE, right, resource=binding)
         if self.target.bindings_retrievable:
-            self.ask(Situation.BINDING_FETCHED_WHEN_GONE, self.fetch(binding))
+            self.request(Situation.BINDING_FETCHED_WHEN_GONE, self.fetch(binding))
 
     def _end_alone(self, binding: Resource) -> None:
         """Delete it, and see that the others are still there; then these are deleted, too."""
@@ -355,33 +355,33 @@ class BindingLife(AtOnce):
         for other, ask in asks.items():
             is_there = before[other].status == 200
             if is_there and self.gone is not None:
-                after = self.ask(_AFTER_UNBIND, ask, before[other], resource=other)
+                after = self.request(_AFTER_UNBIND, ask, before[other], resource=other)
                 is_there = after.status == 200
             self.remove(other, Situation.UNBOUND if is_there else None)
         if not asks:
             self.skip("the instance has no other binding", _AFTER_UNBIND)
 
-    def _look(self, binding: Resource, put: Ask) -> Ask:
+    def _look(self, binding: Resource, put: APIRequest) -> APIRequest:
         """The request that tells if a binding is there, whose id nobody else has."""
         return self.fetch(binding) if self.target.bindings_retrievable else put
 
     def _halt(self, made: Exchange) -> None:
         """Make another one and delete it while it is in progress (R-UNB-3)."""
         if made.status != 202:
-            self.skip("it is bound at once", *BINDING_HALTED)
+            self.skip("it is bound at once", *BINDING_CANCELLED)
             return
         binding = new_binding(self.instance)
         accepted = self.send(self.bind(binding, self.parameters, **self.app), binding)
         if accepted.status != 202:
-            self.skip("another one was not answered with 202", *BINDING_HALTED)
+            self.skip("another one was not answered with 202", *BINDING_CANCELLED)
             return
-        halt(self, binding, accepted, can_be_fetched=self.target.bindings_retrievable)
+        cancel(self, binding, accepted, can_be_fetched=self.target.bindings_retrievable)
 
     def _at_once(self) -> None:
         """Several binds of one id at once."""
         binding = new_binding(self.instance)
         ask = self.bind(binding, self.parameters, **self.app)
-        answers = self.all_at_once(Situation.BOUND_AT_ONCE_BY_MANY, binding, [("same", ask)] * 4)
+        answers = self.send_concurrently(Situation.BOUND_AT_ONCE_BY_MANY, binding, [("same", ask)] * 4)
         accepted = {each.operation: each for each in answers if each.status == 202}
         for each in accepted.values():  # if they are several, which of them can be polled is not known
             polled = Situation.POLLED if len(accepted) == 1 else None

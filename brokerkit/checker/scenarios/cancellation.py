@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from ...client.endpoints import Ask
+from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ..resource_tracker import Resource
 from ..scenario import ACCEPTED
 from ..session import new_instance
 from ..situations import Situation
-from ._cancel import INSTANCE_HALTED, halt
-from .concurrent import AtOnce
+from ._cancel import INSTANCE_CANCELLED, cancel
+from .concurrent import ConcurrentRequests
 
-OF_HALTING = frozenset(
+CANCELLATION_SITUATIONS = frozenset(
     {
         Situation.PROVISIONED_AT_ONCE_BY_MANY,
         Situation.PROVISIONED_WITH_VERSION,
-        *INSTANCE_HALTED,
+        *INSTANCE_CANCELLED,
     }
 )
 """What it comes to."""
 
 
-class Halting(AtOnce):
+class Cancellation(ConcurrentRequests):
     """Orders one instance several times at once, deletes it at once, and sees that nothing is left."""
 
-    def go(self) -> None:
+    def run(self) -> None:
         """Do it."""
         resource = new_instance()
         create, version = self.target.create, self.target.version
@@ -36,7 +36,7 @@ class Halting(AtOnce):
             asks += [("other", other), ("other", other)]
         else:
             asks += asks
-        answers = self.all_at_once(Situation.PROVISIONED_AT_ONCE_BY_MANY, resource, asks)
+        answers = self.send_concurrently(Situation.PROVISIONED_AT_ONCE_BY_MANY, resource, asks)
         made = [each for each in answers if each.status in ACCEPTED]
         if version is None:
             self.skip("the plan has no maintenance_info", Situation.PROVISIONED_WITH_VERSION)
@@ -45,19 +45,19 @@ class Halting(AtOnce):
         else:
             made = self._without_version(resource, one, answers[0])
         if not made:
-            self.skip(f"it was refused: {answers[0].answered}", *INSTANCE_HALTED)
+            self.skip(f"it was refused: {answers[0].answered}", *INSTANCE_CANCELLED)
             self.remove(resource)
             return
         accepted = next((each for each in made if each.status == 202), None)
         if accepted is None:
-            self.skip("it is made at once", *INSTANCE_HALTED)
+            self.skip("it is made at once", *INSTANCE_CANCELLED)
             self.remove(resource)
         else:
-            halt(self, resource, accepted, can_be_fetched=self.target.instances_retrievable)
+            cancel(self, resource, accepted, can_be_fetched=self.target.instances_retrievable)
 
-    def _without_version(self, resource: Resource, ask: Ask, refused: Exchange) -> list[Exchange]:
+    def _without_version(self, resource: Resource, ask: APIRequest, refused: Exchange) -> list[Exchange]:
         """The version is to blame only if what was refused is accepted without it; what that made."""
-        plain = self.send(ask.without("maintenance_info"), resource)
+        plain = self.send(ask.without_field("maintenance_info"), resource)
         if plain.status not in ACCEPTED:
             why = f"it was refused without one, too: {plain.answered}"
             self.skip(why, Situation.PROVISIONED_WITH_VERSION)

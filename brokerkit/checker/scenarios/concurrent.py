@@ -7,22 +7,22 @@ from concurrent.futures import wait
 from functools import partial
 from threading import Barrier
 
-from ...client.endpoints import Ask
+from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ..resource_tracker import Resource
-from ..scenario import ACCEPTED, Journey, is_plain_refusal
+from ..scenario import ACCEPTED, Scenario, is_plain_refusal
 from ..situations import Situation
-from ..thread_pool import in_threads
+from ..thread_pool import run_in_threads
 
 _TOGETHER = 5.0
 """For how many seconds threads wait for each other."""
 
 
-class AtOnce(Journey):
+class ConcurrentRequests(Scenario):
     """Can send several requests at once."""
 
-    def all_at_once(
-        self, situation: Situation, resource: Resource, asks: Sequence[tuple[str, Ask]]
+    def send_concurrently(
+        self, situation: Situation, resource: Resource, asks: Sequence[tuple[str, APIRequest]]
     ) -> list[Exchange]:
         """Send requests at once, and note them as one.
 
@@ -33,11 +33,11 @@ class AtOnce(Journey):
         """
         together = Barrier(len(asks))
 
-        def send(ask: Ask) -> Exchange:
+        def send(ask: APIRequest) -> Exchange:
             together.wait(_TOGETHER)
             return self.send(ask, resource)
 
-        futures = in_threads([[partial(send, ask)] for _, ask in asks], len(asks))
+        futures = run_in_threads([[partial(send, ask)] for _, ask in asks], len(asks))
         wait(futures)  # also if one of them fails: what is still asked for would outlive the cleaning up
         answers = [future.result() for future in futures]
         if all(is_plain_refusal(each) for each in answers):

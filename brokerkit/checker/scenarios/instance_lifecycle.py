@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from ...client.endpoints import Ask
+from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ..example_parameters import Values
 from ..resource_tracker import Resource
-from ..scenario import ACCEPTED, FAILED, SUCCEEDED, Journey, Probe, is_plain_refusal
+from ..scenario import ACCEPTED, FAILED, SUCCEEDED, Probe, Scenario, is_plain_refusal
 from ..session import new_binding, new_instance
 from ..situations import Situation
-from .binding_lifecycle import OF_BINDINGS, BindingLife
+from .binding_lifecycle import BINDING_SITUATIONS, BindingLifecycle
 from .headers import NOT_BASE64
 from .invalid_requests import wrong_deletes
-from .special_ids import OF_ODD_IDS, OddIds
+from .special_ids import SPECIAL_ID_SITUATIONS, SpecialIds
 from .updates import Updates
 
 _ONE_PLAN = "the offering has one plan only"
@@ -33,17 +33,17 @@ _OF_AN_INSTANCE = (
     Situation.BOUND,
     Situation.UPDATED,
     Situation.DEPROVISIONED,
-    *OF_ODD_IDS,
+    *SPECIAL_ID_SITUATIONS,
 )
 
 
-class InstanceLife(Journey):
+class InstanceLifecycle(Scenario):
     """Makes a service instance, asks everything of it, and deletes it."""
 
     is_changed = False
     """Was an update accepted that came while it was being made? A quick broker may have been through."""
 
-    def go(self, *, odd_id: bool) -> None:
+    def run(self, *, odd_id: bool) -> None:
         """Live it; :attr:`trouble` says why it could not be.
 
         Args:
@@ -61,18 +61,18 @@ class InstanceLife(Journey):
         binding: Resource | None = None
         if self.target.bindable:
             self.skip("the plan is bindable", Situation.BOUND_THOUGH_NOT_BINDABLE)
-            life = BindingLife(self.session, self.target, self.timeout)
-            life.go(self.resource, made)
+            life = BindingLifecycle(self.session, self.target, self.timeout)
+            life.run(self.resource, made)
             self.trouble = life.trouble
             binding = life.gone
         else:
             self._not_bindable()
         updates = Updates(self.session, self.target, self.timeout)
-        plan_id = updates.go(self.resource, self._now, fetched)
+        plan_id = updates.run(self.resource, self._now, fetched)
         self._end(plan_id, binding)
         if odd_id:
             put = partial(self.provision, parameters=self.parameters)
-            OddIds(self.session, self.target, self.timeout).go(self.resource, made, put)
+            SpecialIds(self.session, self.target, self.timeout).run(self.resource, made, put)
 
     # Its beginning
 
@@ -169,7 +169,7 @@ class InstanceLife(Journey):
         ended = self.wait(resource, made)
         self.is_changed = self.settle(resource, meanwhile)
         if ended.state == SUCCEEDED:
-            self.ask_again(resource, made, ended.last)
+            self.repeat_request(resource, made, ended.last)
             return made
         if ended.state == FAILED:
             self._clean_up()
@@ -178,7 +178,7 @@ class InstanceLife(Journey):
 
     def _clean_up(self) -> None:
         """Delete what a provision that failed may have left (R-DEL-5)."""
-        deleted = self.ask(
+        deleted = self.request(
             Situation.DEPROVISIONED_AFTER_FAILURE, self.delete(self.resource), resource=self.resource
         )
         self.is_deleted(self.resource, deleted)
@@ -189,7 +189,7 @@ class InstanceLife(Journey):
         create = self.target.create
         return create.other if self.parameters == create.first and create.other != create.first else None
 
-    def _otherwise(self) -> Ask | None:
+    def _otherwise(self) -> APIRequest | None:
         """The same provision with other attributes, if any are known."""
         if self._other is not None:
             return self.provision(self.resource, self._other)
@@ -205,16 +205,16 @@ class InstanceLife(Journey):
             self.skip("it was updated before it could be provisioned again", *_REPEATS)
             return
         same = self.provision(resource, self.parameters)
-        again = self.ask(Situation.PROVISIONED_AGAIN, same, made, resource=resource)
+        again = self.request(Situation.PROVISIONED_AGAIN, same, made, resource=resource)
         if again.status == 200:
-            self.ask(
+            self.request(
                 Situation.PROVISIONED_AGAIN_WITH_UNKNOWN_FIELDS,
                 same.with_body(brokerkit_check={"unknown": True}),
                 resource=resource,
                 what="a provision with an unknown field, the same otherwise",
             )
             nulls = {name: None for name in ("parameters", "maintenance_info") if name not in _fields(same)}
-            self.ask(
+            self.request(
                 Situation.PROVISIONED_AGAIN_WITH_NULLS,
                 same.with_body(**nulls),
                 resource=resource,
@@ -230,7 +230,7 @@ class InstanceLife(Journey):
         if other is None:
             self.skip("no other parameters are known", Situation.PROVISIONED_WITH_OTHER_PARAMETERS)
         else:
-            self.ask(
+            self.request(
                 Situation.PROVISIONED_WITH_OTHER_PARAMETERS,
                 self.provision(resource, other),
                 made,
@@ -238,7 +238,7 @@ class InstanceLife(Journey):
             )
         if target.move is not None:
             ask = self.provision(resource, target.move.create, plan_id=target.move.plan_id)
-            self.ask(Situation.PROVISIONED_WITH_OTHER_PLAN, ask, made, resource=resource)
+            self.request(Situation.PROVISIONED_WITH_OTHER_PLAN, ask, made, resource=resource)
         else:
             why = "no parameters are known for any other plan" if target.others else _ONE_PLAN
             self.skip(why, Situation.PROVISIONED_WITH_OTHER_PLAN)
@@ -268,19 +268,19 @@ class InstanceLife(Journey):
             )
             return None
         fetch = self.fetch(self.resource)
-        fetched = self.ask(Situation.FETCHED, fetch, made, parameters=self._now)
+        fetched = self.request(Situation.FETCHED, fetch, made, parameters=self._now)
         if fetched.status == 200:
-            self.ask(Situation.FETCHED_WITHOUT_HINTS, self.fetch(self.resource, hints=False))
+            self.request(Situation.FETCHED_WITHOUT_HINTS, self.fetch(self.resource, hints=False))
             what = "a fetch with an identity that is not base64"
-            self.ask(Situation.IDENTITY_MALFORMED, fetch, headers=NOT_BASE64, what=what)
+            self.request(Situation.IDENTITY_MALFORMED, fetch, headers=NOT_BASE64, what=what)
         return fetched if fetched.status == 200 else None
 
     def _not_bindable(self) -> None:
         binding = new_binding(self.resource)
-        bound = self.ask(Situation.BOUND_THOUGH_NOT_BINDABLE, self.bind(binding, None), resource=binding)
+        bound = self.request(Situation.BOUND_THOUGH_NOT_BINDABLE, self.bind(binding, None), resource=binding)
         if bound.status in ACCEPTED:  # it was to be refused, and must not be in the way
             self.is_deleted(binding, self.send(self.delete(binding), binding), polled=None)
-        self.skip("the plan is not bindable", *OF_BINDINGS)
+        self.skip("the plan is not bindable", *BINDING_SITUATIONS)
 
     # Its end
 
@@ -294,22 +294,22 @@ class InstanceLife(Journey):
         resource = self.resource
         right = self.delete(resource, plan_id=plan_id)
         for situation, what, wrong, headers in wrong_deletes(right, Situation.DEPROVISIONED_WITHOUT_IDS):
-            deleted = self.ask(situation, wrong, resource=resource, headers=headers, what=what)
+            deleted = self.request(situation, wrong, resource=resource, headers=headers, what=what)
             if deleted.status in (200, 202):
                 self.skip(f"{what} deleted it", Situation.DEPROVISIONED, Situation.DEPROVISIONED_WHEN_GONE)
                 self.is_deleted(resource, deleted, plan_id=plan_id)
                 return
         if self._delete(right, plan_id) and binding is not None:
-            self.ask(Situation.UNKNOWN_UNBOUND, self.delete(binding, plan_id=plan_id), resource=binding)
+            self.request(Situation.UNKNOWN_UNBOUND, self.delete(binding, plan_id=plan_id), resource=binding)
 
-    def _delete(self, right: Ask, plan_id: str) -> bool:
+    def _delete(self, right: APIRequest, plan_id: str) -> bool:
         """Delete it; was it deleted?"""
         resource = self.resource
         plain = self.delete(resource, can_poll=False, plan_id=plan_id)
-        deleted = self.ask(Situation.DEPROVISIONED_WITHOUT_POLLING, plain, resource=resource)
+        deleted = self.request(Situation.DEPROVISIONED_WITHOUT_POLLING, plain, resource=resource)
         if deleted.status == 422 and deleted.word == "AsyncRequired":
             self.without_saying_true(Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE, right, resource)
-            deleted = self.ask(Situation.DEPROVISIONED, right, resource=resource)
+            deleted = self.request(Situation.DEPROVISIONED, right, resource=resource)
         else:
             self.note(Situation.DEPROVISIONED, plain, deleted)
         if deleted.status == 202:
@@ -332,13 +332,13 @@ class InstanceLife(Journey):
             )
         if not self.is_deleted(resource, deleted, plan_id=plan_id):
             return False
-        self.ask(Situation.DEPROVISIONED_WHEN_GONE, right, resource=resource)
+        self.request(Situation.DEPROVISIONED_WHEN_GONE, right, resource=resource)
         if self.target.instances_retrievable:
-            self.ask(Situation.FETCHED_WHEN_GONE, self.fetch(resource))
+            self.request(Situation.FETCHED_WHEN_GONE, self.fetch(resource))
         return True
 
 
-def _fields(ask: Ask) -> frozenset[str]:
+def _fields(ask: APIRequest) -> frozenset[str]:
     return frozenset(ask.body) if isinstance(ask.body, Mapping) else frozenset()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ...client.endpoints import Ask
-from ..scenario import Journey
+from ...client.endpoints import APIRequest
+from ..scenario import Scenario
 from ..session import Headers, new_instance
 from ..situations import Situation
 from .headers import NOT_BASE64
@@ -24,7 +24,7 @@ NOBODY = "brokerkit-check-nobody-has-this-id"
 ORGANIZATION = ("organization_guid", "space_guid")
 
 
-OF_REFUSALS = frozenset(
+INVALID_REQUEST_SITUATIONS = frozenset(
     {
         Situation.PROVISION_UNREADABLE,
         Situation.PROVISION_OF_WRONG_TYPES,
@@ -41,13 +41,13 @@ OF_REFUSALS = frozenset(
 """What they come to."""
 
 
-class Refusals(Journey):
+class InvalidRequests(Scenario):
     """Sends provisions that are wrong in one thing each.
 
     What is the same for all plans is sent for one plan of an offering alone.
     """
 
-    def go(self, *, all_of_it: bool) -> None:
+    def run(self, *, all_of_it: bool) -> None:
         """Send them.
 
         Args:
@@ -69,12 +69,12 @@ class Refusals(Journey):
 
     def _send(self, situation: Situation, change: Any, what: str | None) -> None:
         resource = new_instance()
-        ask: Ask = change(self.provision(resource, self.target.create.least))
-        refused = self.ask(situation, ask, resource=resource, what=what)
+        ask: APIRequest = change(self.provision(resource, self.target.create.least))
+        refused = self.request(situation, ask, resource=resource, what=what)
         self.undo(resource, refused)
         if self._tells_gone and refused.status is not None and 400 <= refused.status < 500:
             delete = self.delete(resource)
-            deleted = self.ask(Situation.REFUSED_PROVISION_DELETED, delete, refused, resource=resource)
+            deleted = self.request(Situation.REFUSED_PROVISION_DELETED, delete, refused, resource=resource)
             self.is_deleted(resource, deleted)
 
     def _bodies(self) -> None:
@@ -130,11 +130,11 @@ class Wrong(NamedTuple):
 
     situation: Situation
     what: str
-    ask: Ask
+    ask: APIRequest
     headers: Headers = {}
 
 
-def wrong_deletes(right: Ask, without_ids: Situation) -> list[Wrong]:
+def wrong_deletes(right: APIRequest, without_ids: Situation) -> list[Wrong]:
     """A delete that is wrong in one thing each time.
 
     Args:
@@ -142,7 +142,7 @@ def wrong_deletes(right: Ask, without_ids: Situation) -> list[Wrong]:
         without_ids: What those are noted as that lack a field.
     """
     missing = [
-        Wrong(without_ids, f"a delete without {field}", right.without(field))
+        Wrong(without_ids, f"a delete without {field}", right.without_field(field))
         for field in ("service_id", "plan_id")
     ]
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ..scenario import Journey
+from ..scenario import Scenario
 from ..session import new_instance
 from ..situations import Situation
 
@@ -14,10 +14,10 @@ _UNDER_WAY = 1.0
 """How many seconds a provision may be under way still that no DELETE has seen anything of."""
 
 
-class Orphan(Journey):
+class OrphanMitigation(Scenario):
     """Orders an instance and does not wait for the answer, then cleans up as a platform does (R-ERR-4)."""
 
-    def go(self, seconds: float) -> None:
+    def run(self, seconds: float) -> None:
         """Do it.
 
         Args:
@@ -40,5 +40,5 @@ class Orphan(Journey):
         ended = monotonic()
         if not was_seen:
             self.session.wait(_UNDER_WAY)
-        self.session.ledger.asked(resource, self.target.service_id, self.target.plan_id)
+        self.session.ledger.requested(resource, self.target.service_id, self.target.plan_id)
         self.note(Situation.ORPHAN_DELETED, delete, last, gone=gone, seconds=ended - began)

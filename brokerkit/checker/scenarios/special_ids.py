@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ...client.endpoints import Ask
+from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ..resource_tracker import Resource
-from ..scenario import ACCEPTED, SUCCEEDED, Journey
+from ..scenario import ACCEPTED, SUCCEEDED, Scenario
 from ..session import new_instance
 from ..situations import Situation
 
@@ -18,14 +18,14 @@ _LIKE = {
 }
 
 _DELETED = (Situation.DELETED_UNDER_LIKE_ID, Situation.DELETED_UNDER_ODD_ID)
-OF_ODD_IDS = (Situation.MADE_UNDER_ODD_ID, *_DELETED)
+SPECIAL_ID_SITUATIONS = (Situation.MADE_UNDER_ODD_ID, *_DELETED)
 """What it comes to."""
 
 
-class OddIds(Journey):
+class SpecialIds(Scenario):
     """Makes one more under an id that has to be quoted, and deletes it under others that look like it."""
 
-    def go(self, plain: Resource, made: Exchange, put: Callable[[Resource], Ask]) -> None:
+    def run(self, plain: Resource, made: Exchange, put: Callable[[Resource], APIRequest]) -> None:
         """Do it.
 
         Args:
@@ -35,7 +35,7 @@ class OddIds(Journey):
         """
         odd = _with(plain, _ODD)
         ask = put(odd)
-        answer = self.ask(Situation.MADE_UNDER_ODD_ID, ask, made, resource=odd)
+        answer = self.request(Situation.MADE_UNDER_ODD_ID, ask, made, resource=odd)
         if answer.status not in ACCEPTED:
             self.skip("an id that has to be quoted was refused", *_DELETED)
             return
@@ -49,7 +49,7 @@ class OddIds(Journey):
 
     def _is_apart(self, what: str, like: Resource, made: Exchange) -> bool:
         """Delete it under an id that it does not have; is it still there?"""
-        deleted = self.ask(Situation.DELETED_UNDER_LIKE_ID, self.delete(like), made, what=what)
+        deleted = self.request(Situation.DELETED_UNDER_LIKE_ID, self.delete(like), made, what=what)
         self.is_deleted(like, deleted)
         return deleted.status not in ACCEPTED
 

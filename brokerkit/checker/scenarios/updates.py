@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...client.endpoints import Ask
+from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ..example_parameters import Values
 from ..resource_tracker import Resource
-from ..scenario import SUCCEEDED, Journey, Meanwhile, Probe
+from ..scenario import SUCCEEDED, Meanwhile, Probe, Scenario
 from ..session import Headers, new_binding
 from ..situations import Situation
 from .headers import NOT_BASE64
@@ -21,7 +21,7 @@ _WHILE_UPDATED = (
     Situation.BOUND_WHILE_UPDATED,
 )
 
-OF_UPDATES = (
+UPDATE_SITUATIONS = (
     Situation.UPDATED,
     Situation.UPDATED_WITHOUT_POLLING,
     Situation.UPDATED_WITHOUT_SAYING_TRUE,
@@ -47,13 +47,13 @@ OF_UPDATES = (
 """What only a plan that can be updated comes to."""
 
 
-class Updates(Journey):
+class Updates(Scenario):
     """Changes a service instance in every way that its plan allows, and tries some that it does not."""
 
     is_changed = False
     """Was another update accepted while one was in progress? A quick broker may have been through."""
 
-    def go(self, instance: Resource, parameters: Values | None, fetched: Exchange | None) -> str:
+    def run(self, instance: Resource, parameters: Values | None, fetched: Exchange | None) -> str:
         """Change it.
 
         Args:
@@ -69,7 +69,7 @@ class Updates(Journey):
         self.retrievable = fetched is not None
         self.plan_id = self.target.plan_id
         if not self.target.takes_updates:
-            self.skip("the plan does not say that it can be updated", *OF_UPDATES)
+            self.skip("the plan does not say that it can be updated", *UPDATE_SITUATIONS)
             return self.plan_id
         self._refusals(fetched)
         self._parameters()
@@ -77,7 +77,7 @@ class Updates(Journey):
         self._plan()
         return self.plan_id
 
-    def _change(self, **body: Any) -> Ask:
+    def _change(self, **body: Any) -> APIRequest:
         return self.update(self.instance, plan_id=self.plan_id, **body)
 
     # What is refused
@@ -87,9 +87,9 @@ class Updates(Journey):
         accepted = []
 
         def refused(
-            situation: Situation, ask: Ask, what: str | None = None, headers: Headers | None = None
+            situation: Situation, ask: APIRequest, what: str | None = None, headers: Headers | None = None
         ) -> None:
-            answer = self.ask(situation, ask, headers=headers, what=what)
+            answer = self.request(situation, ask, headers=headers, what=what)
             if answer.status in (200, 202):
                 accepted.append(answer)
             if answer.status == 202:
@@ -100,7 +100,7 @@ class Updates(Journey):
             refused(Situation.UPDATE_UNREADABLE, right._replace(body=body), what)
         for what, wrong in wrong_types("service_id").items():
             refused(Situation.UPDATE_OF_WRONG_TYPES, right.with_body(**wrong), what)
-        refused(Situation.UPDATE_WITHOUT_SERVICE, right.without("service_id"))
+        refused(Situation.UPDATE_WITHOUT_SERVICE, right.without_field("service_id"))
         same = self._change_to(self.plan_id)
         what = "an update with an identity that is not base64"
         refused(Situation.IDENTITY_MALFORMED, same, what, NOT_BASE64)
@@ -126,14 +126,14 @@ class Updates(Journey):
             if self.retrievable:
                 self._look()
         elif fetched is not None:
-            self.ask(Situation.FETCHED_AFTER_REFUSALS, self.fetch(self.instance), fetched)
+            self.request(Situation.FETCHED_AFTER_REFUSALS, self.fetch(self.instance), fetched)
 
     def _look(self) -> None:
         """See which plan it has, after something that was not to be."""
         plan_id = (self.send(self.fetch(self.instance)).document or {}).get("plan_id")
         if isinstance(plan_id, str):
             self.plan_id = plan_id
-            self.session.ledger.moved(self.instance, plan_id)
+            self.session.ledger.changed_plan(self.instance, plan_id)
 
     # What is done
 
@@ -157,7 +157,7 @@ class Updates(Journey):
         if self.is_changed:
             self.skip("another update was accepted as well", Situation.FETCHED_AFTER_PARAMETERS)
         elif self.retrievable:
-            self.ask(
+            self.request(
                 Situation.FETCHED_AFTER_PARAMETERS,
                 self.fetch(self.instance, plan_id=self.plan_id),
                 parameters=parameters,
@@ -165,7 +165,7 @@ class Updates(Journey):
             )
         odd = ask.with_body(brokerkit_check={"unknown": True})
         what = "an update with an unknown field, the same otherwise"
-        again = self.ask(Situation.UPDATED_WITH_UNKNOWN_FIELDS, odd, what=what)
+        again = self.request(Situation.UPDATED_WITH_UNKNOWN_FIELDS, odd, what=what)
         if again.status == 202:
             self.wait(self.instance, again, plan_id=self.plan_id)
 
@@ -192,19 +192,19 @@ class Updates(Journey):
         if not self._apply(Situation.UPDATED_TO_PLAN, ask, None):
             return
         self.plan_id = plan_id
-        self.session.ledger.moved(self.instance, plan_id)
+        self.session.ledger.changed_plan(self.instance, plan_id)
         if before is not None:
             fetch = self.fetch(self.instance, plan_id=plan_id)
-            self.ask(Situation.FETCHED_AFTER_PLAN, fetch, before, plan_id=plan_id)
+            self.request(Situation.FETCHED_AFTER_PLAN, fetch, before, plan_id=plan_id)
 
-    def _change_to(self, plan_id: str) -> Ask:
+    def _change_to(self, plan_id: str) -> APIRequest:
         """An update that moves it to another plan, and says nothing else."""
         return self._change().with_body(plan_id=plan_id)
 
-    def _apply(self, situation: Situation, ask: Ask, parameters: Values | None) -> bool:
+    def _apply(self, situation: Situation, ask: APIRequest, parameters: Values | None) -> bool:
         """Have it changed: without polling, if it goes. Is it?"""
-        plain = ask.without("accepts_incomplete")
-        changed = self.ask(Situation.UPDATED_WITHOUT_POLLING, plain)
+        plain = ask.without_field("accepts_incomplete")
+        changed = self.request(Situation.UPDATED_WITHOUT_POLLING, plain)
         if changed.status == 422 and changed.word == "AsyncRequired":
             self.without_saying_true(Situation.UPDATED_WITHOUT_SAYING_TRUE, ask)
             changed = self.send(ask)
@@ -231,7 +231,7 @@ class Updates(Journey):
         return ended.state == SUCCEEDED
 
     def _meanwhile(
-        self, ask: Ask, changed: Exchange, parameters: Values | None, polled: Situation
+        self, ask: APIRequest, changed: Exchange, parameters: Values | None, polled: Situation
     ) -> Meanwhile:
         probes = [Probe(Situation.UPDATED_AGAIN_WHILE_UPDATED, ask, None, (changed,))]
         others = [each for each in self.target.change.given if each and each != parameters]
@@ -257,7 +257,7 @@ class Updates(Journey):
         self._context()
         if before is not None:
             fetch = self.fetch(self.instance, plan_id=self.plan_id)
-            self.ask(Situation.FETCHED_AFTER_CONTEXT, fetch, before, plan_id=self.plan_id)
+            self.request(Situation.FETCHED_AFTER_CONTEXT, fetch, before, plan_id=self.plan_id)
 
     def _nothing(self) -> None:
         """An update that changes nothing, where updates are supported at all."""
@@ -273,8 +273,8 @@ class Updates(Journey):
         context = {"platform": "cloudfoundry", **platform.whole_context, "instance_name": "renamed"}
         self._finish(Situation.UPDATED_CONTEXT, self._change(context=context))
 
-    def _finish(self, situation: Situation, ask: Ask) -> int | None:
-        changed = self.ask(situation, ask)
+    def _finish(self, situation: Situation, ask: APIRequest) -> int | None:
+        changed = self.request(situation, ask)
         if changed.status == 202:
             self.wait(self.instance, changed, plan_id=self.plan_id)
         return changed.status

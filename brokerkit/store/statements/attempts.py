@@ -12,13 +12,13 @@ from ..transitions import Step, Transition
 from .expressions import (
     CURRENT,
     DUE,
-    IS_CALLED_OUT,
+    IS_CHALLENGED,
     ONE,
     THE_BINDING,
     THE_INSTANCE,
     THE_OPERATION,
-    Either,
     Now,
+    PerResource,
     blob,
     clock,
     greater,
@@ -31,7 +31,7 @@ from .expressions import (
 _THE_ATTEMPT = operations.c.attempt == number("o_attempt")
 
 
-class Attempts:
+class AttemptStatements:
     """How an attempt goes.
 
     Args:
@@ -75,7 +75,7 @@ def _is_free() -> tuple[ColumnElement[bool], ...]:
     return (
         operations.c.state == Progress.IN_PROGRESS.value,
         operations.c.mode == Mode.BACKGROUND.value,
-        or_(operations.c.lease_until.is_(None), IS_CALLED_OUT),
+        or_(operations.c.lease_until.is_(None), IS_CHALLENGED),
         ~may_run_before,
     )
 
@@ -131,7 +131,7 @@ def _taken_back(dialect: Dialect, now: Now) -> Step:
     )
 
 
-def _left(dialect: Dialect, now: Now) -> Either:
+def _left(dialect: Dialect, now: Now) -> PerResource:
     """The attempt of an operation that was given up is through, and what follows it can begin."""
     left = Step(
         update(operations)
@@ -164,7 +164,7 @@ def _left(dialect: Dialect, now: Now) -> Either:
         )
         .where(*THE_BINDING, _is_ours(bindings.c.operation))
     )
-    return Either(
+    return PerResource(
         instance=Transition(dialect, left, followers, instance),
         binding=Transition(dialect, left, followers, binding),
     )
@@ -198,12 +198,12 @@ def _waking(dialect: Dialect, now: Now) -> Case[Any]:
     lease = now + seconds("lease")
     return case(
         (operations.c.state != Progress.IN_PROGRESS.value, null()),
-        (operations.c.mode == Mode.AT_ONCE.value, lease),
+        (operations.c.mode == Mode.INLINE.value, lease),
         else_=lesser(dialect, lease, operations.c.deadline),
     )
 
 
-def _repeated(dialect: Dialect, now: Now) -> Either:
+def _repeated(dialect: Dialect, now: Now) -> PerResource:
     """An operation that failed begins once more, if nothing has happened since."""
     can_be_repeated = exists(
         select(ONE).where(
@@ -256,6 +256,6 @@ def _repeated(dialect: Dialect, now: Now) -> Either:
         )
         .where(*THE_BINDING)
     )
-    return Either(
+    return PerResource(
         instance=Transition(dialect, idle, again), binding=Transition(dialect, busy, again, binding)
     )

@@ -11,7 +11,7 @@ from ..transitions import Step, Transition
 from .expressions import THE_BINDING, THE_INSTANCE, Now, blob, clock, number, seconds, text
 
 
-class Claims:
+class ClaimStatements:
     """How an operation begins.
 
     Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Dialect
 
-from .attempts import Attempts
-from .claims import Claims
-from .due import Sweeps
-from .ends import Ends
-from .reads import Reads
-from .stats import CensusTaking
+from .attempts import AttemptStatements
+from .claims import ClaimStatements
+from .due import DueStatements
+from .ends import EndStatements
+from .reads import ReadStatements
+from .stats import StatsStatements
 
 
 class Statements:
@@ -20,12 +20,12 @@ class Statements:
     """
 
     def __init__(self, dialect: Dialect) -> None:
-        self.reads = Reads(dialect)
-        self.claims = Claims(dialect)
-        self.ends = Ends(dialect)
-        self.attempts = Attempts(dialect)
-        self.sweeps = Sweeps(dialect)
-        self.census = CensusTaking(dialect)
+        self.reads = ReadStatements(dialect)
+        self.claims = ClaimStatements(dialect)
+        self.ends = EndStatements(dialect)
+        self.attempts = AttemptStatements(dialect)
+        self.sweeps = DueStatements(dialect)
+        self.census = StatsStatements(dialect)
 
 
 _COMPILED: dict[str, Statements] = {}

@@ -14,7 +14,7 @@ from .reads import every_operation
 IN_PROGRESS = operations.c.state == literal_column(f"'{Progress.IN_PROGRESS.value}'")
 
 
-class Sweeps:
+class DueStatements:
     """How a keeper finds what to do.
 
     Args:

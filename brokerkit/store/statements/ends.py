@@ -10,13 +10,23 @@ from ...requests import Operation
 from ..models import Mode, State
 from ..tables import bindings, instances, operations
 from ..transitions import Step, Transition
-from .expressions import CURRENT, IS_CALLED_OUT, THE_BINDING, THE_INSTANCE, Either, Now, blob, clock, text
+from .expressions import (
+    CURRENT,
+    IS_CHALLENGED,
+    THE_BINDING,
+    THE_INSTANCE,
+    Now,
+    PerResource,
+    blob,
+    clock,
+    text,
+)
 
 _AT_REST = Step(update(instances).values(busy_bindings=instances.c.busy_bindings - 1).where(THE_INSTANCE))
 _NO_BINDING = Step(delete(bindings).where(*THE_BINDING))
 
 
-class Ends:
+class EndStatements:
     """How an operation ends.
 
     Args:
@@ -28,11 +38,11 @@ class Ends:
         over = _over(now)
         done = Step(over.values(lease_until=None))
         abandoned = Step(over)  # by who does not run it; who does may do so still
-        expired = Step(over.values(lease_until=None).where(IS_CALLED_OUT, operations.c.wake_at <= now))
+        expired = Step(over.values(lease_until=None).where(IS_CHALLENGED, operations.c.wake_at <= now))
         self.done = _changing(dialect, done, now)
         self.abandoned = _changing(dialect, abandoned, now)
         self.expired = _changing(dialect, expired, now)
-        self.gone = Either(
+        self.gone = PerResource(
             instance=Transition(dialect, done, *_no_instance(now)),
             binding=Transition(dialect, done, _AT_REST, _NO_BINDING),
         )
@@ -54,7 +64,7 @@ def _over(now: Now) -> Update:
     )
 
 
-def _changing(dialect: Dialect, over: Step, now: Now) -> Either:
+def _changing(dialect: Dialect, over: Step, now: Now) -> PerResource:
     """The operation is over, and its instance or binding is there."""
     instance = Step(
         update(instances)
@@ -78,7 +88,7 @@ def _changing(dialect: Dialect, over: Step, now: Now) -> Either:
         )
         .where(*THE_BINDING)
     )
-    return Either(
+    return PerResource(
         instance=Transition(dialect, over, instance), binding=Transition(dialect, over, _AT_REST, binding)
     )
 
@@ -142,7 +152,7 @@ def _withdrawn(dialect: Dialect) -> Mapping[Operation, Transition]:
     }
 
 
-def _accepted(dialect: Dialect, now: Now) -> Either:
+def _accepted(dialect: Dialect, now: Now) -> PerResource:
     """The work goes on elsewhere, and nobody here runs it."""
     accepted = Step(
         update(operations)
@@ -164,6 +174,6 @@ def _accepted(dialect: Dialect, now: Now) -> Either:
     binding = Step(
         update(bindings).values(result=func.coalesce(blob("b_result"), bindings.c.result)).where(*THE_BINDING)
     )
-    return Either(
+    return PerResource(
         instance=Transition(dialect, accepted, instance), binding=Transition(dialect, accepted, binding)
     )

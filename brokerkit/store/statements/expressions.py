@@ -88,11 +88,11 @@ CURRENT = (
 DUE: ColumnElement[float] = func.coalesce(operations.c.due_at, operations.c.wake_at)
 """When the next attempt may begin: while it waits in a queue, `wake_at` is when it is handed on again."""
 
-IS_CALLED_OUT = operations.c.lease_until < DUE
+IS_CHALLENGED = operations.c.lease_until < DUE
 """Somebody noted that a lease had ended, and who may live had time to renew it. A lease ends at `wake_at`."""
 
 
-class Either(NamedTuple):
+class PerResource(NamedTuple):
     """The same transition for an operation on an instance, and for one on a binding."""
 
     instance: Transition

@@ -15,7 +15,7 @@ _LAST_OF_INSTANCE = _LAST.c.id == instances.c.operation
 _LAST_OF_BINDING = _OWN.c.id == bindings.c.operation
 
 
-class Reads:
+class ReadStatements:
     """How one thing is found, with what belongs to it.
 
     Args:

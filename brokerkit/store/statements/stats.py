@@ -27,7 +27,7 @@ INSTANCES, BINDINGS, OPERATIONS = "instances", "bindings", "operations"
 """What a row counts, as its first column says."""
 
 
-class CensusTaking:
+class StatsStatements:
     """How a store is counted. It reads all instances and bindings, and of operations those in progress.
 
     Args:
