@@ -32,19 +32,21 @@ OPTIONAL |= {"prometheus_client", "opentelemetry", "pythonjsonlogger", "requests
 NETWORK = {"socket", "ssl", "http.client", "urllib.request", "asyncio", "socketserver", "select"}
 
 
-def test_import_brokerkit_loads_no_optional_dependency_and_nothing_that_only_some_need() -> None:
+def test_import_brokerkit_loads_no_optional_dependency() -> None:
+    """Importing brokerkit loads no optional package and no network module beyond those of Flask."""
     with_brokerkit, with_flask = loaded_by("import brokerkit"), loaded_by("import flask")
     assert {"brokerkit.broker", "flask", "msgspec"} <= with_brokerkit
     assert not {name.partition(".")[0] for name in with_brokerkit} & OPTIONAL
     assert not (with_brokerkit - with_flask) & {*NETWORK, "tomllib"}
 
 
-def test_each_name_that_brokerkit_promises_is_there_and_sorted() -> None:
+def test_public_names_exist_and_are_unique() -> None:
+    """Every name in `brokerkit.__all__` is an attribute of the package and is listed once."""
     assert len(set(brokerkit.__all__)) == len(brokerkit.__all__)
     for name in brokerkit.__all__:
         assert getattr(brokerkit, name) is not None
 
 
 @pytest.mark.parametrize("name", brokerkit.__all__)
-def test_each_public_name_tells_what_it_is(name: str) -> None:
+def test_public_names_have_docstrings(name: str) -> None:
     assert (getattr(brokerkit, name).__doc__ or "").strip()

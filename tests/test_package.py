@@ -50,7 +50,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_has_every_module_the_type_marker_and_the_licence(wheel: Path) -> None:
+def test_wheel_contains_modules_marker_and_license(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {
         f"brokerkit/{file.relative_to(ROOT / 'brokerkit')}" for file in (ROOT / "brokerkit").rglob("*.py")
@@ -63,12 +63,13 @@ def test_the_wheel_has_every_module_the_type_marker_and_the_licence(wheel: Path)
     }
 
 
-def test_the_wheel_installs_into_an_empty_environment_and_serves(wheel: Path, tmp_path: Path) -> None:
+def test_wheel_serves_in_empty_environment(wheel: Path, tmp_path: Path) -> None:
     python = installed(wheel, tmp_path)
     assert run(python, "-c", USE, cwd=tmp_path).split() == ["200", "False"]
 
 
-def test_the_command_of_the_extra_checks_a_broker_on_another_port(wheel: Path, tmp_path: Path) -> None:
+def test_check_extra_installs_working_command(wheel: Path, tmp_path: Path) -> None:
+    """The `brokerkit check` command of the installed wheel checks a running sample broker."""
     command = installed(f"{wheel}[check]", tmp_path).with_name("brokerkit")
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     with waitress(tmp_path / "samples", "hello:app", STEP_SECONDS="0.1") as port:

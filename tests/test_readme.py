@@ -32,32 +32,33 @@ def blocks(language: str) -> list[str]:
     return [text for kind, text in BLOCKS if kind == language]
 
 
-def test_the_two_commands_come_first() -> None:
+def test_readme_first_block_has_make_commands() -> None:
     assert "make demo" in BLOCKS[0][1]
     assert "make test" in BLOCKS[0][1]
 
 
 @pytest.mark.parametrize(("language", "sample"), [("yaml", "catalog.yml"), ("python", "hello.py")])
-def test_the_example_is_the_sample(language: str, sample: str) -> None:
+def test_readme_example_matches_sample(language: str, sample: str) -> None:
     assert (ROOT / "samples" / sample).read_text() == blocks(language)[0]
 
 
-def test_the_sample_has_less_than_sixty_lines_of_code() -> None:
+def test_sample_has_under_sixty_code_lines() -> None:
     _, _, code = (ROOT / "samples" / "hello.py").read_text().partition("\n")  # after its docstring
     assert sum(bool(line.strip()) for line in code.splitlines()) < 60
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_servers_are_started_as_it_says(kind: Kind) -> None:
+def test_readme_lists_tested_server_commands(kind: Kind) -> None:
+    """The README shows the server commands used by the tests."""
     assert f"| `{kind.command}` |" in README
 
 
 @pytest.mark.parametrize("file", [SERVE, PATCHING])
-def test_servers_get_the_files_that_it_shows(file: str) -> None:
+def test_readme_shows_tested_server_files(file: str) -> None:
     assert file in blocks("python")
 
 
-def test_the_subscriber_that_it_shows_tells_of_what_failed() -> None:
+def test_readme_subscriber_reports_failed_operation() -> None:
     told: SimpleQueue[str] = SimpleQueue()
     space: dict[str, Any] = {}
     exec(next(block for block in blocks("python") if block.startswith("# alarm.py")), space)
@@ -69,7 +70,7 @@ def test_the_subscriber_that_it_shows_tells_of_what_failed() -> None:
     assert told.get(timeout=30) == "last_operation of i1 failed after 0 s: No room"
 
 
-def test_every_signal_is_in_its_table() -> None:
+def test_readme_table_lists_every_signal() -> None:
     _, _, table = README.partition("| signal | sent | with |")
     for name, each in vars(signals).items():
         if isinstance(each, NamedSignal):
@@ -88,7 +89,7 @@ def port(tmp_path: Path) -> Iterator[int]:
         yield port
 
 
-def test_each_curl_line_answers_as_it_says(port: int) -> None:
+def test_readme_curl_commands_return_shown_responses(port: int) -> None:
     (console,) = blocks("console")
     exchanges = re.findall(r"^\$ (curl .*)\n(\d+) (.*)$", console, re.MULTILINE)
     assert len(exchanges) == console.count("$ ") >= 6

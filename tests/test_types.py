@@ -45,22 +45,23 @@ def expected(file: Path) -> dict[str, str]:
     }
 
 
-def test_right_handlers_are_taken_with_their_precise_type_and_wrong_ones_are_refused(
+def test_mypy_accepts_only_correct_handlers(
     tmp_path: Path,
 ) -> None:
-    """Exactly the lines with a comment `# error: …` are refused, each with what it says."""
+    """Exactly the lines with a comment `# error: …` are refused, each with the message in the comment."""
     parts = {**expected(RIGHT), **expected(WRONG)}
     errors = mypy(tmp_path)
     assert errors.keys() == parts.keys()
     assert {place: errors[place] for place, part in parts.items() if part not in errors[place]} == {}
 
 
-def test_the_right_file_expects_no_error_and_the_wrong_one_many() -> None:
+def test_type_fixtures_expect_the_intended_errors() -> None:
+    """The file of correct handlers expects no error; the other expects more than 30."""
     assert expected(RIGHT) == {}
     assert len(expected(WRONG)) > 30
 
 
 @pytest.mark.parametrize("file", [RIGHT, WRONG], ids=lambda file: str(file.name))
 @pytest.mark.parametrize("operation", HANDLERS)
-def test_each_decorator_is_in_both_files(operation: str, file: Path) -> None:
+def test_type_fixtures_cover_every_decorator(operation: str, file: Path) -> None:
     assert re.search(rf"^@(broker|group)\.{operation}\b", file.read_text(), re.MULTILINE)

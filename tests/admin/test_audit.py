@@ -49,7 +49,8 @@ def change(serve: Serve, statement: str, **parameters: Any) -> None:
 # What is told
 
 
-def test_all_is_told_the_newest_first_also_of_what_is_gone(platform: Platform) -> None:
+def test_audit_lists_newest_changes_first(platform: Platform) -> None:
+    """Changes of deleted resources are included."""
     make(platform, "i1")
     bind(platform, "i1", "b1")
     delete(platform, "i1/service_bindings/b1")
@@ -63,13 +64,14 @@ def test_all_is_told_the_newest_first_also_of_what_is_gone(platform: Platform) -
         assert row["asked_at"].endswith("Z")
 
 
-def test_of_an_empty_store_there_are_no_changes(platform: Platform) -> None:
+def test_audit_of_empty_store_reports_no_changes(platform: Platform) -> None:
     assert told(platform.app, "audit") == "There are no changes.\n"
     assert told_json(platform.app, "audit") == []
     assert told(platform.app, "audit", "--instance", "i1") == "There are no such changes.\n"
 
 
-def test_a_table_tells_who_and_for_how_long(serve: Serve, recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-3")
+def test_audit_table_shows_user_and_duration(serve: Serve, recorder: Recorder) -> None:
     platform = serve(recorder, background=["provision"])
     recorder.answers["provision"] = InvalidParameters("There is no room")
     for number, headers in enumerate(
@@ -109,14 +111,15 @@ def test_a_table_tells_who_and_for_how_long(serve: Serve, recorder: Recorder) ->
         (187200, "2 d 4 h"),
     ],
 )
-def test_a_duration_is_told_in_two_units_at_most(seconds: float, shown: str) -> None:
+def test_duration_has_at_most_two_units(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_on_a_terminal_ids_are_not_broken(
+def test_audit_on_terminal_keeps_ids_whole(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
+    """Lines fit the width of the terminal, and ids and user names are not wrapped."""
     instance_id, binding_id, user = (UUID.format(number) for number in range(3))
     headers = identity("cloudfoundry", {"user_id": user})
     platform.put(f"{ROOT}/{instance_id}", PROVISION)
@@ -129,7 +132,8 @@ def test_on_a_terminal_ids_are_not_broken(
         assert any(line.endswith(each) for line in output.splitlines())
 
 
-def test_what_would_steer_a_terminal_is_escaped_and_found_as_it_is_shown(platform: Platform) -> None:
+def test_audit_escapes_control_characters(platform: Platform) -> None:
+    """The escaped id and the original id both find the instance."""
     hostile = "a\x1b[31m\u202ez"
     headers = identity("cloudfoundry", {"user_id": "\x1b]0;x\x07"})
     assert platform.put(f"{ROOT}/{hostile}", PROVISION, headers=headers).status_code == 201
@@ -146,9 +150,8 @@ def test_what_would_steer_a_terminal_is_escaped_and_found_as_it_is_shown(platfor
 # Which are told
 
 
-def test_without_since_and_limit_the_newest_are_told_and_that_there_are_more(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_audit_limits_output_by_default(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A truncated list is reported on stderr. `--limit` and `--since` show more."""
     monkeypatch.setattr("brokerkit.admin.commands._MOST", 2)
     for number in range(3):
         make(platform, f"i{number}")
@@ -164,7 +167,7 @@ def test_without_since_and_limit_the_newest_are_told_and_that_there_are_more(
     assert result.stderr == "There are more than 1; --limit shows more.\n"
 
 
-def test_since_takes_an_age_a_date_and_a_time(serve: Serve, platform: Platform) -> None:
+def test_audit_since_accepts_age_date_and_time(serve: Serve, platform: Platform) -> None:
     make(platform, "old")
     age(serve, 9)
     make(platform, "young")
@@ -187,7 +190,7 @@ def test_since_takes_an_age_a_date_and_a_time(serve: Serve, platform: Platform) 
     assert audited(platform, "--since", (now + week).isoformat()) == []
 
 
-def test_what_is_neither_an_age_nor_a_time_is_refused(platform: Platform) -> None:
+def test_audit_since_rejects_other_values(platform: Platform) -> None:
     for since in ("yesterday", "7", "0d", "7 d", "2026-13-01", ""):
         result = run(platform.app, "audit", "--since", since)
         assert (result.exit_code, result.stdout) == (2, "")
@@ -195,10 +198,8 @@ def test_what_is_neither_an_age_nor_a_time_is_refused(platform: Platform) -> Non
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600])
-def test_since_goes_by_the_clock_of_the_store_whatever_those_of_others_say(
-    serve: Serve, platform: Platform, skew: int
-) -> None:
-    """Ids are made by the clock of who took the request."""
+def test_audit_since_uses_database_clock(serve: Serve, platform: Platform, skew: int) -> None:
+    """Operation ids come from the clock of a broker process, which can be wrong."""
     make(platform, "i1")
     (row,) = told_json(platform.app, "audit")
     made = f"{int(row['operation_id'][:12], 16) + skew * 1000:012x}"
@@ -209,9 +210,8 @@ def test_since_goes_by_the_clock_of_the_store_whatever_those_of_others_say(
     assert audited(platform, "--since", "25h") == ["i1"]
 
 
-def test_an_instance_is_found_with_its_bindings_also_when_it_is_gone(
-    serve: Serve, platform: Platform
-) -> None:
+def test_audit_instance_filter_includes_bindings(serve: Serve, platform: Platform) -> None:
+    """Deleted and purged instances are found too."""
     long = "l" * 3000
     for instance in ("i1", long):
         make(platform, instance)
@@ -224,7 +224,8 @@ def test_an_instance_is_found_with_its_bindings_also_when_it_is_gone(
     assert audited(platform, "--instance", "nobody") == []
 
 
-def test_a_long_id_is_found_by_what_lists_show_of_it(platform: Platform) -> None:
+def test_audit_accepts_shortened_id(platform: Platform) -> None:
+    """The id that lists show for a deleted instance finds its records."""
     long = "l" * 3000
     make(platform, long)
     delete(platform, long)
@@ -233,7 +234,7 @@ def test_a_long_id_is_found_by_what_lists_show_of_it(platform: Platform) -> None
     assert audited(platform, "--instance", short) == [long, long]
 
 
-def test_bindings_are_found_of_one_instance_or_of_all(platform: Platform) -> None:
+def test_audit_filters_by_binding_and_instance(platform: Platform) -> None:
     for instance in ("i1", "i2"):
         make(platform, instance)
         bind(platform, instance, "b1")
@@ -251,7 +252,8 @@ def test_bindings_are_found_of_one_instance_or_of_all(platform: Platform) -> Non
 # Of any size and age
 
 
-def test_any_number_is_read_in_pages(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_reads_many_records_in_pages(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long tables are printed in several parts, and each record is shown once."""
     monkeypatch.setattr(trail, "_PAGE", 2)
     monkeypatch.setattr("brokerkit.admin.audit_table._IN_ONE_TABLE", 3)
     names = [f"i{number}" for number in range(5)]
@@ -265,7 +267,7 @@ def test_any_number_is_read_in_pages(platform: Platform, monkeypatch: pytest.Mon
     assert table.count("instance") == 2
 
 
-def test_what_is_added_while_it_is_read_changes_nothing(
+def test_audit_ignores_changes_during_read(
     serve: Serve, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trail, "_PAGE", 2)
@@ -283,7 +285,8 @@ def test_what_is_added_while_it_is_read_changes_nothing(
     ]  # fmt: skip
 
 
-def test_a_row_that_cannot_be_read_hides_no_other(serve: Serve, platform: Platform) -> None:
+def test_audit_skips_unreadable_rows(serve: Serve, platform: Platform) -> None:
+    """The command prints all other rows, names the unreadable one on stderr and exits with 1."""
     for number in range(3):
         make(platform, f"i{number}")
     rows = told_json(platform.app, "audit")
@@ -300,7 +303,7 @@ def test_a_row_that_cannot_be_read_hides_no_other(serve: Serve, platform: Platfo
 
 
 @pytest.mark.parametrize("request_kept", [{"instance_id": 5}, {}, ["x"]], ids=str)
-def test_a_row_that_no_version_wrote_is_told_without_what_is_in_it(
+def test_audit_reports_malformed_row_without_content(
     serve: Serve, platform: Platform, request_kept: Any
 ) -> None:
     make(platform, "i1")
@@ -313,7 +316,8 @@ def test_a_row_that_no_version_wrote_is_told_without_what_is_in_it(
     assert "its row is not as this version of brokerkit" in result.stderr
 
 
-def test_what_a_version_before_did_not_keep_is_not_told(serve: Serve, platform: Platform) -> None:
+def test_audit_reads_rows_of_earlier_versions(serve: Serve, platform: Platform) -> None:
+    """Fields that an earlier version did not store are null."""
     make(platform, "i1")
     before = {"headers": {"api_version": "2.17", "username": "platform"}, "instance_id": "i1"}
     with closing(serve.store()) as store:
@@ -325,9 +329,8 @@ def test_what_a_version_before_did_not_keep_is_not_told(serve: Serve, platform: 
     assert (row["username"], row["organization_guid"], row["space_guid"]) == ("platform", None, None)
 
 
-def test_a_purge_takes_the_trail_of_what_is_over_and_leaves_the_last_change_of_what_exists(
-    serve: Serve, platform: Platform
-) -> None:
+def test_purge_keeps_last_change_of_existing_instances(serve: Serve, platform: Platform) -> None:
+    """A purge deletes old audit records of deleted instances and keeps the last change of existing ones."""
     make(platform, "i1")
     assert platform.patch(f"{ROOT}/i1", {**IDS, "parameters": {"size": 2}}).status_code == 200
     make(platform, "gone")

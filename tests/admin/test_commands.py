@@ -108,7 +108,7 @@ def failed_provision(serve: Serve, recorder: Recorder, **settings: Any) -> tuple
 # What is told
 
 
-def test_the_catalog_is_told_without_a_store_too(recorder: Recorder) -> None:
+def test_catalog_command_works_without_store(recorder: Recorder) -> None:
     plans = told_json(make_app(make_broker(recorder)), "catalog")
     assert [(plan["service"], plan["plan"], plan["plan_id"], plan["bindable"]) for plan in plans] == [
         ("db", "small", "small-id", True),
@@ -118,17 +118,18 @@ def test_the_catalog_is_told_without_a_store_too(recorder: Recorder) -> None:
 
 
 @pytest.mark.parametrize("command", ["instances", "audit", "rotate-keys", "upgrade-store"])
-def test_a_broker_without_a_store_says_that_it_remembers_nothing(recorder: Recorder, command: str) -> None:
+def test_store_commands_require_store(recorder: Recorder, command: str) -> None:
     assert "has no store" in refusal(make_app(make_broker(recorder)), command)
 
 
 @pytest.mark.parametrize("command", ["instances", "bindings", "operations"])
-def test_of_an_empty_store_a_list_says_that_there_is_nothing(platform: Platform, command: str) -> None:
+def test_lists_of_empty_store_report_no_rows(platform: Platform, command: str) -> None:
     assert told(platform.app, command) == f"There are no {command}.\n"
     assert told_json(platform.app, command) == []
 
 
-def test_instances_are_listed_the_newest_first_and_deleted_ones_only_if_asked_for(platform: Platform) -> None:
+def test_instances_lists_newest_first(platform: Platform) -> None:
+    """Deleted instances are listed with `--all` only."""
     for name in ("first", "gone", "last"):
         make(platform, name)
     delete(platform, "gone")
@@ -144,7 +145,7 @@ def test_instances_are_listed_the_newest_first_and_deleted_ones_only_if_asked_fo
     ]
 
 
-def test_bindings_are_listed_of_one_instance_or_of_all(platform: Platform) -> None:
+def test_bindings_lists_all_or_one_instance(platform: Platform) -> None:
     for instance in ("i1", "i2"):
         make(platform, instance)
         bind(platform, instance, f"b-of-{instance}")
@@ -154,7 +155,7 @@ def test_bindings_are_listed_of_one_instance_or_of_all(platform: Platform) -> No
     assert "there is no instance i3" in refusal(platform.app, "bindings", "i3")
 
 
-def test_operations_are_listed_by_how_they_are(serve: Serve, recorder: Recorder) -> None:
+def test_operations_filters_by_state(serve: Serve, recorder: Recorder) -> None:
     gate = Gate(Provisioned())
     platform, failed = failed_provision(serve, recorder)
     assert told(platform.app, "operations", "--in-progress") == "No operation is in progress.\n"
@@ -175,7 +176,7 @@ def test_operations_are_listed_by_how_they_are(serve: Serve, recorder: Recorder)
 
 
 @pytest.mark.parametrize("command", ["instances", "bindings", "operations"])
-def test_a_list_is_cut_at_its_limit_and_says_so_beside_the_output(platform: Platform, command: str) -> None:
+def test_list_limit_is_reported_on_stderr(platform: Platform, command: str) -> None:
     for number in range(3):
         make(platform, f"i{number}")
         bind(platform, f"i{number}", "b")
@@ -187,7 +188,7 @@ def test_a_list_is_cut_at_its_limit_and_says_so_beside_the_output(platform: Plat
 
 
 @pytest.mark.parametrize("command", ["instances", "bindings", "operations"])
-def test_a_list_is_one_read_however_long_it_is(
+def test_list_uses_one_database_read(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     reads: list[int] = []
@@ -205,7 +206,8 @@ def test_a_list_is_one_read_however_long_it_is(
     assert reads.count(threading.get_ident()) == 1
 
 
-def test_show_tells_an_instance_with_what_was_done_to_it_and_its_bindings(platform: Platform) -> None:
+def test_show_prints_resource_with_operations(platform: Platform) -> None:
+    """Instances include the operations of their bindings. Bindings and operations can be shown by id too."""
     make(platform, "i1")
     bind(platform, "i1", "b1")
     (instance,) = told_json(platform.app, "show", "i1")
@@ -219,7 +221,7 @@ def test_show_tells_an_instance_with_what_was_done_to_it_and_its_bindings(platfo
     assert operation["request"]["headers"]["username"] == "platform"
 
 
-def test_show_tells_all_that_have_an_id(platform: Platform) -> None:
+def test_show_prints_all_matches_of_id(platform: Platform) -> None:
     for instance in ("x", "y"):
         make(platform, instance)
         bind(platform, instance, "x")
@@ -228,7 +230,7 @@ def test_show_tells_all_that_have_an_id(platform: Platform) -> None:
     assert told(platform.app, "show", "x").count("instance id") == 3
 
 
-def test_show_tells_of_a_binding_that_is_gone_how_that_went(platform: Platform) -> None:
+def test_show_prints_operations_of_deleted_binding(platform: Platform) -> None:
     make(platform, "i1")
     bind(platform, "i1", "b1")
     delete(platform, "i1/service_bindings/b1")
@@ -237,7 +239,7 @@ def test_show_tells_of_a_binding_that_is_gone_how_that_went(platform: Platform) 
     assert [each["kind"] for each in gone["operations"]] == ["unbind", "bind"]
 
 
-def test_show_refuses_what_nobody_knows(platform: Platform) -> None:
+def test_show_rejects_unknown_id(platform: Platform) -> None:
     assert "no instance, binding or operation nobody" in refusal(platform.app, "show", "nobody")
 
 
@@ -271,7 +273,7 @@ def every_view(app: Flask, *options: str) -> Sequence[str]:
     return [told(app, *view, *options, *form) for view in views for form in ([], ["--json"])]
 
 
-def test_no_secret_is_printed_unless_it_is_to_be_revealed(serve: Serve, recorder: Recorder) -> None:
+def test_commands_hide_secrets_by_default(serve: Serve, recorder: Recorder) -> None:
     app = with_secrets(serve, recorder)
     plain = every_view(app)
     assert not [view for view in (*plain, told(app, "operations")) if SECRET in view]
@@ -281,7 +283,8 @@ def test_no_secret_is_printed_unless_it_is_to_be_revealed(serve: Serve, recorder
     assert instance["context"] == {"platform": "cloudfoundry"}
 
 
-def test_what_is_to_be_revealed_is(serve: Serve, recorder: Recorder) -> None:
+def test_reveal_option_prints_secrets(serve: Serve, recorder: Recorder) -> None:
+    """Operations that finished synchronously store no parameters to reveal."""
     app = with_secrets(serve, recorder)
     hidden = [view for view in every_view(app, "--reveal") if SECRET not in view]
     provision = told_json(app, "operations")[-1]["operation_id"]
@@ -295,9 +298,8 @@ def test_what_is_to_be_revealed_is(serve: Serve, recorder: Recorder) -> None:
 # What is printed
 
 
-def test_ids_and_texts_cannot_steer_a_terminal_and_as_they_are_shown_they_can_be_given(
-    serve: Serve, recorder: Recorder
-) -> None:
+def test_commands_escape_control_characters(serve: Serve, recorder: Recorder) -> None:
+    """An escaped id can be given to `show`. JSON output is ASCII with the original id."""
     recorder.answers["provision"] = InvalidParameters
     platform = serve(recorder)
     recorder.answers["provision"] = Provisioned(dashboard_url="https://x/\x9b31m")
@@ -309,7 +311,8 @@ def test_ids_and_texts_cannot_steer_a_terminal_and_as_they_are_shown_they_can_be
     assert told_json(platform.app, "instances")[0]["instance_id"] == "a\x1b[31m\0\u202ez"
 
 
-def test_a_long_id_is_on_one_line_where_the_output_is_no_terminal(platform: Platform) -> None:
+def test_long_id_is_not_wrapped_without_terminal(platform: Platform) -> None:
+    """A deleted instance has a shortened id, which `show` accepts."""
     long = "x" * 3000
     make(platform, long)
     assert told(platform.app, "instances").splitlines()[1].split()[0] == long
@@ -319,9 +322,7 @@ def test_a_long_id_is_on_one_line_where_the_output_is_no_terminal(platform: Plat
     assert told_json(platform.app, "show", short)[0]["state"] == "deleted"
 
 
-def test_on_a_terminal_a_table_is_as_wide_as_that(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_table_fits_terminal_width(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     make(platform, "x" * 100)
     monkeypatch.setattr("brokerkit._internal.console._is_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "90")
@@ -330,7 +331,7 @@ def test_on_a_terminal_a_table_is_as_wide_as_that(
     assert "".join(line.split(" ", 1)[0] for line in lines if line.startswith("x")) == "x" * 100
 
 
-def test_markup_in_a_text_is_only_a_text(serve: Serve, recorder: Recorder) -> None:
+def test_table_prints_markup_literally(serve: Serve, recorder: Recorder) -> None:
     platform = serve(recorder, background=["provision"])
     recorder.answers["provision"] = InvalidParameters("[red]no[/red] [link=x]")
     operation = make(platform, "i1")
@@ -338,7 +339,8 @@ def test_markup_in_a_text_is_only_a_text(serve: Serve, recorder: Recorder) -> No
     assert "[red]no[/red] [link=x]" in told(platform.app, "operations")
 
 
-def test_times_are_rfc_3339_in_utc_for_programs_and_local_for_people(platform: Platform) -> None:
+def test_json_times_are_utc_and_tables_local(platform: Platform) -> None:
+    """JSON has RFC 3339 times in UTC. Tables have local times with an offset."""
     make(platform, "i1")
     created = told_json(platform.app, "instances")[0]["created_at"]
     assert created.endswith("Z")
@@ -346,9 +348,8 @@ def test_times_are_rfc_3339_in_utc_for_programs_and_local_for_people(platform: P
     assert moment.astimezone().isoformat(timespec="seconds") in told(platform.app, "instances")
 
 
-def test_without_rich_tables_are_refused_with_what_to_install(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_require_rich(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the package and `--json`, which works without it."""
     make(platform, "i1")
     real = builtins.__import__
 
@@ -373,11 +374,11 @@ def test_without_rich_tables_are_refused_with_what_to_install(
         ["audit", "--limit", str(2**63)],
     ],
 )
-def test_what_makes_no_sense_is_a_mistake_of_usage(platform: Platform, command: list[str]) -> None:
+def test_invalid_options_are_usage_errors(platform: Platform, command: list[str]) -> None:
     assert run(platform.app, *command).exit_code == 2
 
 
-def test_no_command_starts_the_work_of_a_process(serve: Serve, recorder: Recorder) -> None:
+def test_commands_start_no_background_threads(serve: Serve, recorder: Recorder) -> None:
     first, operation = failed_provision(serve, recorder)
     serve.stop()
     before = set(threading.enumerate())
@@ -398,7 +399,8 @@ def test_no_command_starts_the_work_of_a_process(serve: Serve, recorder: Recorde
 # Several brokers
 
 
-def test_each_broker_of_an_app_has_a_group_of_its_own(recorder: Recorder) -> None:
+def test_each_broker_has_own_command_group(recorder: Recorder) -> None:
+    """A second broker gets `broker-2`. Registering a blueprint twice adds no group."""
     one = make_broker(recorder)
     other = make_broker(recorder, make_offering(id="other", name="other", plans=[plan("other")]))
     app = make_app(one)
@@ -410,7 +412,7 @@ def test_each_broker_of_an_app_has_a_group_of_its_own(recorder: Recorder) -> Non
     assert json.loads(run(app, "catalog", "--json", group="broker-2").stdout)[0]["service"] == "other"
 
 
-def test_the_group_of_a_broker_can_be_named(recorder: Recorder) -> None:
+def test_cli_group_name_can_be_configured(recorder: Recorder) -> None:
     app = make_app(make_broker(recorder), cli_group="databases")
     assert run(app, "catalog", group="databases").exit_code == 0
     assert "broker" not in app.cli.commands
@@ -423,7 +425,7 @@ def plan(name: str) -> ServicePlan:
 # Once more
 
 
-def test_a_failed_operation_begins_once_more(serve: Serve, recorder: Recorder) -> None:
+def test_retry_restarts_failed_operation(serve: Serve, recorder: Recorder) -> None:
     platform, operation = failed_provision(serve, recorder)
     recorder.answers["provision"] = Provisioned()
     assert operation in told(platform.app, "retry", operation)
@@ -433,9 +435,8 @@ def test_a_failed_operation_begins_once_more(serve: Serve, recorder: Recorder) -
 
 
 @pytest.mark.parametrize("kind", ["bind", "unbind", "deprovision", "update"])
-def test_whatever_failed_in_the_background_can_begin_once_more(
-    serve: Serve, recorder: Recorder, kind: str
-) -> None:
+def test_retry_restarts_every_kind_of_operation(serve: Serve, recorder: Recorder, kind: str) -> None:
+    """Failed background bind, unbind, update and deprovision operations keep their id and then succeed."""
     platform = serve(recorder, background=[kind])
     recorder.answers[kind] = RuntimeError("no luck")
     make(platform, "i1")
@@ -456,7 +457,7 @@ def test_whatever_failed_in_the_background_can_begin_once_more(
     assert poll_until_done(platform, path, operation)["state"] == "succeeded"
 
 
-def test_an_operation_that_begins_once_more_has_a_whole_deadline(serve: Serve, recorder: Recorder) -> None:
+def test_retry_starts_new_deadline(serve: Serve, recorder: Recorder) -> None:
     platform, operation = failed_provision(serve, recorder)
     age(serve, 30)
     recorder.answers["provision"] = Provisioned()
@@ -464,11 +465,11 @@ def test_an_operation_that_begins_once_more_has_a_whole_deadline(serve: Serve, r
     assert poll_until_done(platform, f"{ROOT}/i1", operation)["state"] == "succeeded"
 
 
-def test_a_retry_is_refused_of_what_nobody_knows(platform: Platform) -> None:
+def test_retry_rejects_unknown_operation(platform: Platform) -> None:
     assert "there is no such operation" in refusal(platform.app, "retry", "nobody")
 
 
-def test_a_retry_is_refused_of_what_succeeded_or_goes_on(serve: Serve, recorder: Recorder) -> None:
+def test_retry_rejects_running_and_succeeded_operations(serve: Serve, recorder: Recorder) -> None:
     gate = Gate(Provisioned())
     recorder.answers["provision"] = gate
     platform = serve(recorder, background=["provision"])
@@ -480,7 +481,7 @@ def test_a_retry_is_refused_of_what_succeeded_or_goes_on(serve: Serve, recorder:
     assert "it succeeded" in refusal(platform.app, "retry", operation)
 
 
-def test_a_retry_is_refused_of_what_was_asked_at_once(serve: Serve, recorder: Recorder) -> None:
+def test_retry_rejects_synchronous_operation(serve: Serve, recorder: Recorder) -> None:
     recorder.answers["provision"] = RuntimeError("no luck")
     platform = serve(recorder)
     assert platform.put(f"{ROOT}/i1", PROVISION).status_code == 500
@@ -490,7 +491,7 @@ def test_a_retry_is_refused_of_what_was_asked_at_once(serve: Serve, recorder: Re
     )
 
 
-def test_a_retry_is_refused_where_another_operation_came_after(serve: Serve, recorder: Recorder) -> None:
+def test_retry_rejects_superseded_operation(serve: Serve, recorder: Recorder) -> None:
     platform, operation = failed_provision(serve, recorder)
     recorder.answers["deprovision"] = RuntimeError("no luck")
     assert platform.delete(f"{ROOT}/i1", query=DELETE_QUERY).status_code == 500
@@ -500,7 +501,7 @@ def test_a_retry_is_refused_where_another_operation_came_after(serve: Serve, rec
     assert "its instance was deleted" in refusal(platform.app, "retry", operation)
 
 
-def test_a_retry_is_refused_while_a_binding_of_the_instance_is_busy(serve: Serve, recorder: Recorder) -> None:
+def test_retry_of_update_rejects_busy_binding(serve: Serve, recorder: Recorder) -> None:
     gate = Gate(Binding(credentials={"a": 1}))
     recorder.answers.update(update=RuntimeError("no luck"), bind=gate)
     platform = serve(recorder, background=["update", "bind"])
@@ -515,7 +516,7 @@ def test_a_retry_is_refused_while_a_binding_of_the_instance_is_busy(serve: Serve
     poll_until_done(platform, f"{ROOT}/i1/service_bindings/b1", bound)
 
 
-def test_a_bind_cannot_begin_once_more_while_its_instance_is_busy(serve: Serve, recorder: Recorder) -> None:
+def test_retry_of_bind_rejects_busy_instance(serve: Serve, recorder: Recorder) -> None:
     gate = Gate(None)
     recorder.answers.update(bind=RuntimeError("no luck"), update=gate)
     platform = serve(recorder, background=["update", "bind"])
@@ -530,10 +531,8 @@ def test_a_bind_cannot_begin_once_more_while_its_instance_is_busy(serve: Serve, 
     poll_until_done(platform, f"{ROOT}/i1", update)
 
 
-def test_who_was_declared_dead_before_a_retry_can_write_nothing_after_it(
-    serve: Serve, recorder: Recorder
-) -> None:
-    """The fence holds over a retry: a lost attempt is not mistaken for the first one of the next."""
+def test_retry_fences_out_lost_attempt(serve: Serve, recorder: Recorder) -> None:
+    """An attempt that was lost before the retry cannot write its outcome afterwards."""
     _, operation = failed_provision(serve, recorder)
     serve.stop()
     app = serve(recorder, background=["provision"]).app  # nobody but this test takes it up
@@ -550,7 +549,8 @@ def test_who_was_declared_dead_before_a_retry_can_write_nothing_after_it(
 # What is old
 
 
-def test_what_was_deleted_and_what_ended_is_purged_when_it_is_old(serve: Serve, platform: Platform) -> None:
+def test_purge_deletes_old_ended_records(serve: Serve, platform: Platform) -> None:
+    """Deleted instances and their operations are purged by age. `--dry-run` only counts them."""
     make(platform, "old")
     bind(platform, "old", "b1")
     delete(platform, "old")
@@ -566,7 +566,9 @@ def test_what_was_deleted_and_what_ended_is_purged_when_it_is_old(serve: Serve, 
     assert none == [{"instances": 0, "operations": 0, "dry_run": False}]
 
 
-def test_what_exists_keeps_its_last_operation(serve: Serve, platform: Platform) -> None:
+@pytest.mark.rule("R-LAST-5")
+def test_purge_keeps_last_operation_of_existing_resources(serve: Serve, platform: Platform) -> None:
+    """Polls of existing instances and bindings still work after a purge."""
     make(platform, "i1")
     assert platform.patch(f"{ROOT}/i1", {**IDS, "parameters": {"size": 2}}).status_code == 200
     bind(platform, "i1", "b1")
@@ -580,10 +582,9 @@ def test_what_exists_keeps_its_last_operation(serve: Serve, platform: Platform) 
     assert platform.get(f"{ROOT}/i1/service_bindings/b1/last_operation").status_code == 200
 
 
-def test_what_goes_on_is_never_purged_nor_what_it_may_have_to_return_to(
-    serve: Serve, recorder: Recorder
-) -> None:
-    """An update that is refused leaves the instance with the operation that it had before."""
+@pytest.mark.rule("R-REQ-8", "R-LAST-5")
+def test_purge_keeps_running_and_preceding_operation(serve: Serve, recorder: Recorder) -> None:
+    """A refused update restores the previous operation, so a purge must not delete it."""
     gate = Gate()
     platform = serve(recorder)
     make(platform, "i1")
@@ -611,7 +612,7 @@ def test_what_goes_on_is_never_purged_nor_what_it_may_have_to_return_to(
     assert body_of(platform.get(f"{ROOT}/i1/last_operation"))["state"] == "succeeded"
 
 
-def test_a_purge_takes_any_number_in_batches(
+def test_purge_deletes_rows_in_batches(
     serve: Serve, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("brokerkit.admin.queries._BATCH", 2)
@@ -625,7 +626,7 @@ def test_a_purge_takes_any_number_in_batches(
     assert told_json(platform.app, "operations") == []
 
 
-def test_an_instance_can_be_made_again_when_it_was_purged(serve: Serve, platform: Platform) -> None:
+def test_purged_instance_id_can_be_reused(serve: Serve, platform: Platform) -> None:
     make(platform, "i1")
     delete(platform, "i1")
     age(serve, 31)
@@ -634,9 +635,8 @@ def test_an_instance_can_be_made_again_when_it_was_purged(serve: Serve, platform
     assert platform.get(f"{ROOT}/i1").status_code == 200
 
 
-def test_a_poll_of_an_instance_that_is_made_elsewhere_shows_in_the_list(
-    serve: Serve, recorder: Recorder
-) -> None:
+def test_operations_shows_progress_of_accepted_operation(serve: Serve, recorder: Recorder) -> None:
+    """`show` masks the handler's own operation id unless `--reveal` is given."""
     recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
     platform = serve(recorder)
     recorder.answers["provision"] = Accepted(operation="job 7")

@@ -59,7 +59,8 @@ def sealed_with(url: str, keys: Sequence[str] | None, key: str) -> tuple[int, in
     return found, every
 
 
-def test_after_it_the_new_key_alone_suffices_and_the_old_one_is_refused(serve: Serve) -> None:
+def test_rotation_makes_old_key_obsolete(serve: Serve) -> None:
+    """After the rotation the new key alone decrypts everything, and the old key alone is refused."""
     fill(serve_with(serve, [KEY]))
     app = serve_with(serve, [NEW, KEY]).app
     assert told_json(app, "rotate-keys") == [
@@ -73,7 +74,7 @@ def test_after_it_the_new_key_alone_suffices_and_the_old_one_is_refused(serve: S
         old.open()
 
 
-def test_a_second_time_it_finds_nothing_to_do(serve: Serve) -> None:
+def test_second_rotation_has_no_work(serve: Serve) -> None:
     fill(serve_with(serve, [KEY]))
     app = serve_with(serve, [NEW, KEY]).app
     told(app, "rotate-keys")
@@ -81,7 +82,7 @@ def test_a_second_time_it_finds_nothing_to_do(serve: Serve) -> None:
     assert told(app, "rotate-keys") == expected
 
 
-def test_it_goes_through_any_number_of_rows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_processes_rows_in_batches(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "_BATCH", 2)
     platform = serve_with(serve, [KEY])
     for number in range(5):
@@ -91,7 +92,8 @@ def test_it_goes_through_any_number_of_rows(serve: Serve, monkeypatch: pytest.Mo
     assert (done["instances"], done["bindings"], done["operations"]) == (5, 5, 10)
 
 
-def test_brokers_that_have_both_keys_go_on_meanwhile(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_runs_beside_live_brokers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker with both keys serves requests during the rotation, and all rows end with the new key."""
     monkeypatch.setattr(rotation, "_BATCH", 3)
     fill(serve_with(serve, [KEY]))
     live = serve_with(serve, [NEW, KEY])
@@ -118,9 +120,11 @@ def test_brokers_that_have_both_keys_go_on_meanwhile(serve: Serve, monkeypatch: 
     assert found == every
 
 
-def test_a_broker_that_goes_on_sealing_with_an_older_key_is_told(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rotation_detects_broker_using_old_key(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command fails when a running broker keeps encrypting with an older key.
+
+    The store keeps both keys.
+    """
     old = serve_with(serve, [KEY, NEW])
     make(old, "first")
     seal_all, count = rotation._Sealing.seal, iter(range(10_000))
@@ -136,9 +140,7 @@ def test_a_broker_that_goes_on_sealing_with_an_older_key_is_told(
     assert sealed_with(serve.url, [NEW, KEY], KEY)[0] >= 1  # the store still takes both
 
 
-def test_what_has_been_written_meanwhile_is_not_overwritten(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rotation_preserves_concurrent_writes(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     platform = serve_with(serve, [KEY, NEW])
     make(platform, "i1")
     write, written = rotation._Sealing._write, list[bool]()
@@ -159,7 +161,8 @@ def test_what_has_been_written_meanwhile_is_not_overwritten(
     assert found == every
 
 
-def test_what_no_key_opens_is_told_and_the_store_keeps_its_keys(serve: Serve) -> None:
+def test_rotation_reports_undecryptable_rows(serve: Serve) -> None:
+    """The rotation is refused, and the store still accepts its earlier key."""
     fill(serve_with(serve, [KEY]))
     app = serve_with(serve, [NEW, KEY]).app
     other = Encryptor([new_key()]).encrypt({})
@@ -192,7 +195,8 @@ def own(url: str) -> Serve:
     return Nowhere(url)
 
 
-def test_with_a_key_file_running_brokers_find_the_new_key_by_themselves(own: Serve, on_file: Path) -> None:
+def test_running_broker_loads_rotated_key_file(own: Serve, on_file: Path) -> None:
+    """A running broker encrypts with the new key from the file without a restart."""
     live = serve_with(own, None)
     fill(live)
     (first,) = on_file.read_text().split()
@@ -211,7 +215,8 @@ def test_with_a_key_file_running_brokers_find_the_new_key_by_themselves(own: Ser
     own.stop()
 
 
-def test_the_key_before_is_taken_out_by_the_next_rotation(own: Serve, on_file: Path) -> None:
+def test_rotation_removes_previous_key_next_time(own: Serve, on_file: Path) -> None:
+    """The key file always has the newest key and its predecessor."""
     app = serve_with(own, None).app
     seen = on_file.read_text().split()
     for _ in range(3):
@@ -223,7 +228,7 @@ def test_the_key_before_is_taken_out_by_the_next_rotation(own: Serve, on_file: P
     own.stop()
 
 
-def test_a_rotation_that_was_interrupted_is_finished_with_its_key(
+def test_interrupted_rotation_resumes_with_same_key(
     own: Serve, on_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = serve_with(own, None).app
@@ -241,7 +246,7 @@ def test_a_rotation_that_was_interrupted_is_finished_with_its_key(
     own.stop()
 
 
-def test_two_rotations_at_once_lose_no_key(own: Serve, on_file: Path) -> None:
+def test_concurrent_rotations_lose_no_key(own: Serve, on_file: Path) -> None:
     live = serve_with(own, None)
     for number in range(30):
         make(live, f"i{number}")
@@ -258,7 +263,7 @@ def test_two_rotations_at_once_lose_no_key(own: Serve, on_file: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_the_key_file_stays_its_owners(own: Serve, on_file: Path) -> None:
+def test_rotation_preserves_key_file_owner(own: Serve, on_file: Path) -> None:
     app = serve_with(own, None).app
     os.chown(on_file, 12345, 12345)
     told(app, "rotate-keys")
@@ -267,7 +272,8 @@ def test_the_key_file_stays_its_owners(own: Serve, on_file: Path) -> None:
     own.stop()
 
 
-def test_a_key_file_that_cannot_be_read_any_more_changes_nothing_for_who_runs(tmp_path: Path) -> None:
+def test_unreadable_key_file_keeps_loaded_keys(tmp_path: Path) -> None:
+    """A running process goes on with its loaded keys when the file is damaged or deleted."""
     file = KeyFile(tmp_path / "b.db")
     keys = file.create()
     vault = FileEncryptor(file, keys)

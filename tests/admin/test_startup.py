@@ -116,7 +116,11 @@ def assert_refused(done: subprocess.CompletedProcess[str], reason: str) -> None:
     assert reason in done.stderr
 
 
-def test_a_store_of_an_earlier_version_is_upgraded(flask: Flask, made: str, later: str) -> None:
+def test_upgrade_store_migrates_earlier_schema(flask: Flask, made: str, later: str) -> None:
+    """Other commands refuse the earlier schema and name `upgrade-store`.
+
+    An earlier brokerkit refuses the upgraded store.
+    """
     assert_refused(flask("broker", "instances", LATER=later), "flask broker upgrade-store")
     done = flask("broker", "upgrade-store", LATER=later)
     assert (done.returncode, done.stdout) == (0, "The store had version 0002, and has version 0003 now.\n")
@@ -126,19 +130,19 @@ def test_a_store_of_an_earlier_version_is_upgraded(flask: Flask, made: str, late
     assert_refused(flask("broker", "instances"), "does not know")
 
 
-def test_a_version_that_no_migration_leads_from_is_told(flask: Flask, made: str) -> None:
+def test_upgrade_store_rejects_unknown_schema_version(flask: Flask, made: str) -> None:
     set_version(made, "0000")
     assert_refused(flask("broker", "upgrade-store"), "cannot be upgraded")
 
 
 @pytest.mark.parametrize("command", ["upgrade-store", "instances", "rotate-keys"])
-def test_a_store_of_a_later_version_is_refused(flask: Flask, made: str, command: str) -> None:
+def test_commands_reject_later_schema_version(flask: Flask, made: str, command: str) -> None:
     set_version(made, "9999")
     assert_refused(flask("broker", command), "has version 9999")
 
 
 @pytest.mark.parametrize("command", [["instances"], ["show", "i1"], ["purge", "--older-than", "1d"]])
-def test_wrong_keys_are_told_in_one_line(flask: Flask, made: str, command: list[str]) -> None:
+def test_commands_report_wrong_keys_in_one_line(flask: Flask, made: str, command: list[str]) -> None:
     assert_refused(flask("broker", *command, KEYS=Fernet.generate_key().decode()), "sealed with a key")
 
 
@@ -149,18 +153,19 @@ def test_wrong_keys_are_told_in_one_line(flask: Flask, made: str, command: list[
         ("postgresql+psycopg://nobody@/nothing?host=/nowhere", "cannot be opened"),
     ],
 )
-def test_a_database_that_is_away_is_told_in_one_line(flask: Flask, url: str, told: str) -> None:
+def test_commands_report_unavailable_database_in_one_line(flask: Flask, url: str, told: str) -> None:
     assert_refused(flask("broker", "operations", STORE=url), told)
 
 
-def test_a_command_makes_no_store(flask: Flask, tmp_path: Path) -> None:
-    """In the wrong folder, nothing is there; that is not the same as an empty store."""
+def test_commands_create_no_store(flask: Flask, tmp_path: Path) -> None:
+    """In the wrong folder a command reports that there is no store. It does not create an empty one."""
     url = f"sqlite:///{tmp_path / 'own.db'}"
     assert_refused(flask("broker", "instances", STORE=url, KEYS=""), "there is no store")
     assert not [*tmp_path.glob("own*")]
 
 
-def test_the_catalog_needs_no_store_that_works(flask: Flask, made: str) -> None:
+def test_catalog_command_works_without_usable_store(flask: Flask, made: str) -> None:
+    """`flask --help` lists the command group without an error too."""
     set_version(made, "9999")
     assert json.loads(flask("broker", "catalog", "--json").stdout)[0]["plan"] == "p"
     helped = flask("--help")
@@ -177,19 +182,23 @@ def test_the_catalog_needs_no_store_that_works(flask: Flask, made: str) -> None:
         (["--bind", "127.0.0.1:0", "broker:app"], "gunicorn"),
     ],
 )
-def test_what_serves_still_refuses_to_start(flask: Flask, made: str, command: list[str], module: str) -> None:
+def test_servers_refuse_unknown_schema_version(
+    flask: Flask, made: str, command: list[str], module: str
+) -> None:
     set_version(made, "9999")
     done = flask(*command, module=module)
     assert done.returncode != 0
     assert "has version 9999, which this brokerkit does not know" in done.stderr
 
 
-def test_a_command_of_the_author_finds_the_store_open(flask: Flask, made: str) -> None:
+def test_custom_command_finds_open_store(flask: Flask, made: str) -> None:
+    """The author's own Flask command can send requests to the broker."""
     done = flask("of-the-author")
     assert (done.returncode, done.stdout) == (0, "410\n"), done.stderr
 
 
-def test_without_given_keys_a_new_key_goes_in_front_of_the_key_file(flask: Flask, tmp_path: Path) -> None:
+def test_rotate_keys_prepends_key_to_file(flask: Flask, tmp_path: Path) -> None:
+    """Without configured keys, commands use the key file, which stays private to its owner."""
     url = f"sqlite:///{tmp_path / 'own.db'}"
     store = Store(url)
     store.open()

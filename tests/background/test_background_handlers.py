@@ -53,8 +53,9 @@ def make(platform: Platform, **more: Any) -> None:
     assert poll_until_done(platform, INSTANCE, begin(platform, **more))["state"] == "succeeded"
 
 
-def test_a_whole_life(platform: Platform, recorder: Recorder) -> None:
-    """Each operation is a 202, and polls tell that it is done."""
+@pytest.mark.rule("R-PROV-1", "R-UPD-1", "R-BIND-1", "R-UNB-1", "R-DEL-1", "R-LAST-1")
+def test_background_lifecycle_is_accepted_and_polled(platform: Platform, recorder: Recorder) -> None:
+    """Each operation is a 202, and polls report its success."""
     recorder.answers["provision"] = Provisioned(dashboard_url="https://db.example.org")
     make(platform, parameters={"size": 3})
     assert platform.get(INSTANCE).json["dashboard_url"] == "https://db.example.org"
@@ -74,8 +75,11 @@ def test_a_whole_life(platform: Platform, recorder: Recorder) -> None:
     assert len(recorder.requests) == 5
 
 
-def test_the_handler_gets_the_whole_request(platform: Platform, recorder: Recorder) -> None:
-    """As it would have at once: also who asked, and what one platform adds."""
+@pytest.mark.rule("R-REQ-3", "R-REQ-4")
+def test_background_handler_receives_complete_request(platform: Platform, recorder: Recorder) -> None:
+    """The request has the same fields as in a synchronous handler, including identities and unknown body
+    fields.
+    """
     body = {
         **PROVISION,
         "parameters": {"size": 3},
@@ -103,7 +107,8 @@ def test_the_handler_gets_the_whole_request(platform: Platform, recorder: Record
     assert request.attempt == 1
 
 
-def test_it_runs_in_the_context_of_the_app(platform: Platform, recorder: Recorder) -> None:
+def test_background_handler_runs_in_app_context(platform: Platform, recorder: Recorder) -> None:
+    """It runs in a daemon thread with an app context and without a request context."""
     seen: list[Any] = []
 
     def look(request: Any) -> None:
@@ -114,7 +119,7 @@ def test_it_runs_in_the_context_of_the_app(platform: Platform, recorder: Recorde
     assert seen == [("tests", False, True)]
 
 
-def test_a_generators_steps_too(platform: Platform, recorder: Recorder) -> None:
+def test_background_generator_runs_in_app_context(platform: Platform, recorder: Recorder) -> None:
     seen: list[str] = []
 
     def steps(request: Any) -> Iterator[str]:
@@ -127,8 +132,7 @@ def test_a_generators_steps_too(platform: Platform, recorder: Recorder) -> None:
     assert seen == ["tests", "tests"]
 
 
-def test_an_async_handler(platform: Platform, recorder: Recorder) -> None:
-    """`async def` works in the background as it does at once."""
+def test_background_handler_may_be_async(platform: Platform, recorder: Recorder) -> None:
 
     async def provision(request: Any) -> Provisioned:
         assert current_app.name == "tests"
@@ -141,7 +145,9 @@ def test_an_async_handler(platform: Platform, recorder: Recorder) -> None:
     assert recorder.requests[-1].instance.data == {"async": True}
 
 
-def test_yields_are_what_polls_say(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-LAST-1", "R-LAST-2")
+def test_background_yields_appear_in_polls(platform: Platform, recorder: Recorder) -> None:
+    """Each yielded text is the description of the next polls, with a `Retry-After` header."""
     gates = [Gate(), Gate()]
 
     def steps(request: Any) -> Generator[str, None, Provisioned]:
@@ -163,7 +169,7 @@ def test_yields_are_what_polls_say(platform: Platform, recorder: Recorder) -> No
     assert platform.get(INSTANCE).json["dashboard_url"] == "https://db.example.org"
 
 
-def test_retry_runs_it_again_with_the_next_attempt(platform: Platform, recorder: Recorder) -> None:
+def test_retry_increments_attempt(platform: Platform, recorder: Recorder) -> None:
     attempts: list[int] = []
 
     def provision(request: Any) -> Provisioned:
@@ -178,7 +184,8 @@ def test_retry_runs_it_again_with_the_next_attempt(platform: Platform, recorder:
     assert attempts == [1, 2, 3]
 
 
-def test_a_generator_may_retry_too(platform: Platform, recorder: Recorder) -> None:
+def test_background_generator_may_retry(platform: Platform, recorder: Recorder) -> None:
+    """The generator is closed after each attempt."""
     closed: list[int] = []
 
     def steps(request: Any) -> Iterator[str]:
@@ -194,10 +201,10 @@ def test_a_generator_may_retry_too(platform: Platform, recorder: Recorder) -> No
     assert closed == [1, 2]
 
 
-def test_the_log_says_what_a_retry_was_raised_from(
+def test_retry_logs_its_cause(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may go wrong in the same way for days, while the user is told that it is in progress."""
+    """The warning has the traceback of the cause. The poll response has not."""
 
     def provision(request: Any) -> Provisioned:
         if request.attempt == 1:
@@ -215,8 +222,9 @@ def test_the_log_says_what_a_retry_was_raised_from(
     assert "No route to host" not in platform.get(LAST).text
 
 
-def test_a_retry_tells_the_user_and_when_to_ask(platform: Platform, recorder: Recorder) -> None:
-    """R-LAST-2: not before the handler runs again, and at least once a minute."""
+@pytest.mark.rule("R-LAST-2")
+def test_retry_sets_description_and_retry_after(platform: Platform, recorder: Recorder) -> None:
+    """`Retry-After` is close to the next attempt and at most one minute."""
     recorder.answers["provision"] = Retry(after=30, description="Waiting for DNS")
     operation = begin(platform)
     until(lambda: last_operation(platform, INSTANCE, operation).get("description"))
@@ -225,7 +233,7 @@ def test_a_retry_tells_the_user_and_when_to_ask(platform: Platform, recorder: Re
     assert 20 <= int(response.headers["Retry-After"]) <= 60
 
 
-def test_a_retry_without_a_text_leaves_what_was_said(platform: Platform, recorder: Recorder) -> None:
+def test_retry_without_description_keeps_previous_one(platform: Platform, recorder: Recorder) -> None:
     def steps(request: Any) -> Iterator[str]:
         yield "Creating volume"
         raise Retry(after=3600)
@@ -236,8 +244,9 @@ def test_a_retry_without_a_text_leaves_what_was_said(platform: Platform, recorde
     assert last_operation(platform, INSTANCE, operation)["description"] == "Creating volume"
 
 
-def test_attempts_come_to_an_end(serve: Serve, recorder: Recorder) -> None:
-    """The last refusal's text is what the user is told; and the DELETE reaches the handler (R-DEL-5)."""
+@pytest.mark.rule("R-DEL-5", "R-LAST-1")
+def test_operation_fails_after_max_attempts(serve: Serve, recorder: Recorder) -> None:
+    """The description of the last Retry is reported, and a DELETE calls the handler."""
     platform = serve(recorder, background=["provision"], max_attempts=3)
     recorder.answers["provision"] = lambda request: Retry(
         after=0.01, description=f"No DNS in attempt {request.attempt}"
@@ -248,9 +257,10 @@ def test_attempts_come_to_an_end(serve: Serve, recorder: Recorder) -> None:
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
+@pytest.mark.rule("R-LAST-1", "R-DEL-5")
 @pytest.mark.parametrize("way", ["waits", "runs", "yields"])
-def test_it_ends_with_its_plans_patience(serve: Serve, recorder: Recorder, way: str) -> None:
-    """The plan's `maximum_polling_duration`, however it works."""
+def test_background_operation_fails_at_polling_deadline(serve: Serve, recorder: Recorder, way: str) -> None:
+    """The operation fails after `maximum_polling_duration`, whether the handler waits, runs or yields."""
     gate = Gate(Provisioned())
 
     def steps(request: Any) -> Iterator[str]:
@@ -267,6 +277,7 @@ def test_it_ends_with_its_plans_patience(serve: Serve, recorder: Recorder, way: 
     assert platform.get(INSTANCE).status_code == 404
 
 
+@pytest.mark.rule("R-DEL-5", "R-ERR-1")
 @pytest.mark.parametrize(
     ("error", "description"),
     [
@@ -280,10 +291,10 @@ def test_it_ends_with_its_plans_patience(serve: Serve, recorder: Recorder, way: 
     ],
     ids=str,
 )
-def test_an_error_ends_it(
+def test_background_error_fails_operation(
     platform: Platform, recorder: Recorder, error: Any, description: str | None
 ) -> None:
-    """The user is told what was meant for them, and nothing of the inside; the id is taken (R-DEL-5)."""
+    """Only public descriptions are reported. The id is taken until a DELETE has cleaned up."""
     recorder.answers["provision"] = error
     told = poll_until_done(platform, INSTANCE, begin(platform))
     assert told["state"] == "failed"
@@ -294,8 +305,9 @@ def test_an_error_ends_it(
     assert poll_until_done(platform, INSTANCE, gone)["state"] == "succeeded"
 
 
-def test_it_may_go_on_elsewhere(platform: Platform, recorder: Recorder) -> None:
-    """`Accepted` from the background: from then on polls ask how it goes."""
+@pytest.mark.rule("R-LAST-1")
+def test_background_handler_may_return_accepted(platform: Platform, recorder: Recorder) -> None:
+    """After `Accepted` polls call the last_operation handler with the operation and data."""
     recorder.answers["provision"] = Accepted(operation="job 7", data={"job": 7})
     recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
     operation = begin(platform)
@@ -306,8 +318,9 @@ def test_it_may_go_on_elsewhere(platform: Platform, recorder: Recorder) -> None:
     assert platform.get(INSTANCE).status_code == 200
 
 
-def test_an_update_that_fails_leaves_the_instance_as_it_was(platform: Platform, recorder: Recorder) -> None:
-    """R-UPD-5, R-ERR-2."""
+@pytest.mark.rule("R-UPD-5", "R-ERR-2")
+def test_failed_background_update_changes_nothing(platform: Platform, recorder: Recorder) -> None:
+    """Polls return the usability flags, and the update can be repeated."""
     make(platform, parameters={"size": 3})
     recorder.answers["update"] = BrokerError(
         "No room", status=500, instance_usable=False, update_repeatable=False
@@ -327,7 +340,8 @@ def test_an_update_that_fails_leaves_the_instance_as_it_was(platform: Platform, 
     assert poll_until_done(platform, INSTANCE, again.json["operation"])["state"] == "succeeded"
 
 
-def test_a_generator_that_yields_no_text_is_a_mistake(platform: Platform, recorder: Recorder) -> None:
+def test_background_generator_must_yield_text(platform: Platform, recorder: Recorder) -> None:
+    """The operation fails, and the generator is closed."""
     closed: list[bool] = []
 
     def steps(request: Any) -> Iterator[Any]:
@@ -341,8 +355,8 @@ def test_a_generator_that_yields_no_text_is_a_mistake(platform: Platform, record
     assert closed == [True]
 
 
-def test_bindings_are_made_side_by_side(platform: Platform, recorder: Recorder) -> None:
-    """Never two at a time for one binding; two bindings are two."""
+@pytest.mark.rule("R-BIND-5")
+def test_background_binds_run_concurrently(platform: Platform, recorder: Recorder) -> None:
     make(platform)
     gates = {"b1": Gate(SECRET), "b2": Gate(SECRET)}
     recorder.answers["bind"] = lambda request: gates[request.binding_id](request)
@@ -356,8 +370,8 @@ def test_bindings_are_made_side_by_side(platform: Platform, recorder: Recorder) 
         assert told["state"] == "succeeded"
 
 
-def test_the_next_process_takes_up_what_waits(serve: Serve, recorder: Recorder) -> None:
-    """With the attempt counted on, and the request as it was."""
+def test_waiting_retry_continues_after_restart(serve: Serve, recorder: Recorder) -> None:
+    """The next process runs the next attempt with the original request."""
     recorder.answers["provision"] = lambda request: (
         Retry(after=0.3, description="Waiting") if request.attempt == 1 else Provisioned(data={"n": 1})
     )
@@ -373,8 +387,8 @@ def test_the_next_process_takes_up_what_waits(serve: Serve, recorder: Recorder) 
     ]
 
 
-def test_a_process_that_stops_leaves_a_generator_at_its_next_yield(serve: Serve, recorder: Recorder) -> None:
-    """Its `finally` runs, and the next process begins its next attempt."""
+def test_shutdown_stops_generator_at_next_yield(serve: Serve, recorder: Recorder) -> None:
+    """Its `finally` block runs, and the next process starts the next attempt."""
     gate, events = Gate(), []
 
     def steps(request: Any) -> Iterator[str]:
@@ -404,8 +418,8 @@ def test_a_process_that_stops_leaves_a_generator_at_its_next_yield(serve: Serve,
     )
 
 
-def test_more_than_there_are_threads(serve: Serve, recorder: Recorder) -> None:
-    """What finds no thread waits for one."""
+def test_thread_executor_queues_excess_work(serve: Serve, recorder: Recorder) -> None:
+    """Operations without a free thread wait for one."""
     platform = serve(recorder, background=["provision"], executor=ThreadExecutor(workers=2))
     paths = [f"/v2/service_instances/n{number}" for number in range(12)]
     operations = [platform.put(path, PROVISION, query=CAN_POLL).json["operation"] for path in paths]
@@ -414,8 +428,8 @@ def test_more_than_there_are_threads(serve: Serve, recorder: Recorder) -> None:
     assert len(recorder.requests) == 12
 
 
-def test_what_is_let_in_while_a_process_ends_is_done_by_the_next(serve: Serve, recorder: Recorder) -> None:
-    """A server may answer requests while what runs beside them has stopped already."""
+def test_request_during_shutdown_runs_in_next_process(serve: Serve, recorder: Recorder) -> None:
+    """An operation accepted after the runtime has stopped is run by the next process."""
     before = set(threading.enumerate())
     ending = serve(recorder, background=CHANGING)
     ending.get("/v2/catalog")
@@ -435,7 +449,7 @@ def test_what_is_let_in_while_a_process_ends_is_done_by_the_next(serve: Serve, r
 @pytest.mark.parametrize(
     "answer", [Retry(after=3600), QuotaExceeded("Used\nup")], ids=["too late", "refused"]
 )
-def test_no_id_ends_a_line_of_the_log(
+def test_log_escapes_line_breaks_in_ids(
     serve: Serve, recorder: Recorder, caplog: pytest.LogCaptureFixture, answer: Exception
 ) -> None:
     caplog.set_level("INFO", "brokerkit")

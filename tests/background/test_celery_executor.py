@@ -67,7 +67,8 @@ def order(platform: Platform, instance: str = INSTANCE) -> None:
     assert answer.status_code == 202, answer.json
 
 
-def test_two_brokers_share_a_celery_app(celery_app: Celery, make: MakeBroker) -> None:
+def test_two_brokers_share_one_celery_app(celery_app: Celery, make: MakeBroker) -> None:
+    """With different names each broker gets only its own operations."""
     asked: list[str] = []
     _, one = make(CeleryExecutor(celery_app), lambda request: asked.append("one"))
     _, other = make(CeleryExecutor(celery_app, name="other"), lambda request: asked.append("other"))
@@ -78,25 +79,25 @@ def test_two_brokers_share_a_celery_app(celery_app: Celery, make: MakeBroker) ->
     assert asked == ["one", "other"]
 
 
-def test_each_broker_in_a_celery_app_has_a_name_of_its_own(celery_app: Celery) -> None:
+def test_celery_executor_name_must_be_unique(celery_app: Celery) -> None:
     CeleryExecutor(celery_app, name="caches")
     with pytest.raises(ValueError, match=r"CeleryExecutor\(name='caches'\).*another name"):
         CeleryExecutor(celery_app, name="caches")
 
 
-def test_one_executor_works_for_one_broker(celery_app: Celery, make: MakeBroker) -> None:
+def test_celery_executor_belongs_to_one_broker(celery_app: Celery, make: MakeBroker) -> None:
     executor = CeleryExecutor(celery_app)
     make(executor)
     with pytest.raises(ValueError, match="another broker already; make one for each broker"):
         make(executor)
 
 
-def test_it_takes_a_celery_app_and_nothing_else() -> None:
+def test_celery_executor_requires_celery_app() -> None:
     with pytest.raises(TypeError, match=r"of the type str; give a Celery app, such as Celery\("):
         CeleryExecutor("redis://localhost")  # type: ignore[arg-type]
 
 
-def test_without_celery_it_says_what_to_install() -> None:
+def test_celery_executor_import_names_missing_package() -> None:
     program = "import sys; sys.modules['celery'] = None\nfrom brokerkit.celery import CeleryExecutor"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     last = done.stderr.splitlines()[-1]
@@ -108,17 +109,18 @@ def test_without_celery_it_says_what_to_install() -> None:
     [({}, 900.0), ({"visibility_timeout": 60}, 15.0), ({"visibility_timeout": 43_200}, 900.0)],
     ids=["unless told", "a minute", "half a day"],
 )
-def test_celery_delays_for_a_quarter_of_the_visibility_timeout_at_most(
+def test_celery_delay_is_limited_by_visibility_timeout(
     celery_app: Celery, options: dict[str, Any], seconds: float
 ) -> None:
-    """RabbitMQ has none, but lets no worker hold a message for more than half an hour."""
+    """The limit is a quarter of the visibility timeout and at most 900 seconds, because RabbitMQ limits
+    unacknowledged messages to 30 minutes.
+    """
     celery_app.conf.broker_transport_options = options
     assert CeleryExecutor(celery_app).longest_delay == seconds
 
 
-def test_where_celery_is_eager_the_work_is_done_beside_the_request(
-    celery_app: Celery, make: MakeBroker
-) -> None:
+def test_eager_celery_runs_outside_request_thread(celery_app: Celery, make: MakeBroker) -> None:
+    """With `task_always_eager` the handler runs in the publisher thread, retries included."""
     celery_app.conf.task_always_eager = True
     threads: list[str] = []
 
@@ -133,16 +135,14 @@ def test_where_celery_is_eager_the_work_is_done_beside_the_request(
     assert threads == ["brokerkit-publisher"] * 2
 
 
-def test_the_work_of_its_broker_can_be_done_step_by_step(celery_app: Celery, make: MakeBroker) -> None:
+def test_celery_executor_supports_step_by_step(celery_app: Celery, make: MakeBroker) -> None:
     broker, platform = make(CeleryExecutor(celery_app))
     with step_by_step(broker) as work:
         order(platform)
         assert [step.state for step in work.run_pending()] == ["succeeded"]
 
 
-def test_in_a_worker_without_the_app_it_says_that_one_is_to_be_made(
-    celery_app: Celery, tmp_path: Path
-) -> None:
+def test_celery_worker_without_flask_app_raises_error(celery_app: Celery, tmp_path: Path) -> None:
     executor = CeleryExecutor(celery_app)
     make_broker(Recorder(), store=f"sqlite:///{tmp_path / 'broker.db'}", executor=executor)
     with pytest.raises(RuntimeError, match="attached to no Flask app in this worker; make the app where"):
@@ -161,7 +161,8 @@ class Stuck(QueueExecutor):
         self.work(operation_id)
 
 
-def test_no_request_waits_for_a_queue_that_hangs(make: MakeBroker) -> None:
+def test_hanging_queue_does_not_block_requests(make: MakeBroker) -> None:
+    """Requests return 202, and the operations run when the queue responds again."""
     executor = Stuck()
     _, platform = make(executor)
     for number in range(3):

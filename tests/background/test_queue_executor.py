@@ -59,7 +59,8 @@ def is_due(store: Store) -> bool:
     return bool(store.due(10)[0])
 
 
-def test_one_of_all_who_see_it_due_hands_it_on_and_one_begins_it(store: Store) -> None:
+def test_due_operation_is_enqueued_and_claimed_once(store: Store) -> None:
+    """Of several processes one enqueues a due operation and one starts it."""
     claim(store)
     assert [store.mark_enqueued("o1") for _ in range(3)] == [True, False, False]
     assert not is_due(store)
@@ -68,7 +69,11 @@ def test_one_of_all_who_see_it_due_hands_it_on_and_one_begins_it(store: Store) -
     assert found(store).due_at is None
 
 
-def test_it_is_taken_for_lost_after_a_lease_and_then_after_as_long_as_it_waited(store: Store) -> None:
+def test_unstarted_message_is_enqueued_again_with_backoff(store: Store) -> None:
+    """A message counts as lost after one lease, then after a growing wait.
+
+    A late message still starts the operation.
+    """
     claim(store)
     due_at = found(store).wake_at
     assert store.mark_enqueued("o1")
@@ -85,7 +90,7 @@ def test_it_is_taken_for_lost_after_a_lease_and_then_after_as_long_as_it_waited(
     assert store.begin("o1") is not None, "by the first message or the second"
 
 
-def test_what_the_queue_did_not_take_is_due_again(store: Store) -> None:
+def test_requeued_operation_is_due_again(store: Store) -> None:
     claim(store)
     assert store.mark_enqueued("o1")
     assert store.requeue("o1", 0.0)
@@ -93,7 +98,7 @@ def test_what_the_queue_did_not_take_is_due_again(store: Store) -> None:
     assert store.mark_enqueued("o1")
 
 
-def test_what_was_begun_meanwhile_is_not_taken_back(store: Store) -> None:
+def test_started_operation_cannot_be_requeued(store: Store) -> None:
     claim(store)
     assert store.mark_enqueued("o1")
     begun = store.begin("o1")
@@ -102,7 +107,11 @@ def test_what_was_begun_meanwhile_is_not_taken_back(store: Store) -> None:
     assert store.record_progress(Attempt.of(begun), Outcome(description="goes on"))
 
 
-def test_ahead_of_its_time_it_is_handed_on_but_not_begun(store: Store) -> None:
+def test_early_message_cannot_start_operation(store: Store) -> None:
+    """An operation may be enqueued before its time within the executor's delay.
+
+    It starts only when it is due.
+    """
     claim(store)
     begun = store.begin("o1")
     assert begun is not None
@@ -114,13 +123,17 @@ def test_ahead_of_its_time_it_is_handed_on_but_not_begun(store: Store) -> None:
     assert not is_due(store), "it is due in a minute all the same"
 
 
-def test_somebody_looks_at_it_when_its_deadline_comes(store: Store) -> None:
+def test_enqueued_operation_wakes_at_its_deadline(store: Store) -> None:
     claim(store, deadline=LEASE / 3)
     assert store.mark_enqueued("o1")
     assert found(store).wake_at == found(store).deadline
 
 
-def test_what_runs_is_not_handed_on(store: Store) -> None:
+def test_running_operation_is_not_enqueued(store: Store) -> None:
+    """An expired lease must be challenged before the operation is enqueued again.
+
+    The former attempt then cannot renew it.
+    """
     claim(store)
     begun = store.begin("o1")
     assert begun is not None
@@ -133,7 +146,11 @@ def test_what_runs_is_not_handed_on(store: Store) -> None:
     assert store.begin("o1") is None
 
 
-def test_what_follows_waits_for_who_lives_though_it_was_handed_on(store: Store) -> None:
+@pytest.mark.rule("R-DEL-3")
+def test_follower_waits_for_running_predecessor(store: Store) -> None:
+    """An operation that follows another is enqueued only after the predecessor's lease was challenged and has
+    expired.
+    """
     claim(store, "o1")
     first = store.begin("o1")
     assert first is not None
@@ -148,7 +165,7 @@ def test_what_follows_waits_for_who_lives_though_it_was_handed_on(store: Store) 
 
 
 @pytest.mark.parametrize("state", [Progress.SUCCEEDED, Progress.FAILED])
-def test_what_has_ended_is_not_handed_on(store: Store, state: Progress) -> None:
+def test_ended_operation_is_not_enqueued(store: Store, state: Progress) -> None:
     claim(store)
     assert store.mark_enqueued("o1")
     begun = store.begin("o1")
@@ -158,6 +175,6 @@ def test_what_has_ended_is_not_handed_on(store: Store, state: Progress) -> None:
     assert not store.requeue("o1", 0.0)
 
 
-def test_nobody_hands_on_what_the_store_does_not_know(store: Store) -> None:
+def test_unknown_operation_is_not_enqueued(store: Store) -> None:
     assert not store.mark_enqueued("o1")
     assert not store.requeue("o1", 0.0)

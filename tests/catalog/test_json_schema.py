@@ -69,8 +69,9 @@ def refusal(recorder: Recorder, schema: dict[str, Any], parameters: dict[str, An
 # Every operation with its own schema
 
 
+@pytest.mark.rule("R-CAT-4", "R-PROV-6")
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_r_cat_4_each_operation_has_its_own_schema(operation: str, recorder: Recorder) -> None:
+def test_each_operation_uses_its_own_schema(operation: str, recorder: Recorder) -> None:
     words = {"provision": "create", "update": "update", "bind": "bind"}
     schemas = Schemas.of(
         **{word: {"$schema": DRAFT_7, "properties": {word: {"type": "integer"}}} for word in words.values()}
@@ -91,9 +92,10 @@ def test_r_cat_4_each_operation_has_its_own_schema(operation: str, recorder: Rec
     assert recorder.request.parameters == {word: 1, **others}
 
 
+@pytest.mark.rule("R-CAT-4")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("schemas", [None, Schemas(), Schemas.of()])
-def test_r_cat_4_a_plan_without_a_schema_takes_all_parameters(
+def test_plan_without_schema_accepts_all_parameters(
     operation: str, schemas: Schemas | None, recorder: Recorder
 ) -> None:
     response = send(make_platform(recorder, schemas), operation, {"anything": [1, {"a": None}]})
@@ -101,11 +103,13 @@ def test_r_cat_4_a_plan_without_a_schema_takes_all_parameters(
     assert recorder.request.parameters == {"anything": [1, {"a": None}]}
 
 
+@pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize("operation", ["provision", "bind"])
 @pytest.mark.parametrize("body", [{}, {"parameters": None}, {"parameters": {}}])
-def test_r_prov_6_a_required_parameter_is_missed_also_where_there_are_no_parameters(
+def test_required_parameter_is_checked_without_parameters(
     operation: str, body: dict[str, Any], recorder: Recorder
 ) -> None:
+    """Absent, null and empty parameters violate a schema with a required property."""
     schema = {"$schema": DRAFT_7, "required": ["size"]}
     platform = make_platform(recorder, Schemas.of(create=schema, bind=schema))
     path = INSTANCE if operation == "provision" else BINDING
@@ -114,10 +118,9 @@ def test_r_prov_6_a_required_parameter_is_missed_also_where_there_are_no_paramet
     assert error_of(response)["description"] == 'parameters: "size" is a required property'
 
 
+@pytest.mark.rule("R-UPD-2")
 @pytest.mark.parametrize("body", [{}, {"parameters": None}])
-def test_r_upd_2_an_update_without_parameters_is_not_held_against_the_schema(
-    body: dict[str, Any], recorder: Recorder
-) -> None:
+def test_update_without_parameters_skips_schema(body: dict[str, Any], recorder: Recorder) -> None:
     schema = {"$schema": DRAFT_7, "required": ["size"]}
     platform = make_platform(recorder, Schemas.of(update=schema))
     assert platform.patch(INSTANCE, {**IDS, **body}).status_code == 200
@@ -125,7 +128,8 @@ def test_r_upd_2_an_update_without_parameters_is_not_held_against_the_schema(
     assert response.status_code == 400
 
 
-def test_r_prov_6_a_draft_4_schema_is_held_to_the_rules_of_draft_4(recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-6", "R-CAT-4")
+def test_draft_4_schema_uses_draft_4_semantics(recorder: Recorder) -> None:
     schema = {"$schema": DRAFT_4, "properties": {"p": {"maximum": 3, "exclusiveMaximum": True}}}
     assert refusal(recorder, schema, {"p": 3}) == (
         "parameters.p: is greater than or equal to the maximum of 3"
@@ -198,10 +202,12 @@ CASES = [
 ]
 
 
+@pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize(("schema", "value", "reason"), CASES, ids=lambda each: str(each)[:60])
-def test_r_prov_6_a_refusal_tells_the_place_and_the_reason_and_never_the_value(
+def test_schema_error_names_location_and_reason(
     schema: dict[str, Any], value: object, reason: str, recorder: Recorder
 ) -> None:
+    """The error for every keyword contains the location and the reason but never the value."""
     rest = dict(schema)
     draft = rest.pop("$schema", DRAFT_7)
     whole = {"$schema": draft, "properties": {"p": {"properties": {"q": rest}}}}
@@ -209,16 +215,18 @@ def test_r_prov_6_a_refusal_tells_the_place_and_the_reason_and_never_the_value(
     assert told.startswith(f"parameters.p.q: {reason}")
 
 
+@pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize(
     "names", [{"pattern": "^a"}, {"maxLength": 3}, {"enum": ["a"]}, {"const": "a"}, False]
 )
-def test_r_prov_6_a_refused_property_name_is_not_repeated(names: object, recorder: Recorder) -> None:
-    """A user who writes {password: …} the wrong way round has the secret in the name."""
+def test_schema_error_hides_refused_property_name(names: object, recorder: Recorder) -> None:
+    """A user may confuse name and value, and the name is then the secret."""
     whole = {"properties": {"p": {"propertyNames": names}}}
     told = refusal(recorder, whole, {"p": {SECRET: 1}})
     assert told.startswith("parameters.p: ")
 
 
+@pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize(
     ("schema", "parameters", "place"),
     [
@@ -229,9 +237,10 @@ def test_r_prov_6_a_refused_property_name_is_not_repeated(names: object, recorde
         ({"additionalProperties": {"$ref": "#/definitions/n"}}, {"a": {"b": SECRET}}, "parameters.p.a.b"),
     ],
 )
-def test_r_prov_6_a_place_leads_to_the_fault(
+def test_schema_error_location_is_precise(
     schema: dict[str, Any], parameters: object, place: str, recorder: Recorder
 ) -> None:
+    """The location includes array indexes and nested property names."""
     whole = {
         "properties": {"p": schema},
         "definitions": {"n": {"type": "object", "additionalProperties": {"$ref": "#/definitions/n"}}},
@@ -239,16 +248,20 @@ def test_r_prov_6_a_place_leads_to_the_fault(
     assert refusal(recorder, whole, {"p": parameters}).startswith(f"{place}: is not of type ")
 
 
-def test_r_prov_6_an_unknown_property_is_named_so_that_a_user_can_correct_it(
+@pytest.mark.rule("R-PROV-6")
+def test_schema_error_names_unknown_property(
     recorder: Recorder,
 ) -> None:
+    """The name lets a user correct a misspelling."""
     schema = {"properties": {"size": {}}, "additionalProperties": False}
     assert refusal(recorder, schema, {"sise": SECRET}) == (
         "parameters: Additional properties are not allowed ('sise' was unexpected)"
     )
 
 
-def test_r_prov_6_a_pattern_that_would_take_for_ever_is_given_up(recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-6")
+def test_schema_pattern_with_catastrophic_backtracking_stops(recorder: Recorder) -> None:
+    """The check of a pathological pattern is aborted and the parameter is refused."""
     schema = {"properties": {"p": {"pattern": "(?<!b)(a*)*\\1$"}}}
     told = refusal(recorder, schema, {"p": "a" * 100 + SECRET})
     assert told.startswith("parameters.p: ")
@@ -258,8 +271,9 @@ def test_r_prov_6_a_pattern_that_would_take_for_ever_is_given_up(recorder: Recor
 # How much is told
 
 
+@pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize(("faults", "more"), [(1, False), (10, False), (11, True), (100, True)])
-def test_r_prov_6_the_first_ten_faults_are_told(faults: int, more: bool, recorder: Recorder) -> None:
+def test_schema_error_lists_first_ten_violations(faults: int, more: bool, recorder: Recorder) -> None:
     schema = {"additionalProperties": {"type": "integer"}}
     told = refusal(recorder, schema, {f"k{number}": SECRET for number in range(faults)}).split("; ")
     lines = [f'parameters.k{number}: is not of type "integer"' for number in range(min(faults, 10))]
@@ -268,14 +282,18 @@ def test_r_prov_6_the_first_ten_faults_are_told(faults: int, more: bool, recorde
     assert sorted(told) == sorted(lines) if faults <= 10 else len(told) == 10
 
 
-def test_r_prov_6_of_a_large_instance_only_the_first_fault_is_worked_out(recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-6")
+def test_large_parameters_report_only_first_violation(recorder: Recorder) -> None:
+    """This bounds the time for an error message."""
     schema = {"properties": {"e": {"items": {"anyOf": [{"type": "string"}, {"type": "object"}]}}}}
     told = refusal(recorder, schema, {"e": [1] * 100_000})
     fault = "is not valid under any of the schemas listed in the 'anyOf' keyword"
     assert told == f"parameters.e[0]: {fault}; and maybe more"
 
 
-def test_r_prov_6_a_recursive_schema_is_no_way_to_make_the_broker_work(recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-6")
+def test_recursive_schema_causes_no_exponential_work(recorder: Recorder) -> None:
+    """Each level would double the work; the error says that the parameters are nested too deep."""
     branch = {"properties": {"a": {"$ref": "#/definitions/n"}}, "required": ["a"]}
     schema = {
         "definitions": {"n": {"oneOf": [branch, branch]}},
@@ -288,13 +306,15 @@ def test_r_prov_6_a_recursive_schema_is_no_way_to_make_the_broker_work(recorder:
     assert told == "parameters: do not fit the plan's schema, and are nested too deep to say where"
 
 
-def test_r_prov_6_a_refusal_stays_short_however_long_the_names_are(recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-6")
+def test_schema_error_shortens_long_names(recorder: Recorder) -> None:
     schema = {"additionalProperties": {"type": "integer"}}
     told = refusal(recorder, schema, {f"{number}{'x' * 50_000}": SECRET for number in range(15)})
     assert len(told) < 20_000
 
 
-def test_r_prov_6_a_refusal_stays_short_however_many_properties_are_unexpected(
+@pytest.mark.rule("R-PROV-6")
+def test_schema_error_limits_listed_unexpected_properties(
     recorder: Recorder,
 ) -> None:
     schema = {"properties": {"a": {}}, "additionalProperties": False}
@@ -319,11 +339,10 @@ RECURSIVE = {
 }
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("depth", [100, 500])
-def test_r_req_6_a_body_that_is_nested_too_deep_is_400(
-    operation: str, depth: int, recorder: Recorder
-) -> None:
+def test_too_deeply_nested_body_is_400(operation: str, depth: int, recorder: Recorder) -> None:
     schemas = Schemas.of(create=RECURSIVE, update=RECURSIVE, bind=RECURSIVE)
     response = send(make_platform(recorder, schemas), operation, _nested(depth))
     assert response.status_code == 400
@@ -331,19 +350,23 @@ def test_r_req_6_a_body_that_is_nested_too_deep_is_400(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_r_req_6_a_body_as_deep_as_is_allowed_is_taken(operation: str, recorder: Recorder) -> None:
+def test_body_at_nesting_limit_is_accepted(operation: str, recorder: Recorder) -> None:
     schemas = Schemas.of(create=RECURSIVE, update=RECURSIVE, bind=RECURSIVE)
     response = send(make_platform(recorder, schemas), operation, _nested(98))
     assert response.status_code in (200, 201)
     assert recorder.request.parameters == _nested(98)
 
 
-def test_r_req_6_a_wide_body_is_not_a_deep_one(recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-6")
+def test_wide_body_is_accepted(recorder: Recorder) -> None:
+    """Many shallow values do not count toward the nesting limit."""
     parameters: dict[str, Any] = {"list": [{"a": []} for _ in range(1000)]}
     assert send(make_platform(recorder, None), "provision", parameters).status_code == 201
 
 
+@pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize(
     ("number", "status"),
     [
@@ -358,7 +381,8 @@ def test_r_req_6_a_wide_body_is_not_a_deep_one(recorder: Recorder) -> None:
     ],
     ids=lambda each: str(each)[:12],
 )
-def test_r_prov_6_no_number_makes_the_check_fail(number: str, status: int, recorder: Recorder) -> None:
+def test_extreme_numbers_are_validated_without_error(number: str, status: int, recorder: Recorder) -> None:
+    """Each number is accepted or refused with 400, and never repeated in the response."""
     schema = {"$schema": DRAFT_7, "properties": {"size": {"type": "integer", "maximum": 9}}}
     platform = make_platform(recorder, Schemas.of(create=schema))
     body = msgspec.json.encode({**PROVISION, "parameters": {"size": 1}})

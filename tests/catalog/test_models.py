@@ -236,12 +236,14 @@ def in_toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+@pytest.mark.rule("R-CAT-1", "R-CAT-2", "R-CAT-3", "R-CAT-4")
 @pytest.mark.parametrize(
     "make", [from_python, from_dict, from_yaml, from_long_yaml_suffix, from_json, from_toml]
 )
-def test_r_cat_2_and_3_every_field_comes_out_as_it_was_written(
+def test_catalog_serves_every_field_unchanged(
     make: Callable[[Path], Catalog], tmp_path: Path, recorder: Recorder
 ) -> None:
+    """Catalogs from Python, a dict, YAML, JSON and TOML are all served with the same content."""
     catalog = make(tmp_path)
     assert catalog.warnings == ()
     response = Platform(make_app(make_broker(recorder, catalog=catalog))).get("/v2/catalog")
@@ -249,6 +251,7 @@ def test_r_cat_2_and_3_every_field_comes_out_as_it_was_written(
     assert response.json == FULL
 
 
+@pytest.mark.rule("R-CAT-2", "R-CAT-3", "R-CAT-4")
 @pytest.mark.parametrize(
     ("struct", "written"),
     [
@@ -261,13 +264,13 @@ def test_r_cat_2_and_3_every_field_comes_out_as_it_was_written(
         (BindingSchemas, FULL_PLAN["schemas"]["service_binding"]),
     ],
 )
-def test_r_cat_2_to_4_the_example_of_these_tests_has_every_field(
-    struct: type[msgspec.Struct], written: dict[str, Any]
-) -> None:
+def test_full_example_has_every_struct_field(struct: type[msgspec.Struct], written: dict[str, Any]) -> None:
+    """The example catalog of these tests covers every field of every struct."""
     assert set(struct.__struct_fields__) == written.keys()
 
 
-def test_schemas_of_makes_the_nested_structure_of_r_cat_4() -> None:
+@pytest.mark.rule("R-CAT-4")
+def test_schemas_of_builds_nested_structure() -> None:
     assert (
         msgspec.to_builtins(
             Schemas.of(
@@ -280,12 +283,14 @@ def test_schemas_of_makes_the_nested_structure_of_r_cat_4() -> None:
     )
 
 
-def test_r_cat_1_a_catalog_may_be_empty(recorder: Recorder) -> None:
+@pytest.mark.rule("R-CAT-1")
+def test_catalog_may_be_empty(recorder: Recorder) -> None:
     broker = Broker(Catalog([]), auth=lambda request: True)
     assert Platform(make_app(broker)).get("/v2/catalog").json == {"services": []}
 
 
-def test_r_cat_2_and_3_what_is_not_told_takes_its_default() -> None:
+@pytest.mark.rule("R-CAT-2", "R-CAT-3")
+def test_catalog_absent_fields_take_defaults() -> None:
     (offering,) = Catalog.from_dict(with_offering()).services
     assert (offering.tags, offering.requires) == ((), ())
     assert not offering.instances_retrievable
@@ -308,19 +313,20 @@ def test_r_cat_2_and_3_what_is_not_told_takes_its_default() -> None:
     ],
     ids=lambda instance: type(instance).__name__,
 )
-def test_what_a_catalog_is_made_of_is_frozen(instance: msgspec.Struct) -> None:
+def test_catalog_structs_are_frozen(instance: msgspec.Struct) -> None:
     with pytest.raises(AttributeError):
         setattr(instance, instance.__struct_fields__[0], "x")
 
 
-def test_the_repr_of_a_catalog_keeps_the_dashboard_clients_secret() -> None:
+def test_catalog_repr_masks_dashboard_client_secret() -> None:
+    """The secret is masked in the repr and present in the encoded catalog."""
     catalog = Catalog.from_dict(FULL)
     assert "client-secret" not in repr(catalog)
     assert "secret=***" in repr(catalog)
     assert b"client-secret" in catalog.encoded
 
 
-def test_a_catalog_finds_its_offerings_and_plans_by_id() -> None:
+def test_catalog_finds_offerings_and_plans_by_id() -> None:
     catalog = Catalog([make_offering()])
     (offering,) = catalog.services
     assert catalog.offering("db-id") is offering
@@ -351,9 +357,7 @@ def test_a_catalog_finds_its_offerings_and_plans_by_id() -> None:
         ("c.toml", b"", "catalog: 'services' is required"),
     ],
 )
-def test_a_file_that_is_no_catalog_is_a_fault_that_names_it(
-    tmp_path: Path, name: str, content: bytes, fault: str
-) -> None:
+def test_from_file_error_names_invalid_file(tmp_path: Path, name: str, content: bytes, fault: str) -> None:
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(CatalogError) as caught:
@@ -363,9 +367,7 @@ def test_a_file_that_is_no_catalog_is_a_fault_that_names_it(
     assert str(caught.value).startswith(f"{name} has 1 fault:")
 
 
-def test_a_yaml_file_without_pyyaml_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_file_without_pyyaml_names_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     file = tmp_path / "catalog.yml"
     file.write_text("services: []")
@@ -373,7 +375,7 @@ def test_a_yaml_file_without_pyyaml_says_what_to_install(
         Catalog.from_file(file)
 
 
-def test_a_file_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
+def test_from_file_with_missing_file_raises_oserror(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Catalog.from_file(tmp_path / "catalog.yml")
 
@@ -381,16 +383,19 @@ def test_a_file_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
 # Faults, each with its place
 
 
+@pytest.mark.rule("R-CAT-2")
 @pytest.mark.parametrize("field", ["id", "name", "description", "bindable", "plans"])
-def test_r_cat_2_an_offerings_required_field_is_required(field: str) -> None:
+def test_offering_without_required_field_is_error(field: str) -> None:
     assert faults_of(with_offering(**{field: None})) == (f"services[0]: {field!r} is required",)
 
 
+@pytest.mark.rule("R-CAT-3")
 @pytest.mark.parametrize("field", ["id", "name", "description"])
-def test_r_cat_3_a_plans_required_field_is_required(field: str) -> None:
+def test_plan_without_required_field_is_error(field: str) -> None:
     assert faults_of(with_plan(**{field: None})) == (f"services[0].plans[0]: {field!r} is required",)
 
 
+@pytest.mark.rule("R-CAT-2")
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
@@ -415,13 +420,13 @@ def test_r_cat_3_a_plans_required_field_is_required(field: str) -> None:
         ({"dashboard_client": "x"}, "dashboard_client: must be of type object"),
     ],
 )
-def test_r_cat_2_a_wrong_value_in_an_offering_is_a_fault_with_its_place(
-    fields: dict[str, Any], fault: str
-) -> None:
+def test_offering_with_invalid_value_is_error(fields: dict[str, Any], fault: str) -> None:
+    """The error names the location and the reason."""
     (told,) = faults_of(with_offering(**fields))
     assert told.startswith(f"services[0].{fault}")
 
 
+@pytest.mark.rule("R-CAT-3", "R-CAT-4")
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
@@ -445,22 +450,23 @@ def test_r_cat_2_a_wrong_value_in_an_offering_is_a_fault_with_its_place(
         ({"maintenance_info": {"version": ""}}, "maintenance_info.version: must not be empty"),
     ],
 )
-def test_r_cat_3_a_wrong_value_in_a_plan_is_a_fault_with_its_place(
-    fields: dict[str, Any], fault: str
-) -> None:
+def test_plan_with_invalid_value_is_error(fields: dict[str, Any], fault: str) -> None:
+    """The error names the location and the reason."""
     assert faults_of(with_plan(**fields)) == (f"services[0].plans[0].{fault}",)
 
 
+@pytest.mark.rule("R-CAT-3")
 @pytest.mark.parametrize("version", ["1", "1.0", "v1.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0 "])
-def test_r_cat_3_a_version_that_is_not_semantic_is_a_fault(version: str) -> None:
+def test_maintenance_version_must_be_semantic(version: str) -> None:
     assert faults_of(with_plan(maintenance_info={"version": version})) == (
         f"services[0].plans[0].maintenance_info.version: {version!r} is not a semantic version,"
         " such as '1.0.0'",
     )
 
 
+@pytest.mark.rule("R-CAT-3")
 @pytest.mark.parametrize("version", ["0.0.0", "1.2.3-alpha.1", "1.0.0+20130313144700", "1.0.0-0a.b-c"])
-def test_r_cat_3_a_semantic_version_is_taken(version: str) -> None:
+def test_maintenance_version_accepts_semantic_versions(version: str) -> None:
     catalog = Catalog.from_dict(with_plan(maintenance_info={"version": version}))
     assert catalog.services[0].plans[0].maintenance_info == MaintenanceInfo(version)
 
@@ -468,6 +474,7 @@ def test_r_cat_3_a_semantic_version_is_taken(version: str) -> None:
 TWO = [an_offering(), an_offering(id="t", name="t", plans=[a_plan(id="q")])]
 
 
+@pytest.mark.rule("R-CAT-5")
 @pytest.mark.parametrize(
     ("services", "fault"),
     [
@@ -489,15 +496,17 @@ TWO = [an_offering(), an_offering(id="t", name="t", plans=[a_plan(id="q")])]
         ),
     ],
 )
-def test_r_cat_5_ids_and_names_are_unique(services: list[Any], fault: str) -> None:
+def test_catalog_duplicate_ids_and_names_are_errors(services: list[Any], fault: str) -> None:
+    """Offering ids and names and plan ids are unique in the catalog, plan names within their offering."""
     assert faults_of({"services": services}) == (fault,)
 
 
-def test_r_cat_5_plan_names_need_to_be_unique_only_within_their_offering() -> None:
+@pytest.mark.rule("R-CAT-5")
+def test_plan_names_may_repeat_across_offerings() -> None:
     assert len(Catalog.from_dict({"services": TWO}).services) == 2
 
 
-def test_all_faults_of_a_catalog_are_told_at_once() -> None:
+def test_catalog_error_lists_all_errors() -> None:
     document = {
         "services": [
             an_offering(
@@ -531,7 +540,8 @@ def test_all_faults_of_a_catalog_are_told_at_once() -> None:
     assert all(fault in str(caught.value) for fault in faults)
 
 
-def test_a_catalog_written_in_python_has_its_faults_told_the_same_way() -> None:
+def test_python_catalog_reports_same_errors() -> None:
+    """A catalog built from Python objects is validated like one from a document."""
     offering = make_offering(id="", description=7, plans=[])
     with pytest.raises(CatalogError) as caught:
         Catalog([offering, offering])
@@ -546,8 +556,9 @@ def test_a_catalog_written_in_python_has_its_faults_told_the_same_way() -> None:
     } | {"services[1].name: 'db' is also the name of services[0]"}
 
 
+@pytest.mark.rule("R-CAT-4", "R-CAT-5")
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_a_catalog_of_lists_and_one_of_tuples_are_held_to_the_same_rules(
+def test_catalog_validates_lists_and_tuples_equally(
     kind: Callable[[Any], Any],
 ) -> None:
     small = ServicePlan(
@@ -567,15 +578,17 @@ def test_a_catalog_of_lists_and_one_of_tuples_are_held_to_the_same_rules(
     }
 
 
+@pytest.mark.rule("R-CAT-6")
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_r_cat_6_a_catalog_of_tuples_warns_too(kind: Callable[[Any], Any]) -> None:
+def test_catalog_of_tuples_emits_warnings(kind: Callable[[Any], Any]) -> None:
     with pytest.warns(CatalogWarning) as caught:
         Catalog(kind([make_offering(tags=kind(["x" * 3000]))]))
     assert len(caught) == 1
 
 
+@pytest.mark.rule("R-CAT-4")
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_r_cat_4_the_schemas_of_a_catalog_of_tuples_are_compiled(
+def test_catalog_of_tuples_compiles_schemas(
     kind: Callable[[Any], Any],
 ) -> None:
     catalog = Catalog(kind([make_offering(plans=kind(make_offering().plans))]))
@@ -589,7 +602,7 @@ def _dashboard(secret: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("secret", [77123456, ["hunter2"], {"s": "hunter2"}])
-def test_a_fault_never_repeats_the_dashboard_clients_secret(secret: object) -> None:
+def test_catalog_error_hides_dashboard_client_secret(secret: object) -> None:
     faults = " ".join(faults_of(_dashboard(secret)))
     assert "services[0].dashboard_client.secret" in faults
     assert "services[0].dashboard_client.redirect_uri" in faults
@@ -597,8 +610,9 @@ def test_a_fault_never_repeats_the_dashboard_clients_secret(secret: object) -> N
     assert "77123456" not in faults
 
 
+@pytest.mark.rule("R-CAT-1")
 @pytest.mark.parametrize("services", [None, "x", 7, {}, [None]])
-def test_what_is_no_list_of_offerings_is_a_fault(services: Any) -> None:
+def test_catalog_refuses_invalid_services_argument(services: Any) -> None:
     with pytest.raises(CatalogError, match="services"):
         Catalog(services)
 
@@ -612,7 +626,7 @@ def test_what_is_no_list_of_offerings_is_a_fault(services: Any) -> None:
         pytest.param(with_offering(metadata={"x": 10**5000}), id="a number of 5,000 digits"),
     ],
 )
-def test_what_json_cannot_hold_is_a_fault_of_the_catalog(document: dict[str, Any]) -> None:
+def test_catalog_refuses_values_unrepresentable_in_json(document: dict[str, Any]) -> None:
     with pytest.raises(CatalogError):
         Catalog.from_dict(document)
 
@@ -637,10 +651,8 @@ def test_what_json_cannot_hold_is_a_fault_of_the_catalog(document: dict[str, Any
         ),
     ],
 )
-def test_a_dict_where_a_struct_belongs_is_taken_for_it_or_told_as_a_fault(
-    services: Any, recorder: Recorder
-) -> None:
-    """Whichever it is, it must not fail later, in a request."""
+def test_catalog_converts_or_refuses_nested_dicts(services: Any, recorder: Recorder) -> None:
+    """A dict in place of a struct must not fail later, in a request."""
     try:
         catalog = Catalog(services)
     except CatalogError:
@@ -665,12 +677,13 @@ DRAFTS = {
 }
 
 
+@pytest.mark.rule("R-CAT-4")
 @pytest.mark.parametrize("draft", DRAFTS.values(), ids=DRAFTS.keys())
 @pytest.mark.parametrize(
     ("resource", "action"),
     [("service_instance", "create"), ("service_instance", "update"), ("service_binding", "create")],
 )
-def test_r_cat_4_schemas_of_draft_4_to_2020_12_are_taken(draft: str, resource: str, action: str) -> None:
+def test_schema_accepts_drafts_4_to_2020_12(draft: str, resource: str, action: str) -> None:
     schema = {
         "$schema": draft,
         "type": "object",
@@ -686,8 +699,10 @@ def test_r_cat_4_schemas_of_draft_4_to_2020_12_are_taken(draft: str, resource: s
     assert not validator.is_valid({"size": "1"})
 
 
+@pytest.mark.rule("R-CAT-4")
 @pytest.mark.parametrize("version", [{}, {"$schema": None}, {"$schema": 7}, {"$schema": ""}])
-def test_r_cat_4_a_schema_without_its_draft_is_a_fault(version: dict[str, Any]) -> None:
+def test_schema_without_draft_is_error(version: dict[str, Any]) -> None:
+    """A schema needs a `$schema` key with the draft."""
     assert faults_of(with_schema({**version, "type": "object"})) == (
         f"{SCHEMA_PLACE}: has no '$schema'; name the draft, such as"
         ' "http://json-schema.org/draft-07/schema#"',
@@ -700,16 +715,19 @@ def _schema_of_size(size: int) -> dict[str, Any]:
     return schema
 
 
-def test_r_cat_4_a_schema_may_have_64_kb() -> None:
+@pytest.mark.rule("R-CAT-4")
+def test_schema_of_64_kb_is_accepted() -> None:
     assert Catalog.from_dict(with_schema(_schema_of_size(64 * 1024))).warnings == ()
 
 
-def test_r_cat_4_a_schema_over_64_kb_is_a_fault() -> None:
+@pytest.mark.rule("R-CAT-4")
+def test_schema_over_64_kb_is_error() -> None:
     assert faults_of(with_schema(_schema_of_size(64 * 1024 + 1))) == (
         f"{SCHEMA_PLACE}: is 65,537 bytes long as JSON; at most 65,536 are allowed",
     )
 
 
+@pytest.mark.rule("R-CAT-4")
 @pytest.mark.parametrize(
     ("schema", "where"),
     [
@@ -719,13 +737,15 @@ def test_r_cat_4_a_schema_over_64_kb_is_a_fault() -> None:
         ({"$ref": "#/definitions/missing"}, ""),
     ],
 )
-def test_r_cat_4_a_schema_that_is_none_is_a_fault(schema: dict[str, Any], where: str) -> None:
+def test_invalid_json_schema_is_error(schema: dict[str, Any], where: str) -> None:
+    """The error names the location within the schema."""
     (fault,) = faults_of(with_schema({"$schema": DRAFTS["7"], **schema}))
     assert fault.startswith(f"{SCHEMA_PLACE}: is not a valid JSON Schema{where}: ")
 
 
+@pytest.mark.rule("R-CAT-4")
 @pytest.mark.parametrize("depth", [300, 5000])
-def test_r_cat_4_a_schema_that_is_nested_too_deep_is_a_fault(depth: int) -> None:
+def test_too_deeply_nested_schema_is_error(depth: int) -> None:
     schema: dict[str, Any] = {}
     for _ in range(depth):
         schema = {"not": schema}
@@ -757,6 +777,7 @@ def neighbour() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
+@pytest.mark.rule("R-CAT-4")
 @pytest.mark.parametrize(
     "schema",
     [
@@ -775,9 +796,10 @@ def neighbour() -> Iterator[tuple[str, list[str]]]:
     ],
     ids=lambda schema: json.dumps(schema),
 )
-def test_r_cat_4_an_external_reference_is_a_fault_and_nothing_is_fetched(
+def test_schema_external_reference_is_never_fetched(
     schema: dict[str, Any], neighbour: tuple[str, list[str]], tmp_path: Path
 ) -> None:
+    """An external reference is an error, and no HTTP request or file read happens."""
     address, asked = neighbour
     (tmp_path / "schema.json").write_text('{"type": "object"}')
     text = json.dumps({"$schema": DRAFTS["7"], **schema})
@@ -790,7 +812,8 @@ def test_r_cat_4_an_external_reference_is_a_fault_and_nothing_is_fetched(
     assert asked == ["/control"]
 
 
-def test_r_cat_4_the_fault_of_an_external_reference_says_what_to_do() -> None:
+@pytest.mark.rule("R-CAT-4")
+def test_schema_external_reference_error_gives_advice() -> None:
     schema = {"$schema": DRAFTS["7"], "$ref": "https://127.0.0.1:1/schema.json"}
     assert faults_of(with_schema(schema)) == (
         f"{SCHEMA_PLACE}: refers to 'https://127.0.0.1:1/schema.json'; write what it refers to into"
@@ -798,7 +821,8 @@ def test_r_cat_4_the_fault_of_an_external_reference_says_what_to_do() -> None:
     )
 
 
-def test_r_cat_4_a_reference_within_the_schema_is_taken() -> None:
+@pytest.mark.rule("R-CAT-4")
+def test_schema_internal_reference_is_resolved() -> None:
     schema = {
         "$schema": DRAFTS["7"],
         "$id": "https://example.org/root.json",
@@ -814,6 +838,7 @@ def test_r_cat_4_a_reference_within_the_schema_is_taken() -> None:
 # Warnings: R-CAT-6 and what is recommended
 
 
+@pytest.mark.rule("R-CAT-6")
 @pytest.mark.parametrize(
     ("document", "warning"),
     [
@@ -843,10 +868,12 @@ def test_r_cat_4_a_reference_within_the_schema_is_taken() -> None:
         ),
     ],
 )
-def test_r_cat_6_what_only_cloud_foundry_refuses_is_a_warning(document: dict[str, Any], warning: str) -> None:
+def test_cloud_foundry_limits_emit_warnings(document: dict[str, Any], warning: str) -> None:
+    """A catalog beyond Cloud Foundry's own limits is valid but emits a warning."""
     assert warnings_of(document) == (warning,)
 
 
+@pytest.mark.rule("R-CAT-6", "R-CAT-5")
 @pytest.mark.parametrize(
     "document",
     [
@@ -856,31 +883,33 @@ def test_r_cat_6_what_only_cloud_foundry_refuses_is_a_warning(document: dict[str
         with_offering(id="x" * 255, name="y" * 255, description="z" * 255),
     ],
 )
-def test_r_cat_6_what_cloud_foundry_takes_is_no_warning(document: dict[str, Any]) -> None:
+def test_catalog_within_limits_emits_no_warning(document: dict[str, Any]) -> None:
     assert warnings_of(document) == ()
 
 
+@pytest.mark.rule("R-CAT-5")
 @pytest.mark.parametrize("name", ["my db", "db_1", "datenbänke", "db/1", "db\n"])
-def test_r_cat_5_a_name_that_is_hard_to_type_is_a_warning(name: str) -> None:
+def test_cli_unfriendly_name_emits_warning(name: str) -> None:
     hint = f"{name!r} is hard to type; letters, digits, '.' and '-' are recommended"
     assert warnings_of(with_offering(name=name)) == (f"services[0].name: {hint}",)
     assert warnings_of(with_plan(name=name)) == (f"services[0].plans[0].name: {hint}",)
 
 
+@pytest.mark.rule("R-CAT-5")
 @pytest.mark.parametrize("field", ["id", "name", "description"])
-def test_r_cat_5_a_text_over_255_characters_is_a_warning(field: str) -> None:
+def test_text_over_255_characters_emits_warning(field: str) -> None:
     hint = f"{field}: is 256 characters long; at most 255 are recommended"
     assert warnings_of(with_offering(**{field: "x" * 256})) == (f"services[0].{hint}",)
     assert warnings_of(with_plan(**{field: "x" * 256})) == (f"services[0].plans[0].{hint}",)
 
 
-def test_a_catalog_written_in_python_warns_too() -> None:
+def test_python_catalog_emits_warnings() -> None:
     with pytest.warns(CatalogWarning, match=r"services\[0\]\.name: 'my db' is hard to type"):
         catalog = Catalog([make_offering(name="my db")])
     assert len(catalog.warnings) == 1
 
 
-def test_a_catalog_with_faults_does_not_warn() -> None:
+def test_invalid_catalog_emits_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert faults_of(with_offering(name="my db", bindable=None))
@@ -891,26 +920,26 @@ def test_a_catalog_with_faults_does_not_warn() -> None:
     [
         (
             with_offering(plan_updatable=True),
-            "services[0].plan_updatable: is no field of ServiceOffering and is left out;"
+            "services[0].plan_updatable: is no field of ServiceOffering, left out;"
             " is 'plan_updateable' meant?",
         ),
         (
             with_offering(vendor={}),
-            "services[0].vendor: is no field of ServiceOffering and is left out",
+            "services[0].vendor: is no field of ServiceOffering, left out",
         ),
         (
             with_plan(maintenence_info={"version": "1.0.0"}),
-            "services[0].plans[0].maintenence_info: is no field of ServicePlan and is left out;"
+            "services[0].plans[0].maintenence_info: is no field of ServicePlan, left out;"
             " is 'maintenance_info' meant?",
         ),
     ],
 )
-def test_a_field_that_the_api_does_not_have_is_a_warning_with_the_one_that_may_be_meant(
-    document: dict[str, Any], warning: str
-) -> None:
+def test_unknown_catalog_field_emits_warning(document: dict[str, Any], warning: str) -> None:
+    """The warning suggests the field with the most similar name."""
     assert warnings_of(document) == (warning,)
 
 
+@pytest.mark.rule("R-CAT-6")
 @pytest.mark.parametrize(
     ("document", "field"),
     [
@@ -929,10 +958,8 @@ def test_a_field_that_the_api_does_not_have_is_a_warning_with_the_one_that_may_b
         ),
     ],
 )
-def test_r_cat_6_a_field_deeper_in_a_plan_that_the_api_does_not_have_is_a_warning_too(
-    document: dict[str, Any], field: str
-) -> None:
-    """A misspelt field of `schemas` means that parameters go unchecked."""
+def test_unknown_nested_plan_field_emits_warning(document: dict[str, Any], field: str) -> None:
+    """A misspelt field of `schemas` would leave parameters unchecked."""
     (warning,) = warnings_of(document)
     assert warning.startswith(f"services[0].plans[0].{field}: ")
 
@@ -940,12 +967,12 @@ def test_r_cat_6_a_field_deeper_in_a_plan_that_the_api_does_not_have_is_a_warnin
 # Effective values: R-CAT-7
 
 
+@pytest.mark.rule("R-CAT-7")
 @pytest.mark.parametrize("of_plan", [None, True, False])
 @pytest.mark.parametrize("of_offering", [True, False])
 @pytest.mark.parametrize("field", ["bindable", "plan_updateable"])
-def test_r_cat_7_each_plan_says_what_is_in_effect_for_it(
-    field: str, of_offering: bool, of_plan: bool | None
-) -> None:
+def test_plan_contains_effective_values(field: str, of_offering: bool, of_plan: bool | None) -> None:
+    """`bindable` and `plan_updateable` are written into every plan, inherited from the offering if absent."""
     document = with_offering(**{field: of_offering, "plans": [a_plan(**{field: of_plan})]})
     catalog = Catalog.from_dict(document)
     effective = of_offering if of_plan is None else of_plan
@@ -953,13 +980,15 @@ def test_r_cat_7_each_plan_says_what_is_in_effect_for_it(
     assert json.loads(catalog.encoded)["services"][0]["plans"][0][field] is effective
 
 
+@pytest.mark.rule("R-CAT-7", "R-CAT-3")
 @pytest.mark.parametrize(("told", "effective"), [(None, True), (True, True), (False, False)])
-def test_r_cat_7_a_plan_is_free_unless_told(told: bool | None, effective: bool) -> None:
+def test_plan_free_defaults_to_true(told: bool | None, effective: bool) -> None:
     catalog = Catalog.from_dict(with_plan(free=told))
     assert json.loads(catalog.encoded)["services"][0]["plans"][0]["free"] is effective
 
 
-def test_a_catalog_made_of_another_ones_offerings_is_the_same() -> None:
+def test_catalog_rebuilt_from_services_is_equal() -> None:
+    """A catalog built from another catalog's offerings has the same ETag and validators."""
     catalog = Catalog.from_dict(FULL)
     again = Catalog(catalog.services)
     assert again == catalog
@@ -980,7 +1009,9 @@ def catalog_platform(catalog: Catalog, recorder: Recorder) -> Platform:
     return Platform(make_app(make_broker(recorder, catalog=catalog)))
 
 
-def test_r_cat_8_the_catalog_has_a_strong_etag(catalog_platform: Platform, catalog: Catalog) -> None:
+@pytest.mark.rule("R-CAT-8")
+def test_catalog_has_strong_etag(catalog_platform: Platform, catalog: Catalog) -> None:
+    """The ETag changes with the content of the catalog."""
     etag = catalog_platform.get("/v2/catalog").headers["ETag"]
     assert etag == catalog.etag
     assert etag[0] == etag[-1] == '"'
@@ -988,11 +1019,10 @@ def test_r_cat_8_the_catalog_has_a_strong_etag(catalog_platform: Platform, catal
     assert other.etag != etag
 
 
+@pytest.mark.rule("R-CAT-8")
 @pytest.mark.parametrize("known", ["{etag}", '"another", {etag}', "*", "W/{etag}", '"a",W/"b" , W/{etag}'])
-def test_r_cat_8_a_platform_that_has_the_catalog_gets_304(
-    catalog_platform: Platform, catalog: Catalog, known: str
-) -> None:
-    """If-None-Match compares weakly (RFC 9110, 13.1.2): a proxy that compresses weakens the tag."""
+def test_catalog_with_matching_etag_is_304(catalog_platform: Platform, catalog: Catalog, known: str) -> None:
+    """If-None-Match is compared weakly (RFC 9110, 13.1.2) because a compressing proxy weakens the ETag."""
     response = catalog_platform.get(
         "/v2/catalog", headers={"If-None-Match": known.replace("{etag}", catalog.etag)}
     )
@@ -1002,25 +1032,24 @@ def test_r_cat_8_a_platform_that_has_the_catalog_gets_304(
     assert "Content-Type" not in response.headers
 
 
+@pytest.mark.rule("R-CAT-8")
 @pytest.mark.parametrize("known", ['"another"', "", "W/", '"', '"*"', "{etag without quotes", "\xff"])
-def test_r_cat_8_a_platform_that_has_another_catalog_gets_this_one(
-    catalog_platform: Platform, catalog: Catalog, known: str
-) -> None:
+def test_catalog_with_other_etag_is_200(catalog_platform: Platform, catalog: Catalog, known: str) -> None:
     response = catalog_platform.get("/v2/catalog", headers={"If-None-Match": known})
     assert response.status_code == 200
     assert response.data == catalog.encoded
 
 
-def test_r_cat_8_a_304_needs_authentication(catalog_platform: Platform, catalog: Catalog) -> None:
+@pytest.mark.rule("R-CAT-8", "R-REQ-2")
+def test_catalog_304_requires_authentication(catalog_platform: Platform, catalog: Catalog) -> None:
     response = catalog_platform.get(
         "/v2/catalog", headers={"If-None-Match": catalog.etag, "Authorization": None}
     )
     assert response.status_code == 401
 
 
-def test_r_req_4_a_304_carries_the_request_identity_back(
-    catalog_platform: Platform, catalog: Catalog
-) -> None:
+@pytest.mark.rule("R-REQ-4")
+def test_catalog_304_returns_request_identity(catalog_platform: Platform, catalog: Catalog) -> None:
     response = catalog_platform.get(
         "/v2/catalog",
         headers={"If-None-Match": "*", "X-Broker-API-Request-Identity": "r-1"},
@@ -1029,9 +1058,8 @@ def test_r_req_4_a_304_carries_the_request_identity_back(
     assert response.headers["X-Broker-API-Request-Identity"] == "r-1"
 
 
-def test_r_cat_8_a_head_request_has_the_etag_and_no_body(
-    catalog_platform: Platform, catalog: Catalog
-) -> None:
+@pytest.mark.rule("R-CAT-8")
+def test_catalog_head_has_etag_and_no_body(catalog_platform: Platform, catalog: Catalog) -> None:
     response = catalog_platform.send("HEAD", "/v2/catalog")
     assert response.status_code == 200
     assert response.headers["ETag"] == catalog.etag
@@ -1039,9 +1067,10 @@ def test_r_cat_8_a_head_request_has_the_etag_and_no_body(
 
 
 @pytest.mark.parametrize("as_function", [False, True])
-def test_a_catalog_is_encoded_once(
+def test_catalog_is_encoded_once(
     as_function: bool, catalog: Catalog, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Several requests encode the catalog once, also if a function returns it."""
     given = (lambda: catalog) if as_function else catalog
     platform = Platform(make_app(make_broker(recorder, catalog=given)))
     encode, encoded = msgspec.json.encode, []
@@ -1059,9 +1088,10 @@ def test_a_catalog_is_encoded_once(
 # A function that returns the catalog
 
 
-def test_a_catalog_function_may_return_another_catalog_and_its_new_plans_are_served(
+def test_catalog_function_may_return_new_catalog(
     recorder: Recorder,
 ) -> None:
+    """The new plans, their schemas and the new ETag take effect on the next request."""
     before = Catalog([make_offering()])
     new = ServicePlan(
         id="huge-id", name="huge", description="A huge one", schemas=Schemas.of(create=PARAMETERS)
@@ -1089,9 +1119,10 @@ def test_a_catalog_function_may_return_another_catalog_and_its_new_plans_are_ser
     assert platform.put(INSTANCE, huge).status_code == 400
 
 
-def test_a_new_catalog_that_the_handlers_do_not_fit_is_logged_and_the_rest_is_served(
+def test_catalog_function_plan_without_handler_is_500(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A new plan without a handler is logged; the other plans are still served."""
     new = ServicePlan(id="new-id", name="new", description="New")
     current = [Catalog([make_offering()])]
     broker = Broker(lambda: current[0], auth=lambda request: True)
@@ -1128,9 +1159,10 @@ def _raise() -> Catalog:
     ],
 )
 @pytest.mark.parametrize("path", ["/v2/catalog", INSTANCE])
-def test_a_catalog_function_that_fails_is_a_500_that_tells_nothing_of_the_inside(
+def test_catalog_function_error_is_500(
     function: Any, log: str, path: str, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The cause appears in the log but not in the response."""
     platform = Platform(make_app(make_broker(recorder, catalog=function)))
     response = platform.get(path)
     assert response.status_code == 500
@@ -1142,7 +1174,9 @@ def test_a_catalog_function_that_fails_is_a_500_that_tells_nothing_of_the_inside
     assert not recorder.requests
 
 
-def test_a_catalog_function_is_not_called_for_who_may_not_call(recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_catalog_function_requires_authentication(recorder: Recorder) -> None:
+    """An unauthenticated request does not call the catalog function."""
     called = []
     broker = make_broker(recorder, catalog=lambda: called.append(1))
     response = Platform(make_app(broker)).get("/v2/catalog", headers={"Authorization": None})
@@ -1151,21 +1185,22 @@ def test_a_catalog_function_is_not_called_for_who_may_not_call(recorder: Recorde
 
 
 @pytest.mark.parametrize("catalog", [None, {"services": []}, "catalog.yml", [make_offering()], Catalog])
-def test_a_broker_without_a_catalog_is_a_type_error(catalog: Any) -> None:
+def test_broker_requires_catalog(catalog: Any) -> None:
     with pytest.raises(TypeError, match="give a Catalog"):
         Broker(catalog, auth=lambda request: True)
 
 
-def test_a_catalog_function_is_not_called_when_the_blueprint_is_attached() -> None:
-    """What it needs may not be there yet; SetupError is for what is known then."""
+def test_catalog_function_not_called_at_registration() -> None:
+    """The dependencies of the function may not be available yet when the blueprint is registered."""
     called = []
     make_app(Broker(lambda: called.append(1), auth=lambda request: True))  # type: ignore[arg-type,return-value]
     assert not called
 
 
-def test_a_catalog_function_that_fails_later_leaves_the_last_catalog_in_place(
+def test_catalog_function_failure_keeps_last_catalog(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """If a later call fails, the last catalog is served and the failure is logged."""
     catalogs = iter([Catalog([make_offering()])])
     platform = Platform(make_app(make_broker(recorder, catalog=lambda: next(catalogs))))
     first = platform.get("/v2/catalog")
@@ -1175,7 +1210,7 @@ def test_a_catalog_function_that_fails_later_leaves_the_last_catalog_in_place(
     assert "StopIteration" in caplog.text
 
 
-def test_a_warning_points_at_the_code_that_makes_the_catalog(tmp_path: Path) -> None:
+def test_catalog_warning_points_at_calling_code(tmp_path: Path) -> None:
     offering = make_offering(name="a b")
     document = {"services": [msgspec.to_builtins(offering)]}
     file = tmp_path / "catalog.json"

@@ -34,10 +34,14 @@ SECONDS = 60 * float(os.environ.get("BROKERKIT_SOAK_MINUTES", "1"))
 CUSTOMERS = 16
 
 
-def test_whatever_dies_every_operation_ends_and_every_database_is_accounted_for(
+@pytest.mark.rule("R-DEL-5")
+def test_killed_processes_lose_no_operations(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """R-DEL-5; of handlers, never two at a time, and a synchronous one once for a request."""
+    """While processes, Redis and PostgreSQL are killed, every operation ends and no database is lost.
+
+    Handlers of one instance never overlap, and synchronous handlers run once per request.
+    """
     seed = time.time_ns() % 1000
     with production(tmp_path) as site:
         before = site.cluster.names()

@@ -84,12 +84,13 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Check:
 # What is asked
 
 
-def test_without_options_everything_is_checked(check: Check) -> None:
+def test_check_command_uses_default_options(check: Check) -> None:
     assert check.run(made.URL).exit_code == 0
     assert check.asked == [(made.URL, Options())]
 
 
-def test_each_option_reaches_the_check(check: Check, tmp_path: Path) -> None:
+def test_check_command_passes_every_option_on(check: Check, tmp_path: Path) -> None:
+    """Every command-line option reaches the check with its parsed value."""
     parameters, certificate = tmp_path / "parameters.json", tmp_path / "ca.pem"
     parameters.write_text('{"*": {"bind": {"role": "reader"}}}')
     certificate.touch()
@@ -115,7 +116,7 @@ def test_each_option_reaches_the_check(check: Check, tmp_path: Path) -> None:
     )
 
 
-def test_the_environment_tells_what_is_not_typed(check: Check) -> None:
+def test_check_command_reads_environment_variables(check: Check) -> None:
     check.run(BROKER_URL=made.URL, BROKER_USERNAME="platform", BROKER_PASSWORD=made.PASSWORD)
     assert check.asked == [(made.URL, Options(username="platform", password=made.PASSWORD))]
 
@@ -128,7 +129,7 @@ def test_the_environment_tells_what_is_not_typed(check: Check) -> None:
         (["--password", "p"], Options(username="platform", password="p")),
     ],
 )
-def test_a_login_that_is_typed_wins_over_the_environment(
+def test_command_line_credentials_override_environment(
     check: Check, typed: list[str], wanted: Options
 ) -> None:
     environment = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "x", "BROKER_TOKEN": "y"}
@@ -136,7 +137,7 @@ def test_a_login_that_is_typed_wins_over_the_environment(
     assert check.options == wanted
 
 
-def test_a_password_is_asked_for_and_not_shown() -> None:
+def test_password_prompt_does_not_echo() -> None:
     with Terminal("tests.checker.fake_check", "right", made.URL, "--username", "platform") as terminal:
         terminal.read_until("Password of platform: ")
         terminal.type(f"{made.PASSWORD}\n")
@@ -144,7 +145,8 @@ def test_a_password_is_asked_for_and_not_shown() -> None:
         assert made.PASSWORD not in terminal.output
 
 
-def test_who_does_not_want_to_say_the_password_gets_no_verdict() -> None:
+def test_password_prompt_interrupted_exits_130() -> None:
+    """Ctrl+C at the password prompt ends the command with exit code 130 and without a traceback."""
     with Terminal("tests.checker.fake_check", "right", made.URL, "--username", "platform") as terminal:
         terminal.read_until("Password of platform: ")
         terminal.process.send_signal(signal.SIGINT)
@@ -152,7 +154,7 @@ def test_who_does_not_want_to_say_the_password_gets_no_verdict() -> None:
         assert "Traceback" not in terminal.output
 
 
-def test_any_certificate_is_good_if_that_is_wanted(check: Check) -> None:
+def test_insecure_option_disables_certificate_verification(check: Check) -> None:
     with warnings.catch_warnings():
         check.run(made.URL, "--insecure")
     assert check.options.verify is False
@@ -181,13 +183,15 @@ def test_any_certificate_is_good_if_that_is_wanted(check: Check) -> None:
         ([made.URL, "--json", "-", "--html", "-"], "--html and --json cannot both go to -"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_the_check(
-    check: Check, arguments: list[str], told: str
-) -> None:
+def test_check_command_rejects_invalid_arguments(check: Check, arguments: list[str], told: str) -> None:
+    """Invalid arguments end the command with exit code 2 before any request is sent."""
     assert told in check.refusal(*arguments)
 
 
-def test_faults_of_the_parameters_are_told_without_values(check: Check, tmp_path: Path) -> None:
+def test_parameter_file_errors_hide_values(check: Check, tmp_path: Path) -> None:
+    """Errors in a parameter file name the place and the type, never the value, and escape control characters.
+    Errors in a parameter file name the place and the type, never the value, and escape control characters.
+    """
     path = tmp_path / "parameters.json"
     path.write_text(json.dumps({"db\x1b[31m": {"bind": "not-to-be-seen"}, "x": 1}))
     told = check.refusal(made.URL, "--parameters", path)
@@ -198,7 +202,7 @@ def test_faults_of_the_parameters_are_told_without_values(check: Check, tmp_path
     ]
 
 
-def test_a_parameters_file_that_cannot_be_read_is_told(
+def test_unreadable_parameter_file_is_rejected(
     check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: str) -> None:
@@ -211,7 +215,8 @@ def test_a_parameters_file_that_cannot_be_read_is_told(
 # Reports
 
 
-def test_several_reports_at_a_time_go_to_files(check: Check, tmp_path: Path) -> None:
+def test_check_command_writes_several_report_files(check: Check, tmp_path: Path) -> None:
+    """One run writes JUnit, JSON and HTML files, prints the summary and leaves no temporary files."""
     check.finds = made.WRONG
     files = {name: tmp_path / f"report.{name}" for name in ("junit", "json", "html")}
     result = check.run(made.URL, *(part for name, file in files.items() for part in (f"--{name}", file)))
@@ -226,7 +231,8 @@ def test_several_reports_at_a_time_go_to_files(check: Check, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("name", "start"), [("junit", "<?xml"), ("json", "{"), ("html", "<!DOCTYPE")])
-def test_a_report_on_stdout_is_alone_there(check: Check, name: str, start: str) -> None:
+def test_stdout_report_excludes_other_output(check: Check, name: str, start: str) -> None:
+    """A report on stdout is the only content there. The summary goes to stderr."""
     check.finds = made.NASTY
     result = check.run(made.URL, f"--{name}", "-")
     assert result.exit_code == 1
@@ -235,29 +241,31 @@ def test_a_report_on_stdout_is_alone_there(check: Check, name: str, start: str) 
     assert result.stderr.splitlines()[-1].startswith("0 rules passed, 1 failed (1 MUST), 1 skipped;")
 
 
-def test_a_report_on_stdout_goes_with_one_in_a_file(check: Check, tmp_path: Path) -> None:
+def test_stdout_report_combines_with_file_report(check: Check, tmp_path: Path) -> None:
     result = check.run(made.URL, "--json", "-", "--html", tmp_path / "x.html")
     assert json.loads(result.stdout)["url"] == made.URL
     assert (tmp_path / "x.html").read_text().endswith("</html>\n")
 
 
-def test_a_file_that_cannot_be_there_is_told_before_the_check(check: Check, tmp_path: Path) -> None:
+def test_impossible_report_paths_are_rejected_early(check: Check, tmp_path: Path) -> None:
+    """A missing folder, a folder as the file or the same file twice is rejected before the check starts."""
     assert f"there is no folder {tmp_path}/no" in check.refusal(made.URL, "--json", tmp_path / "no" / "x")
     assert f"{tmp_path} is a folder" in check.refusal(made.URL, "--html", tmp_path)
     twice = check.refusal(made.URL, "--json", tmp_path / "x", "--junit", f"{tmp_path}/./x")
     assert twice.startswith("--json and --junit cannot both go to ")
 
 
-def test_a_folder_that_may_not_be_written_to_is_told_before_the_check(
+def test_unwritable_report_folder_is_rejected_early(
     check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     assert "is not yours to write to" in check.refusal(made.URL, "--json", tmp_path / "x")
 
 
-def test_a_file_is_replaced_as_a_whole_or_not_at_all(
+def test_report_file_replacement_is_atomic(
     check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A failed write keeps the old file, leaves no temporary file and exits with 2."""
     file = tmp_path / "report.json"
     file.write_text("before")
     real = Path.replace
@@ -279,15 +287,17 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(
     assert json.loads(file.read_text())["exit_code"] == 0
 
 
-def test_a_broken_rule_stays_the_verdict_where_a_file_could_not_be_written(
+def test_failed_report_write_keeps_exit_code_one(
     check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A broken rule still gives exit code 1 if a report file cannot be written."""
     check.finds = made.WRONG
     monkeypatch.setattr(Path, "replace", lambda path, target: (_ for _ in ()).throw(OSError(5, "I/O error")))
     assert check.run(made.URL, "--json", tmp_path / "x").exit_code == 1
 
 
-def test_a_file_has_the_permissions_of_any_that_is_made_here_or_of_the_one_before(tmp_path: Path) -> None:
+def test_report_file_keeps_expected_permissions(tmp_path: Path) -> None:
+    """A new report file gets the default permissions. A replaced file keeps its permissions."""
     plain, old, new = tmp_path / "plain", tmp_path / "old", tmp_path / "new"
     plain.touch()
     old.touch(mode=0o600)
@@ -297,7 +307,8 @@ def test_a_file_has_the_permissions_of_any_that_is_made_here_or_of_the_one_befor
     assert stat.S_IMODE(old.stat().st_mode) == 0o600
 
 
-def test_what_a_link_leads_to_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+def test_report_file_replaces_symlink_target(tmp_path: Path) -> None:
+    """Writing through a symbolic link replaces the target and keeps the link."""
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("before")
     link.symlink_to(target)
@@ -306,7 +317,7 @@ def test_what_a_link_leads_to_is_replaced_and_not_the_link(tmp_path: Path) -> No
     assert target.read_text() == "after"
 
 
-def test_a_device_is_written_to_and_not_replaced(check: Check) -> None:
+def test_report_to_device_does_not_replace_it(check: Check) -> None:
     assert check.run(made.URL, "--json", os.devnull).exit_code == 0
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
 
@@ -326,7 +337,8 @@ def test_a_device_is_written_to_and_not_replaced(check: Check) -> None:
         (made.INTERRUPTED, 2),
     ],
 )
-def test_the_exit_code_is_the_verdict(check: Check, report: Report, code: int) -> None:
+def test_exit_code_reflects_the_report(check: Check, report: Report, code: int) -> None:
+    """Only a failed MUST rule gives 1. Leftovers or an aborted check give 2."""
     check.finds = report
     assert check.run(made.URL).exit_code == code
 
@@ -337,7 +349,8 @@ def test_verbose_shows_every_failure(check: Check) -> None:
     assert "more; --verbose" not in check.run(made.URL, "--verbose").stdout
 
 
-def test_no_output_has_a_secret(check: Check) -> None:
+def test_output_contains_no_secrets(check: Check) -> None:
+    """No report format, help text or usage error contains the password or a masked secret."""
     check.finds = made.NASTY
     login = ("--username", "platform", "--password", made.PASSWORD)
     for more in (
@@ -354,7 +367,9 @@ def test_no_output_has_a_secret(check: Check) -> None:
         assert made.SECRETS[0] not in result.output
 
 
-def test_a_mistake_of_the_checker_is_no_verdict(check: Check) -> None:
+def test_internal_checker_error_exits_with_two(check: Check) -> None:
+    """An unexpected exception is reported as an error of the checker, not of the broker."""
+
     def fail() -> Report:
         raise RuntimeError("no\x1b[31m")
 
@@ -380,7 +395,7 @@ def test_a_mistake_of_the_checker_is_no_verdict(check: Check) -> None:
         ),
     ],
 )
-def test_what_is_not_installed_is_told_in_a_line(check: Check, missing: Exception, told: str) -> None:
+def test_missing_dependency_gives_one_line_error(check: Check, missing: Exception, told: str) -> None:
     def fail() -> Report:
         raise missing
 
@@ -389,7 +404,7 @@ def test_what_is_not_installed_is_told_in_a_line(check: Check, missing: Exceptio
     assert (result.exit_code, result.stderr) == (2, told)
 
 
-def test_without_rich_it_says_what_to_install(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rich_names_the_install_command(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def missing(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -402,7 +417,9 @@ def test_without_rich_it_says_what_to_install(check: Check, monkeypatch: pytest.
     assert check.refusal(made.URL) == "'brokerkit check' needs rich: pip install rich"
 
 
-def test_a_module_of_its_own_that_is_missing_is_a_mistake_of_the_checker(check: Check) -> None:
+def test_missing_own_module_is_internal_error(check: Check) -> None:
+    """A missing brokerkit module counts as a checker bug, not as a package to install."""
+
     def fail() -> Report:
         raise ModuleNotFoundError("No module named 'brokerkit.nothing'", name="brokerkit.nothing")
 
@@ -412,7 +429,7 @@ def test_a_module_of_its_own_that_is_missing_is_a_mistake_of_the_checker(check: 
     assert result.stderr.endswith("Error: this is a mistake of the checker, and not of the broker\n")
 
 
-def test_a_refusal_of_the_check_is_told_as_it_is(check: Check) -> None:
+def test_usage_error_from_check_exits_two(check: Check) -> None:
     def fail() -> Report:
         raise click.UsageError("no")
 
@@ -420,7 +437,7 @@ def test_a_refusal_of_the_check_is_told_as_it_is(check: Check) -> None:
     assert check.run(made.URL).exit_code == 2
 
 
-def test_after_ctrl_c_there_is_a_report() -> None:
+def test_interrupted_check_still_prints_report() -> None:
     with Terminal("tests.checker.fake_check", "wait", made.URL) as terminal:
         terminal.read_until("waiting")
         terminal.process.send_signal(signal.SIGINT)
@@ -431,7 +448,8 @@ def test_after_ctrl_c_there_is_a_report() -> None:
         ]
 
 
-def test_after_another_ctrl_c_it_stops_at_once_and_says_what_that_means() -> None:
+def test_second_interrupt_stops_and_warns_of_leftovers() -> None:
+    """A second Ctrl+C ends the command with 130 and warns that created resources may still exist."""
     with Terminal("tests.checker.fake_check", "wait-long", made.URL) as terminal:
         terminal.read_until("waiting")
         terminal.process.send_signal(signal.SIGINT)
@@ -453,9 +471,8 @@ def start(*command: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_who_does_not_wait_for_a_file_gets_the_report_all_the_same(
-    end: signal.Signals, tmp_path: Path
-) -> None:
+def test_interrupted_report_write_prints_terminal_report(end: signal.Signals, tmp_path: Path) -> None:
+    """A signal during a blocked file write still prints the leftovers and the summary, then exits with 2."""
     pipe = tmp_path / "report.html"
     os.mkfifo(pipe)
     with start("long", made.URL, "--html", str(pipe)) as process, pipe.open("rb", buffering=0) as reads:
@@ -469,7 +486,8 @@ def test_who_does_not_wait_for_a_file_gets_the_report_all_the_same(
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_who_does_not_wait_for_the_report_is_told_what_is_left(end: signal.Signals) -> None:
+def test_interrupted_terminal_report_lists_leftovers(end: signal.Signals) -> None:
+    """A signal during a blocked terminal report still lists the leftovers on stderr, then exits with 130."""
     with start("long", made.URL) as process:
         assert process.stdout is not None
         assert os.read(process.stdout.fileno(), 1)
@@ -481,7 +499,8 @@ def test_who_does_not_wait_for_the_report_is_told_what_is_left(end: signal.Signa
 
 
 @pytest.mark.parametrize("more", [[], ["--list"]])
-def test_a_pipe_that_nobody_reads_does_not_change_the_verdict(more: list[str]) -> None:
+def test_closed_stdout_pipe_keeps_exit_code(more: list[str]) -> None:
+    """A closed pipe on stdout changes neither the exit code nor stderr."""
     reads, writes = os.pipe()
     os.close(reads)
     try:
@@ -502,7 +521,7 @@ def test_a_pipe_that_nobody_reads_does_not_change_the_verdict(more: list[str]) -
 # The rules
 
 
-def test_rules_are_listed_without_a_broker(check: Check) -> None:
+def test_list_prints_rules_without_a_broker(check: Check) -> None:
     result = check.run("--list")
     assert (result.exit_code, check.asked) == (0, [])
     assert result.stdout.splitlines()[:3] == [
@@ -512,17 +531,17 @@ def test_rules_are_listed_without_a_broker(check: Check) -> None:
     ]
 
 
-def test_only_the_rules_that_would_be_judged_are_listed(check: Check) -> None:
+def test_list_applies_level_and_skip_filters(check: Check) -> None:
     told = check.run("--list", "--level", "SHOULD", "--skip", "R-PROV-1").stdout.splitlines()
     assert [line.split()[0] for line in told] == ["R-PROV-4.same-operation", "R-BIND-1.created"]
 
 
-def test_every_rule_is_listed(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_prints_every_rule(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brokerkit.checker.registry.RULES", RULES)
     lines = check.run("--list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == [rule.key for rule in RULES]
 
 
-def test_help_says_what_the_exit_codes_mean(check: Check) -> None:
+def test_help_explains_exit_codes(check: Check) -> None:
     told = " ".join(check.run("--help").stdout.split())
     assert "The exit code is 0; 1 if the broker breaks a rule that it MUST keep; 2 if" in told

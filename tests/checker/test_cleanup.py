@@ -89,7 +89,8 @@ def until(fact: Callable[[], object]) -> None:
 @pytest.mark.parametrize(
     ("name", "moment"), [("SIGINT", 1), ("SIGINT", 20), ("SIGINT", 90), ("SIGTERM", 40), ("SIGHUP", 60)]
 )
-def test_a_check_that_is_stopped_deletes_what_it_made(name: str, moment: int) -> None:
+def test_interrupted_check_deletes_its_resources(name: str, moment: int) -> None:
+    """A signal at any point of the check still deletes every resource that the check created."""
     memory = WithoutStore(polls=2)
     asked: list[str] = []
     is_told = Event()
@@ -112,7 +113,7 @@ def test_a_check_that_is_stopped_deletes_what_it_made(name: str, moment: int) ->
     assert "Traceback" not in err
 
 
-def test_a_second_ctrl_c_ends_it_and_tells_what_is_left() -> None:
+def test_second_interrupt_ends_cleanup_and_lists_leftovers() -> None:
     broker = Hostile()
 
     def play(handler: Handler) -> None:
@@ -136,7 +137,8 @@ def test_a_second_ctrl_c_ends_it_and_tells_what_is_left() -> None:
     assert code in (1, 2)
 
 
-def test_a_progress_that_fails_loses_nothing() -> None:
+def test_failing_progress_callback_still_cleans_up() -> None:
+    """An exception from the progress callback propagates after all created resources are deleted."""
     memory = WithoutStore()
 
     def tell(progress: Progress) -> None:
@@ -168,9 +170,8 @@ BUSY = Answer(429, {"error": "TooManyRequests"}, {"Retry-After": "0"})
     ],
     ids=["a router", "a gateway", "the end of a login", "the end of patience"],
 )
-def test_what_others_answer_in_its_place_is_not_its_fault_and_deletes_nothing(
-    instead: Answer, told: str
-) -> None:
+def test_cleanup_ignores_responses_from_intermediaries(instead: Answer, told: str) -> None:
+    """A response of a router, a gateway or an expired login neither fails a rule nor confirms a deletion."""
     broker = RightBroker()
     count = iter(range(10**9))
 
@@ -202,23 +203,23 @@ def test_what_others_answer_in_its_place_is_not_its_fault_and_deletes_nothing(
     [({"description": "There is none."}, 30.0), (b"Not found", 0.1)],
     ids=["JSON", "a page"],
 )
-def test_a_404_to_a_delete_is_its_end_only_if_the_broker_says_so(
-    session: CheckSession, body: object, seconds: float
-) -> None:
+def test_cleanup_trusts_404_only_in_json(session: CheckSession, body: object, seconds: float) -> None:
+    """A 404 with a JSON body from the broker confirms a deletion. A 404 page does not."""
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = lambda handler: handler.answer(404, body)
     clean_up(session, seconds, at_most=seconds, sleep=lambda _: time.sleep(0.05))
     assert bool(list(session.ledger)) is isinstance(body, bytes)
 
 
-def test_nor_is_a_404_in_json_that_the_catalog_is_answered_with_too(session: CheckSession) -> None:
+def test_cleanup_distrusts_404_given_for_catalog_too(session: CheckSession) -> None:
+    """A JSON 404 does not confirm a deletion if the catalog returns the same 404."""
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = broker.catalog = lambda handler: handler.answer(404, {"message": "no such route"})
     clean_up(session, 0.1, at_most=0.1, sleep=lambda _: time.sleep(0.05))
     assert list(session.ledger)
 
 
-def test_a_broker_that_dies_and_comes_back_is_cleaned_up() -> None:
+def test_cleanup_resumes_after_broker_restart() -> None:
     broker = Hostile()
     there: list[str] = []
     with serving(broker) as url:
@@ -261,7 +262,8 @@ class _Check:
 
 
 @pytest.mark.usefixtures("hurried")
-def test_of_a_broker_that_never_comes_back_everything_left_is_told_with_a_command_that_deletes_it() -> None:
+def test_unreachable_broker_leftovers_have_curl_commands() -> None:
+    """Every resource left on an unreachable broker is listed with a curl command that deletes it."""
     broker = Hostile()
     with serving(broker) as url:
         port = int(url.rpartition(":")[2])
@@ -319,7 +321,7 @@ def refusing(status: int, body: object, times: int) -> Hostile:
     ("status", "body"),
     [(422, {"error": "ConcurrencyError", "description": "wait"}), (500, {}), (503, b"<html>")],
 )
-def test_deletes_that_are_refused_for_a_while_are_sent_again(status: int, body: object) -> None:
+def test_cleanup_retries_temporarily_refused_deletes(status: int, body: object) -> None:
     broker = refusing(status, body, times=2)
     with serving(broker) as url:
         report = checked(url, only=["R-PROV-3"])
@@ -343,7 +345,8 @@ class Late(Hostile):
             (self._was_asked_again if self._was_asked_to_delete.is_set() else self._was_asked_to_delete).set()
 
 
-def test_what_is_made_after_its_deletion_is_deleted_again() -> None:
+def test_cleanup_deletes_resource_created_after_deletion() -> None:
+    """A resource that appears after its deletion, from a late provision, is deleted again."""
     broker = Late()
     with serving(broker) as url:
         report = checked(url, only=["R-ERR-4.orphans"])
@@ -353,7 +356,7 @@ def test_what_is_made_after_its_deletion_is_deleted_again() -> None:
 
 
 @pytest.mark.usefixtures("hurried")
-def test_what_cannot_be_deleted_is_left_over_with_what_the_broker_said() -> None:
+def test_undeletable_resource_is_listed_with_broker_error() -> None:
     broker = refusing(500, {"description": "no disk"}, times=10**6)
     with serving(broker) as url:
         report = checked(url, only=["R-CAT", "R-PROV-3.again"])
@@ -363,14 +366,15 @@ def test_what_cannot_be_deleted_is_left_over_with_what_the_broker_said() -> None
 
 
 @pytest.mark.usefixtures("hurried")
-def test_what_was_refused_is_not_left_over_though_its_delete_fails_too() -> None:
+def test_refused_creation_is_not_a_leftover() -> None:
+    """A resource whose creation was refused is not listed, even if its delete fails too."""
     broker = Hostile(lambda handler: handler.answer(400 if handler.command == "PUT" else 500))
     with serving(broker) as url:
         report = checked(url, skip=["R-ERR-4.orphans"])  # of which nobody knows what became
     assert report.leftovers == ()
 
 
-def test_what_was_refused_and_made_all_the_same_is_deleted() -> None:
+def test_cleanup_deletes_resource_created_despite_refusal() -> None:
     broker = Hostile()
 
     def play(handler: Handler) -> None:
@@ -422,7 +426,8 @@ INSTANCE, BINDING = Resource("i1"), Resource("i1", "b1")
 INSTANCE_PATH = "/v2/service_instances/i1"
 
 
-def test_deletions_are_waited_for_as_long_as_they_go_on(session: CheckSession) -> None:
+def test_cleanup_waits_for_asynchronous_deletions(session: CheckSession) -> None:
+    """Cleanup polls a slow deletion to its end and deletes bindings before their instance."""
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = deleting(broker, polls=25)
     clean_up(session, 1.0, at_most=20, sleep=lambda _: time.sleep(0.05))
@@ -432,7 +437,7 @@ def test_deletions_are_waited_for_as_long_as_they_go_on(session: CheckSession) -
     assert f"GET {INSTANCE_PATH}/service_bindings/b1/last_operation" in broker.requests[:first]
 
 
-def test_but_not_for_ever(session: CheckSession) -> None:
+def test_cleanup_limits_wait_for_asynchronous_deletions(session: CheckSession) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = deleting(broker, polls=10**6)
     clean_up(session, 0.2, at_most=0.5, sleep=lambda _: time.sleep(0.05))
@@ -441,7 +446,7 @@ def test_but_not_for_ever(session: CheckSession) -> None:
     assert "in progress" in binding.why
 
 
-def test_a_deletion_that_failed_is_tried_again(session: CheckSession) -> None:
+def test_cleanup_retries_failed_asynchronous_deletion(session: CheckSession) -> None:
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     well = deleting(broker, polls=1)
     failed: list[str] = []

@@ -61,9 +61,10 @@ def assert_right(report: Report) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("style", STYLES)
-def test_no_rule_fails_on_a_broker_with_a_store(
+def test_check_passes_store_brokers(
     style: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """A broker with a store fails no rule, on SQLite and PostgreSQL and in every handler style."""
     store = f"sqlite:///{tmp_path}/b.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
     with with_store(store, STYLES[style]) as app, serve(app) as url:
         report = checked(url)
@@ -71,13 +72,14 @@ def test_no_rule_fails_on_a_broker_with_a_store(
 
 
 @pytest.mark.parametrize("platform", ["cloudfoundry", "korifi", "kubernetes"])
-def test_no_rule_fails_whatever_platform_asks(platform: str) -> None:
+def test_check_passes_for_every_platform(platform: str) -> None:
     memory = WithoutStore()
     with serve(memory.app) as url:
         assert_right(checked(url, platform=platform, plans=FEW))
 
 
-def test_a_broker_whose_handlers_remember_comes_to_nearly_all_rules_and_passes() -> None:
+def test_check_passes_storeless_broker_almost_completely() -> None:
+    """A broker that keeps its own state passes, and only rules for wrong brokers are skipped."""
     memory = WithoutStore(polls=3)
     with serve(memory.app) as url:
         report = checked(url)
@@ -92,7 +94,9 @@ ONLY_OF_WRONG_BROKERS = {"R-DEL-5.after-failure", "R-ERR-4.no-failures"}
 # Logins, prefixes, servers
 
 
-def test_no_rule_fails_on_a_broker_with_tokens(tmp_path: Path) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_check_passes_with_bearer_tokens(tmp_path: Path) -> None:
+    """The login rules are checked too."""
     auth = BearerAuth(korifi="t0ken")
     with with_store(f"sqlite:///{tmp_path}/b.db", at_once, auth) as app, serve(app) as url:
         report = checked(url, username=None, password=None, token="t0ken", plans=FEW)
@@ -100,7 +104,7 @@ def test_no_rule_fails_on_a_broker_with_tokens(tmp_path: Path) -> None:
     assert not any(rule.startswith("R-REQ-2") for rule in skipped(report))
 
 
-def test_a_broker_without_a_login_is_not_judged_by_the_rules_for_logins(tmp_path: Path) -> None:
+def test_check_skips_login_rules_without_authentication(tmp_path: Path) -> None:
     with with_store(f"sqlite:///{tmp_path}/b.db", at_once, NoAuth()) as app, serve(app) as url:
         report = checked(url, username=None, password=None, plans=FEW)
     assert_right(report)
@@ -108,7 +112,7 @@ def test_a_broker_without_a_login_is_not_judged_by_the_rules_for_logins(tmp_path
     assert of_logins <= skipped(report)
 
 
-def test_no_rule_fails_on_a_broker_below_a_prefix(tmp_path: Path) -> None:
+def test_check_passes_under_url_prefix(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/b.db"
     with with_store(store, at_once, url_prefix="/brokers/one") as app, serve(app) as url:
         assert url.endswith("/brokers/one")
@@ -116,7 +120,7 @@ def test_no_rule_fails_on_a_broker_below_a_prefix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("polls", [0, 3])
-def test_no_rule_fails_on_a_server_that_answers_one_request_at_a_time(polls: int) -> None:
+def test_check_passes_single_threaded_server(polls: int) -> None:
     memory = WithoutStore(polls)
     with one_at_a_time(memory.app) as url:
         assert_right(checked(url))
@@ -144,7 +148,8 @@ GUNICORN = ("gunicorn", "--bind=127.0.0.1:0", "--workers=1", "hello:app")
 
 
 @pytest.mark.parametrize("server", [WAITRESS, GUNICORN], ids=lambda server: server[0])
-def test_no_rule_fails_on_the_sample_in_a_process(server: tuple[str, ...], tmp_path: Path) -> None:
+def test_check_passes_sample_broker_process(server: tuple[str, ...], tmp_path: Path) -> None:
+    """The sample broker fails no rule under Waitress and Gunicorn."""
     with sample(tmp_path, server) as url:
         assert_right(checked(url))
 

@@ -67,44 +67,45 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_required_property_gets_a_value_that_a_person_would_choose(kind: str) -> None:
+def test_required_property_gets_plausible_value(kind: str) -> None:
     schema, value = KINDS[kind]
     assert accepted_examples(needing(it=schema))[0] == {"it": value}
 
 
 @pytest.mark.parametrize("reference", ["#/definitions/size", "#/definitions/a~1b"])
-def test_references_inside_the_schema_are_followed(reference: str) -> None:
+def test_example_generator_follows_internal_references(reference: str) -> None:
     size = {"type": "integer", "minimum": 3}
     schema = {**needing(it={"$ref": reference}), "definitions": {"size": size, "a/b": size}}
     assert accepted_examples(schema)[0] == {"it": 3}
 
 
-def test_an_optional_property_that_says_nothing_of_its_values_is_left_out() -> None:
+def test_unconstrained_optional_property_is_omitted() -> None:
     schema = with_optional(name={"type": "string"}, size={"type": "integer", "minimum": 2})
     assert accepted_examples(schema) == [{"size": 2}, {"size": 3}]
 
 
-def test_a_schema_of_draft_2020_12_is_read_too() -> None:
+def test_example_generator_supports_draft_2020_12() -> None:
     schema = {**NEWER, "$defs": {"a": {"enum": [4]}}, "properties": {"a": {"$ref": "#/$defs/a"}}}
     assert accepted_examples(schema)[0] == {"a": 4}
 
 
-def test_what_is_refused_is_wrong_in_one_thing() -> None:
+def test_invalid_example_differs_in_one_property() -> None:
     schema = needing(size={"type": "integer"}, name={"type": "string"})
     bad = rejected_examples(schema, {"size": 1, "name": "a"})
     assert bad == {"size": -1.5, "name": "a"}
 
 
-def test_where_all_values_are_right_a_required_property_is_left_out() -> None:
+def test_missing_required_property_makes_invalid_example() -> None:
+    """If every value is valid, the invalid example omits a required property."""
     schema = {**DRAFT, "required": ["a"]}
     assert rejected_examples(schema, {"a": 1}) == {}
 
 
-def test_a_schema_that_takes_everything_refuses_nothing() -> None:
+def test_schema_accepting_anything_has_no_invalid_example() -> None:
     assert rejected_examples(DRAFT, {}) is None
 
 
-def test_parameters_that_were_told_are_taken_as_they_are() -> None:
+def test_given_parameters_are_used_unchanged() -> None:
     made = choices(needing(size={"type": "integer"}), [{"size": "told"}])
     assert made.given == [{"size": "told"}]
     assert made.told
@@ -173,7 +174,8 @@ NESTED = st.recursive(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(objects(NESTED).map(lambda schema: {**DRAFT, **schema}))
-def test_what_is_accepted_is_valid_and_what_is_refused_is_not(schema: dict[str, Any]) -> None:
+def test_examples_agree_with_json_schema_validator(schema: dict[str, Any]) -> None:
+    """For random schemas, valid examples pass a JSON Schema validator and invalid examples do not."""
     validator = jsonschema_rs.validator_for(schema)
     found = accepted_examples(schema)
     assert all(validator.is_valid(each) for each in found)
@@ -248,7 +250,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_schema_comes_to_an_end(schema: dict[str, Any]) -> None:
+def test_hostile_schema_terminates_with_bounded_output(schema: dict[str, Any]) -> None:
     made = choices(schema, None)
     assert len(made.given) <= 2
     assert len(str(made)) < 1_000_000
@@ -275,14 +277,15 @@ def test_a_hostile_schema_comes_to_an_end(schema: dict[str, Any]) -> None:
         "",
     ],
 )
-def test_texts_are_made_that_match_a_pattern(pattern: str) -> None:
+def test_generated_string_matches_its_pattern(pattern: str) -> None:
     texts = list(string_matching(pattern))
     assert texts
     assert all(re.search(pattern.replace(r"\cA", "\x01"), text) for text in texts)
 
 
 @pytest.mark.parametrize(("pattern", "text"), [(r"^\p{Lu}\p{N}\P{L}\pL\p{Po}$", "A1-a-"), (r"^(a)\1$", "a")])
-def test_what_python_does_not_know_is_read_too(pattern: str, text: str) -> None:
+def test_pattern_supports_non_python_syntax(pattern: str, text: str) -> None:
+    """Unicode property classes and back-references produce matching strings."""
     assert next(string_matching(pattern)) == text
 
 
@@ -290,11 +293,11 @@ def test_what_python_does_not_know_is_read_too(pattern: str, text: str) -> None:
     "pattern",
     ["(", ")", "[", "[a", "*", "a**", "[z-a]", r"[a-\d]", "\\", r"\x4", r"\uZZZZ", r"\p{", r"\c"],
 )
-def test_a_pattern_that_is_none_is_given_up(pattern: str) -> None:
+def test_invalid_pattern_yields_no_examples(pattern: str) -> None:
     assert list(string_matching(pattern)) == []
 
 
-def test_a_pattern_as_long_as_a_schema_may_be_is_read_at_once() -> None:
+def test_maximum_length_pattern_is_parsed_quickly() -> None:
     assert list(string_matching("^" * 60_000)) == [""]
     assert list(string_matching("[" + r"\w" * 30_000 + "]")) == ["a"]
 
@@ -302,5 +305,5 @@ def test_a_pattern_as_long_as_a_schema_may_be_is_read_at_once() -> None:
 @pytest.mark.parametrize(
     "pattern", ["(" * 5_000, "(((a{60}){60}){60})", "a{99999}", "a" * 70_000], ids=lambda text: text[:9]
 )
-def test_a_pattern_that_is_too_deep_or_makes_too_long_a_text_is_given_up(pattern: str) -> None:
+def test_too_deep_or_long_pattern_is_abandoned(pattern: str) -> None:
     assert list(string_matching(pattern)) == []

@@ -41,7 +41,8 @@ def faults(report: Report) -> dict[str, list[str]]:
     }
 
 
-def test_a_right_broker_breaks_no_rule() -> None:
+def test_check_of_correct_broker_reports_no_failure() -> None:
+    """A check of every plan of a correct broker reports no failed rule, no error and no leftovers."""
     report = run(RightBroker(), *ALL)
 
     assert faults(report) == {}
@@ -51,7 +52,8 @@ def test_a_right_broker_breaks_no_rule() -> None:
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=lambda other: other.name)
-def test_what_the_rules_allow_is_right(other: Other) -> None:
+def test_check_accepts_optional_protocol_behaviour(other: Other) -> None:
+    """Brokers that use any freedom of the specification fail no rule."""
     report = run(other.make(), *other.plans, **other.options)
 
     assert faults(report) == {}
@@ -64,7 +66,8 @@ def test_what_the_rules_allow_is_right(other: Other) -> None:
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
-def test_it_finds_what_is_wrong(broken: Broken) -> None:
+def test_check_detects_exactly_the_broken_rules(broken: Broken) -> None:
+    """Each deliberately wrong broker fails exactly the rules that it breaks."""
     report = run(broken.make(), broken.plan, **broken.options)
 
     found = faults(report)
@@ -72,11 +75,12 @@ def test_it_finds_what_is_wrong(broken: Broken) -> None:
     assert all(found.values())
 
 
-def test_each_rule_is_broken_by_a_broker() -> None:
+def test_every_rule_has_a_broken_broker() -> None:
+    """The wrong brokers together break every rule of the registry."""
     assert {rule.key for rule in RULES} == {key for broken in BROKEN for key in broken.keys}
 
 
-def test_each_broken_broker_has_a_name_of_its_own() -> None:
+def test_broken_brokers_have_unique_names() -> None:
     names = [broken.name for broken in BROKEN]
 
     assert len(names) == len(set(names)) >= 100

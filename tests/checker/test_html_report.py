@@ -51,7 +51,8 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("name", made.ALL)
-def test_a_page_is_well_formed_and_loads_nothing(name: str) -> None:
+def test_html_report_is_valid_and_self_contained(name: str) -> None:
+    """The page loads nothing and has no scripts, event handlers or external links."""
     page = Page(made.ALL[name])
     assert page.source.startswith("<!DOCTYPE html>\n")
     assert not {"script", "img", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
@@ -63,7 +64,8 @@ def test_a_page_is_well_formed_and_loads_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", made.ALL)
-def test_a_page_can_be_read_with_a_screen_reader(name: str) -> None:
+def test_html_report_is_accessible(name: str) -> None:
+    """Headings, table captions, header scopes and link targets are usable with a screen reader."""
     page = Page(made.ALL[name])
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("h1")) == len(page.all("main")) == len(page.all("title")) == 1
@@ -78,7 +80,7 @@ def test_a_page_can_be_read_with_a_screen_reader(name: str) -> None:
     assert targets <= set(ids)
 
 
-def test_the_summary_is_on_top_then_what_failed_then_all_rules() -> None:
+def test_html_report_orders_summary_failures_rules() -> None:
     text = Page(made.WRONG).text
     order = [
         "Check of http://127.0.0.1:8080",
@@ -98,7 +100,8 @@ def test_the_summary_is_on_top_then_what_failed_then_all_rules() -> None:
     assert places == sorted(places)
 
 
-def test_a_failure_is_open_and_has_all_that_is_needed_to_repeat_it() -> None:
+def test_html_failure_is_expanded_with_exchange_details() -> None:
+    """A failure is expanded and shows both exchanges, the headers and the curl command."""
     page = Page(made.WRONG)
     failures = [each for each in page.all("details") if "box" in (each.get("class") or "")]
     assert [(each.get("class"), "open" in each) for each in failures] == [("box", True), ("box mild", True)]
@@ -111,14 +114,14 @@ def test_a_failure_is_open_and_has_all_that_is_needed_to_repeat_it() -> None:
     assert made.make_exchange().curl in first
 
 
-def test_more_than_three_failures_of_a_rule_are_folded() -> None:
+def test_html_report_folds_more_than_three_failures() -> None:
     page = Page(made.WRONG)
     assert "and 2 more" in page.words
     assert page.text.count("hello-db/large: answered with another operation") == 6
     assert "more" not in Page(made.make_report(made.failed(failures=3))).words
 
 
-def test_an_answer_without_headers_has_no_list_of_them() -> None:
+def test_html_omits_headers_without_a_response() -> None:
     exchange = made.make_exchange(status=None, failure="the connection was closed", answer_headers={})
     text = Page(made.make_report(made.failed(exchange=exchange))).text
     assert "no answer: the connection was closed" in text
@@ -140,11 +143,13 @@ def test_an_answer_without_headers_has_no_list_of_them() -> None:
         (made.LEFT, "service instance i1: 500 {} delete it with curl -X DELETE i1"),
     ],
 )
-def test_the_page_says_what_it_means(report: Report, words: str) -> None:
+def test_html_report_states_the_conclusion(report: Report, words: str) -> None:
+    """The page states the result in a sentence for every outcome, including aborted checks and leftovers."""
     assert words in Page(report).text
 
 
-def test_what_a_hostile_broker_says_is_only_text() -> None:
+def test_html_escapes_hostile_broker_text() -> None:
+    """Broker text is escaped, shortened and free of secrets."""
     page = Page(made.NASTY)
     assert r"\x1b[31;1m<script>alert(1)</script>]]>&amp;\x00\x07\x9b2J\u202e\ud800 [bold]" in page.text
     assert "{{ 7*7 }}" in page.text
@@ -161,7 +166,8 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_colours_can_be_told_from_the_background_in_light_and_dark() -> None:
+def test_html_colours_have_sufficient_contrast() -> None:
+    """Text colours have a contrast of at least 4.5 in the light and the dark theme."""
     source = html(made.RIGHT)
     schemes = [
         dict(re.findall(r"--(\w+): (#\w{6})", block))

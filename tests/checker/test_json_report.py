@@ -21,7 +21,8 @@ def read(report: Report) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", made.ALL)
-def test_every_report_is_json_that_any_program_reads(name: str) -> None:
+def test_json_report_is_portable_ascii_json(name: str) -> None:
+    """Every report parses with a strict JSON reader and contains no secrets."""
     text = to_json(made.ALL[name])
     assert text.isascii()
     assert text.endswith("}\n")
@@ -31,7 +32,7 @@ def test_every_report_is_json_that_any_program_reads(name: str) -> None:
     assert "not-to-be-seen" not in text
 
 
-def test_a_report_has_what_was_checked_and_what_came_of_it() -> None:
+def test_json_report_contains_run_summary() -> None:
     document = read(made.WRONG)
     assert document.pop("brokerkit")
     assert len(document.pop("rules")) == 5
@@ -53,7 +54,7 @@ def test_a_report_has_what_was_checked_and_what_came_of_it() -> None:
     }
 
 
-def test_a_rule_says_what_became_of_it() -> None:
+def test_json_rule_contains_its_outcome() -> None:
     rules = {each["key"]: each for each in read(made.WRONG)["rules"]}
     assert rules["R-GETI-1.found"] == {
         "key": "R-GETI-1.found",
@@ -69,7 +70,7 @@ def test_a_rule_says_what_became_of_it() -> None:
     assert len(rules["R-PROV-4.same"]["failures"]) == 5
 
 
-def test_a_failure_has_its_requests_and_answers() -> None:
+def test_json_failure_contains_its_exchanges() -> None:
     failure = read(made.WRONG)["rules"][2]["failures"][0]
     assert (failure["where"], failure["fault"]) == (
         "hello-db/large",
@@ -88,14 +89,14 @@ def test_a_failure_has_its_requests_and_answers() -> None:
     }
 
 
-def test_where_there_was_no_answer_there_is_no_status() -> None:
+def test_json_exchange_without_response_has_null_status() -> None:
     exchange = made.make_exchange(status=None, answer_headers={}, failure="the connection was closed")
     (rule,) = read(made.make_report(made.failed(exchange=exchange)))["rules"]
     told = rule["failures"][0]["exchange"]
     assert (told["status"], told["answered"]) == (None, "no answer: the connection was closed")
 
 
-def test_what_is_left_behind_and_trouble_are_told() -> None:
+def test_json_report_contains_leftovers_and_errors() -> None:
     assert read(made.LEFT)["leftovers"][1] == {
         "what": "service binding",
         "instance_id": "i1",
@@ -107,7 +108,7 @@ def test_what_is_left_behind_and_trouble_are_told() -> None:
     assert read(made.INTERRUPTED)["trouble"] == "interrupted"
 
 
-def test_without_an_installation_there_is_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_report_without_installed_version_says_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
@@ -115,6 +116,6 @@ def test_without_an_installation_there_is_no_version(monkeypatch: pytest.MonkeyP
     assert read(made.RIGHT)["brokerkit"] == "unknown"
 
 
-def test_halves_of_characters_do_not_get_into_it() -> None:
+def test_json_report_replaces_lone_surrogates() -> None:
     sentence = read(made.NASTY)["rules"][1]["sentence"]
     assert sentence == made.HOSTILE.replace("\ud800", "\ufffd")

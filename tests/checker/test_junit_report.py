@@ -17,7 +17,8 @@ def read(report: Report) -> ET.Element:
 
 
 @pytest.mark.parametrize("name", made.ALL)
-def test_every_report_is_xml_whose_counts_are_right(name: str) -> None:
+def test_junit_report_is_valid_with_correct_counts(name: str) -> None:
+    """Every report is well-formed XML whose test, failure, error and skip counts match its elements."""
     text = junit(made.ALL[name])
     assert all(each == "\n" or each.isprintable() for each in text)
     root = read(made.ALL[name])
@@ -34,7 +35,8 @@ def test_every_report_is_xml_whose_counts_are_right(name: str) -> None:
         assert all(len(case) <= 1 for case in suite.iter("testcase"))
 
 
-def test_each_chapter_is_a_suite_and_each_rule_a_case() -> None:
+def test_junit_maps_groups_to_suites_with_cases() -> None:
+    """Each rule group is a test suite and each rule is a test case."""
     root = read(made.WRONG)
     assert [suite.get("name") for suite in root] == [
         "R-REQ: Every request",
@@ -54,7 +56,7 @@ def test_each_chapter_is_a_suite_and_each_rule_a_case() -> None:
     assert first.get("name") == "R-REQ-1.required: A request without a version is refused."
 
 
-def test_a_failure_has_all_that_is_needed_to_understand_and_repeat_it() -> None:
+def test_junit_failure_contains_exchanges_and_curl() -> None:
     first, second = read(made.WRONG).iter("failure")
     assert (first.get("type"), second.get("type")) == ("SHOULD", "MUST")
     assert first.get("message") == "hello-db/large: answered with another operation than before"
@@ -74,17 +76,17 @@ def test_a_failure_has_all_that_is_needed_to_understand_and_repeat_it() -> None:
 
 
 @pytest.mark.parametrize("level", Level)
-def test_a_broken_rule_of_any_level_is_a_failure_of_that_type(level: Level) -> None:
+def test_junit_failure_type_is_the_level(level: Level) -> None:
     (failure,) = read(made.make_report(made.failed(level=level))).iter("failure")
     assert failure.get("type") == level.value
 
 
-def test_what_was_skipped_says_why() -> None:
+def test_junit_skipped_case_gives_the_reason() -> None:
     (skipped,) = read(made.RIGHT).iter("skipped")
     assert skipped.get("message") == "no offering is instances_retrievable"
 
 
-def test_a_suite_says_what_was_checked() -> None:
+def test_junit_suite_has_run_properties() -> None:
     suite = read(made.WRONG)[0]
     assert suite.get("timestamp") == "2026-11-24T03:00:00+00:00"
     properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
@@ -97,7 +99,7 @@ def test_a_suite_says_what_was_checked() -> None:
     }
 
 
-def test_trouble_and_what_is_left_behind_are_errors() -> None:
+def test_junit_reports_leftovers_and_aborts_as_errors() -> None:
     (error,) = read(made.INTERRUPTED).iter("error")
     assert error.get("message") == "The check was not done to its end: interrupted."
     (error,) = read(made.LEFT).iter("error")
@@ -109,7 +111,8 @@ def test_trouble_and_what_is_left_behind_are_errors() -> None:
     assert not list(read(made.RIGHT).iter("error"))
 
 
-def test_what_a_hostile_broker_says_is_only_text() -> None:
+def test_junit_escapes_hostile_broker_text() -> None:
+    """Broker text is escaped, shortened and free of secrets."""
     text = junit(made.NASTY)
     assert "<script>" not in text
     assert made.PASSWORD not in text

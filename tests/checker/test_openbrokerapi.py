@@ -43,17 +43,18 @@ def report(peer: Peer) -> Iterator[Report]:
         yield checked(url)
 
 
-def test_its_violations_are_found_and_no_others(report: Report) -> None:
+def test_openbrokerapi_check_finds_exactly_known_violations(report: Report) -> None:
     found = faults(report)
     assert found.keys() == VIOLATIONS.keys(), found
 
 
-def test_they_make_it_fail(report: Report) -> None:
+def test_openbrokerapi_check_exits_with_one(report: Report) -> None:
     assert report.trouble is None
     assert report.count(Outcome.FAILED, Level.MUST) > 0
     assert report.exit_code == 1
 
 
-def test_all_that_was_made_by_mistake_is_deleted(peer: Peer, report: Report) -> None:
+def test_openbrokerapi_check_deletes_all_instances(peer: Peer, report: Report) -> None:
+    """Instances that the broker created by mistake are deleted too."""
     assert report.leftovers == ()
     assert peer.instances == {}

@@ -20,17 +20,17 @@ KEY = "R-PROV-4.same-operation"
         (Level.INTEROP, {Level.MUST, Level.SHOULD, Level.INTEROP}),
     ],
 )
-def test_a_level_takes_in_those_above_it(least: Level, wanted: set[Level]) -> None:
+def test_level_option_includes_stricter_levels(least: Level, wanted: set[Level]) -> None:
     options = Options(level=least)
     assert {level for level in Level if options.wants(KEY, level)} == wanted
 
 
-def test_all_rules_are_judged_unless_told() -> None:
+def test_default_options_select_all_rules() -> None:
     assert all(Options().wants(KEY, level) for level in Level)
 
 
 @pytest.mark.parametrize("prefix", ["R-PROV", "R-PROV-4", "R-PROV-4.same", KEY, "r-prov-4.Same-Operation"])
-def test_a_rule_is_named_by_its_beginning(prefix: str) -> None:
+def test_rule_prefix_selects_matching_rules(prefix: str) -> None:
     assert Options(only=[prefix]).wants(KEY, Level.MUST)
     assert not Options(skip=[prefix]).wants(KEY, Level.MUST)
 
@@ -38,16 +38,17 @@ def test_a_rule_is_named_by_its_beginning(prefix: str) -> None:
 @pytest.mark.parametrize(
     "prefix", ["R-PRO", "R-PROV-", "R-PROV-40", "R-PROV-4.sam", "PROV", "", "R.PROV", f"{KEY}s"]
 )
-def test_a_beginning_ends_where_a_word_does(prefix: str) -> None:
+def test_rule_prefix_matches_whole_words_only(prefix: str) -> None:
     assert not Options(only=[prefix]).wants(KEY, Level.MUST)
     assert Options(skip=[prefix]).wants(KEY, Level.MUST)
 
 
-def test_a_number_is_a_whole_number() -> None:
+def test_rule_prefix_matches_whole_number() -> None:
+    """The prefix R-PROV-4 does not select R-PROV-40."""
     assert not Options(only=["R-PROV-4"]).wants("R-PROV-40.other", Level.MUST)
 
 
-def test_what_is_skipped_is_not_judged_though_it_is_asked_for() -> None:
+def test_skip_overrides_only() -> None:
     options = Options(only=["R-PROV"], skip=["R-PROV-4"])
     assert options.wants("R-PROV-3.again", Level.MUST)
     assert not options.wants(KEY, Level.MUST)
@@ -68,12 +69,12 @@ def test_what_is_skipped_is_not_judged_though_it_is_asked_for() -> None:
         ({"skip": "R-CAT-5"}, "skip is a string"),
     ],
 )
-def test_what_makes_no_sense_is_refused(fields: dict[str, Any], told: str) -> None:
+def test_options_reject_invalid_values(fields: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         Options(**fields)
 
 
-def test_the_repr_shows_no_secrets() -> None:
+def test_options_repr_hides_secrets() -> None:
     parameters = {"*": {"provision": ({"license": "not-to-be-seen"},)}}
     shown = repr(Options(username="platform", password="not-to-be-seen", parameters=parameters))
     assert "not-to-be-seen" not in shown

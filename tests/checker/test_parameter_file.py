@@ -30,7 +30,8 @@ def faults(path: Path) -> list[str]:
     return list(caught.value.faults)
 
 
-def test_an_object_is_what_is_ordered_and_a_list_has_others_that_are_valid(tmp_path: Path) -> None:
+def test_parameter_file_accepts_object_or_list(tmp_path: Path) -> None:
+    """An action's value is one parameters object or a list of alternatives."""
     content = {
         "db/small": {"provision": {"size": 1}, "bind": [{"role": "a"}, {"role": "b"}]},
         "*": {"update": {}},
@@ -41,7 +42,7 @@ def test_an_object_is_what_is_ordered_and_a_list_has_others_that_are_valid(tmp_p
     }
 
 
-def test_a_file_may_be_yaml(tmp_path: Path) -> None:
+def test_parameter_file_can_be_yaml(tmp_path: Path) -> None:
     content = (
         "db/small:\n  provision:\n  - size: 1\n  - {size: 2, since: '2026-01-01', more: [null, 1.5, true]}\n"
     )
@@ -73,19 +74,19 @@ GIVEN: dict[str, dict[str, tuple[dict[str, Any], ...]]] = {
         (("cache", "cache-id", "p", "p2"), "bind", "all"),
     ],
 )
-def test_of_each_action_the_most_specific_key_wins(
+def test_most_specific_key_wins_per_action(
     names: tuple[str, str, str, str], action: str, wanted: str
 ) -> None:
     assert find_value(GIVEN, *names, action) == ({"of": wanted},)
 
 
-def test_where_nothing_is_told_there_is_nothing() -> None:
+def test_parameters_without_matching_key_are_none() -> None:
     assert find_value({"db": {"bind": ({},)}}, "db", "db-id", "small", "small-id", "provision") is None
     assert find_value({"db": {"bind": ({},)}}, "db", "db-id", "small", "small-id", "bind") == ({},)
     assert find_value({}, "db", "db-id", "small", "small-id", "bind") is None
 
 
-def test_keys_that_name_nothing_in_the_catalog_are_found() -> None:
+def test_unknown_catalog_keys_are_detected() -> None:
     plans = [("db", "db-id", "small", "small-id"), ("cache", "cache-id", "p", "p1")]
     keys = ["db/smal", "*", "db", "mail", "db-id/small", "cache/small", "cache-id/p1"]
     given = dict.fromkeys(keys, GIVEN["*"])
@@ -116,7 +117,8 @@ def test_keys_that_name_nothing_in_the_catalog_are_found() -> None:
         ('{"a":' * 5000 + "1" + "}" * 5000, "is nested deeper than 100 levels"),
     ],
 )
-def test_a_fault_is_told_with_its_place(tmp_path: Path, content: Any, fault: str) -> None:
+def test_parameter_file_error_names_its_place(tmp_path: Path, content: Any, fault: str) -> None:
+    """Each error names the path of the wrong entry and never contains its value."""
     assert faults(write(tmp_path, content)) == [fault]
 
 
@@ -137,11 +139,12 @@ def test_a_fault_is_told_with_its_place(tmp_path: Path, content: Any, fault: str
         ("[" * 1_000, "is nested deeper than 100 levels"),
     ],
 )
-def test_what_only_yaml_has_is_a_fault(tmp_path: Path, content: str, fault: str) -> None:
+def test_yaml_without_json_equivalent_is_error(tmp_path: Path, content: str, fault: str) -> None:
+    """YAML features without a JSON equivalent are errors with their place."""
     assert faults(write(tmp_path, content, "parameters.yaml")) == [fault]
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_parameter_file_reports_all_errors_together(tmp_path: Path) -> None:
     path = write(tmp_path, {"db": {"bind": 1, "provison": {}}, "mail": None})
     assert len(faults(path)) == 3
     with pytest.raises(
@@ -150,12 +153,14 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         read_parameters(path)
 
 
-def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_missing_parameter_file_raises_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_parameters(tmp_path / "nothing.json")
 
 
-def test_without_pyyaml_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml_file_without_pyyaml_names_install_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = builtins.__import__
 
     def missing(name: str, *args: Any, **kwargs: Any) -> Any:

@@ -51,7 +51,8 @@ def assert_it_can_be_told(report: Report) -> None:
 
 
 @pytest.mark.parametrize("play", PLAYS)
-def test_a_broker_that_answers_with_anything_is_found_to_be_wrong(play: str) -> None:
+def test_arbitrary_responses_fail_the_check(play: str) -> None:
+    """A broker with arbitrary wrong responses fails the check, and every reporter can show the report."""
     with serving(Hostile(PLAYS[play])) as url:
         report = checked(url)
     assert report.exit_code == 1
@@ -59,7 +60,7 @@ def test_a_broker_that_answers_with_anything_is_found_to_be_wrong(play: str) -> 
 
 
 @pytest.mark.parametrize("play", ["hangs", "drips"])
-def test_a_broker_that_answers_nothing_any_more_is_not_asked_for_ever(play: str) -> None:
+def test_check_gives_up_on_hanging_broker(play: str) -> None:
     broker = Hostile(PLAYS[play])
     with serving(broker) as url:
         report = checked(url, only=["R-PROV", "R-UPD", "R-BIND"], skip=["R-PROV-6.required"])
@@ -68,7 +69,8 @@ def test_a_broker_that_answers_nothing_any_more_is_not_asked_for_ever(play: str)
 
 
 @pytest.mark.parametrize("name", CATALOGS)
-def test_a_catalog_may_have_anything_in_it(name: str) -> None:
+def test_check_survives_arbitrary_catalogs(name: str) -> None:
+    """With any catalog content the check ends, deletes all resources and can be reported."""
     broker = Hostile(catalog=CATALOGS[name])
     with serving(broker) as url:
         report = checked(
@@ -79,7 +81,7 @@ def test_a_catalog_may_have_anything_in_it(name: str) -> None:
     assert_it_can_be_told(report)
 
 
-def test_a_hundred_plans_are_worked_through_with_few_instances_of_each() -> None:
+def test_check_of_hundred_plans_limits_instances() -> None:
     plans = [plan(id=f"p{number}", name=f"p{number}") for number in range(100)]
     broker = Hostile(catalog={"services": [offering(plans=plans, bindable=False)]})
     with serving(broker) as url:
@@ -90,7 +92,7 @@ def test_a_hundred_plans_are_worked_through_with_few_instances_of_each() -> None
     assert broker.there == set()
 
 
-def test_the_troubles_of_many_plans_are_told_shortly() -> None:
+def test_errors_of_many_plans_are_abbreviated() -> None:
     plans = [plan(id=f"p{number}", name=f"p{number}") for number in range(20)]
     broker = Hostile(PLAYS["refuses everything"], catalog={"services": [offering(plans=plans)]})
     with serving(broker) as url:
@@ -102,7 +104,7 @@ def test_the_troubles_of_many_plans_are_told_shortly() -> None:
 # There is nothing to check
 
 
-def test_with_a_wrong_password_nothing_is_asked_but_the_catalog() -> None:
+def test_wrong_password_sends_only_catalog_request() -> None:
     memory = WithoutStore()
     with serve(memory.app) as url:
         report = checked(url, password="wrong")
@@ -113,7 +115,7 @@ def test_with_a_wrong_password_nothing_is_asked_but_the_catalog() -> None:
 
 
 @pytest.mark.parametrize("play", ["sends a page", "redirects", "has no such thing", "hangs up"])
-def test_what_is_no_broker_is_trouble(play: str) -> None:
+def test_url_without_broker_is_an_error(play: str) -> None:
     with serving(Hostile(catalog=PLAYS[play])) as url:
         report = checked(url)
     assert report.trouble is not None
@@ -121,20 +123,20 @@ def test_what_is_no_broker_is_trouble(play: str) -> None:
     assert report.requests == 1
 
 
-def test_plans_that_are_not_in_the_catalog_are_trouble() -> None:
+def test_unknown_plan_is_an_error() -> None:
     with serving(Hostile()) as url:
         report = checked(url, plans=["s/p", "s/other"])
     assert report.trouble == "the catalog has no plan or offering s/other"
 
 
-def test_parameters_for_what_is_not_in_the_catalog_are_trouble() -> None:
+def test_parameters_for_unknown_plan_are_an_error() -> None:
     with serving(Hostile()) as url:
         report = checked(url, parameters={"nobody/none": {"provision": [{"size": 1}]}})
     assert report.trouble is not None
     assert "there are parameters for nobody" in report.trouble
 
 
-def test_where_nobody_listens_is_trouble() -> None:
+def test_refused_connection_is_an_error() -> None:
     with serving(Hostile()) as url:
         pass
     report = checked(url)
@@ -151,12 +153,13 @@ def test_where_nobody_listens_is_trouble() -> None:
         ({"only": ["R-CAT"], "skip": ["R-CAT"]}, "no rule is left to judge"),
     ],
 )
-def test_a_check_without_rules_is_refused(options: dict[str, Any], told: str) -> None:
+def test_check_rejects_empty_rule_selection(options: dict[str, Any], told: str) -> None:
+    """An unknown rule, or a selection without any rule, raises ValueError."""
     with pytest.raises(ValueError, match=told):
         check("http://127.0.0.1:9", Options(**options))
 
 
-def test_parameters_are_told_as_in_a_file() -> None:
+def test_parameters_option_accepts_file_format() -> None:
     broker = Hostile(catalog={"services": [SERVICE]})
     with serving(broker) as url:
         told = {"s/p": {"provision": {"size": 3}}}
@@ -166,7 +169,7 @@ def test_parameters_are_told_as_in_a_file() -> None:
     assert report.trouble is None
 
 
-def test_rules_of_the_catalog_alone_order_nothing() -> None:
+def test_catalog_rules_create_no_resources() -> None:
     broker = Hostile()
     with serving(broker) as url:
         checked(url, only=["R-CAT-1", "R-CAT-2"])
@@ -182,7 +185,8 @@ def test_rules_of_the_catalog_alone_order_nothing() -> None:
         (("R-ERR-4.orphans", "R-REQ.odd-ids", "R-REQ.ids-apart", *OF_ANOTHER), 1),
     ],
 )
-def test_who_skips_the_rules_for_it_has_no_more_instances_made(skip: tuple[str, ...], made: int) -> None:
+def test_skipping_rules_creates_fewer_instances(skip: tuple[str, ...], made: int) -> None:
+    """Skipped rules create no instances of their own, and at most one instance exists at a time."""
     memory = WithoutStore(polls=3)
     known: set[str] = set()
     counts = [0]
@@ -199,7 +203,7 @@ def test_who_skips_the_rules_for_it_has_no_more_instances_made(skip: tuple[str, 
     assert max(counts) == 1, "never two at a time"
 
 
-def test_no_thread_is_left() -> None:
+def test_check_leaves_no_threads() -> None:
     with serving(Hostile()) as url:
         checked(url)
     assert not [each for each in threading.enumerate() if each.name == "brokerkit-check"]
@@ -239,7 +243,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def test_a_certificate_that_signed_itself_is_trouble_that_says_so(tls: ssl.SSLContext) -> None:
+def test_self_signed_certificate_is_an_error(tls: ssl.SSLContext) -> None:
     with serving(Hostile(tls=tls)) as url:
         report = checked(url, timeout=5.0)
     assert report.trouble is not None
@@ -247,7 +251,7 @@ def test_a_certificate_that_signed_itself_is_trouble_that_says_so(tls: ssl.SSLCo
     assert report.exit_code == 2
 
 
-def test_and_none_if_it_is_trusted(tls: ssl.SSLContext, certificate: Path) -> None:
+def test_trusted_certificate_is_accepted(tls: ssl.SSLContext, certificate: Path) -> None:
     with serving(Hostile(tls=tls)) as url:
         report = checked(url, timeout=5.0, verify=str(certificate), only=["R-CAT-1"])
     assert report.trouble is None

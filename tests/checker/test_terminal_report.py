@@ -70,7 +70,7 @@ def on(screen: Screen) -> Iterator[None]:
 # In a pipe
 
 
-def test_a_pipe_gets_a_line_for_each_rule_by_chapter(capsys: pytest.CaptureFixture[str]) -> None:
+def test_piped_output_lists_rules_by_group(capsys: pytest.CaptureFixture[str]) -> None:
     again = "A PUT that is sent again while it is in progress gets the same operation."
     assert printed(capsys, made.WRONG)[:9] == [
         "Every request",
@@ -85,12 +85,12 @@ def test_a_pipe_gets_a_line_for_each_rule_by_chapter(capsys: pytest.CaptureFixtu
     ]
 
 
-def test_what_was_skipped_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_rule_shows_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     told = "An instance can be fetched. (no offering is instances_retrievable)"
     assert f"skipped  R-GETI-1.found    MUST  {told}" in printed(capsys, made.RIGHT)
 
 
-def test_a_failure_is_told_in_full_with_a_command_to_copy(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_shows_exchange_and_curl_command(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, made.make_report(made.failed()))
     sent = '{"service_id":"s1","parameters":{"password":"***"}}'
     asked = f"PUT /v2/service_instances/i1?accepts_incomplete=true {sent}"
@@ -106,14 +106,15 @@ def test_a_failure_is_told_in_full_with_a_command_to_copy(capsys: pytest.Capture
     ]
 
 
-def test_what_an_answer_contradicts_comes_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_contradicted_response_precedes_the_failing_exchange(capsys: pytest.CaptureFixture[str]) -> None:
+    """A failure that contradicts an earlier response shows that exchange first."""
     before = made.make_exchange(method="POST", answer=b'{"operation": "one"}')
     lines = printed(capsys, made.make_report(made.failed(before=[before])))
     assert [line.split()[0] for line in lines[5:9]] == ["before", "answer", "request", "answer"]
     assert lines[10:12] == [before.curl, CURL]
 
 
-def test_the_worst_is_told_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_sorted_by_severity(capsys: pytest.CaptureFixture[str]) -> None:
     verdicts = [
         made.failed(f"R-X-{number}.a", level)
         for number, level in enumerate((Level.INTEROP, Level.MUST, Level.SHOULD, Level.MUST))
@@ -124,7 +125,7 @@ def test_the_worst_is_told_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].startswith("0 rules passed, 4 failed (2 MUST, 1 SHOULD, 1 INTEROP), 0 skipped;")
 
 
-def test_three_failures_of_a_rule_are_enough_unless_all_are_asked_for(
+def test_failures_are_limited_to_three_unless_verbose(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     report = made.make_report(made.failed(failures=7))
@@ -136,7 +137,7 @@ def test_three_failures_of_a_rule_are_enough_unless_all_are_asked_for(
     assert not [line for line in short if "content-type" in line]
 
 
-def test_what_is_left_behind_is_told_with_how_to_delete_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_leftovers_are_shown_with_delete_command(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, made.LEFT)
     assert lines[3:] == [
         "The check made this, and could not delete it:",
@@ -151,14 +152,14 @@ def test_what_is_left_behind_is_told_with_how_to_delete_it(capsys: pytest.Captur
     ]
 
 
-def test_a_check_that_could_not_begin_says_why_and_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_that_cannot_start_shows_reason_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, made.UNREACHABLE) == [
         "Could not check: the service broker cannot be reached: no connection.",
         "0 rules passed, 0 failed, 1 skipped; 1 request in 5.2 s.",
     ]
 
 
-def test_a_check_that_was_stopped_says_so_below_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupted_check_shows_results_then_reason(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, made.INTERRUPTED)
     assert [line.split()[0] for line in lines[:3] if line] == ["Every", "passed"]
     assert not [line for line in lines if line.startswith("skipped")]
@@ -169,16 +170,15 @@ def test_a_check_that_was_stopped_says_so_below_what_it_found(capsys: pytest.Cap
     ("seconds", "told"),
     [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.99, "1 min 0 s"), (119.6, "2 min 0 s"), (3671, "61 min 11 s")],
 )
-def test_how_long_it_took_is_told_as_people_say_it(
-    capsys: pytest.CaptureFixture[str], seconds: float, told: str
-) -> None:
+def test_duration_is_human_readable(capsys: pytest.CaptureFixture[str], seconds: float, told: str) -> None:
     (line,) = printed(capsys, made.make_report(seconds=seconds, requests=1234))
     assert line == f"0 rules passed, 0 failed, 0 skipped; 1,234 requests in {told}."
 
 
-def test_what_a_hostile_broker_says_neither_steers_the_terminal_nor_fills_it(
+def test_hostile_text_is_escaped_and_truncated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Broker text cannot control the terminal, is shortened and is free of secrets."""
     lines = printed(capsys, made.NASTY, verbose=True)
     text = "\n".join(lines)
     assert all(line.isprintable() for line in lines)
@@ -191,7 +191,7 @@ def test_what_a_hostile_broker_says_neither_steers_the_terminal_nor_fills_it(
         assert secret not in text
 
 
-def test_what_a_stream_cannot_say_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unencodable_characters_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", stream)
     print_report(made.make_report(made.failed(fault="answered “yes”")))
@@ -199,7 +199,7 @@ def test_what_a_stream_cannot_say_is_written_out(monkeypatch: pytest.MonkeyPatch
     assert r"answered \u201cyes\u201d" in stream.read()
 
 
-def test_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rules_are_listed_with_level(capsys: pytest.CaptureFixture[str]) -> None:
     print_rules([made.passed(), made.failed(level=Level.SHOULD)])
     assert capsys.readouterr().out.splitlines() == [
         "R-REQ-1.required  MUST    A request without a version is refused.",
@@ -210,7 +210,7 @@ def test_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 # On a terminal
 
 
-def test_a_narrow_terminal_has_a_sentence_below_its_rule(screen: Screen) -> None:
+def test_narrow_terminal_wraps_sentence_below_rule(screen: Screen) -> None:
     with on(screen):
         print_report(made.WRONG)
     assert screen.lines[:5] == [
@@ -223,16 +223,14 @@ def test_a_narrow_terminal_has_a_sentence_below_its_rule(screen: Screen) -> None
     assert all(len(line) <= 60 or line == CURL for line in screen.lines)
 
 
-def test_a_command_to_copy_is_one_line_on_any_terminal(screen: Screen) -> None:
+def test_curl_command_stays_on_one_line(screen: Screen) -> None:
     with on(screen):
         print_report(made.make_report(made.failed()))
     assert CURL in screen.lines
     assert CURL in screen.shown
 
 
-def test_a_terminal_has_colours_unless_they_are_not_wanted(
-    screen: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_colours_are_disabled_by_no_color(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     with on(screen):
         print_report(made.WRONG)
     assert "\x1b[1;31mfailed" in screen.shown
@@ -254,7 +252,7 @@ def test_a_terminal_has_colours_unless_they_are_not_wanted(
         (made.INTERRUPTED, 31),
     ],
 )
-def test_the_verdict_is_green_yellow_or_red(
+def test_verdict_line_is_green_yellow_or_red(
     screen: Screen, monkeypatch: pytest.MonkeyPatch, report: Report, colour: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
@@ -263,7 +261,7 @@ def test_the_verdict_is_green_yellow_or_red(
     assert screen.shown.splitlines()[-1].startswith(f"\x1b[1;{colour}m")
 
 
-def test_a_progress_bar_is_shown_where_somebody_looks(screen: Screen) -> None:
+def test_progress_bar_is_shown_on_terminal(screen: Screen) -> None:
     with on(screen), progress_bar() as tell:
         tell(Progress(0, 0, "reading the catalog"))
         tell(Progress(2, 3, "[red]db/small\x1b[31m"))
@@ -274,13 +272,13 @@ def test_a_progress_bar_is_shown_where_somebody_looks(screen: Screen) -> None:
     assert "0/?" in screen.shown
 
 
-def test_a_progress_bar_is_nothing_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_bar_is_silent_in_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar() as tell:
         tell(Progress(2, 3, "db/small"))
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_whole_command_on_a_terminal() -> None:
+def test_check_command_output_on_terminal() -> None:
     with Terminal("tests.checker.fake_check", "wrong", made.URL, columns=60) as terminal:
         assert terminal.read_all() == 1
         assert "3/3" in terminal.output
@@ -291,7 +289,7 @@ def test_the_whole_command_on_a_terminal() -> None:
         assert terminal.lines[-1] == "requests in 5.2 s."
 
 
-def test_a_terminal_without_colours_still_has_a_bar() -> None:
+def test_progress_bar_works_without_colours() -> None:
     with Terminal("tests.checker.fake_check", "right", made.URL, environment={"NO_COLOR": "1"}) as terminal:
         assert terminal.read_all() == 0
         assert "3/3" in terminal.output

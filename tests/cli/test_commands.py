@@ -29,7 +29,7 @@ def press_ctrl_c(handler: BaseHTTPRequestHandler) -> None:
 # A real broker, from the catalog to the end
 
 
-def test_the_catalog_is_a_table_of_plans(real: Person) -> None:
+def test_catalog_lists_plans_as_table(real: Person) -> None:
     lines = real.told("catalog").splitlines()
     assert lines[0].split() == [
         "offering", "plan", "description", "free", "bindable", "updateable", "version",
@@ -38,7 +38,8 @@ def test_the_catalog_is_a_table_of_plans(real: Person) -> None:
     assert len(lines) == 7
 
 
-def test_an_instance_is_made_bound_and_deleted_by_name(real: Person) -> None:
+def test_lifecycle_works_by_instance_name(real: Person) -> None:
+    """An instance is provisioned, bound, updated, unbound and deprovisioned by name."""
     assert "ready" in real.told("provision", "db", "small", "orders", "-p", "size=3")
     bound = real.told_json("bind", "orders", "shop")
     assert bound["credentials"]["api_key"] == "k3y"
@@ -52,7 +53,7 @@ def test_an_instance_is_made_bound_and_deleted_by_name(real: Person) -> None:
     assert real.known == {}
 
 
-def test_what_works_in_the_background_is_waited_for_a_line_for_each_change(real: Person, pace: Any) -> None:
+def test_asynchronous_provision_prints_each_progress_change(real: Person, pace: Any) -> None:
     pace.go.set()
     result = real.run("provision", "db", "large", "orders")
     lines = result.stderr.splitlines()
@@ -66,7 +67,7 @@ def test_what_works_in_the_background_is_waited_for_a_line_for_each_change(real:
     assert real.known["orders"].state == "ready"
 
 
-def test_what_is_not_waited_for_is_polled_later(real: Person, pace: Any) -> None:
+def test_no_wait_operation_is_polled_later(real: Person, pace: Any) -> None:
     result = real.run("provision", "db", "large", "my orders", "--no-wait")
     assert "creating" in result.stdout
     assert result.stderr == "It goes on at the service broker: brokerkit poll 'my orders'\n"
@@ -76,7 +77,7 @@ def test_what_is_not_waited_for_is_polled_later(real: Person, pace: Any) -> None
     assert real.known["my orders"].state == "ready"
 
 
-def test_a_provision_that_fails_in_the_end_leaves_what_can_be_deleted(real: Person) -> None:
+def test_failed_provision_can_be_deprovisioned(real: Person) -> None:
     told = real.refusal("provision", "db", "tiny", "orders")
     assert "Error: the operation failed: There is no room." in told
     assert "'brokerkit deprovision orders' deletes what is left of it." in told
@@ -85,7 +86,7 @@ def test_a_provision_that_fails_in_the_end_leaves_what_can_be_deleted(real: Pers
 
 
 @pytest.mark.parametrize("platform", ["cloudfoundry", "korifi", "kubernetes"])
-def test_a_lifecycle_goes_well_as_each_platform(real: Person, platform: str) -> None:
+def test_lifecycle_works_for_each_platform(real: Person, platform: str) -> None:
     asking = ("--platform", platform)
     real.run("provision", "db", "small", "orders", *asking)
     real.run("update", "orders", "--plan", "large", "-p", "size=3", *asking)
@@ -97,7 +98,7 @@ def test_a_lifecycle_goes_well_as_each_platform(real: Person, platform: str) -> 
 # What is sent
 
 
-def test_a_provision_says_what_cloud_foundry_says(fake: FakeBroker, person: Person) -> None:
+def test_provision_sends_cloud_foundry_fields(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(201))
     person.run("provision", "mail-id", "post-id", "orders", "--platform", "cloudfoundry")
     body = fake.asked[1].json
@@ -107,7 +108,7 @@ def test_a_provision_says_what_cloud_foundry_says(fake: FakeBroker, person: Pers
     assert "parameters" not in body
 
 
-def test_an_update_says_what_there_was_before_as_cloud_foundry_does(fake: FakeBroker, orders: Person) -> None:
+def test_update_sends_cloud_foundry_previous_values(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(200))
     orders.run("update", "orders", "--plan", "bird", "-p", "a=1", "--platform", "cloudfoundry")
     body = fake.asked[1].json
@@ -121,7 +122,7 @@ def test_an_update_says_what_there_was_before_as_cloud_foundry_does(fake: FakeBr
     assert (known.plan, known.plan_id, known.version) == ("bird", "bird-id", "2.0.0")
 
 
-def test_an_update_of_parameters_keeps_plan_and_version(fake: FakeBroker, orders: Person) -> None:
+def test_update_of_parameters_keeps_plan_and_version(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(200, {"dashboard_url": "https://mail.example.org/o"}))
     assert "https://mail.example.org/o" in orders.told("update", "orders", "-c", '{"a": {"b": 1}}')
     body = fake.asked[1].json
@@ -130,20 +131,21 @@ def test_an_update_of_parameters_keeps_plan_and_version(fake: FakeBroker, orders
     assert "context" not in body
 
 
-def test_an_upgrade_sends_the_version_of_the_catalog(fake: FakeBroker, orders: Person) -> None:
+def test_upgrade_sends_catalog_maintenance_version(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(200))
     orders.run("update", "orders", "--upgrade")
     assert fake.asked[1].json["maintenance_info"] == {"version": "1.0.0"}
 
 
-def test_a_poll_of_an_update_names_the_plan_before_it(fake: FakeBroker, orders: Person) -> None:
+@pytest.mark.rule("R-UPD-6")
+def test_update_poll_sends_the_previous_plan(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(202, {"operation": "job 7"}), polled("in progress"), polled("succeeded"))
     orders.run("update", "orders", "--plan", "bird")
     assert fake.asked[2].query == {"service_id": "mail-id", "plan_id": "post-id", "operation": "job 7"}
     assert orders.known["orders"].plan == "bird"
 
 
-def test_a_bind_names_app_and_predecessor(fake: FakeBroker, orders: Person) -> None:
+def test_bind_sends_app_and_predecessor(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(201, {"credentials": {"uri": "x"}}))
     first = orders.told_json("bind", "orders")
     fake.will(offers(), answer(201, {"credentials": {"uri": "y"}}))
@@ -155,7 +157,7 @@ def test_a_bind_names_app_and_predecessor(fake: FakeBroker, orders: Person) -> N
     assert body["parameters"] == {"a": 1}
 
 
-def test_ids_can_be_chosen(fake: FakeBroker, person: Person) -> None:
+def test_resource_ids_can_be_chosen(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(201))
     person.run("provision", "mail", "post", "--id", "i1")
     fake.will(offers(), answer(201, {"credentials": {}}))
@@ -166,25 +168,23 @@ def test_ids_can_be_chosen(fake: FakeBroker, person: Person) -> None:
     ]
 
 
-def test_a_name_is_made_up_if_none_is_told(fake: FakeBroker, person: Person) -> None:
+def test_instance_name_is_generated_by_default(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(201))
     made = person.told_json("provision", "mail", "post")
     assert made["name"] in person.known
     assert made["instance_id"] != made["name"]
 
 
-def test_an_instance_of_someone_else_is_deleted_by_its_id_and_not_remembered(
-    fake: FakeBroker, person: Person
-) -> None:
+def test_deprovision_accepts_unknown_instance_id(fake: FakeBroker, person: Person) -> None:
+    """An instance that was created elsewhere is deleted by its id and not stored."""
     fake.will(offers(), answer(200))
     assert person.told("deprovision", "i1", "--service", "mail", "--plan", "post") == "i1 is deleted.\n"
     assert fake.asked[1].path == "/v2/service_instances/i1"
     assert person.known == {}
 
 
-def test_an_instance_of_someone_else_that_is_changed_is_remembered_while_it_is(
-    fake: FakeBroker, person: Person
-) -> None:
+def test_update_of_unknown_instance_is_stored_temporarily(fake: FakeBroker, person: Person) -> None:
+    """An instance that was created elsewhere stays in the state file only while its update is in progress."""
     fake.will(offers(), answer(202, {"operation": "o"}))
     asked = ("--service", "mail", "--current-plan", "post")
     told = person.run("update", "i1", "--plan", "bird", "--no-wait", *asked)
@@ -195,9 +195,7 @@ def test_an_instance_of_someone_else_that_is_changed_is_remembered_while_it_is(
     assert person.known == {}
 
 
-def test_a_binding_made_at_an_instance_of_someone_else_is_remembered(
-    fake: FakeBroker, person: Person
-) -> None:
+def test_binding_of_unknown_instance_is_stored(fake: FakeBroker, person: Person) -> None:
     someone = ("--service", "mail", "--plan", "post")
     fake.will(offers(), answer(201, {"credentials": {"uri": "x"}}))
     person.run("bind", "i1", "shop", *someone)
@@ -207,7 +205,7 @@ def test_a_binding_made_at_an_instance_of_someone_else_is_remembered(
     assert person.known == {}
 
 
-def test_a_binding_of_someone_else_is_deleted_by_its_id(fake: FakeBroker, orders: Person) -> None:
+def test_unbind_accepts_unknown_binding_id(fake: FakeBroker, orders: Person) -> None:
     fake.will(answer(200))
     orders.run("unbind", "orders", "b9")
     assert fake.asked[0].path.endswith("/service_bindings/b9")
@@ -217,7 +215,8 @@ def test_a_binding_of_someone_else_is_deleted_by_its_id(fake: FakeBroker, orders
 # Credentials
 
 
-def test_credentials_that_cannot_be_fetched_are_remembered(fake: FakeBroker, orders: Person) -> None:
+def test_unfetchable_credentials_are_stored(fake: FakeBroker, orders: Person) -> None:
+    """If the offering is not `bindings_retrievable`, the credentials are kept in the state file."""
     document = {"credentials": {"api_key": "k", "port": 1}, "syslog_drain_url": "syslog://x"}
     offering = {"services": [{**json.loads(_plain(MAIL)), "requires": ["syslog_drain"]}]}
     fake.will(answer(200, offering), answer(201, document))
@@ -237,13 +236,13 @@ def _plain(offering: ServiceOffering) -> bytes:
     return msgspec.json.encode(offering)
 
 
-def test_credentials_that_can_be_fetched_are_not_remembered(real: Person) -> None:
+def test_fetchable_credentials_are_not_stored(real: Person) -> None:
     real.run("provision", "db", "small", "orders")
     real.run("bind", "orders")
     assert "k3y" not in real.memory.path.read_text()
 
 
-def test_a_bind_that_takes_a_while_is_fetched_when_it_is_through(fake: FakeBroker, orders: Person) -> None:
+def test_asynchronous_bind_fetches_credentials_when_done(fake: FakeBroker, orders: Person) -> None:
     fake.will(
         offers(), answer(202, {"operation": "o"}), polled("succeeded"), answer(200, {"credentials": {"a": 1}})
     )
@@ -251,7 +250,7 @@ def test_a_bind_that_takes_a_while_is_fetched_when_it_is_through(fake: FakeBroke
     assert fake.asked[3].method == "GET"
 
 
-def test_a_bind_that_is_polled_later_shows_no_credentials(fake: FakeBroker, orders: Person) -> None:
+def test_poll_of_bind_shows_no_credentials(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(202, {"operation": "o"}))
     waiting = orders.told_json("bind", "orders", "shop", "--no-wait")
     assert (waiting["state"], waiting.get("credentials")) == ("creating", None)
@@ -260,7 +259,7 @@ def test_a_bind_that_is_polled_later_shows_no_credentials(fake: FakeBroker, orde
     assert orders.known["orders"].bindings[waiting["binding_id"]].state == "ready"
 
 
-def test_a_binding_that_is_there_and_cannot_be_fetched_is_not_lost(fake: FakeBroker, orders: Person) -> None:
+def test_failed_credentials_fetch_keeps_the_binding(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(202, {"operation": "o"}), polled("succeeded"), answer(404))
     told = orders.refusal("bind", "orders", "shop")
     assert "'brokerkit credentials orders shop' tries again" in told
@@ -269,7 +268,7 @@ def test_a_binding_that_is_there_and_cannot_be_fetched_is_not_lost(fake: FakeBro
 
 
 @pytest.mark.parametrize("number", [0, 2])
-def test_which_binding_must_be_said_unless_there_is_only_one(
+def test_credentials_requires_binding_name_if_ambiguous(
     fake: FakeBroker, orders: Person, number: int
 ) -> None:
     for name in ("one", "two")[:number]:
@@ -282,7 +281,7 @@ def test_which_binding_must_be_said_unless_there_is_only_one(
 # Deleting
 
 
-def test_bindings_are_deleted_first_if_that_is_wanted(fake: FakeBroker, orders: Person) -> None:
+def test_deprovision_yes_deletes_bindings_first(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(201, {"credentials": {}}))
     orders.run("bind", "orders", "shop")
     assert "has bindings (shop); unbind them, or give --yes" in orders.refusal("deprovision", "orders")
@@ -294,7 +293,7 @@ def test_bindings_are_deleted_first_if_that_is_wanted(fake: FakeBroker, orders: 
 
 
 @pytest.mark.parametrize(("typed", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 1)])
-def test_a_person_is_asked_whether_bindings_are_to_be_deleted(
+def test_deprovision_asks_before_deleting_bindings(
     fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch, typed: str, code: int, left: int
 ) -> None:
     fake.will(offers(), answer(201, {"credentials": {}}))
@@ -305,7 +304,7 @@ def test_a_person_is_asked_whether_bindings_are_to_be_deleted(
     assert len(orders.known) == left
 
 
-def test_a_delete_that_is_not_waited_for_is_polled_later(fake: FakeBroker, orders: Person) -> None:
+def test_no_wait_deprovision_is_polled_later(fake: FakeBroker, orders: Person) -> None:
     fake.will(answer(202, {"operation": "o"}))
     assert orders.told_json("deprovision", "orders", "--no-wait")["state"] == "deleting"
     fake.will(polled("in progress"), GONE)
@@ -313,7 +312,7 @@ def test_a_delete_that_is_not_waited_for_is_polled_later(fake: FakeBroker, order
     assert orders.known == {}
 
 
-def test_an_unbind_that_is_not_waited_for_is_polled_later(fake: FakeBroker, orders: Person) -> None:
+def test_no_wait_unbind_is_polled_later(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(201, {"credentials": {}}))
     orders.run("bind", "orders", "shop")
     fake.will(answer(202, {"operation": "o"}))
@@ -326,14 +325,14 @@ def test_an_unbind_that_is_not_waited_for_is_polled_later(fake: FakeBroker, orde
 # What goes wrong
 
 
-def test_a_refusal_is_one_line_with_the_brokers_own_words(fake: FakeBroker, person: Person) -> None:
+def test_refusal_is_one_line_with_description(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), REFUSED)
     told = person.refusal("provision", "mail", "post", "orders")
     assert told == "Error: the service broker refused with 400 QuotaExceeded: No more\\x1b[2J letters.\n"
     assert person.known == {}
 
 
-def test_a_program_gets_a_refusal_as_json(fake: FakeBroker, person: Person) -> None:
+def test_refusal_can_be_printed_as_json(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(422, {"error": "AsyncRequired", "description": "Too slow."}))
     assert person.refusal_json("provision", "mail", "post") == {
         "error": "AsyncRequired",
@@ -343,7 +342,7 @@ def test_a_program_gets_a_refusal_as_json(fake: FakeBroker, person: Person) -> N
 
 
 @pytest.mark.parametrize("command", [("update", "orders", "-p", "a=1"), ("deprovision", "orders")])
-def test_after_a_refusal_an_instance_is_remembered_as_it_was(
+def test_refusal_leaves_instance_state_unchanged(
     fake: FakeBroker, orders: Person, command: tuple[str, ...]
 ) -> None:
     before = orders.known
@@ -359,7 +358,7 @@ def test_after_a_refusal_an_instance_is_remembered_as_it_was(
         (answer(202, {"operation": "o"}), "What it may have left behind is deleted", 0),
     ],
 )
-def test_what_a_broken_provision_may_have_left_is_deleted_and_that_is_told(
+def test_failed_provision_reports_orphan_mitigation(
     fake: FakeBroker, person: Person, deleted: Any, told: str, left: int
 ) -> None:
     fake.will(offers(), answer(500), deleted, GONE)
@@ -367,7 +366,7 @@ def test_what_a_broken_provision_may_have_left_is_deleted_and_that_is_told(
     assert len(person.known) == left
 
 
-def test_who_waits_for_what_is_left_to_be_deleted_is_told_why(fake: FakeBroker, person: Person) -> None:
+def test_orphan_mitigation_wait_shows_the_reason(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(500), answer(503, {"description": "Busy."}), answer(200))
     told = person.refusal("provision", "mail", "post", "orders").splitlines()
     assert told[0].startswith("Cannot delete what may be left of orders yet (503 ")
@@ -375,7 +374,7 @@ def test_who_waits_for_what_is_left_to_be_deleted_is_told_why(fake: FakeBroker, 
     assert told[2].startswith("What it may have left behind is deleted")
 
 
-def test_what_could_not_be_deleted_is_remembered(
+def test_undeletable_orphan_stays_in_state_file(
     fake: FakeBroker, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("brokerkit.cli.options.MITIGATE_FOR", 0.01)
@@ -387,7 +386,7 @@ def test_what_could_not_be_deleted_is_remembered(
     assert person.known["orders"].state == "failed"
 
 
-def test_a_change_without_an_answer_is_remembered_as_in_progress(fake: FakeBroker, orders: Person) -> None:
+def test_update_without_response_stays_in_progress(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), no_answer)
     told = orders.refusal("update", "orders", "-p", "a=1")
     assert "did not answer" in told
@@ -396,7 +395,7 @@ def test_a_change_without_an_answer_is_remembered_as_in_progress(fake: FakeBroke
 
 
 @pytest.mark.parametrize("usable", [True, False])
-def test_an_update_that_fails_in_the_end_leaves_the_instance_as_the_broker_says(
+def test_failed_update_sets_state_from_instance_usable(
     fake: FakeBroker, orders: Person, usable: bool
 ) -> None:
     fake.will(
@@ -413,12 +412,12 @@ def test_an_update_that_fails_in_the_end_leaves_the_instance_as_the_broker_says(
     assert orders.known["orders"].plan == "post"
 
 
-def test_an_operation_that_fails_without_a_word_is_told(fake: FakeBroker, orders: Person) -> None:
+def test_failed_operation_without_description_is_reported(fake: FakeBroker, orders: Person) -> None:
     fake.will(answer(202, {"operation": "o"}), polled("failed"))
     assert "does not say why" in orders.refusal("deprovision", "orders")
 
 
-def test_who_waits_longer_than_a_platform_is_told_so(fake: FakeBroker, person: Person) -> None:
+def test_polling_timeout_explains_how_to_continue(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(202, {"operation": "o"}), polled("in progress"))
     told = person.refusal("provision", "mail", "tin", "orders")
     assert "still in progress after 1 seconds" in told
@@ -427,14 +426,14 @@ def test_who_waits_longer_than_a_platform_is_told_so(fake: FakeBroker, person: P
     assert person.told_json("poll", "orders")["state"] == "ready"
 
 
-def test_a_poll_that_goes_wrong_can_be_tried_again(fake: FakeBroker, person: Person) -> None:
+def test_failed_poll_can_be_repeated(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(202, {"operation": "o", "dashboard_url": "https://x"}), answer(400))
     assert "'brokerkit poll orders' asks again" in person.refusal("provision", "mail", "post", "orders")
     fake.will(polled("succeeded"))
     assert person.told_json("poll", "orders")["dashboard_url"] == "https://x"
 
 
-def test_ctrl_c_while_polling_says_how_to_come_back(fake: FakeBroker, person: Person) -> None:
+def test_interrupted_polling_explains_how_to_continue(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(202, {"operation": "o"}), press_ctrl_c)
     told = person.refusal("provision", "mail", "post", "orders", code=130)
     assert told == (
@@ -445,7 +444,7 @@ def test_ctrl_c_while_polling_says_how_to_come_back(fake: FakeBroker, person: Pe
     assert "ready" in person.told("poll", "orders")
 
 
-def test_ctrl_c_before_the_answer_leaves_what_can_be_found_again(fake: FakeBroker, person: Person) -> None:
+def test_interrupted_provision_remains_in_state_file(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), press_ctrl_c)
     told = person.refusal_json("provision", "mail", "post", "orders", code=130)
     assert told["error"] == "Interrupted"
@@ -453,14 +452,12 @@ def test_ctrl_c_before_the_answer_leaves_what_can_be_found_again(fake: FakeBroke
     assert person.known["orders"].state == "creating"
 
 
-def test_ctrl_c_before_anything_is_done_says_nothing_more(fake: FakeBroker, person: Person) -> None:
+def test_interrupt_before_any_change_prints_only_interrupted(fake: FakeBroker, person: Person) -> None:
     fake.will(press_ctrl_c)
     assert person.refusal("catalog", code=130) == "Interrupted.\n"
 
 
-def test_a_poll_of_what_is_not_in_progress_tells_of_the_last_operation(
-    fake: FakeBroker, orders: Person
-) -> None:
+def test_poll_without_operation_shows_last_operation(fake: FakeBroker, orders: Person) -> None:
     fake.will(polled("succeeded", "All done"))
     assert orders.told("poll", "orders") == "The last operation of orders succeeded: All done\n"
     fake.will(polled("succeeded"))
@@ -490,28 +487,30 @@ def test_a_poll_of_what_is_not_in_progress_tells_of_the_last_operation(
         (("deprovision", "nix", "--service", "mail"), "nothing called nix was made"),
     ],
 )
-def test_what_there_is_not_is_told(
+def test_unknown_names_are_errors(
     fake: FakeBroker, orders: Person, command: tuple[str, ...], told: str
 ) -> None:
+    """The error lists the existing offerings or plans, and the command changes nothing."""
     fake.will(offers())
     assert told in orders.refusal(*command)
     assert {asked.method for asked in fake.asked} <= {"GET"}
 
 
-def test_the_name_of_a_binding_is_not_taken_twice(fake: FakeBroker, orders: Person) -> None:
+def test_duplicate_binding_name_is_rejected(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(201, {"credentials": {}}))
     orders.run("bind", "orders", "shop")
     fake.will(offers())
     assert "orders has a binding shop already" in orders.refusal("bind", "orders", "shop")
 
 
-def test_a_broker_that_offers_nothing_says_so(fake: FakeBroker, person: Person) -> None:
+def test_empty_catalog_is_reported(fake: FakeBroker, person: Person) -> None:
     fake.will(answer(200, {"services": []}))
     assert person.run("catalog").stderr == "The catalog has no offerings.\n"
     assert "does not offer mail, nor anything else" in person.refusal("provision", "mail", "post")
 
 
-def test_an_instance_whose_plan_is_offered_no_more_can_be_used_on(fake: FakeBroker, orders: Person) -> None:
+def test_instance_with_removed_plan_remains_usable(fake: FakeBroker, orders: Person) -> None:
+    """Update of parameters, bind and credentials still work after the plan left the catalog."""
     other = ServiceOffering(
         id="x",
         name="x",
@@ -530,14 +529,14 @@ def test_an_instance_whose_plan_is_offered_no_more_can_be_used_on(fake: FakeBrok
     assert orders.told_json("credentials", "orders")["credentials"] == {"a": 1}
 
 
-def test_a_catalog_of_mistakes_is_told_with_each(fake: FakeBroker, person: Person) -> None:
+def test_invalid_catalog_error_lists_all_places(fake: FakeBroker, person: Person) -> None:
     fake.will(answer(200, {"services": [{"id": "x"}]}))
     told = person.refusal("catalog")
     assert "services[0]" in told
     assert told.count("\n") == 1
 
 
-def test_the_catalog_tells_no_secret_and_what_is_not_recommended(fake: FakeBroker, person: Person) -> None:
+def test_catalog_masks_secrets_and_prints_warnings(fake: FakeBroker, person: Person) -> None:
     client = DashboardClient(id="c", secret="hush", redirect_uri="https://x")
     plan = ServicePlan(id="p", name="p q", description="P")
     offering = ServiceOffering(
@@ -551,12 +550,12 @@ def test_the_catalog_tells_no_secret_and_what_is_not_recommended(fake: FakeBroke
     assert "Warning: services[0].plans[0].name" in person.run("catalog").stderr
 
 
-def test_nobody_there_is_told_with_the_reason(person: Person) -> None:
+def test_refused_connection_is_reported(person: Person) -> None:
     person.env["BROKER_URL"] = f"http://127.0.0.1:{free_port()}"
     assert "no connection: Connection refused" in person.refusal("catalog")
 
 
-def test_what_was_never_sent_is_not_remembered(fake: FakeBroker, orders: Person) -> None:
+def test_unsent_request_leaves_state_unchanged(fake: FakeBroker, orders: Person) -> None:
     before = orders.known
     fake.will(answer(200))
     url, orders.env["BROKER_URL"] = orders.url, f"http://127.0.0.1:{free_port()}"
@@ -566,7 +565,8 @@ def test_what_was_never_sent_is_not_remembered(fake: FakeBroker, orders: Person)
     assert url != orders.url
 
 
-def test_verbose_shows_each_request_and_answer_and_how_to_repeat_it(fake: FakeBroker, person: Person) -> None:
+def test_verbose_shows_requests_and_curl_commands(fake: FakeBroker, person: Person) -> None:
+    """Verbose output shows requests, responses and curl commands, with secret parameters masked."""
     fake.will(offers(), answer(201))
     told = person.run("provision", "mail", "post", "-p", "password=hush", "-v").stderr
     assert "> PUT /0/v2/service_instances/" in told
@@ -575,7 +575,7 @@ def test_verbose_shows_each_request_and_answer_and_how_to_repeat_it(fake: FakeBr
     assert "hush" not in told
 
 
-def test_verbose_shows_no_credentials(fake: FakeBroker, orders: Person) -> None:
+def test_verbose_hides_credentials(fake: FakeBroker, orders: Person) -> None:
     fake.will(offers(), answer(201, {"credentials": {"uri": "hush"}}))
     result = orders.run("bind", "orders", "-v")
     assert "hush" in result.stdout

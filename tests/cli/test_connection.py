@@ -32,7 +32,7 @@ BASIC = "Basic " + base64.b64encode(b"platform:s3cret").decode()
         ({"BROKER_TOKEN": "t"}, ["--username", "platform", "--password", "s3cret"], BASIC),
     ],
 )
-def test_what_is_typed_of_a_login_wins_over_the_environment(
+def test_typed_credentials_override_environment(
     fake: FakeBroker, person: Person, environ: dict[str, str | None], typed: list[str], sent: str | None
 ) -> None:
     fake.will(offers())
@@ -41,9 +41,10 @@ def test_what_is_typed_of_a_login_wins_over_the_environment(
     assert fake.asked[0].headers.get("Authorization") == sent
 
 
-def test_a_password_that_is_missing_is_asked_for(
+def test_missing_password_is_prompted_for(
     fake: FakeBroker, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a terminal, a missing password is a usage error."""
     fake.will(offers())
     person.env["BROKER_PASSWORD"] = None
     assert "give a password too" in person.run("catalog", code=2).stderr
@@ -64,13 +65,11 @@ def test_a_password_that_is_missing_is_asked_for(
         (["--ca-file", "nowhere.pem"], "--ca-file"),
     ],
 )
-def test_what_makes_no_sense_is_a_mistake_of_who_typed_it(
-    person: Person, command: list[str], told: str
-) -> None:
+def test_conflicting_options_are_usage_errors(person: Person, command: list[str], told: str) -> None:
     assert told in person.refusal("catalog", *command, code=2)
 
 
-def test_a_broker_must_be_named(person: Person) -> None:
+def test_broker_url_is_required(person: Person) -> None:
     person.env["BROKER_URL"] = None
     assert "BROKER_URL" in person.refusal("catalog", code=2)
 
@@ -96,7 +95,7 @@ def certificate(tmp_path: Path) -> Path:
     return file
 
 
-def test_certificates_are_checked_unless_that_is_not_wanted(
+def test_certificates_are_verified_unless_disabled(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -111,7 +110,7 @@ def test_certificates_are_checked_unless_that_is_not_wanted(
         assert "By post" in person.told("catalog", "--ca-file", str(certificate))
 
 
-def test_a_broker_has_only_so_long_to_answer(fake: FakeBroker, person: Person) -> None:
+def test_timeout_option_limits_the_request(fake: FakeBroker, person: Person) -> None:
     fake.will(no_answer)
     assert "did not answer" in person.refusal("catalog", "--timeout", "0.2")
 
@@ -137,13 +136,14 @@ def sent(fake: FakeBroker, person: Person, *typed: str, typing: str | None = Non
         (["-c", '{"a": 1, "disk": {"size": 1}}', "-p", "disk.size=3"], {"a": 1, "disk": {"size": 3}}),
     ],
 )
-def test_parameters_are_json_if_they_are_some_and_else_text(
+def test_parameter_options_parse_json_or_text(
     fake: FakeBroker, person: Person, typed: list[str], parameters: Any
 ) -> None:
+    """A `-p` value is parsed as JSON and is text otherwise. Dotted names make nested objects."""
     assert sent(fake, person, *typed) == parameters
 
 
-def test_parameters_can_come_from_a_file_or_stdin(fake: FakeBroker, person: Person, tmp_path: Path) -> None:
+def test_parameters_can_come_from_file_or_stdin(fake: FakeBroker, person: Person, tmp_path: Path) -> None:
     (tmp_path / "parameters.json").write_text('{"size": 3}')
     assert sent(fake, person, "-c", f"@{tmp_path / 'parameters.json'}", "-p", "b=1") == {"size": 3, "b": 1}
     assert sent(fake, person, "-c", "@-", typing='{"size": 4}') == {"size": 4}
@@ -163,9 +163,7 @@ def test_parameters_can_come_from_a_file_or_stdin(fake: FakeBroker, person: Pers
         ["-c", "@/"],
     ],
 )
-def test_parameters_that_are_none_are_a_mistake_told_without_them(
-    fake: FakeBroker, person: Person, typed: list[str]
-) -> None:
+def test_invalid_parameters_error_hides_values(fake: FakeBroker, person: Person, typed: list[str]) -> None:
     told = person.refusal("provision", "mail", "post", *typed, code=2)
     assert "Invalid value for -" in told
     assert "hush" not in told
@@ -182,9 +180,10 @@ def test_parameters_that_are_none_are_a_mistake_told_without_them(
         ("unbind", "orders", "."),
     ],
 )
-def test_what_cannot_be_sent_is_a_mistake_of_who_typed_it(
+def test_unsendable_command_is_a_usage_error(
     fake: FakeBroker, orders: Person, command: tuple[str, ...]
 ) -> None:
+    """A command with an invalid id or without a change sends nothing and leaves the state file unchanged."""
     fake.will(offers())
     before = orders.known
     orders.refusal(*command, code=2)

@@ -53,14 +53,16 @@ def memory(tmp_path: Path) -> StateFile:
         ({}, "/home/me/.local/state/brokerkit"),
     ],
 )
-def test_the_file_is_where_state_belongs(
+def test_state_folder_follows_environment_variables(
     environ: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert state_folder(environ) == Path(folder)
 
 
-def test_who_has_no_home_is_told_what_to_set(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undetermined_home_names_environment_variable(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nowhere() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -70,7 +72,7 @@ def test_who_has_no_home_is_told_what_to_set(person: Person, monkeypatch: pytest
     assert "set BROKERKIT_HOME" in person.refusal("services")
 
 
-def test_an_empty_home_is_none(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_home_names_environment_variable(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BROKERKIT_HOME")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", "")
@@ -78,9 +80,8 @@ def test_an_empty_home_is_none(person: Person, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_what_a_link_leads_to_is_written_and_the_link_stays(
-    memory: StateFile, tmp_path: Path, is_there: bool
-) -> None:
+def test_state_file_keeps_symbolic_link(memory: StateFile, tmp_path: Path, is_there: bool) -> None:
+    """Writing replaces the target of a symbolic link and keeps the link."""
     target = tmp_path / "elsewhere" / "mine.json"
     if is_there:
         memory.add(URL, instance("letters"))
@@ -94,7 +95,7 @@ def test_what_a_link_leads_to_is_written_and_the_link_stays(
     assert sorted(each.name for each in target.parent.iterdir()) == ["mine.json", "mine.lock"]
 
 
-def test_the_file_is_its_owners_alone_and_has_no_password(orders: Person) -> None:
+def test_state_file_is_private_without_passwords(orders: Person) -> None:
     file = orders.memory.path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -105,9 +106,7 @@ def test_the_file_is_its_owners_alone_and_has_no_password(orders: Person) -> Non
 # When
 
 
-def test_what_is_to_be_made_is_written_down_before_the_broker_is_asked(
-    fake: FakeBroker, person: Person
-) -> None:
+def test_state_is_saved_before_each_request(fake: FakeBroker, person: Person) -> None:
     seen: list[str] = []
 
     def look(status: int, body: object = None) -> Play:
@@ -147,7 +146,8 @@ def start(person: Person, *command: str) -> subprocess.Popen[str]:
     )
 
 
-def test_what_was_asked_for_is_known_after_a_crash_of_the_command(fake: FakeBroker, person: Person) -> None:
+def test_killed_command_leaves_resource_in_state(fake: FakeBroker, person: Person) -> None:
+    """A provision that was killed before its response can be deprovisioned by name."""
     over = Event()
 
     def hold(handler: BaseHTTPRequestHandler) -> None:
@@ -163,7 +163,7 @@ def test_what_was_asked_for_is_known_after_a_crash_of_the_command(fake: FakeBrok
     assert person.told("deprovision", "orders") == "orders is deleted.\n"
 
 
-def test_commands_at_the_same_time_lose_nothing(fake: FakeBroker, person: Person) -> None:
+def test_concurrent_commands_lose_no_state(fake: FakeBroker, person: Person) -> None:
     def play(handler: BaseHTTPRequestHandler) -> None:
         (offers() if handler.command == "GET" else answer(201))(handler)
 
@@ -175,7 +175,7 @@ def test_commands_at_the_same_time_lose_nothing(fake: FakeBroker, person: Person
     assert person.known.keys() == {"orders-0", "orders-1", "orders-2"}
 
 
-def test_writers_take_turns(memory: StateFile) -> None:
+def test_concurrent_writers_are_serialized(memory: StateFile) -> None:
     memory.add(URL, instance("orders"))
 
     def write(number: int) -> None:
@@ -192,7 +192,8 @@ def test_writers_take_turns(memory: StateFile) -> None:
 # What
 
 
-def test_what_another_command_deleted_does_not_come_back(memory: StateFile) -> None:
+def test_change_does_not_restore_deleted_resource(memory: StateFile) -> None:
+    """A change does not restore a resource that another command deleted."""
     binding = KnownBinding(name="shop", binding_id="b1")
     memory.change(URL, instance("orders"), version="2.0.0")
     memory.forget(URL, instance("orders"))
@@ -203,7 +204,8 @@ def test_what_another_command_deleted_does_not_come_back(memory: StateFile) -> N
     assert memory.instances(URL)["orders-id"].bindings == {}
 
 
-def test_what_someone_else_made_is_remembered_only_while_something_is_in_progress(memory: StateFile) -> None:
+def test_adopted_instance_is_stored_while_in_progress(memory: StateFile) -> None:
+    """An instance that was created elsewhere stays in the state file only during an operation."""
     theirs = instance("orders", adopted=True)
     memory.change(URL, theirs, pending=Pending(kind=Operation.UPDATE))
     assert memory.instances(URL)["orders-id"].state == "updating"
@@ -211,13 +213,13 @@ def test_what_someone_else_made_is_remembered_only_while_something_is_in_progres
     assert memory.brokers() == {}
 
 
-def test_each_broker_has_its_own_names(memory: StateFile) -> None:
+def test_state_is_separate_per_broker(memory: StateFile) -> None:
     memory.add(URL, instance("orders"))
     memory.add("http://other.example.org", instance("orders"))
     assert [*memory.brokers()] == [URL, "http://other.example.org"]
 
 
-def test_a_name_comes_before_an_id(memory: StateFile) -> None:
+def test_name_lookup_takes_precedence_over_id(memory: StateFile) -> None:
     memory.add(URL, instance("orders"))
     memory.add(URL, instance("orders-id", instance_id="other"))
     found = memory.find(URL, "orders-id")
@@ -225,7 +227,7 @@ def test_a_name_comes_before_an_id(memory: StateFile) -> None:
     assert found.instance_id == "other"
 
 
-def test_a_made_up_name_is_not_one_that_there_is() -> None:
+def test_generated_names_are_unique() -> None:
     taken: set[str] = set()
     for _ in range(300):
         taken.add(new_name(taken))
@@ -242,9 +244,10 @@ def test_a_made_up_name_is_not_one_that_there_is() -> None:
         (b'{"version": 2, "things": []}', "is of another brokerkit (its version is 2, not 1)"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_named_and_left_as_it_is(
+def test_damaged_state_file_is_reported_and_kept(
     fake: FakeBroker, person: Person, content: bytes, why: str
 ) -> None:
+    """A damaged file, or a file of another version, is named in the error and never overwritten."""
     file = person.memory.path
     file.parent.mkdir()
     file.write_bytes(content)
@@ -258,7 +261,7 @@ def test_a_file_that_makes_no_sense_is_named_and_left_as_it_is(
     assert {asked.method for asked in fake.asked} <= {"GET"}
 
 
-def test_a_file_that_cannot_be_read_or_written_is_named(
+def test_unreadable_state_file_is_named(
     fake: FakeBroker, person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person.memory.path.mkdir(parents=True)
@@ -286,7 +289,7 @@ def cannot_be_written(monkeypatch: pytest.MonkeyPatch, play: Play) -> Play:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_credentials_are_shown_though_they_cannot_be_remembered(
+def test_bind_shows_credentials_despite_write_failure(
     as_json: bool, fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.will(offers(), cannot_be_written(monkeypatch, answer(201, {"credentials": {"uri": "db://k3y"}})))
@@ -306,7 +309,7 @@ def test_credentials_are_shown_though_they_cannot_be_remembered(
         (["deprovision", "orders"], 200, "orders is deleted."),
     ],
 )
-def test_what_the_broker_did_is_told_though_it_cannot_be_remembered(
+def test_command_shows_result_despite_write_failure(
     command: list[str],
     status: int,
     stdout: str,
@@ -322,7 +325,7 @@ def test_what_the_broker_did_is_told_though_it_cannot_be_remembered(
     assert "cannot be written" in result.stderr
 
 
-def test_a_refusal_is_told_though_it_cannot_be_remembered(
+def test_command_shows_refusal_despite_write_failure(
     fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.will(offers(), cannot_be_written(monkeypatch, answer(400, {"description": "There is no room."})))
@@ -334,7 +337,7 @@ def test_a_refusal_is_told_though_it_cannot_be_remembered(
 # The list
 
 
-def test_what_was_made_is_listed_for_one_broker_or_for_all(orders: Person) -> None:
+def test_services_lists_one_or_all_brokers(orders: Person) -> None:
     orders.memory.add(URL, instance("letters", failed=True))
     assert [line.split()[:4] for line in orders.told("services").splitlines()] == [
         ["name", "offering", "plan", "state"],
@@ -349,7 +352,8 @@ def test_what_was_made_is_listed_for_one_broker_or_for_all(orders: Person) -> No
     assert len(orders.told("services").splitlines()) == 3
 
 
-def test_what_a_broker_had_that_is_no_more_can_be_forgotten(fake: FakeBroker, orders: Person) -> None:
+def test_services_forget_removes_local_entry(fake: FakeBroker, orders: Person) -> None:
+    """`--forget` removes the entry without a request to the broker."""
     assert "nothing called nix was made" in orders.refusal("services", "--forget", "nix")
     assert orders.told_json("services", "--forget", "orders") == []
     assert orders.known == {}
@@ -358,7 +362,7 @@ def test_what_a_broker_had_that_is_no_more_can_be_forgotten(fake: FakeBroker, or
     assert "--forget needs --url" in orders.refusal("services", "--forget", "orders", code=2)
 
 
-def test_where_nothing_was_made_the_list_says_so(person: Person) -> None:
+def test_services_reports_an_empty_list(person: Person) -> None:
     assert person.run("services").stderr == f"Nothing was made at {person.url}.\n"
     assert person.run("services", "--all").stderr == "Nothing was made.\n"
     assert person.told_json("services") == []

@@ -96,7 +96,7 @@ def terminal(person: Person, *command: str, **more: str | None) -> Iterator[Term
         made.close()
 
 
-def test_a_line_lives_while_the_broker_works(real: Person, pace: Pace) -> None:
+def test_progress_line_updates_during_operation(real: Person, pace: Pace) -> None:
     with terminal(real, "provision", "db", "large", "orders", "-v") as screen:
         seen = screen.until("Making a volume\\x1b[2J")
         assert re.search(r"Making orders.*0:00:0\d", seen)
@@ -108,7 +108,8 @@ def test_a_line_lives_while_the_broker_works(real: Person, pace: Pace) -> None:
     assert re.search(r"state +ready", re.sub(r"\x1b\[[0-9;]*m", "", screen.seen))
 
 
-def test_ctrl_c_leaves_it_to_the_broker_and_says_how_to_come_back(real: Person, pace: Pace) -> None:
+def test_interrupt_on_terminal_explains_how_to_continue(real: Person, pace: Pace) -> None:
+    """Ctrl+C exits with 130 and leaves the operation running. A later poll completes it."""
     with terminal(real, "provision", "db", "large", "orders") as screen:
         screen.until("Making a volume")
         screen.press("\x03")
@@ -124,7 +125,7 @@ def test_ctrl_c_leaves_it_to_the_broker_and_says_how_to_come_back(real: Person, 
 
 
 @pytest.mark.parametrize(("no_color", "is_red"), [(None, True), ("1", False)])
-def test_a_refusal_is_red_unless_that_is_not_wanted(
+def test_error_is_red_unless_no_color(
     person: Person, fake: FakeBroker, no_color: str | None, is_red: bool
 ) -> None:
     fake.will(answer(403, {"description": "Not you."}))
@@ -135,7 +136,7 @@ def test_a_refusal_is_red_unless_that_is_not_wanted(
     assert ("\x1b" in screen.seen) == is_red
 
 
-def test_the_password_is_asked_for_and_not_shown(person: Person, fake: FakeBroker) -> None:
+def test_password_prompt_does_not_echo(person: Person, fake: FakeBroker) -> None:
     fake.will(offers())
     with terminal(person, "catalog", BROKER_PASSWORD=None) as screen:
         screen.until("Password of platform: ")
@@ -146,7 +147,7 @@ def test_the_password_is_asked_for_and_not_shown(person: Person, fake: FakeBroke
     assert "s3cret" not in screen.seen
 
 
-def test_a_person_decides_whether_bindings_go_too(orders: Person, fake: FakeBroker) -> None:
+def test_terminal_prompts_before_deleting_bindings(orders: Person, fake: FakeBroker) -> None:
     fake.will(offers(), answer(201, {"credentials": {}}))
     orders.run("bind", "orders", "shop")
     fake.will(answer(200))
@@ -174,7 +175,7 @@ class OldScreen(Screen):
 
 
 @pytest.mark.parametrize(("kind", "spinner"), [(Screen, "⠋"), (OldScreen, "-")])
-def test_the_line_spins_with_what_the_terminal_has(
+def test_spinner_uses_characters_of_terminal_encoding(
     monkeypatch: pytest.MonkeyPatch, kind: Callable[[], Screen], spinner: str
 ) -> None:
     screen = kind()
@@ -191,7 +192,7 @@ def test_the_line_spins_with_what_the_terminal_has(
     assert talk.live is None
 
 
-def test_where_no_line_can_live_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dumb_terminal_gets_plain_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "dumb")

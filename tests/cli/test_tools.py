@@ -46,7 +46,7 @@ def catalogs(tmp_path: Path) -> Path:
 # Ids and passwords
 
 
-def test_ids_are_new_and_as_many_as_are_asked_for(author: Person) -> None:
+def test_new_id_prints_requested_number_of_uuids(author: Person) -> None:
     lines = [*author.told("new-id").split(), *author.told("new-id", "3").split()]
     assert len({UUID(line).version for line in lines} | {4}) == 1
     assert len(set(lines)) == 4
@@ -54,21 +54,22 @@ def test_ids_are_new_and_as_many_as_are_asked_for(author: Person) -> None:
 
 
 @pytest.mark.parametrize("typing", ["pässword\n", "pässword\r\n", "pässword"])
-def test_a_password_from_stdin_becomes_a_hash_that_basic_auth_takes(author: Person, typing: str) -> None:
+def test_hash_password_reads_stdin(author: Person, typing: str) -> None:
+    """The hash of a password from stdin is accepted by BasicAuth."""
     told = author.run("hash-password", typing=typing.encode()).stdout.strip()
     assert told.startswith("scrypt:")
     assert check_password_hash(told, "pässword")
     BasicAuth("platform", told)
 
 
-def test_a_password_is_asked_for_twice_and_not_shown(author: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hash_password_prompts_twice_without_echo(author: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brokerkit.cli.tools.can_be_asked", lambda: True)
     result = author.run("hash-password", typing="hush\nhash\nhush\nhush\n")
     assert check_password_hash(result.stdout.splitlines()[-1], "hush")
     assert "hush" not in result.output
 
 
-def test_an_empty_password_is_refused(author: Person) -> None:
+def test_hash_password_rejects_empty_password(author: Person) -> None:
     result = author.run("hash-password", typing="\n", code=1)
     assert (result.stdout, result.stderr) == ("", "Error: the password is empty\n")
 
@@ -76,12 +77,12 @@ def test_an_empty_password_is_refused(author: Person) -> None:
 # Catalog files
 
 
-def test_a_right_catalog_has_no_faults(author: Person, catalogs: Path) -> None:
+def test_lint_accepts_valid_catalog(author: Person, catalogs: Path) -> None:
     result = author.run("lint", "--strict", str(catalogs / "right.json"))
     assert (result.stdout, result.stderr) == ("", f"{catalogs / 'right.json'} has no faults.\n")
 
 
-def test_each_fault_of_each_file_is_told_with_its_place(author: Person, catalogs: Path) -> None:
+def test_lint_reports_errors_with_file_and_path(author: Person, catalogs: Path) -> None:
     wrong, warned = str(catalogs / "wrong.json"), str(catalogs / "warned.json")
     lines = author.run("lint", wrong, warned, code=1).stdout.splitlines()
     assert f"{wrong}: fault: services[0].plans[0]: 'description' is required" in lines
@@ -90,14 +91,14 @@ def test_each_fault_of_each_file_is_told_with_its_place(author: Person, catalogs
 
 
 @pytest.mark.parametrize(("options", "code"), [((), 0), (("--strict",), 1)])
-def test_warnings_count_only_if_one_is_strict(
+def test_lint_strict_fails_on_warnings(
     author: Person, catalogs: Path, options: tuple[str, ...], code: int
 ) -> None:
     result = author.run("lint", str(catalogs / "warned.json"), *options, code=code)
     assert "warning: services[0]" in result.stdout
 
 
-def test_programs_get_what_is_wrong_as_json(author: Person, catalogs: Path) -> None:
+def test_lint_prints_json(author: Person, catalogs: Path) -> None:
     files = [str(catalogs / f"{name}.json") for name in ("right", "warned", "wrong")]
     result = author.run("lint", "--json", *files, code=1)
     right, warned, wrong = json.loads(result.stdout)
@@ -107,13 +108,13 @@ def test_programs_get_what_is_wrong_as_json(author: Person, catalogs: Path) -> N
     assert result.stderr == ""
 
 
-def test_a_file_of_another_kind_is_a_fault(author: Person, tmp_path: Path) -> None:
+def test_lint_rejects_unknown_file_format(author: Person, tmp_path: Path) -> None:
     (tmp_path / "catalog.txt").touch()
     assert "fault: its format is unknown" in author.run("lint", str(tmp_path / "catalog.txt"), code=1).stdout
     author.run("lint", str(tmp_path / "nowhere.json"), code=2)
 
 
-def test_a_file_that_cannot_be_read_is_a_fault(
+def test_lint_reports_unreadable_file(
     author: Person, catalogs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Path) -> bytes:
@@ -124,7 +125,7 @@ def test_a_file_that_cannot_be_read_is_a_fault(
     assert "fault: cannot be read: Input/output error" in told
 
 
-def test_a_catalog_in_yaml_says_what_it_needs(
+def test_lint_yaml_without_pyyaml_names_install_command(
     author: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "catalog.yml").write_text("services: []")
@@ -135,30 +136,30 @@ def test_a_catalog_in_yaml_says_what_it_needs(
 # The command itself
 
 
-def test_the_version_is_that_of_the_package(author: Person) -> None:
+def test_version_option_prints_package_version(author: Person) -> None:
     assert author.told("--version") == f"brokerkit {brokerkit.__version__}\n"
 
 
 COMMANDS = [name for name in main._COMMANDS if name != "check"]
 
 
-def test_the_help_names_every_command(author: Person) -> None:
+def test_help_lists_every_command(author: Person) -> None:
     told = author.told("--help")
     assert all(f"  {name} " in told for name in (*COMMANDS, "check"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_says_what_it_does_with_an_example(author: Person, command: str) -> None:
+def test_command_help_has_usage_and_example(author: Person, command: str) -> None:
     told = author.told(command, "--help")
     assert f"Usage: brokerkit {command} " in told
     assert "Example:\n" in told
 
 
-def test_a_command_that_there_is_not_is_a_mistake_of_who_typed_it(author: Person) -> None:
+def test_unknown_command_is_a_usage_error(author: Person) -> None:
     assert "No such command 'nix'" in author.run("nix", code=2).stderr
 
 
-def test_a_shell_can_complete_the_commands(author: Person) -> None:
+def test_shell_completion_lists_commands(author: Person) -> None:
     author.env |= {"_BROKERKIT_COMPLETE": "bash_complete", "COMP_WORDS": "brokerkit new", "COMP_CWORD": "1"}
     assert author.told() == "plain,new-id\n"
 
@@ -172,21 +173,21 @@ print(json.dumps([*{"requests", "rich", "urllib3", "yaml", "hypothesis"} & sys.m
 
 
 @pytest.mark.parametrize("command", [("new-id",), ("--help",)])
-def test_tools_load_nothing_that_only_others_need(command: tuple[str, ...]) -> None:
+def test_tools_load_no_optional_packages(command: tuple[str, ...]) -> None:
     run = subprocess.run(
         [sys.executable, "-c", NEEDS_NOTHING, *command], capture_output=True, text=True, check=True
     )
     assert json.loads(run.stdout.splitlines()[-1]) == []
 
 
-def test_the_package_can_be_run() -> None:
+def test_package_runs_as_module() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "brokerkit", "new-id"], capture_output=True, text=True, check=True
     )
     assert UUID(run.stdout.strip())
 
 
-def test_who_types_what_is_no_text_is_told(
+def test_undecodable_argument_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["brokerkit", "catalog", "\udcff"])
@@ -196,7 +197,7 @@ def test_who_types_what_is_no_text_is_told(
     assert "not in the encoding" in capsys.readouterr().err
 
 
-def test_the_command_that_is_installed_is_the_group(
+def test_console_script_runs_the_command_group(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["brokerkit", "new-id"])
@@ -207,7 +208,7 @@ def test_the_command_that_is_installed_is_the_group(
 
 
 @pytest.mark.parametrize("missing", ["requests", "rich"])
-def test_what_is_not_installed_is_told_in_one_line(
+def test_missing_package_gives_one_line_error(
     author: Person, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     if missing == "requests":  # loaded by other tests
@@ -220,9 +221,8 @@ def test_what_is_not_installed_is_told_in_one_line(
     assert told.count("\n") == 1
 
 
-def test_a_fault_of_ours_in_a_command_is_not_taken_for_a_missing_package(
-    author: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_own_module_is_not_hidden(author: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing module of brokerkit itself is raised, not reported as a package to install."""
     monkeypatch.delitem(sys.modules, "brokerkit.cli.tools", raising=False)
     monkeypatch.setitem(sys.modules, "brokerkit.cli.tools", None)
     with pytest.raises(ModuleNotFoundError):

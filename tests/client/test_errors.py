@@ -53,9 +53,7 @@ WRONG_STATUSES = [
 
 
 @pytest.mark.parametrize(("call", "status", "wanted"), WRONG_STATUSES)
-def test_a_status_that_is_none_of_the_operations(
-    call: str, status: int, wanted: str, fake: FakeBroker
-) -> None:
+def test_client_rejects_unexpected_status_code(call: str, status: int, wanted: str, fake: FakeBroker) -> None:
     fake.will(answer(status, b"" if status in (204, 304) else None))
     error = mistake(fake, call)
     assert error.faults == (f"the status is {status}; it must be {wanted}",)
@@ -64,7 +62,7 @@ def test_a_status_that_is_none_of_the_operations(
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("location", ["/v2/elsewhere", "http://["])
-def test_a_redirect_is_not_followed(call: str, location: str, fake: FakeBroker) -> None:
+def test_client_does_not_follow_redirects(call: str, location: str, fake: FakeBroker) -> None:
     fake.will(answer(302, Location=location), answer(200, {"services": [], "state": "succeeded"}))
     (fault,) = mistake(fake, call).faults
     assert fault.startswith("the status is 302; it must be 200")
@@ -87,7 +85,7 @@ BODIES = {
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("call", CALLS)
-def test_a_body_that_is_no_json_object(call: str, body: str, fake: FakeBroker) -> None:
+def test_client_rejects_non_object_json_body(call: str, body: str, fake: FakeBroker) -> None:
     fake.will(answer(200, BODIES[body]))
     error = mistake(fake, call)
     assert error.faults == ("the body is not a JSON object",)
@@ -223,7 +221,7 @@ FIELDS: list[tuple[str, int, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("call", "status", "body", "faults"), FIELDS)
-def test_every_field_that_is_wrong_is_told_with_its_place(
+def test_client_reports_every_invalid_field_with_path(
     call: str, status: int, body: dict[str, Any], faults: list[str], fake: FakeBroker
 ) -> None:
     fake.will(answer(status, body))
@@ -246,7 +244,8 @@ def test_every_field_that_is_wrong_is_told_with_its_place(
         ("get_binding", 200, {"metadata": {"expires_at": "2030-01-01T00:00:00.0Z"}}),
     ],
 )
-def test_what_no_platform_minds_is_no_mistake(call: str, status: int, body: object, fake: FakeBroker) -> None:
+def test_client_tolerates_harmless_deviations(call: str, status: int, body: object, fake: FakeBroker) -> None:
+    """Null fields, unknown fields and odd bodies of a 410 are accepted, as platforms accept them."""
     fake.will(answer(status, body))
     assert CALLS[call](client_of(fake.url)) is not None
 
@@ -258,7 +257,12 @@ FOR_OTHERS = {
 }
 
 
-def test_a_binding_may_have_only_what_its_offering_requires(fake: FakeBroker) -> None:
+@pytest.mark.rule("R-BIND-2")
+def test_binding_with_unrequired_features_is_rejected(fake: FakeBroker) -> None:
+    """A drain, a route service or a volume mount needs the offering's `requires`.
+
+    After such a bind, the client deletes the binding.
+    """
     client = client_of(fake.url)
     faults = (
         "syslog_drain_url: the offering 'db' does not require 'syslog_drain'",
@@ -276,14 +280,15 @@ def test_a_binding_may_have_only_what_its_offering_requires(fake: FakeBroker) ->
     assert caught.value.faults == faults
 
 
-def test_a_binding_may_have_what_its_offering_requires(fake: FakeBroker) -> None:
+@pytest.mark.rule("R-BIND-2")
+def test_binding_with_required_features_is_accepted(fake: FakeBroker) -> None:
     offering = make_offering(requires=["syslog_drain", "route_forwarding", "volume_mount"])
     client = client_of(fake.url)
     fake.will(answer(201, FOR_OTHERS))
     assert client.bind("i1", "b1", offering, SMALL) == client.bind("i1", "b1", "an id alone", SMALL)
 
 
-def test_a_wrong_catalog_is_told_with_all_its_faults(fake: FakeBroker) -> None:
+def test_invalid_catalog_reports_all_errors(fake: FakeBroker) -> None:
     offering = {
         "id": "s",
         "name": "s",
@@ -296,7 +301,8 @@ def test_a_wrong_catalog_is_told_with_all_its_faults(fake: FakeBroker) -> None:
     assert any("services[0].bindable" in fault for fault in faults)
 
 
-def test_what_only_some_platforms_refuse_of_a_catalog_is_a_warning(fake: FakeBroker) -> None:
+@pytest.mark.rule("R-CAT-6")
+def test_platform_specific_catalog_limits_are_warnings(fake: FakeBroker) -> None:
     plan = {"id": "p", "name": "p", "description": "d" * 10_001, "unknown": 1}
     offering = {"id": "s", "name": "s", "description": "s", "bindable": True, "plans": [plan]}
     fake.will(answer(200, {"services": [offering]}))
@@ -305,7 +311,7 @@ def test_what_only_some_platforms_refuse_of_a_catalog_is_a_warning(fake: FakeBro
     assert catalog.services[0].plans[0].free is True
 
 
-def test_a_catalog_that_is_not_to_be_had_is_a_refusal(fake: FakeBroker) -> None:
+def test_catalog_error_response_raises_broker_refused(fake: FakeBroker) -> None:
     fake.will(answer(503, {"description": "Come back later"}))
     with pytest.raises(BrokerRefused, match="refused with 503: Come back later"):
         client_of(fake.url).catalog()
@@ -313,7 +319,8 @@ def test_a_catalog_that_is_not_to_be_had_is_a_refusal(fake: FakeBroker) -> None:
 
 @pytest.mark.parametrize("call", ["catalog", "provision", "last_operation"])
 @pytest.mark.parametrize("status", [200, 500])
-def test_an_answer_without_end_is_not_read_to_its_end(call: str, status: int, fake: FakeBroker) -> None:
+def test_oversized_response_body_is_abandoned(call: str, status: int, fake: FakeBroker) -> None:
+    """The client stops after 16 MiB and reports the limit."""
     fake.will(answer(status, b" " * (16 * 1024 * 1024 + 1)))
     error = mistake(fake, call)
     assert error.faults == ("the body is longer than 16,777,216 bytes",)
@@ -321,18 +328,18 @@ def test_an_answer_without_end_is_not_read_to_its_end(call: str, status: int, fa
 
 
 @pytest.mark.parametrize("call", ["catalog", "update"])
-def test_a_body_that_is_not_what_its_encoding_says(call: str, fake: FakeBroker) -> None:
+def test_wrong_content_encoding_is_an_error(call: str, fake: FakeBroker) -> None:
     fake.will(answer(200, b"{}", Content_Encoding="gzip"))
     error = mistake(fake, call)
     assert error.faults == ("the body is not gzip, as the header Content-Encoding says",)
 
 
-def test_a_body_may_be_compressed(fake: FakeBroker) -> None:
+def test_compressed_response_is_decoded(fake: FakeBroker) -> None:
     fake.will(answer(200, gzip.compress(b'{"state": "succeeded"}'), Content_Encoding="gzip"))
     assert client_of(fake.url).last_operation("i1").state == "succeeded"
 
 
-def test_a_body_may_come_in_chunks(fake: FakeBroker) -> None:
+def test_chunked_response_is_decoded(fake: FakeBroker) -> None:
     chunks = b'8\r\n{"state"\r\ne\r\n: "succeeded"}\r\n0\r\n\r\n'
     fake.will(answer(200, chunks, Transfer_Encoding="chunked"))
     assert client_of(fake.url).last_operation("i1").state == "succeeded"
@@ -341,7 +348,7 @@ def test_a_body_may_come_in_chunks(fake: FakeBroker) -> None:
 @pytest.mark.parametrize(
     "head", [b"X-Latin: \xfc\xff", b"X-Empty:", b"No colon here", b"X-Long: " + b"x" * 60_000]
 )
-def test_junk_in_a_header_does_no_harm(head: bytes, fake: FakeBroker) -> None:
+def test_malformed_response_headers_are_tolerated(head: bytes, fake: FakeBroker) -> None:
     body = b'{"state": "succeeded"}'
     fake.will(raw(b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n" + head + b"\r\n\r\n" + body))
     assert client_of(fake.url).last_operation("i1").state == "succeeded"
@@ -360,7 +367,8 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("call", "status"), REFUSALS)
-def test_a_refusal_is_no_mistake(call: str, status: int, fake: FakeBroker) -> None:
+def test_error_response_raises_broker_refused(call: str, status: int, fake: FakeBroker) -> None:
+    """The exception has the status code, the error word and the description."""
     fake.will(answer(status, {"error": "ThisWord", "description": "For this reason"}))
     with pytest.raises(BrokerRefused) as caught:
         CALLS[call](client_of(fake.url, mitigate_for=0))
@@ -374,13 +382,14 @@ def test_a_refusal_is_no_mistake(call: str, status: int, fake: FakeBroker) -> No
     "body",
     [b"", b"<html>Bad gateway</html>", b"[]", b'{"error": 1, "description": []}', b'{"description": ""}'],
 )
-def test_a_refusal_may_say_nothing(body: bytes, fake: FakeBroker) -> None:
+def test_error_response_without_description_is_accepted(body: bytes, fake: FakeBroker) -> None:
     fake.will(answer(502, body))
     with pytest.raises(BrokerRefused, match="refused with 502: it does not say why") as caught:
         client_of(fake.url).update("i1", "s")
     assert (caught.value.error, caught.value.description) == (None, None)
 
 
+@pytest.mark.rule("R-ERR-2")
 @pytest.mark.parametrize(
     ("body", "usable", "repeatable"),
     [
@@ -390,9 +399,10 @@ def test_a_refusal_may_say_nothing(body: bytes, fake: FakeBroker) -> None:
         ({"instance_usable": "no", "update_repeatable": 0}, None, None),
     ],
 )
-def test_a_refusal_says_what_can_still_be_done(
+def test_error_response_exposes_usability_flags(
     body: dict[str, Any], usable: bool | None, repeatable: bool | None, fake: FakeBroker
 ) -> None:
+    """`instance_usable` and `update_repeatable` are read if they are booleans, and are None otherwise."""
     fake.will(answer(500, body))
     with pytest.raises(BrokerRefused) as caught:
         client_of(fake.url).update("i1", "s")

@@ -73,7 +73,10 @@ BODIES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("what", BODIES)
 @pytest.mark.parametrize("status", [200, 201, 422, 500])
-def test_no_secret_is_in_what_is_told_of_an_answer(what: str, status: int, fake: FakeBroker) -> None:
+def test_response_secrets_are_masked_everywhere(what: str, status: int, fake: FakeBroker) -> None:
+    """No exception, observed exchange or curl command shows a secret from a response, for any body and
+    status.
+    """
     seen: list[Exchange] = []
     fake.will(answer(status, BODIES[what], X_Auth_Token="hunter2", Set_Cookie="s=hunter2"))
     client = client_of(fake.url, password=PASSWORD, observe=seen.append, mitigate_for=1)
@@ -96,14 +99,14 @@ def test_no_secret_is_in_what_is_told_of_an_answer(what: str, status: int, fake:
         assert not any(secret in each for each in told), secret
 
 
-def test_a_failed_operation_tells_no_secret(fake: FakeBroker) -> None:
+def test_failed_operation_description_masks_secrets(fake: FakeBroker) -> None:
     fake.will(answer(200, {"state": "failed", "description": f"db://u:hunter2@h does not know {PASSWORD}"}))
     with pytest.raises(ClientError) as caught:
         client_of(fake.url, password=PASSWORD).wait("i1")
     assert "the operation failed: db://***@h does not know ***" in str(caught.value)
 
 
-def test_no_secret_is_in_what_is_told_of_a_request(fake: FakeBroker) -> None:
+def test_request_secrets_are_masked(fake: FakeBroker) -> None:
     seen: list[Exchange] = []
     platform = Platform(
         headers={"X-Api-Key": "hunter2", "Cookie": "hunter2", "Proxy-Authorization": "hunter2"}
@@ -149,7 +152,7 @@ TEXTS_WITH_A_SECRET = {
 
 
 @pytest.mark.parametrize("what", TEXTS_WITH_A_SECRET)
-def test_no_secret_within_a_text_is_shown(what: str) -> None:
+def test_secrets_inside_text_are_masked(what: str) -> None:
     text = TEXTS_WITH_A_SECRET[what]
     plain, in_json = text.encode(), msgspec.json.encode({"description": text})
     for each in (
@@ -166,7 +169,7 @@ def test_no_secret_within_a_text_is_shown(what: str) -> None:
 @pytest.mark.parametrize(
     "query", ["password=hunter2", "a=1&api_key=hunter2&b=2", "x=Server%3Dh;token=hunter2", "sig=hunter2"]
 )
-def test_no_secret_in_a_query_is_shown(query: str) -> None:
+def test_query_secrets_are_masked(query: str) -> None:
     told = shown(exchange(url=f"http://h/v2/x?{query}"))
     assert "hunter2" not in told
     assert "/v2/x?" in told
@@ -197,7 +200,7 @@ SENTENCES = [
 
 
 @pytest.mark.parametrize("text", SENTENCES)
-def test_a_sentence_loses_no_words(text: str) -> None:
+def test_masking_keeps_ordinary_sentences(text: str) -> None:
     assert exchange().clean(text) == text
     document = msgspec.json.encode({"error": "InvalidToken", "description": text})
     each = exchange(status=400, answer=document, answer_headers={"www-authenticate": text}, body=document)
@@ -219,7 +222,7 @@ def test_a_sentence_loses_no_words(text: str) -> None:
     ],
     ids=lambda names: names.partition(" ")[0],
 )
-def test_what_has_the_name_of_a_secret_is_masked(names: str) -> None:
+def test_masking_covers_secret_field_names(names: str) -> None:
     for name in names.split():
         assert mask_json({name: "hunter2", "a": [{name: ["hunter2", 1]}]}) == {
             name: "***",
@@ -240,14 +243,15 @@ def test_what_has_the_name_of_a_secret_is_masked(names: str) -> None:
     ],
     ids=lambda names: names.partition(" ")[0],
 )
-def test_what_has_another_name_is_not(names: str) -> None:
+def test_masking_ignores_other_field_names(names: str) -> None:
     for name in names.split():
         value = {name: "shown", "name": name, "value": "shown"}
         assert mask_json(value) == value
         assert exchange(answer_headers={name: "shown"}).answer_head == (f"{name}: shown",)
 
 
-def test_what_a_catalog_calls_after_secrets_is_shown() -> None:
+def test_masking_keeps_catalog_names_about_secrets() -> None:
+    """Catalog texts that mention passwords or tokens are not masked."""
     offering = {
         "id": "secrets-id",
         "name": "password-manager",
@@ -275,7 +279,10 @@ WRONG_LOGINS = {
 
 
 @pytest.mark.parametrize("what", WRONG_LOGINS)
-def test_another_login_is_shown_unless_ours_is_in_it(what: str) -> None:
+def test_foreign_credentials_shown_unless_matching_ours(what: str) -> None:
+    """A wrong Authorization header stays visible in the curl command unless it contains the client's own
+    secret.
+    """
     value, is_shown = WRONG_LOGINS[what]
     secrets = login_secrets("platform", PASSWORD, None)
     curl = exchange(headers={"Authorization": value}, secrets=secrets).curl
@@ -284,7 +291,7 @@ def test_another_login_is_shown_unless_ours_is_in_it(what: str) -> None:
     assert is_shown or "***" in curl
 
 
-def test_what_is_no_secret_is_shown() -> None:
+def test_exchange_shows_non_secret_values() -> None:
     each = exchange(
         method="PUT",
         url="https://h:8443/v2/x?accepts_incomplete=true",
@@ -302,13 +309,13 @@ def test_what_is_no_secret_is_shown() -> None:
     assert str(each) == f"{each.asked} {each.sent}\n→ {each.answered}"
 
 
-def test_a_login_without_a_password_has_no_secrets() -> None:
+def test_login_without_password_has_no_secrets() -> None:
     assert login_secrets("platform", "", None) == ()
     assert login_secrets(None, None, None) == ()
     assert login_secrets(None, None, "t") == ("t",)
 
 
-def test_masking_keeps_what_is_no_value() -> None:
+def test_masking_keeps_null_and_boolean_values() -> None:
     assert mask_json({"password": None, "tokens": [True, 1, "x"], "free": False}) == {
         "password": None,
         "tokens": [True, "***", "***"],
@@ -319,31 +326,33 @@ def test_masking_keeps_what_is_no_value() -> None:
 # What is shown of what is long, odd or nothing
 
 
-def test_a_long_answer_is_cut() -> None:
+def test_long_response_is_truncated() -> None:
     each = exchange(status=200, answer=b'"' + b"x" * 100_000 + b'"')
     assert len(each.answered) < 2100
     assert each.answered.endswith("… (100,002 bytes)")
 
 
-def test_an_answer_on_a_terminal_is_only_text() -> None:
+def test_response_control_characters_are_escaped() -> None:
     each = exchange(status=200, answer=b"\x1b[2J\x07 a\r\nb \xff \xe2\x80\xae", method="GET")
     assert each.answered == "200 \\x1b[2J\\x07 a b \\xff \\u202e"
     assert each.answered.isprintable()
 
 
-def test_nothing_is_shown_as_nothing() -> None:
+def test_empty_exchange_is_rendered_compactly() -> None:
+    """An exchange without a body or a response renders as the status code or "no answer"."""
     each = exchange(status=200)
     assert (each.answered, each.sent, each.document, each.word) == ("200", "", None, None)
     assert exchange().answered == "no answer: unknown"
     assert exchange(url="HTTPS://h").asked == "GET /"
 
 
-def test_an_answer_of_no_use_says_why() -> None:
+def test_unusable_response_shows_the_reason() -> None:
     each = exchange(status=200, failure="the body is too long", answer=b"abc")
     assert each.answered == "200 (the body is too long) abc"
 
 
-def test_the_fields_of_an_answer_can_be_asked_for() -> None:
+def test_exchange_exposes_response_fields() -> None:
+    """The properties return strings, and None for absent or mistyped fields."""
     body = {"error": "E", "description": "D", "operation": "O", "state": "S"}
     each = exchange(status=200, answer=msgspec.json.encode(body))
     assert (each.word, each.description, each.operation, each.state) == ("E", "D", "O", "S")
@@ -411,7 +420,8 @@ def compared(fake: FakeBroker) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize(
     "login", [Login("platform", PASSWORD), Login(token="t0ken"), Login()], ids=["basic", "token", "none"]
 )
-def test_the_command_line_repeats_the_request(what: str, login: Login, fake: FakeBroker) -> None:
+def test_curl_command_repeats_the_request(what: str, login: Login, fake: FakeBroker) -> None:
+    """Running the curl command sends the same request, for each login and operation."""
     ask, headers = ASKS[what]
     usual = {
         "X-Broker-API-Version": "2.17",
@@ -435,12 +445,13 @@ def test_the_command_line_repeats_the_request(what: str, login: Login, fake: Fak
 @pytest.mark.parametrize(
     ("verify", "option"), [(True, []), (False, ["-k"]), ("/etc/a b.pem", ["--cacert", "/etc/a b.pem"])]
 )
-def test_the_command_line_trusts_whom_the_request_did(verify: bool | str, option: list[str]) -> None:
+def test_curl_command_uses_same_certificate_verification(verify: bool | str, option: list[str]) -> None:
     words = shlex.split(exchange(verify=verify).curl)
     assert words == ["curl", "-i", "-X", "GET", *option, "http://h/v2/catalog"]
 
 
-def test_the_command_line_has_no_secret_but_says_where() -> None:
+def test_curl_command_replaces_secrets_by_variables() -> None:
+    """The curl command reads the login from environment variables and masks secret parameters."""
     secrets = login_secrets("platform", PASSWORD, None)
     each = exchange(
         method="PUT",

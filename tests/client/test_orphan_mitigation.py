@@ -70,9 +70,11 @@ def error_of(call: Call, client: BrokerClient) -> ClientError:
     return caught.value
 
 
+@pytest.mark.rule("R-ERR-4")
 @pytest.mark.parametrize("what", IN_DOUBT)
 @pytest.mark.parametrize("call", MAKING)
-def test_what_is_in_doubt_is_deleted(call: str, what: str, fake: FakeBroker) -> None:
+def test_uncertain_creation_is_deleted(call: str, what: str, fake: FakeBroker) -> None:
+    """After a 5xx, a timeout or a malformed success on provision or bind, the client deletes the resource."""
     fake.will(IN_DOUBT[what], answer(200))
     error = error_of(MAKING[call], client_of(fake.url))
     assert fake.methods == ["PUT", "DELETE"]
@@ -90,22 +92,26 @@ def test_what_is_in_doubt_is_deleted(call: str, what: str, fake: FakeBroker) -> 
     assert error.exchange.method == "PUT", "the error is about the order"
 
 
+@pytest.mark.rule("R-ERR-4")
 @pytest.mark.parametrize("what", CERTAIN)
 @pytest.mark.parametrize("call", MAKING)
-def test_what_is_certain_is_left(call: str, what: str, fake: FakeBroker) -> None:
+def test_certain_failure_sends_no_delete(call: str, what: str, fake: FakeBroker) -> None:
     fake.will(CERTAIN[what], answer(200))
     assert error_of(MAKING[call], client_of(fake.url)).mitigation is None
     assert fake.methods == ["PUT"]
 
 
+@pytest.mark.rule("R-ERR-4")
 @pytest.mark.parametrize("call", OTHERS)
-def test_only_what_makes_something_is_deleted(call: str, fake: FakeBroker) -> None:
+def test_other_operations_send_no_delete(call: str, fake: FakeBroker) -> None:
+    """Only a failed provision or bind starts orphan mitigation."""
     fake.will(answer(500), answer(200))
     assert error_of(OTHERS[call], client_of(fake.url)).mitigation is None
     assert len(fake.asked) == 1
 
 
-def test_a_broker_that_takes_too_long_is_told_to_delete(fake: FakeBroker, patience: Play) -> None:
+@pytest.mark.rule("R-ERR-4")
+def test_timeout_starts_orphan_mitigation(fake: FakeBroker, patience: Play) -> None:
     fake.will(patience, answer(410))
     error = error_of(MAKING["provision"], client_of(fake.url, timeout=0.3))
     assert isinstance(error, BrokerUnreachable)
@@ -114,14 +120,15 @@ def test_a_broker_that_takes_too_long_is_told_to_delete(fake: FakeBroker, patien
     assert error.mitigation.gone
 
 
-def test_where_no_connection_could_be_made_there_is_nothing_to_delete() -> None:
+def test_failed_connection_starts_no_orphan_mitigation() -> None:
     error = error_of(MAKING["provision"], client_of(f"http://127.0.0.1:{free_port()}"))
     assert isinstance(error, BrokerUnreachable)
     assert error.mitigation is None
 
 
+@pytest.mark.rule("R-ERR-4")
 @pytest.mark.parametrize("call", MAKING)
-def test_deletes_are_sent_until_one_succeeds(call: str, fake: FakeBroker) -> None:
+def test_orphan_mitigation_retries_until_success(call: str, fake: FakeBroker) -> None:
     fake.will(answer(500), answer(500), no_answer, answer(422), answer(404), answer(204, b""), answer(410))
     error = error_of(MAKING[call], client_of(fake.url))
     assert fake.methods == ["PUT", *["DELETE"] * 6]
@@ -129,7 +136,7 @@ def test_deletes_are_sent_until_one_succeeds(call: str, fake: FakeBroker) -> Non
     assert (error.mitigation.gone, error.mitigation.deletes) == (True, 6)
 
 
-def test_a_delete_that_is_accepted_is_polled_to_its_end(fake: FakeBroker) -> None:
+def test_orphan_mitigation_polls_asynchronous_delete(fake: FakeBroker) -> None:
     fake.will(
         answer(201, b"?"),
         answer(202, {"operation": "del 1"}),
@@ -148,7 +155,7 @@ def test_a_delete_that_is_accepted_is_polled_to_its_end(fake: FakeBroker) -> Non
 @pytest.mark.parametrize(
     "poll", [answer(200, {"state": "failed"}), answer(500), answer(404), answer(200, b"?")]
 )
-def test_a_delete_that_fails_later_is_sent_again(poll: Play, fake: FakeBroker) -> None:
+def test_orphan_mitigation_retries_failed_asynchronous_delete(poll: Play, fake: FakeBroker) -> None:
     fake.will(answer(500), answer(202, {"operation": "o"}), poll, answer(200))
     error = error_of(MAKING["provision"], client_of(fake.url))
     assert fake.methods == ["PUT", "DELETE", "GET", "DELETE"]
@@ -164,7 +171,8 @@ def test_a_delete_that_fails_later_is_sent_again(poll: Play, fake: FakeBroker) -
     ],
     ids=["refused", "never done"],
 )
-def test_in_the_end_it_gives_up_and_says_so(answers: list[Play], fake: FakeBroker) -> None:
+def test_orphan_mitigation_gives_up_with_warning(answers: list[Play], fake: FakeBroker) -> None:
+    """After the time limit the exception says that the resource may still exist."""
     fake.will(*answers)
     error = error_of(MAKING["provision"], client_of(fake.url, mitigate_for=30))
     assert error.mitigation is not None
@@ -174,7 +182,7 @@ def test_in_the_end_it_gives_up_and_says_so(answers: list[Play], fake: FakeBroke
     assert error.mitigation.last.asked in str(error)
 
 
-def test_it_may_be_told_to_leave_an_orphan(fake: FakeBroker) -> None:
+def test_orphan_mitigation_can_be_disabled(fake: FakeBroker) -> None:
     fake.will(answer(500), answer(200))
     error = error_of(MAKING["provision"], client_of(fake.url, mitigate_for=0))
     assert fake.methods == ["PUT"]
@@ -183,28 +191,29 @@ def test_it_may_be_told_to_leave_an_orphan(fake: FakeBroker) -> None:
 
 
 @pytest.mark.parametrize(("play", "kind"), [(answer(500), BrokerRefused), (answer(201, b"?"), BrokerMistake)])
-def test_the_error_is_what_it_was_without_an_orphan(
+def test_orphan_mitigation_keeps_the_original_error(
     play: Play, kind: type[ClientError], fake: FakeBroker
 ) -> None:
     fake.will(play, answer(200))
     assert type(error_of(MAKING["provision"], client_of(fake.url))) is kind
 
 
-def test_a_platform_that_cannot_poll_deletes_so_too(fake: FakeBroker) -> None:
+def test_orphan_mitigation_without_polling_is_synchronous(fake: FakeBroker) -> None:
+    """A platform that cannot poll sends the delete without `accepts_incomplete`."""
     fake.will(answer(500), answer(200))
     client = client_of(fake.url)
     error_of(lambda client: client.provision("i1", "s", "p", accepts_incomplete=False), client)
     assert fake.asked[1].query == {"service_id": "s", "plan_id": "p"}
 
 
-def test_the_delete_is_the_wish_of_no_user(fake: FakeBroker) -> None:
+def test_orphan_mitigation_sends_no_originating_identity(fake: FakeBroker) -> None:
     fake.will(answer(500), answer(200))
     error_of(MAKING["provision"], client_of(fake.url, platform=cloudfoundry()))
     names = [asked.headers.keys() & {"X-Broker-API-Originating-Identity"} for asked in fake.asked]
     assert names == [{"X-Broker-API-Originating-Identity"}, set()]
 
 
-def test_every_request_of_it_is_observed(fake: FakeBroker) -> None:
+def test_orphan_mitigation_requests_are_observed(fake: FakeBroker) -> None:
     fake.will(answer(500), answer(202, {"operation": "o"}), answer(410))
     seen: list[str] = []
     client = client_of(fake.url, observe=lambda exchange: seen.append(exchange.url.removeprefix(fake.url)))
@@ -213,9 +222,11 @@ def test_every_request_of_it_is_observed(fake: FakeBroker) -> None:
     assert len(seen) == 3
 
 
-def test_a_provision_that_failed_in_a_broker_with_a_store_leaves_nothing(
-    recorder: Recorder, tmp_path: Any
-) -> None:
+@pytest.mark.rule("R-ERR-4", "R-DEL-5")
+def test_failed_provision_leaves_nothing_in_store(recorder: Recorder, tmp_path: Any) -> None:
+    """Orphan mitigation removes the failed provision from a broker with a store, and a new provision
+    succeeds.
+    """
     recorder.answers["provision"] = RuntimeError("the disk is full")
     way = Way(store=True)
     with right_broker(way, recorder, tmp_path) as app, serving(app) as url:
@@ -233,7 +244,8 @@ def test_a_provision_that_failed_in_a_broker_with_a_store_leaves_nothing(
     ]
 
 
-def test_a_broker_that_hangs_does_not_hold_up_the_giving_up(fake: FakeBroker, patience: Play) -> None:
+def test_orphan_mitigation_time_limits_hanging_requests(fake: FakeBroker, patience: Play) -> None:
+    """A hanging broker does not extend the time limit of orphan mitigation."""
     fake.will(answer(500), patience)
     began = time.monotonic()
     error = error_of(MAKING["provision"], client_of(fake.url, timeout=60, mitigate_for=0.1))

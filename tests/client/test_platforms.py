@@ -22,24 +22,27 @@ from brokerkit.requests import Operation
         (Platform(), None, "2.17"),
     ],
 )
-def test_each_says_who_it_is_and_what_it_speaks(platform: Platform, name: str | None, version: str) -> None:
+def test_platform_sets_identity_and_api_version(platform: Platform, name: str | None, version: str) -> None:
     assert platform.api_version == version
     assert platform.whole_context.get("platform") == name
     assert (platform.originating_identity is None) == (name is None)
 
 
-def test_an_identity_is_the_platforms_name_and_its_users_facts() -> None:
+@pytest.mark.rule("R-REQ-3")
+def test_originating_identity_encodes_user_attributes() -> None:
+    """The header is the platform's name and the base64 of the user's JSON object."""
     name, _, facts = (kubernetes("ann", uid="7", groups=("a", "b")).originating_identity or "").partition(" ")
     assert name == "kubernetes"
     assert json.loads(b64decode(facts)) == {"username": "ann", "uid": "7", "groups": ["a", "b"], "extra": {}}
 
 
-def test_a_platform_that_knows_nothing_of_its_user_says_nothing() -> None:
+def test_platform_without_user_sends_no_identity() -> None:
     assert Platform(name="other").originating_identity is None
     assert Platform(name="other").whole_context == {"platform": "other"}
 
 
-def test_the_place_of_what_is_ordered_is_in_the_context_too() -> None:
+def test_platform_location_is_in_the_context() -> None:
+    """The organization, the space or the namespace also appears in the context."""
     platform = cloudfoundry("u", organization_guid="o", space_guid="s", instance_name="db")
     assert (platform.organization_guid, platform.space_guid) == ("o", "s")
     assert platform.whole_context["organization_guid"] == "o"
@@ -52,7 +55,7 @@ def test_the_place_of_what_is_ordered_is_in_the_context_too() -> None:
     assert (korifi().organization_guid, korifi().space_guid) == (ORGANIZATION, SPACE)
 
 
-def test_platforms_do_not_share_what_can_be_changed() -> None:
+def test_platforms_share_no_mutable_state() -> None:
     cloudfoundry().context["a"] = 1
     assert "a" not in cloudfoundry().context
     Platform().headers["X-A"] = "1"
@@ -62,7 +65,8 @@ def test_platforms_do_not_share_what_can_be_changed() -> None:
 # Requests that are changed before they are sent
 
 
-def test_a_request_can_be_changed_in_its_body_and_query() -> None:
+def test_request_body_and_query_can_be_modified() -> None:
+    """A modified copy leaves the original request unchanged."""
     ask = asking.provision("i1", can_poll=True, service_id="s", plan_id="p", context=None)
     assert ask.body == {"service_id": "s", "plan_id": "p"}
     assert ask.with_body(plan_id=None, more=1).body == {"service_id": "s", "plan_id": None, "more": 1}
@@ -72,13 +76,13 @@ def test_a_request_can_be_changed_in_its_body_and_query() -> None:
     assert ask.body == {"service_id": "s", "plan_id": "p"}, "it was not changed itself"
 
 
-def test_bytes_are_sent_as_they_are() -> None:
+def test_request_body_bytes_are_sent_unchanged() -> None:
     ask = asking.update("i1", can_poll=False)._replace(body=b"{")
     assert ask.data == b"{"
     assert ask.without_field("service_id").data == b"{"
     assert asking.catalog().data is None
 
 
-def test_a_query_is_quoted() -> None:
+def test_request_path_and_query_are_encoded() -> None:
     ask = asking.poll("i/1", None, operation="a b&c/ü")
     assert ask.target == "/v2/service_instances/i%2F1/last_operation?operation=a%20b%26c%2F%C3%BC"

@@ -47,7 +47,7 @@ def client(fake: FakeBroker) -> BrokerClient:
     return client_of(fake.url)
 
 
-def test_it_polls_until_the_operation_is_done(fake: FakeBroker, client: BrokerClient, waited: Waited) -> None:
+def test_wait_polls_until_operation_is_done(fake: FakeBroker, client: BrokerClient, waited: Waited) -> None:
     fake.will(still("Making a volume"), still("Starting"), DONE)
     told: list[LastOperation] = []
     found = client.wait("i1", sleep=waited, progress=told.append)
@@ -57,13 +57,15 @@ def test_it_polls_until_the_operation_is_done(fake: FakeBroker, client: BrokerCl
     assert waited.pauses == [1.0, 1.0]
 
 
+@pytest.mark.rule("R-LAST-2")
 @pytest.mark.parametrize(
     ("retry_after", "pause"),
     [("0", 0), ("7", 7), (" 30 ", 30), ("soon", 1), ("-5", 1), ("1.5", 1), ("", 1), ("9" * 20, 1), ("٣", 1)],
 )
-def test_it_waits_as_long_as_the_broker_asks(
+def test_wait_honours_retry_after(
     retry_after: str, pause: float, fake: FakeBroker, client: BrokerClient, waited: Waited
 ) -> None:
+    """An invalid Retry-After header falls back to one second."""
     as_sent = retry_after.encode().decode("latin-1")
     fake.will(still(retry_after=as_sent), DONE)
     client.wait("i1", sleep=waited)
@@ -71,7 +73,7 @@ def test_it_waits_as_long_as_the_broker_asks(
 
 
 @pytest.mark.parametrize("ids", [("i1",), ("i1", "b1")])
-def test_polls_carry_what_the_broker_needs(
+def test_polls_include_operation_service_and_plan(
     ids: tuple[str, ...], fake: FakeBroker, client: BrokerClient
 ) -> None:
     fake.will(still(), DONE)
@@ -82,7 +84,8 @@ def test_polls_carry_what_the_broker_needs(
         assert asked.query == {"operation": "job 1/ü", "service_id": "db-id", "plan_id": "small-id"}
 
 
-def test_the_pause_never_passes_the_end(fake: FakeBroker, client: BrokerClient, waited: Waited) -> None:
+def test_wait_makes_last_poll_at_timeout(fake: FakeBroker, client: BrokerClient, waited: Waited) -> None:
+    """The last pause is shortened so that the final poll happens at the timeout."""
     fake.will(still(retry_after=40))
     with pytest.raises(PollingTimeout) as caught:
         client.wait("i1", timeout=100, sleep=waited)
@@ -92,6 +95,7 @@ def test_the_pause_never_passes_the_end(fake: FakeBroker, client: BrokerClient, 
     assert caught.value.exchange.state == "in progress"
 
 
+@pytest.mark.rule("R-CAT-3")
 @pytest.mark.parametrize(
     ("plan", "more", "total"),
     [
@@ -103,23 +107,26 @@ def test_the_pause_never_passes_the_end(fake: FakeBroker, client: BrokerClient, 
         (SMALL, {"timeout": 0}, 0),
     ],
 )
-def test_it_waits_as_long_as_the_plan_says(
+def test_wait_uses_maximum_polling_duration(
     plan: Any, more: dict[str, Any], total: float, fake: FakeBroker, client: BrokerClient, waited: Waited
 ) -> None:
+    """The plan's `maximum_polling_duration` is the default timeout. Without it, the default is seven days."""
     fake.will(still(retry_after=100_000))
     with pytest.raises(PollingTimeout):
         client.wait("i1", plan=plan, sleep=waited, **more)
     assert sum(waited.pauses) == pytest.approx(total, abs=5)
 
 
-def test_time_that_passes_in_polls_counts_too(fake: FakeBroker, client: BrokerClient, waited: Waited) -> None:
+def test_wait_timeout_includes_request_time(fake: FakeBroker, client: BrokerClient, waited: Waited) -> None:
     fake.will(still(retry_after=0))
     with pytest.raises(PollingTimeout):
         client.wait("i1", timeout=0.05, sleep=waited)
     assert set(waited.pauses) <= {0}
 
 
-def test_an_operation_that_failed_is_an_error(fake: FakeBroker, client: BrokerClient, waited: Waited) -> None:
+def test_failed_operation_raises_operation_failed(
+    fake: FakeBroker, client: BrokerClient, waited: Waited
+) -> None:
     fake.will(
         still(),
         answer(
@@ -140,13 +147,14 @@ def test_an_operation_that_failed_is_an_error(fake: FakeBroker, client: BrokerCl
     assert (found.instance_usable, found.update_repeatable) == (False, True)
 
 
-def test_a_failure_may_say_nothing(fake: FakeBroker, client: BrokerClient) -> None:
+def test_failed_operation_without_description_is_accepted(fake: FakeBroker, client: BrokerClient) -> None:
     fake.will(answer(200, {"state": "failed"}))
     with pytest.raises(OperationFailed, match="the service broker does not say why"):
         client.wait("i1")
 
 
-def test_what_is_gone_while_it_is_deleted_is_done(
+@pytest.mark.rule("R-LAST-3")
+def test_wait_for_deletion_treats_410_as_success(
     fake: FakeBroker, client: BrokerClient, waited: Waited
 ) -> None:
     fake.will(still(), answer(410))
@@ -157,7 +165,9 @@ def test_what_is_gone_while_it_is_deleted_is_done(
 
 
 @pytest.mark.parametrize(("deleting", "status"), [(False, 410), (False, 404), (True, 404), (True, 400)])
-def test_other_refusals_end_it(deleting: bool, status: int, fake: FakeBroker, client: BrokerClient) -> None:
+def test_other_refusals_end_the_wait(
+    deleting: bool, status: int, fake: FakeBroker, client: BrokerClient
+) -> None:
     fake.will(answer(status))
     with pytest.raises(BrokerRefused) as caught:
         client.wait("i1", deleting=deleting)
@@ -165,15 +175,14 @@ def test_other_refusals_end_it(deleting: bool, status: int, fake: FakeBroker, cl
     assert len(fake.asked) == 1
 
 
-def test_an_answer_that_is_wrong_ends_it(fake: FakeBroker, client: BrokerClient) -> None:
+def test_invalid_response_ends_the_wait(fake: FakeBroker, client: BrokerClient) -> None:
     fake.will(answer(200, {"state": "ready"}))
     with pytest.raises(BrokerMistake, match='state: is "ready"'):
         client.wait("i1")
 
 
-def test_a_broker_that_is_restarted_meanwhile_does_not_end_it(
-    fake: FakeBroker, client: BrokerClient, waited: Waited
-) -> None:
+def test_wait_survives_broker_restart(fake: FakeBroker, client: BrokerClient, waited: Waited) -> None:
+    """Server errors during a restart are reported to the progress callback and retried."""
     fake.will(still(), answer(503), answer(502, b"<html>"), still(), answer(200, {"state": "succeeded"}))
     told: list[str | None] = []
     done = client.wait("i1", sleep=waited, progress=lambda found: told.append(found.description))
@@ -182,7 +191,7 @@ def test_a_broker_that_is_restarted_meanwhile_does_not_end_it(
     assert len(fake.asked) == 5
 
 
-def test_a_broker_that_fails_for_too_long_ends_it(
+def test_persistent_server_errors_end_the_wait(
     fake: FakeBroker, client: BrokerClient, waited: Waited
 ) -> None:
     fake.will(still(), answer(503))
@@ -192,7 +201,7 @@ def test_a_broker_that_fails_for_too_long_ends_it(
 
 
 @pytest.mark.parametrize(("patience", "timeout"), [(2.0, None), (60.0, 2.0)])
-def test_a_broker_that_went_away_for_too_long_ends_it(
+def test_persistent_connection_failure_ends_the_wait(
     patience: float, timeout: float | None, waited: Waited
 ) -> None:
     client = client_of(f"http://127.0.0.1:{free_port()}")

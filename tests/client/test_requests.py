@@ -59,7 +59,8 @@ def done(client: BrokerClient, found: Any, *ids: str, deleting: bool = False) ->
     )
 
 
-def test_every_operation_returns_what_the_handler_answered(client: BrokerClient, way: Way) -> None:
+def test_every_operation_returns_the_handler_result(client: BrokerClient, way: Way) -> None:
+    """Each client method returns the typed result of its handler, in every way a broker can work."""
     offering = client.catalog().services[0]
     small, large = offering.plans
     assert (offering.name, small.name, large.name) == ("db", "small", "large")
@@ -91,16 +92,20 @@ def test_every_operation_returns_what_the_handler_answered(client: BrokerClient,
     done(client, gone, "i1", deleting=True)
 
 
+@pytest.mark.rule("R-UNB-1", "R-DEL-1")
 @pytest.mark.parametrize("way", ["store, at once"], indirect=True)
-def test_a_second_delete_is_a_success(client: BrokerClient) -> None:
+def test_repeated_delete_succeeds(client: BrokerClient) -> None:
+    """A 410 of a second deprovision or unbind counts as success."""
     assert isinstance(client.provision("i1", OFFERING, SMALL), Provisioned)
     for _ in range(2):
         assert client.deprovision("i1", OFFERING, SMALL) == Deprovisioned()
     assert client.unbind("i1", "b1", OFFERING, SMALL) == Unbound()
 
 
+@pytest.mark.rule("R-PROV-3", "R-BIND-1")
 @pytest.mark.parametrize("way", ["store, at once"], indirect=True)
-def test_what_was_there_before_is_told_apart(client: BrokerClient) -> None:
+def test_existing_resource_is_distinguished_from_new(client: BrokerClient) -> None:
+    """A repeated provision or bind returns the existing resource with `exists` set."""
     first, second = (client.provision("i1", OFFERING, SMALL) for _ in range(2))
     assert isinstance(first, Provisioned)
     assert isinstance(second, Provisioned)
@@ -111,17 +116,16 @@ def test_what_was_there_before_is_told_apart(client: BrokerClient) -> None:
     assert (one.exists, two.exists) == (False, True)
 
 
+@pytest.mark.rule("R-REQ-9")
 @pytest.mark.parametrize("way", ["polled"], indirect=True)
-def test_a_platform_that_cannot_poll_does_not_say_that_it_can(
-    client: BrokerClient, recorder: Recorder
-) -> None:
+def test_client_without_polling_omits_accepts_incomplete(client: BrokerClient, recorder: Recorder) -> None:
     recorder.answers["provision"] = None
     client.provision("i1", OFFERING, SMALL, accepts_incomplete=False)
     assert recorder.request.accepts_incomplete is False
 
 
 @pytest.mark.parametrize("way", ["polled"], indirect=True)
-def test_operations_come_back_whole_in_polls(client: BrokerClient, recorder: Recorder) -> None:
+def test_operation_value_round_trips_in_polls(client: BrokerClient, recorder: Recorder) -> None:
     operation = "a b&c=d/é%2F+"
     found = client.last_operation("i1", operation=operation, service=OFFERING, plan=SMALL)
     assert found == LastOperation.succeeded()
@@ -133,7 +137,7 @@ IDS = ["a/b", "50%", "%2F", "übung", "a b", "a+b", "?x=1", "#1", "i;v=2", "a\\b
 
 
 @pytest.mark.parametrize("server", ["werkzeug", "waitress"])
-def test_ids_arrive_whole_whatever_is_in_them(server: str, recorder: Recorder, tmp_path: Path) -> None:
+def test_ids_round_trip_with_any_characters(server: str, recorder: Recorder, tmp_path: Path) -> None:
     with right_broker(WAYS["store, at once"], recorder, tmp_path) as app, serving(app, server) as url:
         client = client_of(url)
         for instance_id in IDS:
@@ -145,7 +149,7 @@ def test_ids_arrive_whole_whatever_is_in_them(server: str, recorder: Recorder, t
 
 
 @pytest.mark.parametrize("name", ["", ".", ".."])
-def test_an_id_that_no_path_can_hold_is_refused_before_anything_is_sent(name: str, fake: FakeBroker) -> None:
+def test_invalid_path_id_is_rejected_before_sending(name: str, fake: FakeBroker) -> None:
     client = client_of(fake.url)
     with pytest.raises(ValueError, match=r"instance_id=.* cannot stand in a path"):
         client.get_instance(name)
@@ -154,7 +158,8 @@ def test_an_id_that_no_path_can_hold_is_refused_before_anything_is_sent(name: st
     assert not fake.asked
 
 
-def test_one_client_serves_many_threads_at_once(recorder: Recorder, tmp_path: Path) -> None:
+def test_client_is_thread_safe(recorder: Recorder, tmp_path: Path) -> None:
+    """One client serves concurrent threads, and each request has its own request identity."""
     seen: list[Exchange] = []
     with right_broker(WAYS["at once"], recorder, tmp_path) as app, serving(app, "waitress") as url:
         client = client_of(url, observe=seen.append)
@@ -173,7 +178,7 @@ def test_one_client_serves_many_threads_at_once(recorder: Recorder, tmp_path: Pa
 # What it sends, byte for byte
 
 
-def test_what_is_not_told_is_not_sent(fake: FakeBroker) -> None:
+def test_client_omits_unset_arguments(fake: FakeBroker) -> None:
     client = client_of(fake.url)
     client.provision("i1", "s", "p")
     client.update("i1", "s")
@@ -206,7 +211,7 @@ def test_what_is_not_told_is_not_sent(fake: FakeBroker) -> None:
         assert "X-Broker-API-Originating-Identity" not in asked.headers
 
 
-def test_what_is_told_is_sent(fake: FakeBroker) -> None:
+def test_client_sends_all_given_arguments(fake: FakeBroker) -> None:
     client = client_of(fake.url)
     client.provision(
         "i1",
@@ -251,21 +256,21 @@ def test_what_is_told_is_sent(fake: FakeBroker) -> None:
     }
 
 
-def test_an_order_may_be_of_another_organization_than_the_platforms(fake: FakeBroker) -> None:
+def test_provision_accepts_another_organization(fake: FakeBroker) -> None:
     client_of(fake.url).provision("i1", OFFERING, SMALL, organization_guid="theirs")
     (asked,) = fake.asked
     assert asked.json["organization_guid"] == "theirs"
     assert asked.json["space_guid"] == Platform().space_guid
 
 
-def test_a_token_is_sent_as_one(fake: FakeBroker) -> None:
+def test_client_sends_bearer_token(fake: FakeBroker) -> None:
     BrokerClient(fake.url, token="t0ken").get_instance("i1")
     BrokerClient(fake.url).get_instance("i1")
     assert [asked.headers.get("Authorization") for asked in fake.asked] == ["Bearer t0ken", None]
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v2", "/v2/", "/brokers/db", "/brokers/db/v2/"])
-def test_a_broker_may_be_under_any_path(path: str, fake: FakeBroker) -> None:
+def test_broker_url_accepts_any_path(path: str, fake: FakeBroker) -> None:
     client = client_of(fake.url + path)
     client.get_instance("i1")
     prefix = "/brokers/db" if "db" in path else ""
@@ -333,7 +338,10 @@ def repeat(client: Any, line: Line) -> None:
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_what_is_sent_is_what_the_platform_sends(name: str, fake: FakeBroker) -> None:
+def test_client_sends_recorded_platform_requests(name: str, fake: FakeBroker) -> None:
+    """For every recorded request of a platform, the client sends the same method, path, query, body and
+    headers.
+    """
     fake.will(answer(200, {"services": [], "state": "succeeded"}))
     client = client_of(fake.url, platform=PLATFORMS[name])
     for line in lines_of(name):
@@ -355,8 +363,10 @@ def test_what_is_sent_is_what_the_platform_sends(name: str, fake: FakeBroker) ->
         assert asked.headers.keys() & FREE == line.headers.keys() & FREE
 
 
+@pytest.mark.rule("R-REQ-3")
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_a_broker_reads_what_a_platform_says_of_itself(name: str, recorder: Recorder, tmp_path: Path) -> None:
+def test_broker_reads_identity_of_each_platform(name: str, recorder: Recorder, tmp_path: Path) -> None:
+    """The broker reads the API version, the originating identity and the context of each platform."""
     platform = PLATFORMS[name]
     with right_broker(WAYS["at once"], recorder, tmp_path) as app, serving(app) as url:
         client = client_of(url, platform=platform)
@@ -377,7 +387,8 @@ def test_a_broker_reads_what_a_platform_says_of_itself(name: str, recorder: Reco
     assert provision.space_guid == platform.space_guid
 
 
-def test_a_wrong_password_is_refused(recorder: Recorder, tmp_path: Path) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_wrong_password_raises_broker_refused(recorder: Recorder, tmp_path: Path) -> None:
     with (
         right_broker(WAYS["at once"], recorder, tmp_path) as app,
         serving(app) as url,
@@ -388,7 +399,7 @@ def test_a_wrong_password_is_refused(recorder: Recorder, tmp_path: Path) -> None
     assert not recorder.requests
 
 
-def test_details_are_typed(fake: FakeBroker) -> None:
+def test_instance_details_are_typed(fake: FakeBroker) -> None:
     fake.will(
         answer(
             200,

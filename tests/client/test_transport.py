@@ -74,7 +74,7 @@ NO_ANSWERS: dict[str, tuple[Play, str]] = {
 
 
 @pytest.mark.parametrize("what", NO_ANSWERS)
-def test_what_is_no_answer_is_told_as_what_it_is(what: str, fake: FakeBroker) -> None:
+def test_missing_response_failure_is_described(what: str, fake: FakeBroker) -> None:
     play, failure = NO_ANSWERS[what]
     fake.will(play)
     error = unreachable(client_of(fake.url))
@@ -82,13 +82,13 @@ def test_what_is_no_answer_is_told_as_what_it_is(what: str, fake: FakeBroker) ->
     assert error.exchange.reached
 
 
-def test_nobody_listens() -> None:
+def test_refused_connection_is_reported() -> None:
     error = unreachable(client_of(f"http://127.0.0.1:{free_port()}"))
     assert error.exchange.failure == "no connection: Connection refused"
     assert not error.exchange.reached
 
 
-def test_a_name_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def look_up(*arguments: object, **options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -99,12 +99,12 @@ def test_a_name_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("url", [f"http://{'a' * 64}.example", "http://a..b"])
-def test_a_name_that_none_can_be(url: str) -> None:
+def test_impossible_host_name_is_reported(url: str) -> None:
     error = unreachable(client_of(url))
     assert not error.exchange.reached
 
 
-def test_a_connection_that_is_reset(fake: FakeBroker) -> None:
+def test_connection_reset_is_reported(fake: FakeBroker) -> None:
     def reset(handler: BaseHTTPRequestHandler) -> None:
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         handler.connection.close()
@@ -144,7 +144,8 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("what", DRIPS)
-def test_an_answer_that_drips_has_to_be_whole_in_time(what: str, fake: FakeBroker) -> None:
+def test_slow_response_must_finish_within_timeout(what: str, fake: FakeBroker) -> None:
+    """The timeout limits the whole response, not only the pause between two bytes."""
     over = Event()
     fake.will(DRIPS[what](over))
     began = time.monotonic()
@@ -156,13 +157,13 @@ def test_an_answer_that_drips_has_to_be_whole_in_time(what: str, fake: FakeBroke
     assert error.exchange.seconds >= 0.25
 
 
-def test_a_request_may_have_a_time_of_its_own(fake: FakeBroker, patience: Play) -> None:
+def test_request_accepts_its_own_timeout(fake: FakeBroker, patience: Play) -> None:
     fake.will(patience)
     exchange = Transport(fake.url, Login()).send(asking.catalog(), {}, timeout=0.1)
     assert exchange.failure == "no whole answer within the time"
 
 
-def test_it_can_hang_up_on_a_broker(fake: FakeBroker, patience: Play) -> None:
+def test_transport_can_hang_up_after_sending(fake: FakeBroker, patience: Play) -> None:
     fake.will(patience)
     exchange = Transport(fake.url, Login()).send(asking.catalog(), {}, hang_up=True)
     assert exchange.status is None
@@ -170,7 +171,7 @@ def test_it_can_hang_up_on_a_broker(fake: FakeBroker, patience: Play) -> None:
     assert exchange.seconds < 5
 
 
-def test_a_connection_that_nobody_accepts_in_time() -> None:
+def test_unaccepted_connection_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         waiting = [socket.socket() for _ in range(4)]
@@ -189,8 +190,8 @@ def test_a_connection_that_nobody_accepts_in_time() -> None:
 # Connections
 
 
-def test_each_request_has_a_connection_of_its_own(fake: FakeBroker) -> None:
-    """One that is kept may be closed by the broker when the next request is on its way."""
+def test_each_request_uses_a_new_connection(fake: FakeBroker) -> None:
+    """A kept connection may be closed by the broker while the next request is in transit."""
     ports: list[int] = []
 
     def note(handler: BaseHTTPRequestHandler) -> None:
@@ -206,7 +207,7 @@ def test_each_request_has_a_connection_of_its_own(fake: FakeBroker) -> None:
     assert [asked.headers["Connection"] for asked in fake.asked] == ["close"] * 3
 
 
-def test_cookies_are_not_kept(fake: FakeBroker) -> None:
+def test_cookies_are_not_stored(fake: FakeBroker) -> None:
     fake.will(answer(200, Set_Cookie="session=1; Path=/"))
     client = client_of(fake.url)
     for _ in range(2):
@@ -214,7 +215,7 @@ def test_cookies_are_not_kept(fake: FakeBroker) -> None:
     assert not any("Cookie" in asked.headers for asked in fake.asked)
 
 
-def test_no_login_is_taken_from_netrc(
+def test_netrc_credentials_are_ignored(
     fake: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -226,7 +227,7 @@ def test_no_login_is_taken_from_netrc(
     assert [asked.headers.get("Authorization") for asked in fake.asked] == [None, "Bearer t0ken"]
 
 
-def test_a_proxy_of_the_environment_is_used(fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_proxy_is_used(fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     proxied: list[str] = []
 
     def proxy(handler: BaseHTTPRequestHandler) -> None:
@@ -244,7 +245,7 @@ def test_a_proxy_of_the_environment_is_used(fake: FakeBroker, monkeypatch: pytes
     "host", ["127.0.0.1", "127.8.9.10", "localhost", "LOCALHOST", "broker.localhost", "[::1]"]
 )
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
-def test_a_broker_on_this_machine_is_asked_without_a_proxy(
+def test_loopback_broker_bypasses_proxy(
     host: str, name: str, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
@@ -261,7 +262,8 @@ def test_a_broker_on_this_machine_is_asked_without_a_proxy(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_where_the_proxy_is_away_nothing_was_asked(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_proxy_counts_as_not_reached(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection to the proxy means that the broker received no request."""
     monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{free_port()}")
     error = unreachable(client_of(f"{scheme}://broker.invalid"))
     assert error.exchange.failure == "no connection: Connection refused"
@@ -304,7 +306,7 @@ def secure(certificate: Path) -> Iterator[FakeBroker]:
         yield street.move_in()
 
 
-def test_a_certificate_that_is_not_trusted_is_told(secure: FakeBroker) -> None:
+def test_untrusted_certificate_is_reported(secure: FakeBroker) -> None:
     error = unreachable(client_of(secure.url))
     failure = error.exchange.failure or ""
     assert failure.startswith("no connection: TLS failed: certificate verify failed: self")
@@ -313,31 +315,31 @@ def test_a_certificate_that_is_not_trusted_is_told(secure: FakeBroker) -> None:
     assert not secure.asked
 
 
-def test_a_certificate_may_be_trusted(secure: FakeBroker, certificate: Path) -> None:
+def test_trusted_certificate_is_accepted(secure: FakeBroker, certificate: Path) -> None:
     client_of(secure.url, verify=certificate).get_instance("i1")
     assert secure.methods == ["GET"]
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_certificates_may_be_left_unchecked(secure: FakeBroker) -> None:
+def test_certificate_verification_can_be_disabled(secure: FakeBroker) -> None:
     client_of(secure.url, verify=False).get_instance("i1")
     assert secure.methods == ["GET"]
 
 
-def test_a_broker_that_speaks_no_tls_is_told(fake: FakeBroker) -> None:
+def test_plain_http_broker_gives_tls_error(fake: FakeBroker) -> None:
     error = unreachable(client_of(fake.url.replace("http:", "https:")))
     assert (error.exchange.failure or "").startswith("no connection: TLS failed: ")
     assert not error.exchange.reached
 
 
-def test_a_broker_that_never_shakes_hands(certificate: Path) -> None:
+def test_missing_tls_handshake_times_out(certificate: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         error = unreachable(client_of(f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.3))
     assert error.exchange.failure == "no connection within the time"
     assert not error.exchange.reached
 
 
-def test_a_secure_answer_that_drips_has_to_be_whole_in_time(secure: FakeBroker, certificate: Path) -> None:
+def test_slow_tls_response_must_finish_within_timeout(secure: FakeBroker, certificate: Path) -> None:
     over = Event()
     secure.will(DRIPS["the body"](over))
     error = unreachable(client_of(secure.url, verify=str(certificate), timeout=0.5))
@@ -345,7 +347,7 @@ def test_a_secure_answer_that_drips_has_to_be_whole_in_time(secure: FakeBroker, 
     assert error.exchange.failure == "no whole answer within the time"
 
 
-def test_a_file_of_no_certificates_is_told(secure: FakeBroker, tmp_path: Path) -> None:
+def test_invalid_ca_file_is_reported(secure: FakeBroker, tmp_path: Path) -> None:
     file = tmp_path / "empty.pem"
     file.write_text("none")
     error = unreachable(client_of(secure.url, verify=file))
@@ -353,7 +355,7 @@ def test_a_file_of_no_certificates_is_told(secure: FakeBroker, tmp_path: Path) -
     assert not error.exchange.reached
 
 
-def test_certificates_of_the_environment_that_are_not_there(
+def test_missing_ca_file_from_environment_is_reported(
     secure: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
@@ -379,7 +381,7 @@ URLS = [
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_a_url_that_is_none_is_refused(url: str) -> None:
+def test_invalid_url_is_rejected(url: str) -> None:
     with pytest.raises(
         ValueError, match=r"is not the URL of a broker; give one such as http://127\.0\.0\.1:8080"
     ):
@@ -397,7 +399,7 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
         "http://platform:s3/cret@[h",
     ],
 )
-def test_a_login_in_the_url_is_refused_and_not_repeated(url: str) -> None:
+def test_credentials_in_url_are_rejected_and_hidden(url: str) -> None:
     with pytest.raises(ValueError, match=r"login|not the URL") as caught:
         BrokerClient(url)
     assert "cret" not in str(caught.value)
@@ -417,19 +419,21 @@ def test_a_login_in_the_url_is_refused_and_not_repeated(url: str) -> None:
         ({"verify": "/nowhere.pem"}, "there is no such file"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options: dict[str, object], why: str) -> None:
+def test_invalid_client_options_are_rejected(options: dict[str, object], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         BrokerClient("http://127.0.0.1:8080", **options)  # type: ignore[arg-type]
 
 
-def test_a_header_that_cannot_be_sent_is_told(fake: FakeBroker) -> None:
+def test_unsendable_header_is_reported(fake: FakeBroker) -> None:
+    """The request is not sent, and the exchange explains the failure."""
     exchange = Transport(fake.url, Login()).send(asking.catalog(), {"X-A": "a\r\nX-B: c"})
     assert (exchange.failure or "").startswith("the request cannot be sent: ")
     assert not exchange.reached
     assert not fake.asked
 
 
-def test_a_header_that_is_told_replaces_the_usual_one(fake: FakeBroker) -> None:
+def test_given_headers_override_the_defaults(fake: FakeBroker) -> None:
+    """A header set to None is not sent. Header names are case-insensitive."""
     transport = Transport(fake.url, Login("platform", "s3cret"))
     told = {"authorization": "Basic d3Jvbmc=", "ACCEPT": None, "X-Empty": "", "X-Ü": "ü".strip("ü") or "é"}
     exchange = transport.send(asking.catalog(), {**told, "X-Ü": None, "X-Latin": "é"})
@@ -441,7 +445,7 @@ def test_a_header_that_is_told_replaces_the_usual_one(fake: FakeBroker) -> None:
     assert asked.headers["X-Latin"].encode("latin-1").decode() == "é"
 
 
-def test_without_requests_it_says_what_to_install() -> None:
+def test_missing_requests_names_the_install_command() -> None:
     code = "import sys; sys.modules['requests'] = None; import brokerkit.client.client"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     told = "the platform's side of the API needs requests: pip install requests"
@@ -449,7 +453,7 @@ def test_without_requests_it_says_what_to_install() -> None:
     assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {told}"
 
 
-def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("brokerkit._transport_again", _transport.__file__)
     assert spec is not None
     assert spec.loader is not None
@@ -458,7 +462,7 @@ def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
-def test_brokerkit_itself_does_without_requests() -> None:
+def test_brokerkit_imports_without_requests() -> None:
     code = "import sys, brokerkit; print(sorted({'requests', 'urllib3'} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     done = subprocess.run(

@@ -132,9 +132,9 @@ def send(platform: Platform, operation: str, ids: dict[str, str], **more: Any) -
 
 @pytest.mark.parametrize("operation", HANDLERS)
 @pytest.mark.parametrize("make", [bare_broker, HandlerGroup, lambda: HandlerGroup(service="db")])
-def test_each_decorator_returns_the_function_unchanged_bare_and_with_arguments(
-    operation: str, make: Callable[[], HandlerGroup]
-) -> None:
+def test_decorator_returns_function_unchanged(operation: str, make: Callable[[], HandlerGroup]) -> None:
+    """Each decorator works bare and with arguments and returns the function itself."""
+
     def handle(request: object) -> None: ...
 
     group = make()
@@ -148,7 +148,7 @@ def test_each_decorator_returns_the_function_unchanged_bare_and_with_arguments(
 
 
 @pytest.mark.parametrize("operation", HANDLERS)
-def test_each_decorators_handler_serves_its_operation(operation: str, calls: Calls) -> None:
+def test_decorated_handler_serves_its_operation(operation: str, calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker)
     response = send(Platform(make_app(broker)), operation, DB_SMALL)
@@ -156,9 +156,10 @@ def test_each_decorators_handler_serves_its_operation(operation: str, calls: Cal
     assert calls.names == [operation]
 
 
-def test_a_function_may_serve_several_operations_and_still_be_called_by_hand(
+def test_function_may_serve_several_operations(
     recorder: Recorder,
 ) -> None:
+    """The decorated function can still be called directly."""
     group = HandlerGroup()
 
     @group.deprovision
@@ -171,7 +172,7 @@ def test_a_function_may_serve_several_operations_and_still_be_called_by_hand(
     assert len(group.handlers) == 2
 
 
-def test_a_handler_can_be_called_without_flask() -> None:
+def test_handler_can_be_called_without_flask() -> None:
     offering = make_offering()
 
     @bare_broker().provision
@@ -183,13 +184,14 @@ def test_a_handler_can_be_called_without_flask() -> None:
 
 
 @pytest.mark.parametrize("given", ["small", 7, object()])
-def test_a_plan_that_is_given_without_its_keyword_is_told(given: Any) -> None:
+def test_decorator_positional_argument_raises_type_error(given: Any) -> None:
+    """The error advises to use `plan=` or `service=`."""
     with pytest.raises(TypeError, match=r"@provision\(.*plan= or service="):
         bare_broker().provision(given)
 
 
 @pytest.mark.parametrize("given", [{"offering": "db"}, {"plans": "small"}])
-def test_an_unknown_keyword_is_a_type_error(given: dict[str, Any]) -> None:
+def test_decorator_unknown_keyword_raises_type_error(given: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         bare_broker().provision(**given)
 
@@ -200,9 +202,10 @@ def test_an_unknown_keyword_is_a_type_error(given: dict[str, Any]) -> None:
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("operation", HANDLERS)
 @pytest.mark.parametrize(("service", "plan"), [("db", "large"), ("db-id", "large-id"), ("db", "large-id")])
-def test_the_most_specific_handler_wins_in_whichever_order_they_are_registered(
+def test_most_specific_handler_is_called(
     operation: str, service: str, plan: str, backwards: bool, calls: Calls
 ) -> None:
+    """The order of registration does not matter."""
     broker = bare_broker()
     calls.everything(broker, operation)
     registrations: list[tuple[str, dict[str, str]]] = [
@@ -219,7 +222,8 @@ def test_the_most_specific_handler_wins_in_whichever_order_they_are_registered(
     assert calls.names == ["all", "offering", "plan", "offering and plan"]
 
 
-def test_a_bare_plan_name_that_two_offerings_have_needs_the_offering(calls: Calls) -> None:
+def test_ambiguous_plan_name_requires_offering(calls: Calls) -> None:
+    """A plan name used by two offerings raises SetupError unless the decorator names the offering."""
     broker = bare_broker()
     calls.everything(broker)
     broker.provision(plan="small")(calls.handler("small"))
@@ -227,9 +231,10 @@ def test_a_bare_plan_name_that_two_offerings_have_needs_the_offering(calls: Call
         make_app(broker)
 
 
-def test_a_word_that_is_the_id_of_one_offering_and_the_name_of_another_is_a_fault(
+def test_ambiguous_offering_id_and_name_is_error(
     calls: Calls,
 ) -> None:
+    """A decorator refuses a value that is the id of one offering and the name of another."""
     plans = [ServicePlan(id="q", name="q", description="d")]
     catalog = Catalog([plain_offering(id="mq", name="db"), plain_offering(id="x", name="mq", plans=plans)])
     broker = bare_broker(catalog)
@@ -239,7 +244,7 @@ def test_a_word_that_is_the_id_of_one_offering_and_the_name_of_another_is_a_faul
         make_app(broker)
 
 
-def test_an_update_goes_to_the_handler_of_the_plan_that_it_moves_to(calls: Calls) -> None:
+def test_update_uses_handler_of_target_plan(calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker, "update")
     broker.update(plan="large")(calls.handler("large", "update"))
@@ -255,7 +260,8 @@ def test_an_update_goes_to_the_handler_of_the_plan_that_it_moves_to(calls: Calls
 # Groups
 
 
-def test_a_groups_offering_is_that_of_its_handlers_unless_they_name_another(calls: Calls) -> None:
+def test_group_offering_is_default_for_handlers(calls: Calls) -> None:
+    """A handler's own `service=` overrides the offering of its group."""
     broker, group = bare_broker(), HandlerGroup(service="mq")
     calls.everything(broker)
     group.provision(calls.handler("mq"))
@@ -268,14 +274,14 @@ def test_a_groups_offering_is_that_of_its_handlers_unless_they_name_another(call
     assert calls.names == ["provision", "db large", "mq small", "mq"]
 
 
-def test_a_group_may_get_handlers_after_it_was_included(calls: Calls) -> None:
+def test_group_accepts_handlers_after_include(calls: Calls) -> None:
     broker, group = bare_broker(), HandlerGroup()
     broker.include(group)
     calls.everything(group)
     assert send(Platform(make_app(broker)), "provision", DB_SMALL).status_code == 201
 
 
-def test_a_group_may_serve_two_brokers(calls: Calls) -> None:
+def test_group_may_serve_two_brokers(calls: Calls) -> None:
     group, brokers = HandlerGroup(), (bare_broker(), bare_broker())
     calls.everything(group)
     for broker in brokers:
@@ -285,21 +291,21 @@ def test_a_group_may_serve_two_brokers(calls: Calls) -> None:
     assert calls.names == ["provision"] * 2
 
 
-def test_a_group_is_included_once() -> None:
+def test_include_refuses_group_twice() -> None:
     broker, group = bare_broker(), HandlerGroup()
     broker.include(group)
     with pytest.raises(ValueError, match="included already"):
         broker.include(group)
 
 
-def test_a_broker_includes_no_broker() -> None:
+def test_include_refuses_broker() -> None:
     broker = bare_broker()
     for other in (broker, bare_broker()):
         with pytest.raises(TypeError, match="put its handlers in a HandlerGroup"):
             broker.include(other)
 
 
-def test_a_broker_tells_all_its_handlers_those_of_its_groups_too(calls: Calls) -> None:
+def test_broker_handlers_include_group_handlers(calls: Calls) -> None:
     broker, group = bare_broker(), HandlerGroup()
     broker.include(group)
     broker.provision(calls.handler("own"))
@@ -308,13 +314,14 @@ def test_a_broker_tells_all_its_handlers_those_of_its_groups_too(calls: Calls) -
 
 
 @pytest.mark.parametrize("service", [make_offering(), "", 7])
-def test_a_group_refuses_what_names_no_offering(service: Any) -> None:
+def test_group_refuses_invalid_service_argument(service: Any) -> None:
     with pytest.raises(TypeError, match=r"HandlerGroup\(service=…\) takes a name or an id"):
         HandlerGroup(service=service)
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_an_update_of_which_nobody_names_the_plan_is_not_guessed(named: bool, calls: Calls) -> None:
+def test_update_without_known_plan_is_400(named: bool, calls: Calls) -> None:
+    """If the handlers differ per plan and the request names none, no handler is called."""
     broker = bare_broker()
     calls.everything(broker, "update")
     broker.update(plan="large")(calls.handler("large", "update"))
@@ -328,7 +335,8 @@ def test_an_update_of_which_nobody_names_the_plan_is_not_guessed(named: bool, ca
 # Too late
 
 
-def test_no_handler_comes_after_the_blueprint_is_attached(calls: Calls) -> None:
+def test_registering_after_blueprint_raises_runtime_error(calls: Calls) -> None:
+    """Neither the broker nor its groups accept handlers after the blueprint is registered."""
     broker, group = bare_broker(), HandlerGroup()
     calls.everything(broker, "update")
     broker.include(group)
@@ -341,7 +349,7 @@ def test_no_handler_comes_after_the_blueprint_is_attached(calls: Calls) -> None:
         broker.include(HandlerGroup())
 
 
-def test_a_broker_that_refused_to_start_may_be_completed(calls: Calls) -> None:
+def test_broker_may_be_completed_after_setup_error(calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker, "bind")
     with pytest.raises(SetupError):
@@ -410,9 +418,10 @@ WHERE = "services[0].plans[0] ('s', 'p')"
         ),
     ],
 )
-def test_a_promise_of_the_catalog_without_a_handler_is_a_fault(
+def test_missing_required_handler_is_setup_error(
     offering: ServiceOffering, missing: str, fault: str, calls: Calls
 ) -> None:
+    """Each capability in the catalog requires its handlers."""
     broker = bare_broker(Catalog([offering]))
     calls.everything(broker, missing)
     assert faults_of(broker) == [f"{WHERE} {fault}, but no @{missing} handler serves it"]
@@ -428,7 +437,7 @@ def test_a_promise_of_the_catalog_without_a_handler_is_a_fault(
         (plain_offering({"schemas": Schemas.of(create=PARAMETERS)}), {"update"}),
     ],
 )
-def test_what_the_catalog_does_not_promise_needs_no_handler(
+def test_handlers_without_catalog_capability_are_optional(
     offering: ServiceOffering, unneeded: set[str], calls: Calls
 ) -> None:
     broker = bare_broker(Catalog([offering]))
@@ -436,9 +445,10 @@ def test_what_the_catalog_does_not_promise_needs_no_handler(
     assert make_app(broker).blueprints
 
 
-def test_a_plan_without_a_handler_of_its_own_is_a_fault_where_there_is_no_general_one(
+def test_plan_without_handler_is_setup_error(
     calls: Calls,
 ) -> None:
+    """A plan needs a specific or a general handler."""
     broker = bare_broker()
     calls.everything(broker, "provision")
     broker.provision(service="db", plan="small")(calls.handler("small"))
@@ -458,9 +468,8 @@ def test_a_plan_without_a_handler_of_its_own_is_a_fault_where_there_is_no_genera
         ({"plan": "small"}, "of which there is one in 'db' and 'mq'; add service="),
     ],
 )
-def test_the_fault_of_a_decorator_says_what_is_not_there_and_where_the_handler_stands(
-    only: dict[str, str], fault: str, calls: Calls
-) -> None:
+def test_unknown_offering_or_plan_is_setup_error(only: dict[str, str], fault: str, calls: Calls) -> None:
+    """The error names the unknown offering or plan and the location of the handler."""
     broker = bare_broker()
     calls.everything(broker)
     broker.provision(**only)(calls.handler("one"))
@@ -480,9 +489,7 @@ def test_the_fault_of_a_decorator_says_what_is_not_there_and_where_the_handler_s
         ({"service": "db", "plan": "small"}, {"service": "db-id", "plan": "small-id"}),
     ],
 )
-def test_two_handlers_for_the_same_are_a_fault(
-    one: dict[str, str], two: dict[str, str], calls: Calls
-) -> None:
+def test_duplicate_handlers_are_setup_error(one: dict[str, str], two: dict[str, str], calls: Calls) -> None:
     broker, group = bare_broker(), HandlerGroup()
     calls.everything(broker, "provision")
     if one:
@@ -501,7 +508,8 @@ def _by_keyword(*, request: object) -> None: ...
 
 
 @pytest.mark.parametrize("function", [_no_argument, _two_arguments, _by_keyword])
-def test_a_handler_that_does_not_take_the_request_alone_is_a_fault(function: Any, calls: Calls) -> None:
+def test_handler_with_wrong_signature_is_setup_error(function: Any, calls: Calls) -> None:
+    """A handler must accept exactly one positional argument, the request."""
     broker = bare_broker()
     calls.everything(broker, "provision")
     broker.provision(function)
@@ -536,14 +544,15 @@ class _Object:
         print,
     ],
 )
-def test_any_callable_that_takes_one_argument_may_be_a_handler(function: Any, calls: Calls) -> None:
+def test_any_single_argument_callable_is_accepted(function: Any, calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker, "provision")
     broker.provision(function)
     assert send(Platform(make_app(broker)), "provision", DB_SMALL).status_code == 201
 
 
-def test_a_callable_that_does_not_tell_what_it_takes_is_taken_at_its_word(calls: Calls) -> None:
+def test_callable_without_signature_is_accepted(calls: Calls) -> None:
+    """A callable without an inspectable signature is not checked."""
     with pytest.raises(ValueError, match="signature"):
         inspect.signature(min)
     broker = bare_broker()
@@ -552,7 +561,7 @@ def test_a_callable_that_does_not_tell_what_it_takes_is_taken_at_its_word(calls:
     make_app(broker)
 
 
-def test_all_faults_are_told_at_once(calls: Calls) -> None:
+def test_setup_error_lists_all_errors(calls: Calls) -> None:
     broker = bare_broker(Catalog([plain_offering(bindable=True)]))
     broker.provision(plan="nope")(calls.handler("unknown plan"))
     broker.update(service="nope")(calls.handler("unknown offering"))
@@ -574,7 +583,8 @@ def test_all_faults_are_told_at_once(calls: Calls) -> None:
         assert part in text
 
 
-def test_the_check_is_made_at_each_broker_of_an_app_and_not_twice_for_one(calls: Calls) -> None:
+def test_setup_check_runs_once_per_broker(calls: Calls) -> None:
+    """Registering the same blueprint again is allowed; an incomplete second broker is refused."""
     broker = bare_broker()
     calls.everything(broker)
     app = make_app(broker)
@@ -587,7 +597,7 @@ def test_the_check_is_made_at_each_broker_of_an_app_and_not_twice_for_one(calls:
 
 
 @pytest.mark.parametrize("operation", HANDLERS)
-def test_an_async_handler_is_awaited(operation: str, calls: Calls) -> None:
+def test_async_handler_is_awaited(operation: str, calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker, operation)
 
@@ -623,10 +633,10 @@ class _AsyncObject:
         pytest.param(_AsyncObject(), id="object"),
     ],
 )
-def test_what_an_async_handler_is_made_of_does_not_matter(
+def test_any_awaitable_returning_callable_is_awaited(
     function: Any, calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The types of the decorators allow each of them: a callable that returns an awaitable."""
+    """The decorator types accept every callable that returns an awaitable."""
     caplog.set_level("CRITICAL", logger="brokerkit")  # a record would keep what was not awaited
     broker = bare_broker()
     calls.everything(broker, "provision")
@@ -638,9 +648,7 @@ def test_what_an_async_handler_is_made_of_does_not_matter(
     assert response.status_code == 201
 
 
-def test_an_async_handler_that_raises_is_answered_like_any_other(
-    calls: Calls, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_async_handler_exception_is_500(calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
     broker = bare_broker()
     calls.everything(broker, "provision")
 
@@ -654,9 +662,8 @@ def test_an_async_handler_that_raises_is_answered_like_any_other(
     assert "no such disk" in caplog.text
 
 
-def test_an_async_handler_without_asgiref_is_a_fault_that_says_what_to_install(
-    calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_async_handler_without_asgiref_is_setup_error(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the package to install."""
     broker = bare_broker()
     calls.everything(broker, "provision")
 
@@ -680,6 +687,7 @@ def test_an_async_handler_without_asgiref_is_a_fault_that_says_what_to_install(
 POLLS = ("last_operation", "last_binding_operation")
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
 @pytest.mark.parametrize(
     "hints",
@@ -693,16 +701,15 @@ POLLS = ("last_operation", "last_binding_operation")
         {"service_id": "", "plan_id": ""},
     ],
 )
-def test_r_geti_r_getb_r_last_the_one_handler_serves_whatever_the_hints_are(
-    operation: str, hints: dict[str, str], recorder: Recorder
-) -> None:
+def test_single_handler_serves_any_hints(operation: str, hints: dict[str, str], recorder: Recorder) -> None:
+    """A fetch or poll with missing, unknown or contradictory hints reaches the only handler."""
     platform = Platform(make_app(make_broker(recorder, catalog=two_offerings())))
     assert send(platform, operation, hints).status_code == 200
     assert recorder.request.plan is None
 
 
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
-def test_a_hint_of_the_plan_alone_tells_the_offering_too(operation: str, recorder: Recorder) -> None:
+def test_plan_hint_determines_offering(operation: str, recorder: Recorder) -> None:
     platform = Platform(make_app(make_broker(recorder, catalog=two_offerings())))
     assert send(platform, operation, {"plan_id": "huge-id"}).status_code == 200
     assert recorder.request.plan.name == "huge"
@@ -710,7 +717,7 @@ def test_a_hint_of_the_plan_alone_tells_the_offering_too(operation: str, recorde
 
 
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
-def test_a_hint_of_the_offering_finds_the_handler_of_all_its_plans(operation: str, calls: Calls) -> None:
+def test_offering_hint_selects_offering_handler(operation: str, calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker, operation)
     for service in ("db", "mq"):
@@ -723,9 +730,7 @@ def test_a_hint_of_the_offering_finds_the_handler_of_all_its_plans(operation: st
 
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
 @pytest.mark.parametrize("hints", [{}, {"service_id": "db-id"}])
-def test_where_the_hints_leave_several_handlers_the_general_one_is_asked(
-    operation: str, hints: dict[str, str], calls: Calls
-) -> None:
+def test_ambiguous_hints_use_general_handler(operation: str, hints: dict[str, str], calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker)
     getattr(broker, operation)(plan="large")(calls.handler("large", operation))
@@ -735,9 +740,8 @@ def test_where_the_hints_leave_several_handlers_the_general_one_is_asked(
 
 
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
-def test_where_the_hints_leave_several_handlers_each_is_asked_until_one_knows_the_resource(
-    operation: str, calls: Calls
-) -> None:
+def test_ambiguous_hints_try_each_handler(operation: str, calls: Calls) -> None:
+    """The handlers are called in turn until one knows the resource."""
     broker = bare_broker()
     calls.everything(broker, operation)
 
@@ -751,10 +755,12 @@ def test_where_the_hints_leave_several_handlers_each_is_asked_until_one_knows_th
     assert calls.names == ["db", "mq"]
 
 
+@pytest.mark.rule("R-GETI", "R-GETB", "R-LAST-3")
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", *POLLS])
-def test_where_the_hints_leave_several_handlers_and_none_knows_the_resource_it_does_not_exist(
+def test_ambiguous_hints_without_match_is_404(
     operation: str,
 ) -> None:
+    """If no handler knows the resource, the response is 404."""
     broker = bare_broker()
     Calls().everything(broker, operation)
 
@@ -768,7 +774,8 @@ def test_where_the_hints_leave_several_handlers_and_none_knows_the_resource_it_d
     assert error_of(response)["error"] == "InstanceDoesNotExist"
 
 
-def test_where_an_update_leaves_several_handlers_nothing_is_tried(calls: Calls) -> None:
+def test_ambiguous_update_calls_no_handler(calls: Calls) -> None:
+    """An update with several possible handlers gets 400 and names `previous_values.plan_id`."""
     broker = bare_broker()
     calls.everything(broker, "update")
     for plan in ("large", "huge"):
@@ -784,6 +791,7 @@ def test_where_an_update_leaves_several_handlers_nothing_is_tried(calls: Calls) 
 # What nobody serves
 
 
+@pytest.mark.rule("R-UPD-3", "R-GETI", "R-GETB", "R-LAST-4")
 @pytest.mark.parametrize(
     ("operation", "status", "word"),
     [
@@ -794,9 +802,7 @@ def test_where_an_update_leaves_several_handlers_nothing_is_tried(calls: Calls) 
         ("last_binding_operation", 400, "UnknownOperation"),
     ],
 )
-def test_what_the_catalog_does_not_promise_is_refused(
-    operation: str, status: int, word: str, calls: Calls
-) -> None:
+def test_operation_without_handler_is_refused(operation: str, status: int, word: str, calls: Calls) -> None:
     broker = bare_broker(Catalog([plain_offering(bindable=True)]))
     for needed in ("provision", "deprovision", "bind", "unbind"):
         getattr(broker, needed)(calls.handler(needed, needed))
@@ -805,13 +811,12 @@ def test_what_the_catalog_does_not_promise_is_refused(
     assert error_of(response)["error"] == word
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @pytest.mark.parametrize(
     ("field", "operation"),
     [("instances_retrievable", "get_instance"), ("bindings_retrievable", "get_binding")],
 )
-def test_r_geti_r_getb_a_fetch_is_for_the_offerings_that_say_so(
-    field: str, operation: str, calls: Calls
-) -> None:
+def test_fetch_of_unretrievable_offering_is_404(field: str, operation: str, calls: Calls) -> None:
     broker = bare_broker(two_offerings(**{field: False}))
     calls.everything(broker)
     assert send(Platform(make_app(broker)), operation, DB_SMALL).status_code == 404
@@ -828,9 +833,10 @@ def test_r_geti_r_getb_a_fetch_is_for_the_offerings_that_say_so(
         ("unbind", "last_binding_operation"),
     ],
 )
-def test_accepted_without_a_handler_to_be_polled_is_told_to_the_author(
+def test_accepted_without_poll_handler_is_500(
     operation: str, poll: str, calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log names the missing handler."""
     broker = bare_broker()
     calls.everything(broker, operation, poll)
     getattr(broker, operation)(lambda request: Accepted(operation="job"))
@@ -855,12 +861,12 @@ def test_accepted_without_a_handler_to_be_polled_is_told_to_the_author(
         ({"plans": "small"}, r"provision\(\) got an unexpected keyword argument 'plans'"),
     ],
 )
-def test_a_decorator_refuses_what_names_no_offering_or_plan(options: dict[str, Any], told: str) -> None:
+def test_decorator_refuses_invalid_argument_types(options: dict[str, Any], told: str) -> None:
     with pytest.raises(TypeError, match=told):
         bare_broker().provision(**options)
 
 
-def test_include_refuses_what_is_no_group() -> None:
+def test_include_refuses_other_types() -> None:
     with pytest.raises(TypeError, match="takes a HandlerGroup, not a module"):
         bare_broker().include(functools)  # type: ignore[arg-type]
 
@@ -873,9 +879,7 @@ def test_include_refuses_what_is_no_group() -> None:
         ({"service": "mq", "plan": "smal"}, "which is not of the offering 'mq'; is 'small' meant?"),
     ],
 )
-def test_a_name_that_is_not_in_the_catalog_is_told_with_what_may_be_meant(
-    only: dict[str, str], hint: str, calls: Calls
-) -> None:
+def test_unknown_name_error_suggests_similar_name(only: dict[str, str], hint: str, calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker)
     broker.provision(**only)(calls.handler("misspelt"))
@@ -885,7 +889,7 @@ def test_a_name_that_is_not_in_the_catalog_is_told_with_what_may_be_meant(
     assert fault.endswith(hint)
 
 
-def test_a_class_is_no_handler(calls: Calls) -> None:
+def test_class_as_handler_is_setup_error(calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker, "provision")
     broker.provision(Calls)  # type: ignore[type-var]
@@ -893,9 +897,10 @@ def test_a_class_is_no_handler(calls: Calls) -> None:
         make_app(broker)
 
 
-def test_a_partial_function_is_told_by_its_own_name(calls: Calls) -> None:
+def test_partial_is_named_by_wrapped_function(calls: Calls) -> None:
+    """Error messages use the name and location of the function inside a partial."""
     broker = bare_broker()
     calls.everything(broker, "provision")
     broker.provision(functools.partial(_two_arguments))
-    with pytest.raises(SetupError, match=r"'_two_arguments' \(.*test_handlers.py:\d+\) must take one"):
+    with pytest.raises(SetupError, match=r"'_two_arguments' \(.*test_group.py:\d+\) must take one"):
         make_app(broker)

@@ -42,14 +42,15 @@ def look_at(sight: Callable[[], int], *, every: float = 3600.0, times: float = 0
     )
 
 
-def test_what_was_found_is_told_again_until_it_is_old(sight: Sight) -> None:
+def test_result_is_reused_until_stale(sight: Sight) -> None:
     looks = look_at(sight)
     assert [looks.result() for _ in range(3)] == [1, 1, 1]
     looks = look_at(sight, every=1e-6)
     until(lambda: (looks.result() or 0) > 3)
 
 
-def test_however_many_ask_one_thread_looks(sight: Sight) -> None:
+def test_concurrent_callers_share_one_thread(sight: Sight) -> None:
+    """All callers time out while the single background call hangs."""
     sight.is_free.clear()
     looks = look_at(sight, every=1e-6)
     with ThreadPoolExecutor(16) as pool:
@@ -59,7 +60,7 @@ def test_however_many_ask_one_thread_looks(sight: Sight) -> None:
     until(looks.result)
 
 
-def test_while_a_look_takes_long_the_one_before_is_the_latest(sight: Sight) -> None:
+def test_latest_returns_previous_result_while_running(sight: Sight) -> None:
     looks = look_at(sight, every=1e-6)
     assert looks.latest() is not None
     sight.is_free.clear()
@@ -72,9 +73,7 @@ def test_while_a_look_takes_long_the_one_before_is_the_latest(sight: Sight) -> N
     until(looks.result)
 
 
-def test_a_look_that_fails_is_logged_and_found_nothing(
-    sight: Sight, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failed_call_is_logged_without_result(sight: Sight, caplog: pytest.LogCaptureFixture) -> None:
     sight.error = OSError("inside")
     looks = look_at(sight)
     assert looks.result() is None
@@ -82,8 +81,8 @@ def test_a_look_that_fails_is_logged_and_found_nothing(
     assert "what the thread tests-look looks at could not be found out" in caplog.text
 
 
-def test_after_a_look_that_took_long_there_is_rest_unless_it_failed(sight: Sight) -> None:
-    """As long as it hung says nothing of what it costs."""
+def test_slow_call_is_followed_by_pause(sight: Sight) -> None:
+    """A slow success delays the next call. A failure does not: its duration is not the cost of a call."""
     for error, is_new in ((None, False), (OSError("inside"), True)):
         sight.error = error
         sight.is_free.clear()
@@ -94,9 +93,7 @@ def test_after_a_look_that_took_long_there_is_rest_unless_it_failed(sight: Sight
         assert (looks.start() is not first) is is_new
 
 
-def test_in_a_fork_of_the_process_its_looks_are_not_heard_of(
-    sight: Sight, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_result_is_discarded_after_fork(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = look_at(sight)
     assert looks.result() == 1
     child = os.getpid() + 1

@@ -63,7 +63,8 @@ def begin(platform: Platform) -> str:
 # Of which operation, and for how long
 
 
-def test_what_is_done_at_once_tells_its_operation(platform: Platform, facts: list[Fact]) -> None:
+def test_synchronous_signals_carry_operation_id(platform: Platform, facts: list[Fact]) -> None:
+    """Lifecycle signals and request_finished have the same operation id, the operation and its duration."""
     finished: list[dict[str, Any]] = []
 
     def hear(sender: object, **told: Any) -> None:
@@ -88,9 +89,10 @@ def test_what_is_done_at_once_tells_its_operation(platform: Platform, facts: lis
     assert all(0 <= fact.told["seconds"] < 60 for fact in facts)
 
 
-def test_what_a_poll_finds_tells_the_operation_that_was_asked_for(
+def test_poll_signals_carry_original_operation(
     platform: Platform, recorder: Recorder, facts: list[Fact]
 ) -> None:
+    """Signals sent by a poll name the provision with its operation id and its duration."""
     recorder.answers["provision"] = Accepted(operation="job 7")
     recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
     operation = begin(platform)
@@ -106,10 +108,9 @@ def test_what_a_poll_finds_tells_the_operation_that_was_asked_for(
     assert 0 <= taken[1] <= taken[2] < 60
 
 
-def test_a_request_for_what_is_in_progress_tells_its_operation(
-    platform: Platform, recorder: Recorder
-) -> None:
-    """R-PROV-4: sent again, or polled for."""
+@pytest.mark.rule("R-PROV-4")
+def test_request_finished_carries_running_operation_id(platform: Platform, recorder: Recorder) -> None:
+    """A repeated PUT and a poll report the id of the running operation."""
     recorder.answers["provision"] = Accepted()
     recorder.answers["last_operation"] = LastOperation.in_progress()
     told: list[str | None] = []
@@ -128,7 +129,14 @@ def test_a_request_for_what_is_in_progress_tells_its_operation(
 # Attempts
 
 
-def test_each_attempt_is_told_of_in_its_thread(serve: Serve, recorder: Recorder, facts: list[Fact]) -> None:
+@pytest.mark.rule("R-REQ-5")
+def test_attempt_signals_are_sent_in_worker_thread(
+    serve: Serve, recorder: Recorder, facts: list[Fact]
+) -> None:
+    """All signals of an attempt come from one worker thread, with the attempt number, the error and the trace
+    context.
+    """
+
     def steps(request: Any) -> Generator[str, None, Provisioned]:
         yield "Creating volume"
         if request.attempt == 1:
@@ -177,7 +185,7 @@ def test_each_attempt_is_told_of_in_its_thread(serve: Serve, recorder: Recorder,
     ],
     ids=["done", "refused", "broken", "accepted"],
 )
-def test_an_attempt_tells_how_it_ended(
+def test_attempt_finished_reports_end_and_error(
     serve: Serve, recorder: Recorder, facts: list[Fact], answer: Any, end: AttemptEnd, error: type
 ) -> None:
     recorder.answers["provision"] = answer
@@ -187,21 +195,22 @@ def test_an_attempt_tells_how_it_ended(
     assert type(facts[-1].told["error"]) is error
 
 
-def test_what_was_there_already_is_told_of_when_the_background_is_through(
+def test_background_exists_result_sends_provisioned(
     serve: Serve, recorder: Recorder, facts: list[Fact]
 ) -> None:
-    """The platform was told 202, as of all that it did not have before."""
+    """After a 202 the background handler's `exists=True` still sends provisioned."""
     recorder.answers["provision"] = Provisioned(exists=True)
     begin(serve(recorder, background=["provision"]))
     until(lambda: bool(ends(facts)))
     assert [fact.told["result"] for fact in facts if fact.name == "provisioned"] == [Provisioned()]
 
 
+@pytest.mark.rule("R-DEL-3")
 @pytest.mark.parametrize("way", ["yields", "returns", "raises"])
-def test_an_attempt_whose_operation_is_deleted_is_given_up(
+def test_attempt_of_cancelled_operation_is_given_up(
     serve: Serve, recorder: Recorder, facts: list[Fact], way: str
 ) -> None:
-    """R-DEL-3: the generator is closed at its next yield; how else it ends is not told."""
+    """Whether the handler yields, returns or raises after the DELETE, the attempt ends as GIVEN_UP."""
     entered, released = threading.Event(), threading.Event()
 
     def steps(request: Any) -> Generator[str, None, Provisioned]:
@@ -223,9 +232,7 @@ def test_an_attempt_whose_operation_is_deleted_is_given_up(
     until(lambda: any(fact.name == "deprovisioned" for fact in facts))
 
 
-def test_an_attempt_in_a_process_that_ends_is_handed_over(
-    serve: Serve, recorder: Recorder, facts: list[Fact]
-) -> None:
+def test_attempt_is_handed_over_on_shutdown(serve: Serve, recorder: Recorder, facts: list[Fact]) -> None:
     entered, released = threading.Event(), threading.Event()
 
     def steps(request: Any) -> Generator[str, None, Provisioned]:
@@ -245,10 +252,12 @@ def test_an_attempt_in_a_process_that_ends_is_handed_over(
     assert ends(facts) == [AttemptEnd.HANDED_OVER]
 
 
-def test_an_attempt_that_cannot_be_written_is_interrupted(
+def test_attempt_is_interrupted_when_store_is_unavailable(
     serve: Serve, recorder: Recorder, facts: list[Fact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is taken up when its lease has ended."""
+    """attempt_finished reports INTERRUPTED with StoreUnavailable when the outcome cannot be written before
+    shutdown.
+    """
     platform = serve(recorder, background=["provision"])
     running = serve.brokers[-1]._runtime
     assert running is not None
@@ -268,9 +277,8 @@ def test_an_attempt_that_cannot_be_written_is_interrupted(
 
 
 @pytest.mark.parametrize("background", [False, True], ids=["at once", "background"])
-def test_a_handler_is_called_where_it_is_known_what_it_is_at(
-    serve: Serve, recorder: Recorder, background: bool
-) -> None:
+def test_handler_runs_with_call_context(serve: Serve, recorder: Recorder, background: bool) -> None:
+    """The call context has the operation, its ids and the request. It is cleared afterwards."""
     found: list[tuple[Any, ...]] = []
 
     def look(request: Any) -> Provisioned:

@@ -127,7 +127,12 @@ def running_of(broker: Broker) -> Any:
 # At once
 
 
-def test_a_whole_life_at_once_is_five_changes_that_ended(platform: Platform, trail: Trail) -> None:
+@pytest.mark.rule("R-REQ-3", "R-REQ-4", "R-REQ-5")
+def test_synchronous_lifecycle_writes_five_audit_records(platform: Platform, trail: Trail) -> None:
+    """Repeated requests add no records.
+
+    Each record has the request's identities and the stored previous plan.
+    """
     for _ in range(2):  # a repeat is nothing new
         platform.put(INSTANCE, PROVISION, headers=HEADERS)
         platform.patch(
@@ -151,8 +156,8 @@ def test_a_whole_life_at_once_is_five_changes_that_ended(platform: Platform, tra
         "operation": "provision",
         "instance_id": "i1",
         "binding_id": None,
-        "service": "db",
-        "service_id": "db-id",
+        "offering": "db",
+        "offering_id": "db-id",
         "plan": "small",
         "plan_id": "small-id",
         "previous_plan": None,
@@ -174,9 +179,8 @@ def test_a_whole_life_at_once_is_five_changes_that_ended(platform: Platform, tra
     assert (bind["binding_id"], bind["app_guid"]) == ("b1", "app 1")
 
 
-def test_what_the_handler_refuses_changes_nothing_and_is_not_told(
-    platform: Platform, recorder: Recorder, trail: Trail
-) -> None:
+@pytest.mark.rule("R-REQ-8", "R-PROV-5")
+def test_refused_requests_write_no_audit_record(platform: Platform, recorder: Recorder, trail: Trail) -> None:
     for operation in CHANGING:
         recorder.answers[operation] = QuotaExceeded()
     assert platform.put(INSTANCE, PROVISION).status_code == 400
@@ -189,9 +193,11 @@ def test_what_the_handler_refuses_changes_nothing_and_is_not_told(
     trail.agreed(platform, "provision: succeeded")
 
 
-def test_what_fails_at_once_is_told_once_with_what_the_platform_is_told(
+@pytest.mark.rule("R-ERR-1")
+def test_failed_synchronous_operation_is_audited_once(
     platform: Platform, recorder: Recorder, trail: Trail
 ) -> None:
+    """The record has the public description of the poll response and no internal error text."""
     recorder.answers["provision"] = ValueError("inside")
     assert platform.put(INSTANCE, PROVISION).status_code == 500
     (row,) = trail.agreed(platform, "provision: failed")
@@ -199,7 +205,7 @@ def test_what_fails_at_once_is_told_once_with_what_the_platform_is_told(
     assert "inside" not in json.dumps(row)
 
 
-def test_what_was_there_already_was_accepted_too(
+def test_existing_instance_is_audited_as_succeeded(
     platform: Platform, recorder: Recorder, trail: Trail
 ) -> None:
     recorder.answers["provision"] = Provisioned(exists=True)
@@ -211,9 +217,13 @@ def test_what_was_there_already_was_accepted_too(
 
 
 @pytest.mark.parametrize("ends", [LastOperation.succeeded("All is up"), LastOperation.failed("No room")])
-def test_what_goes_on_elsewhere_is_told_when_it_begins_and_when_a_poll_finds_its_end(
+def test_accepted_operation_is_audited_twice(
     platform: Platform, recorder: Recorder, trail: Trail, ends: LastOperation
 ) -> None:
+    """`audited` is sent at the start and when a poll finds the outcome.
+
+    The stored record also shows progress.
+    """
     recorder.answers["provision"] = Accepted(operation="job 7")
     recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
     platform.put(INSTANCE, PROVISION, query=CAN_POLL, headers=HEADERS)
@@ -229,8 +239,8 @@ def test_what_goes_on_elsewhere_is_told_when_it_begins_and_when_a_poll_finds_its
     assert (row["description"], row["correlation_id"]) == (ends.description, "wish 1")
 
 
-def test_a_whole_life_in_the_background(serve: Serve, recorder: Recorder, trail: Trail) -> None:
-    """Each of them fails, or is tried again, or goes on elsewhere, on its way."""
+def test_background_lifecycle_is_audited(serve: Serve, recorder: Recorder, trail: Trail) -> None:
+    """Retried, failed and accepted operations are each one record with the number of attempts."""
     recorder.answers["provision"] = lambda request: Retry(after=0.01) if request.attempt < 3 else None
     recorder.answers["update"] = QuotaExceeded("Used up")
     recorder.answers["bind"] = Accepted()
@@ -258,7 +268,7 @@ def test_a_whole_life_in_the_background(serve: Serve, recorder: Recorder, trail:
 
 
 @pytest.mark.parametrize("way", ["at once", "accepted", "background"])
-def test_a_delete_whose_handler_finds_nothing_has_succeeded(
+def test_delete_of_missing_resource_is_audited_succeeded(
     serve: Serve, recorder: Recorder, trail: Trail, way: str
 ) -> None:
     platform = serve(recorder, background=["deprovision", "unbind"] if way == "background" else [])
@@ -282,11 +292,12 @@ def test_a_delete_whose_handler_finds_nothing_has_succeeded(
     )
 
 
+@pytest.mark.rule("R-DEL-3")
 @pytest.mark.parametrize("way", ["at once", "accepted", "background"])
-def test_what_a_delete_halts_is_told_from_what_failed(
+def test_cancelled_operation_is_not_audited_as_failed(
     serve: Serve, recorder: Recorder, trail: Trail, way: str
 ) -> None:
-    """To a platform both are failures; who is called when something fails is not called for this."""
+    """A creation that a DELETE cancelled has the state `halted`, not `failed`."""
     gate = Gate(Provisioned())
     recorder.answers["provision"] = Accepted() if way == "accepted" else gate
     platform = serve(recorder, background=["provision"] if way == "background" else [])
@@ -306,7 +317,9 @@ def test_what_a_delete_halts_is_told_from_what_failed(
 
 
 @pytest.mark.parametrize("way", ["accepted", "background"])
-def test_what_takes_too_long_has_failed(serve: Serve, recorder: Recorder, trail: Trail, way: str) -> None:
+def test_expired_operation_is_audited_as_failed(
+    serve: Serve, recorder: Recorder, trail: Trail, way: str
+) -> None:
     recorder.answers["provision"] = Accepted() if way == "accepted" else Retry(after=3600)
     recorder.answers["last_operation"] = LastOperation.in_progress()
     platform = serve(recorder, background=["provision"] if way == "background" else [], lease=1.0)
@@ -317,10 +330,10 @@ def test_what_takes_too_long_has_failed(serve: Serve, recorder: Recorder, trail:
 
 
 @pytest.mark.parametrize("way", ["at once", "background"])
-def test_what_a_process_could_not_end_is_ended_by_another(
+def test_recovered_operation_is_audited_by_other_process(
     serve: Serve, recorder: Recorder, trail: Trail, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """And what the first one does when it comes to itself is neither told nor in the trail."""
+    """The lost process neither sends a signal nor changes the record when it continues."""
     gate, other = Gate(Provisioned()), Recorder()
     recorder.answers["provision"] = gate
     background = ["provision"] if way == "background" else []
@@ -346,7 +359,7 @@ def test_what_a_process_could_not_end_is_ended_by_another(
 
 @pytest.mark.parametrize("is_written", [False, True], ids=["away", "its answer lost"])
 @pytest.mark.parametrize("fails", [False, True], ids=["succeeded", "failed"])
-def test_what_is_written_later_as_the_store_was_away_is_told_then(
+def test_delayed_write_is_audited_after_outage(
     serve: Serve,
     recorder: Recorder,
     trail: Trail,
@@ -355,6 +368,7 @@ def test_what_is_written_later_as_the_store_was_away_is_told_then(
     is_written: bool,
     fails: bool,
 ) -> None:
+    """The outcome is audited once when the store returns, even if the first commit had succeeded."""
     recorder.answers["provision"] = ValueError("inside") if fails else None
     platform = serve(recorder, lease=1.0)
     real, calls = Store.end, 0
@@ -375,10 +389,10 @@ def test_what_is_written_later_as_the_store_was_away_is_told_then(
     assert "lease was lost" not in caplog.text
 
 
-def test_a_failure_that_another_process_noted_is_not_taken_for_ones_own(
+def test_failure_recorded_elsewhere_is_audited_once(
     serve: Serve, recorder: Recorder, trail: Trail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each tells of what it wrote, and only one did."""
+    """Only the process that wrote the failure sends `audited`."""
     recorder.answers["provision"] = ValueError("inside")
     platform = serve(recorder, lease=1.0)
     other = serve(recorder, lease=1.0)
@@ -401,10 +415,8 @@ def test_a_failure_that_another_process_noted_is_not_taken_for_ones_own(
     assert "interrupted" in row["description"]
 
 
-def test_what_an_operator_begins_once_more_is_one_change_that_ends_again(
-    serve: Serve, recorder: Recorder, trail: Trail
-) -> None:
-    """The trail has the new outcome, and counts the attempts; the signal told of each end."""
+def test_retried_operation_stays_one_audit_record(serve: Serve, recorder: Recorder, trail: Trail) -> None:
+    """The record has the new outcome and counts both attempts. The signal is sent for each end."""
     recorder.answers["provision"] = RuntimeError("no room")
     platform = serve(recorder, background=["provision"], lease=1.0)
     operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
@@ -422,9 +434,12 @@ def test_what_an_operator_begins_once_more_is_one_change_that_ends_again(
 # Whoever asks
 
 
-def test_clients_that_race_leave_the_trail_of_what_was_accepted(
+def test_concurrent_clients_leave_consistent_audit_trail(
     serve: Serve, recorder: Recorder, trail: Trail
 ) -> None:
+    """Each accepted change has one stored record and one matching final signal, and handlers ran once per
+    record.
+    """
     platforms = [serve(recorder), serve(recorder)]
     start = threading.Barrier(2)
 
@@ -466,7 +481,7 @@ SECRETS = ("hunter2hunter2", "db://secret", "kept to itself", "s3cret")
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_no_secret_is_in_a_record_a_table_or_json(
+def test_audit_records_contain_no_secrets(
     serve: Serve, recorder: Recorder, trail: Trail, background: bool
 ) -> None:
     recorder.answers["provision"] = Provisioned(data={"password": "kept to itself"})
@@ -517,14 +532,12 @@ LINE = (
 )
 
 
-def test_a_record_is_a_line_of_json_and_back() -> None:
+def test_audit_record_round_trips_as_json() -> None:
     assert msgspec.json.encode(RECORD).decode() == LINE
     assert msgspec.json.decode(LINE, type=AuditRecord) == RECORD
 
 
-def test_a_subscriber_writes_what_the_command_shows(
-    platform: Platform, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_audited_record_matches_audit_command(platform: Platform, caplog: pytest.LogCaptureFixture) -> None:
     audit = logging.getLogger("audit")
 
     def write(broker: object, record: AuditRecord, **extra: object) -> None:

@@ -45,8 +45,9 @@ def instance(platform: Platform) -> Platform:
     return platform
 
 
-def test_a_binding_is_made_once(instance: Platform, recorder: Recorder) -> None:
-    """R-BIND-1: 201, and 200 with the same binding for the same again."""
+@pytest.mark.rule("R-BIND-1")
+def test_repeated_bind_calls_handler_once(instance: Platform, recorder: Recorder) -> None:
+    """The first PUT is 201, and an identical PUT is 200 with the same binding."""
     recorder.answers["bind"] = Binding(
         credentials={"uri": "db://secret"},
         endpoints=[Endpoint(host="db.example.org", ports=["5432"])],
@@ -60,8 +61,9 @@ def test_a_binding_is_made_once(instance: Platform, recorder: Recorder) -> None:
     assert len(binds(recorder)) == 1
 
 
-def test_all_that_a_binding_can_have_comes_back(serve: Serve, recorder: Recorder) -> None:
-    """R-BIND-2, R-BIND-3."""
+@pytest.mark.rule("R-BIND-2", "R-BIND-3", "R-GETB")
+def test_bind_returns_all_binding_fields(serve: Serve, recorder: Recorder) -> None:
+    """Drain, route service and volume mounts are returned by bind, by a repeated bind and by a fetch."""
     requires = ["syslog_drain", "route_forwarding", "volume_mount"]
     platform = serve(recorder, make_offering(requires=requires))
     platform.put(INSTANCE, PROVISION)
@@ -83,11 +85,11 @@ def test_all_that_a_binding_can_have_comes_back(serve: Serve, recorder: Recorder
     assert platform.get(BINDING).json == {**first.json, "parameters": {"role": "reader"}}
 
 
+@pytest.mark.rule("R-BIND-1")
 @pytest.mark.parametrize("other", OTHERS, ids=str)
-def test_the_same_id_for_another_binding_is_409(
+def test_bind_with_other_attributes_is_409(
     instance: Platform, recorder: Recorder, other: dict[str, Any]
 ) -> None:
-    """R-BIND-1."""
     instance.put(BINDING, BODY)
     response = instance.put(BINDING, {**BODY, **other})
     assert response.status_code == 409
@@ -95,25 +97,31 @@ def test_the_same_id_for_another_binding_is_409(
     assert len(binds(recorder)) == 1
 
 
-def test_the_deprecated_app_guid_is_the_same_application(instance: Platform) -> None:
-    """R-BIND-1: `app_guid` in the body is that of `bind_resource`, and 200 when it comes again."""
+@pytest.mark.rule("R-BIND-1")
+def test_bind_accepts_deprecated_app_guid(instance: Platform) -> None:
+    """`app_guid` in the body is compared like `bind_resource.app_guid`."""
     body = {**IDS, "app_guid": "a1"}
     assert instance.put(BINDING, body).status_code == 201
     assert instance.put(BINDING, body).status_code == 200
     assert instance.put(BINDING, {**IDS, "app_guid": "a2"}).status_code == 409
 
 
-def test_ids_of_bindings_are_an_instances_own(instance: Platform, recorder: Recorder) -> None:
-    """R-BIND-1: the same id on another instance is another binding."""
+@pytest.mark.rule("R-BIND-1")
+def test_binding_ids_are_scoped_to_instance(instance: Platform, recorder: Recorder) -> None:
+    """The same binding id on another instance is a different binding."""
     instance.put("/v2/service_instances/i2", PROVISION)
     assert instance.put(BINDING, BODY).status_code == 201
     assert instance.put("/v2/service_instances/i2/service_bindings/b1", BODY).status_code == 201
     assert len(binds(recorder)) == 2
 
 
+@pytest.mark.rule("R-BIND-1", "R-GETB")
 @pytest.mark.parametrize("way", ["accepted", "background"])
-def test_the_same_while_in_progress_is_the_same_operation(serve: Serve, recorder: Recorder, way: str) -> None:
-    """R-BIND-1: with nothing but the operation in the body."""
+def test_bind_in_progress_returns_same_operation(serve: Serve, recorder: Recorder, way: str) -> None:
+    """The 202 body has only `operation`.
+
+    Other attributes are 409, and a platform that cannot poll gets 422.
+    """
     gate = Gate(SECRET)
     recorder.answers["bind"] = Accepted() if way == "accepted" else gate
     recorder.answers["last_binding_operation"] = LastOperation.succeeded(result=SECRET)
@@ -135,8 +143,9 @@ def test_the_same_while_in_progress_is_the_same_operation(serve: Serve, recorder
     assert (repeated.status_code, repeated.json) == (200, {"credentials": {"uri": "db://secret"}})
 
 
-def test_the_same_while_it_is_deleted(instance: Platform, recorder: Recorder) -> None:
-    """R-BIND-1: neither there nor gone."""
+@pytest.mark.rule("R-BIND-1")
+def test_bind_during_unbind_is_422(instance: Platform, recorder: Recorder) -> None:
+    """An identical PUT during an unbind is ConcurrencyError. A PUT with other attributes is 409."""
     instance.put(BINDING, BODY)
     recorder.answers["unbind"] = Accepted()
     assert instance.delete(BINDING, query=DELETE_AND_POLL).status_code == 202
@@ -145,8 +154,9 @@ def test_the_same_while_it_is_deleted(instance: Platform, recorder: Recorder) ->
     assert instance.put(BINDING, {**BODY, **OTHERS[0]}, query=CAN_POLL).status_code == 409
 
 
-def test_async_required(serve: Serve, recorder: Recorder) -> None:
-    """R-BIND: 422 where it is done in the background and the platform cannot poll."""
+@pytest.mark.rule("R-ERR-3", "R-REQ-9")
+def test_background_bind_without_polling_is_async_required(serve: Serve, recorder: Recorder) -> None:
+    """No binding is stored."""
     platform = serve(recorder, background=["bind"])
     platform.put(INSTANCE, PROVISION)
     response = platform.put(BINDING, BODY)
@@ -154,8 +164,9 @@ def test_async_required(serve: Serve, recorder: Recorder) -> None:
     assert platform.delete(BINDING, query=DELETE_QUERY).status_code == 410
 
 
-def test_no_binding_of_what_is_not_there(platform: Platform, recorder: Recorder) -> None:
-    """R-BIND-5: 404 before, after, and where it could not be made."""
+@pytest.mark.rule("R-BIND-5")
+def test_bind_to_missing_instance_is_404(platform: Platform, recorder: Recorder) -> None:
+    """The instance was never created, was deleted, or its creation failed."""
     assert platform.put(BINDING, BODY).status_code == 404
     platform.put(INSTANCE, PROVISION)
     platform.delete(INSTANCE, query=DELETE_QUERY)
@@ -166,9 +177,10 @@ def test_no_binding_of_what_is_not_there(platform: Platform, recorder: Recorder)
     assert not binds(recorder)
 
 
+@pytest.mark.rule("R-BIND-5")
 @pytest.mark.parametrize("busy", ["provision", "update", "deprovision"])
-def test_no_binding_while_the_instance_is_changed(platform: Platform, recorder: Recorder, busy: str) -> None:
-    """R-BIND-5: ConcurrencyError."""
+def test_bind_during_instance_operation_is_422(platform: Platform, recorder: Recorder, busy: str) -> None:
+    """ConcurrencyError is returned during provision, update and deprovision."""
     recorder.answers["last_operation"] = LastOperation.in_progress()
     if busy == "provision":
         recorder.answers[busy] = Accepted()
@@ -183,15 +195,17 @@ def test_no_binding_while_the_instance_is_changed(platform: Platform, recorder: 
     assert not binds(recorder)
 
 
-def test_bindings_do_not_wait_for_each_other(instance: Platform, recorder: Recorder) -> None:
-    """R-BIND-5 is about the instance."""
+@pytest.mark.rule("R-BIND-5")
+def test_binds_of_one_instance_run_concurrently(instance: Platform, recorder: Recorder) -> None:
+    """ConcurrencyError applies to operations of the instance, not to other bindings."""
     recorder.answers["bind"] = Accepted()
     assert instance.put(BINDING, BODY, query=CAN_POLL).status_code == 202
     assert instance.put(SUCCESSOR, BODY, query=CAN_POLL).status_code == 202
 
 
-def test_a_plan_that_is_not_bindable(serve: Serve, recorder: Recorder) -> None:
-    """R-BIND-5: the stored plan decides."""
+@pytest.mark.rule("R-BIND-5")
+def test_bind_to_unbindable_plan_is_400(serve: Serve, recorder: Recorder) -> None:
+    """The stored plan decides, even if the request names a bindable plan."""
     offering = make_offering()
     plans = [offering.plans[0], msgspec.structs.replace(offering.plans[1], bindable=False)]
     platform = serve(recorder, make_offering(plans=plans))
@@ -201,8 +215,9 @@ def test_a_plan_that_is_not_bindable(serve: Serve, recorder: Recorder) -> None:
     assert not binds(recorder)
 
 
-def test_a_successor_has_its_predecessors_parameters(instance: Platform, recorder: Recorder) -> None:
-    """R-BIND-6: and both stay valid."""
+@pytest.mark.rule("R-BIND-6", "R-GETB")
+def test_successor_inherits_predecessor_parameters(instance: Platform, recorder: Recorder) -> None:
+    """Both bindings stay valid, and an identical PUT of the successor is 200."""
     instance.put(BINDING, BODY)
     successor = {**IDS, "bind_resource": {"app_guid": "a1"}, "predecessor_binding_id": "b1"}
     assert instance.put(SUCCESSOR, successor).status_code == 201
@@ -214,8 +229,8 @@ def test_a_successor_has_its_predecessors_parameters(instance: Platform, recorde
     assert len(binds(recorder)) == 2
 
 
-def test_a_successor_may_have_parameters_of_its_own(instance: Platform, recorder: Recorder) -> None:
-    """R-BIND-6."""
+@pytest.mark.rule("R-BIND-6", "R-BIND-1")
+def test_successor_can_override_parameters(instance: Platform, recorder: Recorder) -> None:
     instance.put(BINDING, BODY)
     successor = {**BODY, "parameters": {"role": "writer"}, "predecessor_binding_id": "b1"}
     assert instance.put(SUCCESSOR, successor).status_code == 201
@@ -224,8 +239,11 @@ def test_a_successor_may_have_parameters_of_its_own(instance: Platform, recorder
     assert instance.put(SUCCESSOR, {**successor, "parameters": {"role": "reader"}}).status_code == 409
 
 
-def test_a_successor_outlives_its_predecessor(instance: Platform, recorder: Recorder) -> None:
-    """R-BIND-6: the same bind again is 200 though the predecessor is gone."""
+@pytest.mark.rule("R-BIND-6")
+def test_repeated_successor_bind_survives_predecessor_deletion(
+    instance: Platform, recorder: Recorder
+) -> None:
+    """An identical PUT of the successor is 200 after its predecessor was deleted."""
     instance.put(BINDING, BODY)
     successor = {**BODY, "predecessor_binding_id": "b1"}
     instance.put(SUCCESSOR, successor)
@@ -234,13 +252,12 @@ def test_a_successor_outlives_its_predecessor(instance: Platform, recorder: Reco
     assert instance.get(SUCCESSOR).status_code == 200
 
 
+@pytest.mark.rule("R-BIND-6")
 @pytest.mark.parametrize(
     "why", ["unknown", "expired", "deleted", "being deleted", "failed", "of another instance"]
 )
-def test_a_predecessor_must_be_a_good_binding_of_the_instance(
-    instance: Platform, recorder: Recorder, why: str
-) -> None:
-    """R-BIND-6: 400, and the handler is not asked."""
+def test_bind_with_invalid_predecessor_is_400(instance: Platform, recorder: Recorder, why: str) -> None:
+    """The predecessor must be a ready, unexpired binding of the same instance. The handler is not called."""
     predecessor = BINDING
     if why == "of another instance":
         instance.put("/v2/service_instances/i2", PROVISION)
@@ -266,16 +283,17 @@ def test_a_predecessor_must_be_a_good_binding_of_the_instance(
     assert instance.put(SUCCESSOR, BODY).status_code == 201
 
 
-def test_a_plan_without_rotation_takes_no_predecessor(platform: Platform, recorder: Recorder) -> None:
-    """R-BIND-6."""
+@pytest.mark.rule("R-BIND-6")
+def test_predecessor_requires_binding_rotatable_plan(platform: Platform, recorder: Recorder) -> None:
     platform.put(INSTANCE, {**PROVISION, "plan_id": "large-id"})
     body = {**IDS, "plan_id": "large-id"}
     platform.put(BINDING, body)
     assert platform.put(SUCCESSOR, {**body, "predecessor_binding_id": "b1"}).status_code == 400
 
 
-def test_a_binding_is_remembered_by_the_next_process(serve: Serve, recorder: Recorder) -> None:
-    """R-BIND-1: with its credentials."""
+@pytest.mark.rule("R-BIND-1")
+def test_repeated_bind_after_restart_is_200(serve: Serve, recorder: Recorder) -> None:
+    """A new process returns the stored binding with its credentials."""
     platform = serve(recorder)
     platform.put(INSTANCE, PROVISION)
     first = platform.put(BINDING, BODY)

@@ -54,9 +54,10 @@ def data_of(request: Any) -> Any:
     return resource.data
 
 
+@pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
-def test_what_was_accepted(platform: Platform, recorder: Recorder, kind: str) -> None:
-    """The handler of the delete is asked, with what the first handler gave to be remembered."""
+def test_delete_cancels_accepted_creation(platform: Platform, recorder: Recorder, kind: str) -> None:
+    """The delete handler gets the data of the creation. The creation is reported as failed."""
     recorder.answers[CREATIONS[kind]] = Accepted(data={"job": 7})
     recorder.answers[DELETIONS[kind]] = Accepted(operation="delete job")
     first = begin(platform, kind)
@@ -69,8 +70,9 @@ def test_what_was_accepted(platform: Platform, recorder: Recorder, kind: str) ->
     assert platform.delete(PATHS[kind], query=DELETE_QUERY).status_code == 410
 
 
+@pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
-def test_what_was_accepted_by_a_platform_that_cannot_poll(
+def test_synchronous_delete_cancels_accepted_creation(
     platform: Platform, recorder: Recorder, kind: str
 ) -> None:
     recorder.answers[CREATIONS[kind]] = Accepted()
@@ -79,12 +81,13 @@ def test_what_was_accepted_by_a_platform_that_cannot_poll(
     assert last_operation(platform, PATHS[kind]) == {"state": "succeeded"}
 
 
+@pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
 @pytest.mark.parametrize("deletion", ["at once", "accepted", "background"])
-def test_a_generator_is_closed_at_its_next_yield(
+def test_delete_closes_generator_at_next_yield(
     serve: Serve, recorder: Recorder, kind: str, deletion: str
 ) -> None:
-    """Its `finally` runs, then the delete; polls tell of the delete."""
+    """The generator's `finally` block runs before the delete handler. Polls report the delete."""
     gate, events = Gate(), []
 
     def steps(request: Any) -> Iterator[str]:
@@ -119,10 +122,13 @@ def test_a_generator_is_closed_at_its_next_yield(
     assert platform.delete(PATHS[kind], query=DELETE_QUERY).status_code == 410
 
 
+@pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
 @pytest.mark.parametrize("deletion", ["at once", "accepted", "background"])
-def test_a_running_function_is_let_finish(serve: Serve, recorder: Recorder, kind: str, deletion: str) -> None:
-    """The delete gets what it made."""
+def test_delete_waits_for_background_function(
+    serve: Serve, recorder: Recorder, kind: str, deletion: str
+) -> None:
+    """The delete handler runs after the function has returned and gets its result."""
     gate = Gate(MADE[kind])
     recorder.answers[CREATIONS[kind]] = gate
     recorder.answers[DELETIONS[kind]] = Accepted() if deletion == "accepted" else None
@@ -138,13 +144,14 @@ def test_a_running_function_is_let_finish(serve: Serve, recorder: Recorder, kind
     assert [data_of(request) for request in deletes(recorder)] == [{"made": True}]
 
 
+@pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
 @pytest.mark.parametrize("deletion", ["at once", "accepted", "background"])
 @pytest.mark.parametrize("ends", ["made", "accepted", "error"])
-def test_a_synchronous_handler_is_let_finish(
+def test_delete_waits_for_synchronous_handler(
     serve: Serve, recorder: Recorder, kind: str, deletion: str, ends: str
 ) -> None:
-    """Another request's: that one is told that it was in vain."""
+    """The request of the running handler gets 422 or 500. The delete handler gets its result."""
     answers = {"made": MADE[kind], "accepted": Accepted(data={"made": True}), "error": None}
     gate = Gate(answers[ends])
 
@@ -176,9 +183,10 @@ def test_a_synchronous_handler_is_let_finish(
     assert platform.delete(PATHS[kind], query=DELETE_QUERY).status_code == 410
 
 
+@pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
-def test_what_waits_in_retry_is_deleted_at_once(serve: Serve, recorder: Recorder, kind: str) -> None:
-    """Nobody runs, so nobody is waited for."""
+def test_delete_of_waiting_retry_runs_immediately(serve: Serve, recorder: Recorder, kind: str) -> None:
+    """No handler runs between attempts, so a platform that cannot poll gets 200."""
     recorder.answers[CREATIONS[kind]] = Retry(after=3600, description="Waiting for DNS")
     platform = serve(recorder, background=[CREATIONS[kind]])
     first = begin(platform, kind)
@@ -189,9 +197,9 @@ def test_what_waits_in_retry_is_deleted_at_once(serve: Serve, recorder: Recorder
     assert len(deletes(recorder)) == 1
 
 
+@pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
-def test_a_platform_that_cannot_poll_waits_for_what_runs(serve: Serve, recorder: Recorder, kind: str) -> None:
-    """R-DEL-3 for a platform that can only be told when it is done."""
+def test_synchronous_delete_waits_for_running_handler(serve: Serve, recorder: Recorder, kind: str) -> None:
     gate = Gate(MADE[kind])
     recorder.answers[CREATIONS[kind]] = gate
     platform = serve(recorder, background=[CREATIONS[kind]])
@@ -210,9 +218,10 @@ def test_a_platform_that_cannot_poll_waits_for_what_runs(serve: Serve, recorder:
     assert [data_of(request) for request in deletes(recorder)] == [{"made": True}]
 
 
+@pytest.mark.rule("R-REQ-8", "R-DEL-2", "R-UNB-2")
 @KINDS
-def test_it_goes_on_if_the_delete_could_never_be_done(serve: Serve, recorder: Recorder, kind: str) -> None:
-    """R-REQ-8: a DELETE that gets 422 AsyncRequired ends nothing."""
+def test_refused_delete_cancels_nothing(serve: Serve, recorder: Recorder, kind: str) -> None:
+    """A DELETE that gets 422 AsyncRequired does not cancel the creation."""
     gate = Gate(MADE[kind])
     recorder.answers[CREATIONS[kind]] = gate
     platform = serve(recorder, background=[CREATIONS[kind], DELETIONS[kind]])
@@ -225,11 +234,12 @@ def test_it_goes_on_if_the_delete_could_never_be_done(serve: Serve, recorder: Re
     assert platform.get(PATHS[kind]).status_code == 200
 
 
+@pytest.mark.rule("R-DEL-5", "R-UNB-5")
 @KINDS
-def test_a_delete_that_fails_after_a_halt_can_be_sent_again(
+def test_failed_delete_after_cancellation_can_be_repeated(
     serve: Serve, recorder: Recorder, kind: str
 ) -> None:
-    """R-DEL-5: what was halted cannot be used, and the next DELETE reaches the handler."""
+    """The cancelled resource cannot be used, and the next DELETE calls the handler."""
     recorder.answers[CREATIONS[kind]] = Accepted()
     recorder.answers[DELETIONS[kind]] = RuntimeError("inside")
     platform = serve(recorder)
@@ -241,8 +251,11 @@ def test_a_delete_that_fails_after_a_halt_can_be_sent_again(
     assert platform.delete(PATHS[kind], query=DELETE_QUERY).status_code == 200
 
 
-def test_nothing_else_is_let_in_while_what_was_halted_still_runs(serve: Serve, recorder: Recorder) -> None:
-    """Never two handlers at a time for one instance."""
+@pytest.mark.rule("R-DEL-3")
+def test_cancelled_handler_blocks_other_operations(serve: Serve, recorder: Recorder) -> None:
+    """Other requests are 422 until the cancelled handler has finished, so two handlers never run for one
+    instance.
+    """
     gate = Gate(MADE["instance"])
     recorder.answers["provision"] = gate
     platform = serve(recorder, background=["provision"])

@@ -44,11 +44,12 @@ def platform(serve: Serve, recorder: Recorder, catalog: Changing) -> Platform:
     return serve(recorder, catalog=catalog)
 
 
+@pytest.mark.rule("R-LAST-1", "R-PROV-6")
 @pytest.mark.parametrize("shrunk", [WITHOUT_SMALL, EMPTY], ids=["without the plan", "empty"])
-def test_what_was_made_of_a_plan_that_is_gone_is_remembered(
-    platform: Platform, catalog: Changing, shrunk: Catalog
-) -> None:
-    """Polls are answered, nothing is made of it any more, and all is as it was when the plan is back."""
+def test_resources_survive_removal_of_plan(platform: Platform, catalog: Changing, shrunk: Catalog) -> None:
+    """Polls work without the plan, new resources are refused, and everything is unchanged when the plan
+    returns.
+    """
     platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3}})
     platform.put(BINDING, IDS)
     catalog.now = shrunk
@@ -62,10 +63,9 @@ def test_what_was_made_of_a_plan_that_is_gone_is_remembered(
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
-def test_an_instance_can_leave_a_plan_that_is_gone(
-    platform: Platform, catalog: Changing, recorder: Recorder
-) -> None:
-    """R-UPD-3: where its offering says so, as the plan cannot say it any more."""
+@pytest.mark.rule("R-UPD-3", "R-GETI")
+def test_update_can_leave_removed_plan(platform: Platform, catalog: Changing, recorder: Recorder) -> None:
+    """`plan_updateable` of the offering decides because the plan is not in the catalog."""
     platform.put(INSTANCE, PROVISION)
     catalog.now = WITHOUT_SMALL
     assert platform.get(INSTANCE).json["plan_id"] == "small-id"
@@ -75,9 +75,9 @@ def test_an_instance_can_leave_a_plan_that_is_gone(
     assert platform.get(INSTANCE).json["plan_id"] == "large-id"
 
 
-def test_a_handler_sees_an_instance_of_a_plan_that_is_gone(
-    serve: Serve, recorder: Recorder, catalog: Changing
-) -> None:
+@pytest.mark.rule("R-DEL-1", "R-ERR-4")
+def test_delete_of_instance_with_removed_plan(serve: Serve, recorder: Recorder, catalog: Changing) -> None:
+    """The DELETE succeeds with the stored plan, or is a 5xx until the plan returns."""
     platform = serve(recorder, catalog=catalog)
     platform.put(INSTANCE, PROVISION)
     catalog.now = WITHOUT_SMALL
@@ -91,10 +91,11 @@ def test_a_handler_sees_an_instance_of_a_plan_that_is_gone(
         assert platform.delete(INSTANCE, query=query).status_code == 200
 
 
-def test_what_was_accepted_of_a_plan_that_is_gone(
+@pytest.mark.rule("R-LAST-1")
+def test_accepted_operation_survives_removal_of_plan(
     platform: Platform, catalog: Changing, recorder: Recorder
 ) -> None:
-    """A poll is not told that it failed, and goes on when the plan is back."""
+    """Polls do not report failed, and polling continues when the plan returns."""
     recorder.answers["provision"] = Accepted()
     recorder.answers["last_operation"] = LastOperation.in_progress()
     operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
@@ -106,10 +107,11 @@ def test_what_was_accepted_of_a_plan_that_is_gone(
     assert poll_until_done(platform, INSTANCE, operation) == {"state": "succeeded"}
 
 
-def test_background_work_of_a_plan_that_is_gone(
+@pytest.mark.rule("R-LAST-1")
+def test_background_operation_waits_for_removed_plan(
     serve: Serve, recorder: Recorder, catalog: Changing, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A process without its handler leaves it to others, and says so; here it waits for the plan."""
+    """A process without the handler leaves the operation to other processes and logs it."""
     platform = serve(recorder, catalog=catalog, background=["provision"])
     recorder.answers["provision"] = lambda request: Retry(after=0.05, description="Waiting")
     operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
@@ -122,7 +124,9 @@ def test_background_work_of_a_plan_that_is_gone(
     assert poll_until_done(platform, INSTANCE, operation) == {"state": "succeeded"}
 
 
-def test_a_plan_that_is_gone_for_the_next_process(serve: Serve, recorder: Recorder) -> None:
+@pytest.mark.rule("R-GETI", "R-GETB", "R-LAST-1")
+def test_removed_plan_is_kept_after_restart(serve: Serve, recorder: Recorder) -> None:
+    """A new process without the plan can still fetch and poll its resources."""
     platform = serve(recorder)
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)

@@ -52,9 +52,10 @@ def bound(platform: Platform) -> Platform:
     return platform
 
 
+@pytest.mark.rule("R-UNB-1", "R-DEL-1")
 @pytest.mark.parametrize(("path", "operation"), PATHS)
-def test_it_is_deleted_once(bound: Platform, recorder: Recorder, path: str, operation: str) -> None:
-    """R-UNB-1, R-DEL-1: 200, then 410, each with an empty object."""
+def test_repeated_delete_is_410(bound: Platform, recorder: Recorder, path: str, operation: str) -> None:
+    """The first DELETE is 200 with an empty object, and the handler is called once."""
     first = bound.delete(path, query=DELETE_QUERY)
     assert (first.status_code, first.json) == (200, {})
     again = bound.delete(path, query=DELETE_QUERY)
@@ -62,20 +63,24 @@ def test_it_is_deleted_once(bound: Platform, recorder: Recorder, path: str, oper
     assert len(asked(recorder, operation)) == 1
 
 
+@pytest.mark.rule("R-UNB-1", "R-DEL-1")
 @pytest.mark.parametrize("path", [INSTANCE, BINDING])
-def test_what_never_was_is_gone(platform: Platform, recorder: Recorder, path: str) -> None:
-    """R-UNB-1, R-DEL-1."""
+def test_delete_of_unknown_resource_is_410(platform: Platform, recorder: Recorder, path: str) -> None:
     assert platform.delete(path, query=DELETE_QUERY).status_code == 410
     assert platform.delete(path, query=DELETE_AND_POLL).status_code == 410
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-UNB-1", "R-DEL-1", "R-DEL-4", "R-UNB-4")
 @pytest.mark.parametrize(("path", "operation"), PATHS)
 @pytest.mark.parametrize("way", ["accepted", "background"])
-def test_the_same_while_in_progress_is_the_same_operation(
+def test_delete_in_progress_returns_same_operation(
     serve: Serve, recorder: Recorder, path: str, operation: str, way: str
 ) -> None:
-    """R-UNB-1, R-DEL-1, R-DEL-4: also for a platform that lost the first answer."""
+    """A repeated DELETE returns 202 with the same `operation`.
+
+    A platform that cannot poll gets 422 ConcurrencyError.
+    """
     gate = Gate()
     recorder.answers[operation] = Accepted() if way == "accepted" else gate
     platform = serve(recorder, background=[operation] if way == "background" else [])
@@ -94,21 +99,21 @@ def test_the_same_while_in_progress_is_the_same_operation(
     assert len(asked(recorder, operation)) == 1
 
 
+@pytest.mark.rule("R-UNB-2", "R-DEL-2")
 @pytest.mark.parametrize(
     "query", ["", "service_id=db-id", "plan_id=small-id", "service_id=x&plan_id=small-id"]
 )
 @pytest.mark.parametrize(("path", "operation"), PATHS)
-def test_offering_and_plan_are_required(
+def test_delete_requires_service_and_plan(
     bound: Platform, recorder: Recorder, path: str, operation: str, query: str
 ) -> None:
-    """R-UNB-2, R-DEL-2."""
     assert bound.delete(path, query=query).status_code == 400
     assert not asked(recorder, operation)
 
 
 @pytest.mark.parametrize(("path", "operation"), PATHS)
-def test_the_stored_plan_decides(bound: Platform, recorder: Recorder, path: str, operation: str) -> None:
-    """A platform may not know how an update ended, and must be able to delete all the same."""
+def test_delete_uses_stored_plan(bound: Platform, recorder: Recorder, path: str, operation: str) -> None:
+    """A DELETE that names an outdated plan is accepted, and the handler gets the stored plan."""
     bound.patch(INSTANCE, {"service_id": "db-id", "plan_id": "large-id"})
     assert bound.delete(path, query=DELETE_QUERY).status_code == 200
     (request,) = asked(recorder, operation)
@@ -116,7 +121,9 @@ def test_the_stored_plan_decides(bound: Platform, recorder: Recorder, path: str,
 
 
 @pytest.mark.parametrize(("path", "operation"), PATHS)
-def test_another_offering_is_refused(serve: Serve, recorder: Recorder, path: str, operation: str) -> None:
+def test_delete_with_other_offering_is_400(
+    serve: Serve, recorder: Recorder, path: str, operation: str
+) -> None:
     plan = ServicePlan(id="tiny-id", name="tiny", description="Tiny")
     platform = serve(recorder, make_offering(), make_offering(id="cache-id", name="cache", plans=[plan]))
     platform.put(INSTANCE, PROVISION)
@@ -125,9 +132,12 @@ def test_another_offering_is_refused(serve: Serve, recorder: Recorder, path: str
     assert not asked(recorder, operation)
 
 
+@pytest.mark.rule("R-UNB-2", "R-DEL-2")
 @pytest.mark.parametrize(("path", "operation"), PATHS)
-def test_async_required(serve: Serve, recorder: Recorder, path: str, operation: str) -> None:
-    """R-UNB-2, R-DEL-2."""
+def test_background_delete_without_polling_is_async_required(
+    serve: Serve, recorder: Recorder, path: str, operation: str
+) -> None:
+    """The resource is unchanged."""
     platform = serve(recorder, background=[operation])
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)
@@ -136,14 +146,14 @@ def test_async_required(serve: Serve, recorder: Recorder, path: str, operation: 
     assert platform.get(path).status_code == 200
 
 
+@pytest.mark.rule("R-UNB-2", "R-DEL-2")
 @pytest.mark.parametrize(
     ("path", "busy"),
     [(INSTANCE, "update"), (INSTANCE, "bind"), (BINDING, "update"), (BINDING, "deprovision")],
 )
-def test_not_while_something_else_is_in_progress(
+def test_delete_during_other_operation_is_422(
     bound: Platform, recorder: Recorder, path: str, busy: str
 ) -> None:
-    """R-UNB-2, R-DEL-2: ConcurrencyError."""
     recorder.answers[busy] = Accepted()
     recorder.answers["last_operation"] = LastOperation.in_progress()
     match busy:
@@ -157,8 +167,9 @@ def test_not_while_something_else_is_in_progress(
     assert (response.status_code, error_of(response)["error"]) == (422, "ConcurrencyError")
 
 
-def test_bindings_that_are_left_go_with_their_instance(bound: Platform, recorder: Recorder) -> None:
-    """The handler sees them, to delete what belongs to them."""
+@pytest.mark.rule("R-DEL-1", "R-UNB-1", "R-GETB")
+def test_deprovision_deletes_remaining_bindings(bound: Platform, recorder: Recorder) -> None:
+    """The handler gets the remaining bindings. They stay deleted when the instance is created again."""
     bound.put(f"{INSTANCE}/service_bindings/b2", {**IDS, "parameters": {"role": "reader"}})
     seen: list[Any] = []
 
@@ -176,12 +187,13 @@ def test_bindings_that_are_left_go_with_their_instance(bound: Platform, recorder
     assert bound.put(BINDING, IDS).status_code == 201
 
 
+@pytest.mark.rule("R-REQ-8", "R-LAST-1")
 @pytest.mark.parametrize("error", [ValueError("inside"), BrokerError("Out of order", status=503)])
 @pytest.mark.parametrize(("path", "operation"), PATHS)
-def test_it_is_as_before_if_its_handler_fails(
+def test_failed_delete_leaves_resource_usable(
     bound: Platform, recorder: Recorder, path: str, operation: str, error: Exception
 ) -> None:
-    """R-REQ-8: and can be deleted again."""
+    """The resource is unchanged, polls return failed, and a second DELETE is 200."""
     recorder.answers[operation] = error
     assert bound.delete(path, query=DELETE_QUERY).status_code >= 500
     assert bound.get(path).status_code == 200
@@ -190,6 +202,7 @@ def test_it_is_as_before_if_its_handler_fails(
     assert bound.delete(path, query=DELETE_QUERY).status_code == 200
 
 
+@pytest.mark.rule("R-UNB-1", "R-DEL-1")
 @pytest.mark.parametrize(
     ("path", "operation", "error"),
     [
@@ -198,10 +211,10 @@ def test_it_is_as_before_if_its_handler_fails(
         (BINDING, "unbind", InstanceDoesNotExist),
     ],
 )
-def test_what_the_handler_says_is_gone_is_gone(
+def test_handler_reporting_missing_resource_is_410(
     bound: Platform, recorder: Recorder, path: str, operation: str, error: type[Exception]
 ) -> None:
-    """R-UNB-1, R-DEL-1: 410, and it is remembered."""
+    """The deletion is stored, so a second DELETE does not call the handler."""
     recorder.answers[operation] = error()
     assert bound.delete(path, query=DELETE_QUERY).status_code == 410
     assert bound.get(path).status_code == 404
@@ -209,12 +222,13 @@ def test_what_the_handler_says_is_gone_is_gone(
     assert len(asked(recorder, operation)) == 1
 
 
+@pytest.mark.rule("R-LAST-3", "R-UNB-1", "R-DEL-1")
 @pytest.mark.parametrize("way", ["accepted", "background"])
 @pytest.mark.parametrize(("path", "operation"), PATHS)
-def test_what_is_found_gone_while_it_is_deleted_is_deleted(
+def test_missing_resource_ends_asynchronous_delete_successfully(
     serve: Serve, recorder: Recorder, path: str, operation: str, way: str
 ) -> None:
-    """R-LAST-3: it counts as success for a delete."""
+    """DoesNotExist from the background handler or from a poll ends the operation as succeeded."""
     gone = InstanceDoesNotExist() if operation == "deprovision" else BindingDoesNotExist()
     polled = "last_operation" if operation == "deprovision" else "last_binding_operation"
     recorder.answers[operation] = Accepted() if way == "accepted" else gone
@@ -227,12 +241,13 @@ def test_what_is_found_gone_while_it_is_deleted_is_deleted(
     assert platform.delete(path, query=DELETE_QUERY).status_code == 410
 
 
+@pytest.mark.rule("R-DEL-5", "R-UNB-5")
 @pytest.mark.parametrize(("path", "operation"), PATHS)
 @pytest.mark.parametrize("error", [ValueError("inside"), BrokerError("Out of order", status=503), "a text"])
-def test_after_a_failed_creation_the_delete_reaches_the_handler(
+def test_delete_after_failed_creation_calls_handler(
     platform: Platform, recorder: Recorder, path: str, operation: str, error: Any
 ) -> None:
-    """R-DEL-5: and until then the id is taken."""
+    """After a failed creation a PUT is 409 until a DELETE has called the handler."""
     creation = "provision" if operation == "deprovision" else "bind"
     body = PROVISION if operation == "deprovision" else IDS
     if operation == "unbind":
@@ -249,11 +264,12 @@ def test_after_a_failed_creation_the_delete_reaches_the_handler(
     assert platform.put(path, body).status_code == 201
 
 
+@pytest.mark.rule("R-DEL-5", "R-UNB-5")
 @pytest.mark.parametrize(("path", "operation"), PATHS)
-def test_after_a_creation_that_failed_in_a_poll_the_delete_reaches_the_handler(
+def test_delete_after_failed_asynchronous_creation_calls_handler(
     platform: Platform, recorder: Recorder, path: str, operation: str
 ) -> None:
-    """R-DEL-5."""
+    """A creation that a poll reported as failed must still be cleaned up by the DELETE handler."""
     creation, polled = (
         ("provision", "last_operation") if path == INSTANCE else ("bind", "last_binding_operation")
     )
@@ -269,8 +285,8 @@ def test_after_a_creation_that_failed_in_a_poll_the_delete_reaches_the_handler(
     assert len(asked(recorder, operation)) == 1
 
 
-def test_a_delete_is_known_to_the_next_process(serve: Serve, recorder: Recorder) -> None:
-    """R-DEL-1, R-LAST-5."""
+@pytest.mark.rule("R-DEL-1", "R-LAST-5")
+def test_deletion_is_known_after_restart(serve: Serve, recorder: Recorder) -> None:
     platform = serve(recorder)
     platform.put(INSTANCE, PROVISION)
     platform.delete(INSTANCE, query=DELETE_QUERY)

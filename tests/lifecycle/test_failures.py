@@ -43,11 +43,12 @@ def bound(platform: Platform) -> Platform:
     return platform
 
 
+@pytest.mark.rule("R-REQ-8")
 @pytest.mark.parametrize("refusal", REFUSALS, ids=repr)
-def test_a_refused_provision_leaves_nothing(
+def test_refused_provision_stores_nothing(
     platform: Platform, recorder: Recorder, refusal: BrokerError
 ) -> None:
-    """R-REQ-8."""
+    """The operation is unknown, a DELETE is 410, and the id can be used with other attributes."""
     recorder.answers["provision"] = refusal
     assert platform.put(INSTANCE, PROVISION).status_code == refusal.status
     assert platform.get(LAST).status_code == 404
@@ -57,9 +58,9 @@ def test_a_refused_provision_leaves_nothing(
     assert platform.put(INSTANCE, other).status_code == 201
 
 
+@pytest.mark.rule("R-REQ-8")
 @pytest.mark.parametrize("refusal", [*REFUSALS, RequiresApp()], ids=repr)
-def test_a_refused_bind_leaves_nothing(bound: Platform, recorder: Recorder, refusal: BrokerError) -> None:
-    """R-REQ-8."""
+def test_refused_bind_stores_nothing(bound: Platform, recorder: Recorder, refusal: BrokerError) -> None:
     path = f"{INSTANCE}/service_bindings/b2"
     recorder.answers["bind"] = refusal
     assert bound.put(path, IDS).status_code == refusal.status
@@ -69,12 +70,13 @@ def test_a_refused_bind_leaves_nothing(bound: Platform, recorder: Recorder, refu
     assert bound.put(path, {**IDS, "parameters": {"role": "reader"}}).status_code == 201
 
 
+@pytest.mark.rule("R-REQ-8")
 @pytest.mark.parametrize("refusal", REFUSALS, ids=repr)
 @pytest.mark.parametrize("operation", ["update", "deprovision", "unbind"])
-def test_a_refused_change_leaves_all_as_it_was(
+def test_refused_change_leaves_resources_unchanged(
     bound: Platform, recorder: Recorder, operation: str, refusal: BrokerError
 ) -> None:
-    """R-REQ-8: also what polls tell."""
+    """Fetches and polls return the same bodies as before, and the change can be repeated."""
     before = [bound.get(path).json for path in (INSTANCE, BINDING, LAST, f"{BINDING}/last_operation")]
     recorder.answers[operation] = refusal
     if operation == "update":
@@ -91,8 +93,9 @@ def test_a_refused_change_leaves_all_as_it_was(
     assert bound.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
-def test_a_refusal_after_a_deletion_leaves_the_deletion(platform: Platform, recorder: Recorder) -> None:
-    """R-REQ-8, R-LAST-5: a platform may still ask how the deletion went."""
+@pytest.mark.rule("R-REQ-8", "R-LAST-5")
+def test_refused_provision_keeps_earlier_deletion(platform: Platform, recorder: Recorder) -> None:
+    """After the refusal a poll still returns the outcome of the deletion."""
     platform.put(INSTANCE, PROVISION)
     platform.delete(INSTANCE, query=DELETE_QUERY)
     recorder.answers["provision"] = QuotaExceeded()
@@ -102,9 +105,10 @@ def test_a_refusal_after_a_deletion_leaves_the_deletion(platform: Platform, reco
     assert last_operation(platform, INSTANCE) == {"state": "succeeded"}
 
 
+@pytest.mark.rule("R-DEL-5", "R-ERR-1")
 @pytest.mark.parametrize("failure", FAILURES, ids=repr)
-def test_a_failed_creation_leaves_a_record(platform: Platform, recorder: Recorder, failure: Any) -> None:
-    """R-DEL-5: 409 until it is deleted, whatever the platform asks for."""
+def test_failed_provision_is_409_until_deleted(platform: Platform, recorder: Recorder, failure: Any) -> None:
+    """The failed instance is stored, and a DELETE calls the handler. No internal error text is shown."""
     recorder.answers["provision"] = failure
     response = platform.put(INSTANCE, PROVISION)
     assert response.status_code >= 500
@@ -122,9 +126,10 @@ def test_a_failed_creation_leaves_a_record(platform: Platform, recorder: Recorde
     assert platform.put(INSTANCE, PROVISION).status_code == 201
 
 
+@pytest.mark.rule("R-UNB-5")
 @pytest.mark.parametrize("failure", [*FAILURES, None], ids=repr)
-def test_a_failed_bind_leaves_a_record(bound: Platform, recorder: Recorder, failure: Any) -> None:
-    """R-UNB: None is no binding either."""
+def test_failed_bind_is_409_until_deleted(bound: Platform, recorder: Recorder, failure: Any) -> None:
+    """A handler that returns None has failed too."""
     path = f"{INSTANCE}/service_bindings/b2"
     recorder.answers["bind"] = failure
     assert bound.put(path, IDS).status_code >= 500
@@ -137,12 +142,13 @@ def test_a_failed_bind_leaves_a_record(bound: Platform, recorder: Recorder, fail
     assert bound.put(path, IDS).status_code == 201
 
 
+@pytest.mark.rule("R-UPD-5", "R-REQ-8", "R-LAST-1")
 @pytest.mark.parametrize("failure", FAILURES, ids=repr)
 @pytest.mark.parametrize("operation", ["update", "deprovision", "unbind"])
-def test_a_failed_change_leaves_all_as_it_was(
+def test_failed_change_leaves_resources_unchanged(
     bound: Platform, recorder: Recorder, operation: str, failure: Any
 ) -> None:
-    """R-UPD-5, R-REQ-8: but polls tell that it failed."""
+    """Polls return failed, and the change can be repeated."""
     before = [bound.get(path).json for path in (INSTANCE, BINDING)]
     recorder.answers[operation] = failure
     if operation == "update":
@@ -159,11 +165,10 @@ def test_a_failed_change_leaves_all_as_it_was(
     assert bound.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
+@pytest.mark.rule("R-ERR-2")
 @pytest.mark.parametrize("usable", [True, False])
-def test_a_failed_update_says_what_can_still_be_done(
-    bound: Platform, recorder: Recorder, usable: bool
-) -> None:
-    """R-ERR-2: at once, and to polls."""
+def test_failed_update_reports_usability_flags(bound: Platform, recorder: Recorder, usable: bool) -> None:
+    """The error response and the poll have `instance_usable` and `update_repeatable`."""
     recorder.answers["update"] = BrokerError(
         "No room", status=500, instance_usable=usable, update_repeatable=not usable
     )
@@ -173,8 +178,8 @@ def test_a_failed_update_says_what_can_still_be_done(
     assert last_operation(bound, INSTANCE) == {"state": "failed", "description": "No room", **said}
 
 
-def test_a_failed_deprovision_says_whether_it_can_be_used(bound: Platform, recorder: Recorder) -> None:
-    """R-ERR-2."""
+@pytest.mark.rule("R-ERR-2")
+def test_failed_deprovision_reports_instance_usable(bound: Platform, recorder: Recorder) -> None:
     recorder.answers["deprovision"] = BrokerError("Locked", status=500, instance_usable=False)
     assert error_of(bound.delete(INSTANCE, query=DELETE_QUERY))["instance_usable"] is False
     assert last_operation(bound, INSTANCE) == {
@@ -184,8 +189,9 @@ def test_a_failed_deprovision_says_whether_it_can_be_used(bound: Platform, recor
     }
 
 
-def test_a_handler_that_ends_its_process_failed(platform: Platform, recorder: Recorder) -> None:
-    """R-DEL-5: the server sees the exit, and the next process what was left behind."""
+@pytest.mark.rule("R-DEL-5")
+def test_handler_raising_system_exit_fails_operation(platform: Platform, recorder: Recorder) -> None:
+    """The exit reaches the server, and the failed instance can be deleted."""
     recorder.answers["provision"] = SystemExit("inside")
     with pytest.raises(SystemExit):
         platform.put(INSTANCE, PROVISION)
@@ -193,8 +199,8 @@ def test_a_handler_that_ends_its_process_failed(platform: Platform, recorder: Re
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
-def test_a_failure_is_known_to_the_next_process(serve: Serve, recorder: Recorder) -> None:
-    """R-DEL-5."""
+@pytest.mark.rule("R-DEL-5")
+def test_failure_is_known_after_restart(serve: Serve, recorder: Recorder) -> None:
     recorder.answers["provision"] = ValueError("inside")
     serve(recorder).put(INSTANCE, PROVISION)
     serve.stop()

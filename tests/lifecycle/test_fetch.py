@@ -21,8 +21,12 @@ from ..support.broker import (
 from ..support.stateful import CAN_POLL, CHANGING, DELETE_AND_POLL, POLLED, Platform, Serve, poll_until_done
 
 
-def test_an_instance_as_it_was_made(platform: Platform, recorder: Recorder) -> None:
-    """R-GETI, from memory, with the version that the catalog had."""
+@pytest.mark.rule("R-GETI")
+def test_fetch_returns_provisioned_instance(platform: Platform, recorder: Recorder) -> None:
+    """The stored instance is returned with the maintenance version of the catalog at creation.
+
+    No handler is called.
+    """
     recorder.answers["provision"] = Provisioned(
         dashboard_url="https://db.example.org", metadata=InstanceMetadata(labels={"region": "eu"})
     )
@@ -37,8 +41,9 @@ def test_an_instance_as_it_was_made(platform: Platform, recorder: Recorder) -> N
     assert len(recorder.requests) == 1
 
 
-def test_an_instance_as_it_was_changed(platform: Platform) -> None:
-    """R-GETI: parameters that an update does not name stay."""
+@pytest.mark.rule("R-GETI", "R-UPD-2")
+def test_fetch_returns_updated_instance(platform: Platform) -> None:
+    """Parameters that the update does not name are kept."""
     platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3, "name": "x"}})
     platform.patch(INSTANCE, {"service_id": "db-id", "plan_id": "large-id", "parameters": {"size": 5}})
     found = platform.get(INSTANCE).json
@@ -49,9 +54,9 @@ def test_an_instance_as_it_was_changed(platform: Platform) -> None:
     }
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @pytest.mark.parametrize("path", [INSTANCE, BINDING])
-def test_what_is_not_there_is_404(platform: Platform, path: str) -> None:
-    """R-GETI, R-GETB."""
+def test_fetch_of_missing_resource_is_404(platform: Platform, path: str) -> None:
     assert platform.get(path).status_code == 404
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)
@@ -60,10 +65,9 @@ def test_what_is_not_there_is_404(platform: Platform, path: str) -> None:
     assert platform.get(path).status_code == 404
 
 
-def test_an_instance_in_the_making_is_404_until_polls_say_succeeded(
-    platform: Platform, recorder: Recorder
-) -> None:
-    """R-GETI: available as soon as polling said `succeeded`."""
+@pytest.mark.rule("R-GETI")
+def test_fetch_during_provision_is_404(platform: Platform, recorder: Recorder) -> None:
+    """The instance can be fetched as soon as a poll returned `succeeded`."""
     recorder.answers["provision"] = Accepted()
     operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
     assert platform.get(INSTANCE).status_code == 404
@@ -71,11 +75,10 @@ def test_an_instance_in_the_making_is_404_until_polls_say_succeeded(
     assert platform.get(INSTANCE).status_code == 200
 
 
+@pytest.mark.rule("R-GETI")
 @pytest.mark.parametrize("change", ["update", "deprovision"])
-def test_an_instance_that_is_being_changed_is_422(
-    platform: Platform, recorder: Recorder, change: str
-) -> None:
-    """R-GETI: ConcurrencyError."""
+def test_fetch_during_instance_change_is_422(platform: Platform, recorder: Recorder, change: str) -> None:
+    """ConcurrencyError is returned during an update and a deprovision."""
     platform.put(INSTANCE, PROVISION)
     recorder.answers[change] = Accepted()
     if change == "update":
@@ -87,16 +90,17 @@ def test_an_instance_that_is_being_changed_is_422(
     assert error_of(response)["error"] == "ConcurrencyError"
 
 
-def test_a_binding_as_it_was_made(platform: Platform, recorder: Recorder) -> None:
-    """R-GETB: the binding, and its parameters."""
+@pytest.mark.rule("R-GETB")
+def test_fetch_returns_binding_with_parameters(platform: Platform, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
     made = platform.put(BINDING, {**IDS, "parameters": {"role": "reader"}}).json
     assert platform.get(BINDING).json == {**made, "parameters": {"role": "reader"}}
 
 
+@pytest.mark.rule("R-GETB")
 @pytest.mark.parametrize("way", ["bind", "unbind"])
-def test_a_binding_in_progress_is_404(platform: Platform, recorder: Recorder, way: str) -> None:
-    """R-GETB."""
+def test_fetch_of_binding_in_progress_is_404(platform: Platform, recorder: Recorder, way: str) -> None:
+    """A binding cannot be fetched during bind or unbind."""
     platform.put(INSTANCE, PROVISION)
     if way == "unbind":
         platform.put(BINDING, IDS)
@@ -108,21 +112,22 @@ def test_a_binding_in_progress_is_404(platform: Platform, recorder: Recorder, wa
     assert platform.get(BINDING).status_code == 404
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @pytest.mark.parametrize(
     ("path", "unfetchable"), [(INSTANCE, "instances_retrievable"), (BINDING, "bindings_retrievable")]
 )
-def test_only_what_the_catalog_says_can_be_fetched(
+def test_fetch_requires_retrievable_offering(
     serve: Serve, recorder: Recorder, path: str, unfetchable: str
 ) -> None:
-    """R-GETI, R-GETB."""
     platform = serve(recorder, make_offering(**{unfetchable: False}))
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)
     assert platform.get(path).status_code == 404
 
 
-def test_a_handler_for_an_instance_is_asked_with_what_is_stored(serve: Serve, recorder: Recorder) -> None:
-    """Its answer counts, and it knows the plan though the platform names none."""
+@pytest.mark.rule("R-GETI")
+def test_get_instance_handler_receives_stored_instance(serve: Serve, recorder: Recorder) -> None:
+    """The handler gets the stored plan without query hints, and its result is the response."""
     platform = serve(recorder, handlers=[*CHANGING, "get_instance"])
     recorder.answers["provision"] = Provisioned(data={"n": 1})
     platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 2}})
@@ -134,7 +139,8 @@ def test_a_handler_for_an_instance_is_asked_with_what_is_stored(serve: Serve, re
     assert (asked.offering.id, asked.plan.id) == ("db-id", "small-id")
 
 
-def test_a_handler_for_a_binding_is_asked_with_what_is_stored(serve: Serve, recorder: Recorder) -> None:
+@pytest.mark.rule("R-GETB")
+def test_get_binding_handler_receives_stored_binding(serve: Serve, recorder: Recorder) -> None:
     platform = serve(recorder, handlers=[*CHANGING, "get_binding"])
     platform.put(INSTANCE, PROVISION)
     recorder.answers["bind"] = Binding(credentials={"user": "u"}, data={"user": "u"})
@@ -149,9 +155,10 @@ def test_a_handler_for_a_binding_is_asked_with_what_is_stored(serve: Serve, reco
     }
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @pytest.mark.parametrize("path", [INSTANCE, BINDING])
-def test_a_handler_is_not_asked_for_what_is_not_there(serve: Serve, recorder: Recorder, path: str) -> None:
-    """R-GETI, R-GETB: what is in progress or gone is 404, whatever the handler would say."""
+def test_fetch_handler_skipped_for_missing_resource(serve: Serve, recorder: Recorder, path: str) -> None:
+    """A missing resource or one in progress is 404 without a handler call."""
     platform = serve(recorder, handlers=[*CHANGING, *POLLED, "get_instance", "get_binding"])
     assert platform.get(path).status_code == 404
     recorder.answers["provision"] = Accepted()
@@ -160,13 +167,13 @@ def test_a_handler_is_not_asked_for_what_is_not_there(serve: Serve, recorder: Re
     assert [type(request).__name__ for request in recorder.requests] == ["ProvisionRequest"]
 
 
+@pytest.mark.rule("R-REQ-8", "R-GETI")
 @pytest.mark.parametrize(
     ("answer", "status"), [(InstanceDoesNotExist(), 404), (ValueError("inside"), 500), (None, 500)]
 )
-def test_a_handlers_refusal_of_a_fetch_changes_nothing(
+def test_failed_fetch_handler_changes_nothing(
     serve: Serve, recorder: Recorder, answer: Any, status: int
 ) -> None:
-    """R-REQ-8."""
     platform = serve(recorder, handlers=[*CHANGING, "get_instance"])
     platform.put(INSTANCE, PROVISION)
     recorder.answers["get_instance"] = answer
@@ -174,8 +181,8 @@ def test_a_handlers_refusal_of_a_fetch_changes_nothing(
     assert platform.put(INSTANCE, PROVISION).status_code == 200
 
 
-def test_a_fetch_survives_a_restart(serve: Serve, recorder: Recorder) -> None:
-    """R-GETI, R-GETB."""
+@pytest.mark.rule("R-GETI", "R-GETB")
+def test_fetch_returns_same_body_after_restart(serve: Serve, recorder: Recorder) -> None:
     platform = serve(recorder)
     platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3}})
     platform.put(BINDING, IDS)

@@ -45,13 +45,14 @@ def ask(platform: Platform, path: str = "/health") -> tuple[int, Any]:
     return answer.status_code, answer.json
 
 
-def test_all_is_well(platform: Platform) -> None:
+def test_health_is_ok(platform: Platform) -> None:
     assert ask(platform) == (200, WELL)
     assert ask(platform, "/health/live") == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize("version", ["0000", "9999"])
-def test_tables_of_another_version_are_told(platform: Platform, serve: Serve, version: str) -> None:
+def test_health_fails_for_other_schema_version(platform: Platform, serve: Serve, version: str) -> None:
+    """Readiness is 503. Liveness stays 200 because a restart would not help."""
     with closing(serve.store()) as store, store.database.engine.connect() as connection:
         connection.execute(text("UPDATE brokerkit_version SET version_num = :version"), {"version": version})
     assert ask(platform) == (503, {**WELL, "status": "failed", "schema": "failed"})
@@ -73,15 +74,17 @@ def cannot_tell() -> bool:
 @pytest.mark.parametrize(
     ("alive", "word"), [(lambda: True, "ok"), (lambda: False, "failed"), (cannot_tell, "failed")]
 )
-def test_an_executor_is_asked_how_it_is(
+def test_health_includes_executor_status(
     serve: Serve, recorder: Recorder, alive: Callable[[], bool], word: str
 ) -> None:
+    """An executor that is not alive, or raises an error, makes the broker unhealthy."""
     platform = healthy(serve, recorder, executor=Telling(alive))
     status = 200 if word == "ok" else 503
     assert ask(platform) == (status, {**WELL, "status": word, "executor": word})
 
 
-def test_a_process_whose_threads_died_is_to_be_started_again(platform: Platform, serve: Serve) -> None:
+def test_dead_scheduler_thread_fails_liveness(platform: Platform, serve: Serve) -> None:
+    """Readiness and liveness are 503, so the process is restarted."""
     assert ask(platform)[0] == 200
     running = serve.brokers[-1]._runtime
     assert running is not None
@@ -90,7 +93,8 @@ def test_a_process_whose_threads_died_is_to_be_started_again(platform: Platform,
     assert ask(platform, "/health/live") == (503, {"status": "failed"})
 
 
-def test_a_process_that_ends_is_to_be_sent_nothing_but_can_go_on(serve: Serve, recorder: Recorder) -> None:
+def test_shutdown_fails_readiness_only(serve: Serve, recorder: Recorder) -> None:
+    """During shutdown readiness is 503 `stopping` and liveness is 200."""
     gate = recorder.answers["provision"] = Gate()
     platform = healthy(serve, recorder, background=["provision"])
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
@@ -127,15 +131,17 @@ def check_hanging(platform: Platform) -> None:
     assert ask(platform, "/health/live")[0] == 200
 
 
-def test_a_database_that_hangs_holds_up_one_thread(platform: Platform, serve: Serve) -> None:
+def test_hanging_database_blocks_one_health_thread(platform: Platform, serve: Serve) -> None:
+    """Concurrent health requests return 503 while a single background thread waits."""
     with locked(serve.url):
         check_hanging(platform)
     until(lambda: ask(platform) == (200, WELL))
 
 
-def test_a_postgresql_that_takes_connections_and_never_answers_holds_up_one_thread(
+def test_frozen_postgresql_blocks_one_health_thread(
     recorder: Recorder,
 ) -> None:
+    """The server accepts connections and never responds. Health recovers when it continues."""
     with Server(fsync="off") as server, fresh_database(server.url) as url:
         serve = Serve(url)
         platform = healthy(serve, recorder)
@@ -148,7 +154,8 @@ def test_a_postgresql_that_takes_connections_and_never_answers_holds_up_one_thre
         serve.stop()
 
 
-def test_nothing_of_the_inside_is_told_of_a_database_that_is_away(recorder: Recorder) -> None:
+def test_unavailable_database_health_hides_details(recorder: Recorder) -> None:
+    """The response names the failed part only, and health recovers with the database."""
     with Server(fsync="off") as server, fresh_database(server.url) as url:
         serve = Serve(url)
         platform = healthy(serve, recorder)

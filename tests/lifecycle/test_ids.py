@@ -42,8 +42,10 @@ def raw(path: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
 @pytest.mark.parametrize("background", [False, True], ids=["at once", "background"])
-def test_a_whole_life(serve: Serve, recorder: Recorder, strange: str, background: bool) -> None:
-    """Of an instance and a binding with such ids."""
+def test_lifecycle_with_special_ids(serve: Serve, recorder: Recorder, strange: str, background: bool) -> None:
+    """An instance and a binding with special ids go through all operations, synchronously and in the
+    background. Handlers get the ids unchanged.
+    """
     platform = serve(recorder, background=CHANGING if background else [])
     instance, binding = path_of(strange), path_of(strange, strange)
 
@@ -89,9 +91,10 @@ ALIKE = {
 }
 
 
+@pytest.mark.rule("R-BIND-1")
 @pytest.mark.parametrize(("one", "other"), ALIKE.values(), ids=ALIKE.keys())
-def test_ids_that_look_alike_are_two(platform: Platform, recorder: Recorder, one: str, other: str) -> None:
-    """Of instances and of bindings."""
+def test_similar_ids_are_distinct(platform: Platform, recorder: Recorder, one: str, other: str) -> None:
+    """Similar ids of instances and bindings are never confused."""
     for instance_id, body in ((one, PROVISION), (other, LARGE)):
         path = path_of(instance_id)
         assert platform.put(path, body, **raw(path)).status_code == 201
@@ -108,8 +111,8 @@ def test_ids_that_look_alike_are_two(platform: Platform, recorder: Recorder, one
     assert platform.get(path, **raw(path)).json["plan_id"] == "large-id"
 
 
-def test_an_id_that_is_another_ones_key(platform: Platform) -> None:
-    """Whatever the store calls a long id, no other id is taken for it."""
+def test_id_equal_to_stored_key_is_distinct(platform: Platform) -> None:
+    """The hashed key of a long id is a different id when a platform sends it."""
     from brokerkit.store.keys import resource_key
 
     long = "x" * 300
@@ -130,12 +133,13 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.rule("R-PROV-3", "R-BIND-1", "R-GETI", "R-GETB")
 @pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS.keys())
 @pytest.mark.parametrize("background", [False, True], ids=["at once", "background"])
-def test_parameters_come_back(
+def test_parameters_round_trip_unchanged(
     serve: Serve, recorder: Recorder, parameters: dict[str, Any], background: bool
 ) -> None:
-    """And are identical when they are sent again (R-PROV-3, R-BIND-1)."""
+    """Handlers and fetches get the same parameters, and a repeated PUT is identical."""
     platform = serve(recorder, background=["provision"] if background else [])
     path = path_of("i1")
     body = {**LARGE, "parameters": parameters}
@@ -151,8 +155,9 @@ def test_parameters_come_back(
     assert platform.get(binding).json["parameters"] == parameters
 
 
+@pytest.mark.rule("R-GETB")
 @pytest.mark.parametrize("value", PARAMETERS.values(), ids=PARAMETERS.keys())
-def test_data_and_credentials_come_back(
+def test_data_and_credentials_round_trip_unchanged(
     platform: Platform, recorder: Recorder, value: dict[str, Any]
 ) -> None:
     recorder.answers["provision"] = Provisioned(data=value)

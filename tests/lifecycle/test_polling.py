@@ -48,9 +48,9 @@ def begin(platform: Platform, recorder: Recorder, accepted: Accepted | None = No
     return operation
 
 
-def test_the_platform_sees_the_stores_id_and_the_handler_its_own(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-LAST-1", "R-PROV-1")
+def test_poll_maps_operation_id_to_handler(platform: Platform, recorder: Recorder) -> None:
+    """The platform sees the stored operation id. The handler gets the operation from its own `Accepted`."""
     operation = begin(platform, recorder)
     assert operation != "job 7"
     recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
@@ -61,10 +61,10 @@ def test_the_platform_sees_the_stores_id_and_the_handler_its_own(
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision"])
-def test_a_handler_that_named_no_operation_gets_its_name(
-    platform: Platform, recorder: Recorder, operation: str
-) -> None:
-    """As in a broker without a store."""
+def test_poll_passes_default_operation_name(platform: Platform, recorder: Recorder, operation: str) -> None:
+    """Without `Accepted(operation=...)` the handler gets the operation's kind, as in a broker without a
+    store.
+    """
     if operation != "provision":
         platform.put(INSTANCE, PROVISION)
     recorder.answers[operation] = Accepted()
@@ -79,8 +79,9 @@ def test_a_handler_that_named_no_operation_gets_its_name(
     assert polls(recorder)[0].operation == operation
 
 
-def test_a_poll_moves_the_instance_on_once(platform: Platform, recorder: Recorder) -> None:
-    """R-LAST-1, R-LAST-5: the outcome is remembered, and the handler asked no more."""
+@pytest.mark.rule("R-LAST-1", "R-LAST-5")
+def test_poll_stores_outcome_once(platform: Platform, recorder: Recorder) -> None:
+    """The outcome is stored, and further polls do not call the handler."""
     operation = begin(platform, recorder)
     recorder.answers["last_operation"] = LastOperation.succeeded("Made on rack 4")
     for _ in range(3):
@@ -91,7 +92,9 @@ def test_a_poll_moves_the_instance_on_once(platform: Platform, recorder: Recorde
     assert len(polls(recorder)) == 1
 
 
-def test_a_poll_brings_what_a_handler_at_once_would_have_told(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-LAST-1")
+def test_poll_result_completes_provision(platform: Platform, recorder: Recorder) -> None:
+    """Dashboard URL, metadata and data from `Accepted` and from the poll result are stored."""
     begin(platform, recorder, Accepted(dashboard_url="https://early.example.org", data={"job": 7}))
     recorder.answers["last_operation"] = LastOperation.succeeded(
         result=Provisioned(metadata=InstanceMetadata(labels={"region": "eu"}), data={"database": "d"})
@@ -106,7 +109,9 @@ def test_a_poll_brings_what_a_handler_at_once_would_have_told(platform: Platform
     assert recorder.requests[-1].instance.data == {"database": "d"}
 
 
-def test_a_poll_brings_what_an_update_tells(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-LAST-1", "R-UPD-1")
+def test_poll_result_completes_update(platform: Platform, recorder: Recorder) -> None:
+    """Dashboard URL and data from the poll result are stored."""
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
     recorder.answers["last_operation"] = LastOperation.succeeded(
@@ -119,9 +124,9 @@ def test_a_poll_brings_what_an_update_tells(platform: Platform, recorder: Record
     assert recorder.requests[-1].instance.data == {"n": 2}
 
 
-def test_a_binding_that_becomes_ready_by_polling_brings_its_credentials(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-LAST-1", "R-GETB", "R-BIND-1")
+def test_poll_result_supplies_binding_credentials(platform: Platform, recorder: Recorder) -> None:
+    """The poll response has no credentials. A fetch returns them."""
     platform.put(INSTANCE, PROVISION)
     recorder.answers["bind"] = Accepted(operation="job 8", data={"job": 8})
     recorder.answers["last_binding_operation"] = LastOperation.succeeded(result=SECRET)
@@ -132,8 +137,8 @@ def test_a_binding_that_becomes_ready_by_polling_brings_its_credentials(
     assert platform.get(BINDING).json == {"credentials": {"uri": "db://secret"}}
 
 
-def test_a_binding_without_credentials_has_not_succeeded(platform: Platform, recorder: Recorder) -> None:
-    """The handler's mistake is told in the log, and the next poll asks it again."""
+def test_poll_success_without_binding_is_500(platform: Platform, recorder: Recorder) -> None:
+    """The poll is an error of the handler, and the next poll calls the handler again."""
     platform.put(INSTANCE, PROVISION)
     recorder.answers["bind"] = Accepted()
     operation = platform.put(BINDING, IDS, query=CAN_POLL).json["operation"]
@@ -142,7 +147,9 @@ def test_a_binding_without_credentials_has_not_succeeded(platform: Platform, rec
     assert poll_until_done(platform, BINDING, operation) == {"state": "succeeded"}
 
 
-def test_the_credentials_may_come_from_a_handler_for_fetches(serve: Serve, recorder: Recorder) -> None:
+@pytest.mark.rule("R-GETB", "R-LAST-1")
+def test_get_binding_handler_may_supply_credentials(serve: Serve, recorder: Recorder) -> None:
+    """A poll may succeed without a binding if a `get_binding` handler exists."""
     platform = serve(recorder, handlers=[*CHANGING, "last_binding_operation", "get_binding"])
     platform.put(INSTANCE, PROVISION)
     recorder.answers["bind"] = Accepted()
@@ -151,8 +158,8 @@ def test_the_credentials_may_come_from_a_handler_for_fetches(serve: Serve, recor
     assert platform.get(BINDING).json == {"credentials": {"uri": "db://secret"}}
 
 
-def test_a_failed_update_says_what_can_still_be_done(platform: Platform, recorder: Recorder) -> None:
-    """R-ERR-2, R-LAST-1."""
+@pytest.mark.rule("R-ERR-2", "R-LAST-1", "R-LAST-5")
+def test_failed_update_poll_has_usability_flags(platform: Platform, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
     recorder.answers["last_operation"] = LastOperation.failed(
@@ -168,9 +175,10 @@ def test_a_failed_update_says_what_can_still_be_done(platform: Platform, recorde
     assert [last_operation(platform, INSTANCE) for _ in range(2)] == [expected, expected]
 
 
+@pytest.mark.rule("R-ERR-2", "R-LAST-1")
 @pytest.mark.parametrize("way", ["provision", "bind", "unbind"])
-def test_nothing_else_says_that(platform: Platform, recorder: Recorder, way: str) -> None:
-    """R-ERR-2: in nothing else."""
+def test_other_failed_polls_omit_usability_flags(platform: Platform, recorder: Recorder, way: str) -> None:
+    """Failed provision, bind and unbind return neither `instance_usable` nor `update_repeatable`."""
     failed = LastOperation.failed("No room", instance_usable=False, update_repeatable=False)
     recorder.answers["last_operation"] = recorder.answers["last_binding_operation"] = failed
     if way == "provision":
@@ -191,8 +199,8 @@ def test_nothing_else_says_that(platform: Platform, recorder: Recorder, way: str
         assert (path, told.status_code) == (BINDING, 500)
 
 
-def test_a_failed_deprovision_says_whether_it_can_be_used(platform: Platform, recorder: Recorder) -> None:
-    """R-ERR-2: `instance_usable` alone."""
+@pytest.mark.rule("R-ERR-2", "R-LAST-1")
+def test_failed_deprovision_poll_has_instance_usable(platform: Platform, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
     recorder.answers["deprovision"] = Accepted()
     recorder.answers["last_operation"] = LastOperation.failed("Locked", instance_usable=False)
@@ -205,18 +213,23 @@ def test_a_failed_deprovision_says_whether_it_can_be_used(platform: Platform, re
     assert platform.get(INSTANCE).status_code == 200
 
 
+@pytest.mark.rule("R-LAST-3")
 @pytest.mark.parametrize("path", [INSTANCE, BINDING])
-def test_no_instance_or_binding_no_operation(platform: Platform, path: str) -> None:
-    """R-LAST-3."""
+def test_poll_of_missing_resource_is_404(platform: Platform, path: str) -> None:
     for query in ("", "operation=none"):
         assert platform.get(f"{path}/last_operation", query=query).status_code == 404
     platform.put(INSTANCE, PROVISION)
     assert platform.get(f"{BINDING}/last_operation").status_code == 404
 
 
+@pytest.mark.rule("R-LAST-3")
 @pytest.mark.parametrize("before", ["bound", "not bound", "not unbound"])
-def test_a_binding_that_went_with_its_instance(platform: Platform, recorder: Recorder, before: str) -> None:
-    """R-LAST-3: does not exist, and nothing says that it does."""
+def test_poll_of_binding_after_deprovision_is_404(
+    platform: Platform, recorder: Recorder, before: str
+) -> None:
+    """A binding that was deleted with its instance has no operation, even when the instance is created again.
+    A binding that was deleted with its instance has no operation, even when the instance is created again.
+    """
     platform.put(INSTANCE, PROVISION)
     if before == "not bound":
         recorder.answers["bind"] = ValueError("inside")
@@ -230,15 +243,16 @@ def test_a_binding_that_went_with_its_instance(platform: Platform, recorder: Rec
     assert platform.get(f"{BINDING}/last_operation").status_code == 404
 
 
+@pytest.mark.rule("R-LAST-4")
 @pytest.mark.parametrize("unknown", ["none", "%00", "%F0%9F%98%80", "x" * 9000])
-def test_an_unknown_operation(platform: Platform, unknown: str) -> None:
-    """R-LAST-4."""
+def test_poll_with_unknown_operation_is_400(platform: Platform, unknown: str) -> None:
     platform.put(INSTANCE, PROVISION)
     assert platform.get(LAST, query=f"operation={unknown}").status_code == 400
 
 
-def test_an_operation_of_another_instance(platform: Platform, recorder: Recorder) -> None:
-    """R-LAST-4: is as unknown as any."""
+@pytest.mark.rule("R-LAST-4")
+def test_poll_with_foreign_operation_is_refused(platform: Platform, recorder: Recorder) -> None:
+    """An operation id of another instance is refused without a handler call."""
     operation = begin(platform, recorder)
     platform.put("/v2/service_instances/i2", PROVISION, query=CAN_POLL)
     for path in ("/v2/service_instances/i2", BINDING):
@@ -247,8 +261,9 @@ def test_an_operation_of_another_instance(platform: Platform, recorder: Recorder
     assert not polls(recorder)
 
 
-def test_what_was_done_at_once_can_be_polled(platform: Platform) -> None:
-    """R-LAST-1, R-LAST-5: by a platform that lost the answer."""
+@pytest.mark.rule("R-LAST-1", "R-LAST-5")
+def test_poll_after_synchronous_operation_succeeds(platform: Platform) -> None:
+    """A platform that lost a response can poll for the outcome of a synchronous operation."""
     platform.put(INSTANCE, PROVISION)
     assert last_operation(platform, INSTANCE) == {"state": "succeeded"}
     platform.put(BINDING, IDS)
@@ -259,8 +274,8 @@ def test_what_was_done_at_once_can_be_polled(platform: Platform) -> None:
     assert last_operation(platform, INSTANCE) == {"state": "succeeded"}
 
 
-def test_outcomes_of_earlier_operations_are_remembered(platform: Platform, recorder: Recorder) -> None:
-    """R-LAST-5."""
+@pytest.mark.rule("R-LAST-5")
+def test_poll_returns_outcomes_of_earlier_operations(platform: Platform, recorder: Recorder) -> None:
     first = begin(platform, recorder)
     poll_until_done(platform, INSTANCE, first)
     recorder.answers["update"] = Accepted()
@@ -273,15 +288,16 @@ def test_outcomes_of_earlier_operations_are_remembered(platform: Platform, recor
     assert last_operation(platform, INSTANCE) == {"state": "succeeded"}
 
 
-def test_the_handler_says_when_to_ask_again(platform: Platform, recorder: Recorder) -> None:
-    """R-LAST-2."""
+@pytest.mark.rule("R-LAST-2")
+def test_poll_uses_retry_after_of_handler(platform: Platform, recorder: Recorder) -> None:
     begin(platform, recorder)
     recorder.answers["last_operation"] = LastOperation.in_progress(retry_after=17)
     assert platform.get(LAST).headers["Retry-After"] == "17"
 
 
-def test_otherwise_the_broker_says_when_to_ask_again(platform: Platform, recorder: Recorder) -> None:
-    """R-LAST-2: soon, of what was asked for just now; and never of what is through."""
+@pytest.mark.rule("R-LAST-2")
+def test_poll_has_default_retry_after(platform: Platform, recorder: Recorder) -> None:
+    """A recent operation has a short `Retry-After`. A finished operation has none."""
     begin(platform, recorder)
     recorder.answers["last_operation"] = LastOperation.in_progress()
     assert platform.get(LAST).headers["Retry-After"] == "1"
@@ -290,6 +306,7 @@ def test_otherwise_the_broker_says_when_to_ask_again(platform: Platform, recorde
     assert "Retry-After" not in platform.get(LAST).headers
 
 
+@pytest.mark.rule("R-REQ-8")
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
@@ -301,10 +318,10 @@ def test_otherwise_the_broker_says_when_to_ask_again(platform: Platform, recorde
         (LastOperation.succeeded(result=SECRET), 500),
     ],
 )
-def test_a_poll_that_goes_wrong_moves_nothing(
+def test_failed_poll_keeps_operation_in_progress(
     platform: Platform, recorder: Recorder, answer: Any, status: int
 ) -> None:
-    """R-REQ-8: the next one may know better."""
+    """After an error of the handler the next poll can still succeed."""
     operation = begin(platform, recorder)
     recorder.answers["last_operation"] = answer
     assert platform.get(LAST).status_code == status
@@ -312,11 +329,15 @@ def test_a_poll_that_goes_wrong_moves_nothing(
     assert poll_until_done(platform, INSTANCE, operation)["state"] == "succeeded"
 
 
+@pytest.mark.rule("R-BIND-5")
 @pytest.mark.parametrize("ends", ["succeeded", "failed"])
-def test_what_ended_elsewhere_is_in_nobodys_way(
+def test_conflicting_request_polls_accepted_operation(
     platform: Platform, recorder: Recorder, told: Told, ends: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though its platform never polls: who would be told ConcurrencyError makes the broker look."""
+    """Before a ConcurrencyError the broker polls the running operation itself.
+
+    If it has ended, the request proceeds.
+    """
     monkeypatch.setattr(lifecycle_polls, "QUIET", 0.0)
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
@@ -331,8 +352,9 @@ def test_what_ended_elsewhere_is_in_nobodys_way(
     assert told.names == ["provisioned", "operation_started", "operation_progressed", done, "bound"]
 
 
-def test_what_was_heard_of_just_now_is_not_asked_again(platform: Platform, recorder: Recorder) -> None:
-    """A platform that polls is the one that finds out."""
+@pytest.mark.rule("R-BIND-5")
+def test_conflicting_request_skips_poll_when_recent(platform: Platform, recorder: Recorder) -> None:
+    """A recently started operation is not polled, and the request is 422."""
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
     platform.patch(INSTANCE, {**IDS, "parameters": {"size": 5}}, query=CAN_POLL)
@@ -340,11 +362,12 @@ def test_what_was_heard_of_just_now_is_not_asked_again(platform: Platform, recor
     assert not polls(recorder)
 
 
+@pytest.mark.rule("R-BIND-5")
 @pytest.mark.parametrize("answer", [ValueError("inside"), BrokerError("Away", status=503), None], ids=repr)
-def test_what_cannot_be_found_out_is_in_the_way(
+def test_conflicting_request_is_422_after_failed_poll(
     platform: Platform, recorder: Recorder, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error is that of the operation's handler, and no other request is failed by it."""
+    """An error of the polling handler does not fail the conflicting request. It is 422 ConcurrencyError."""
     monkeypatch.setattr(lifecycle_polls, "QUIET", 0.0)
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
@@ -354,8 +377,11 @@ def test_what_cannot_be_found_out_is_in_the_way(
     assert (response.status_code, error_of(response)["error"]) == (422, "ConcurrencyError")
 
 
-def test_what_was_accepted_ends_with_its_plans_patience(serve: Serve, recorder: Recorder) -> None:
-    """The plan's `maximum_polling_duration`, also where nobody polls."""
+@pytest.mark.rule("R-LAST-1", "R-DEL-5")
+def test_accepted_operation_fails_at_polling_deadline(serve: Serve, recorder: Recorder) -> None:
+    """The operation fails after the plan's `maximum_polling_duration`, even if the handler still reports
+    progress.
+    """
     platform = serve(recorder, quick_offering(), lease=3.0)
     operation = begin(platform, recorder)
     recorder.answers["last_operation"] = LastOperation.in_progress()
@@ -366,24 +392,24 @@ def test_what_was_accepted_ends_with_its_plans_patience(serve: Serve, recorder: 
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
-def test_accepting_for_a_platform_that_cannot_poll_is_a_mistake(
-    platform: Platform, recorder: Recorder
-) -> None:
-    """What it left behind can be deleted (R-DEL-5)."""
+@pytest.mark.rule("R-DEL-5", "R-REQ-9")
+def test_accepted_result_without_polling_is_500(platform: Platform, recorder: Recorder) -> None:
+    """The failed instance is stored, so it can be deleted."""
     recorder.answers["provision"] = Accepted()
     assert platform.put(INSTANCE, PROVISION).status_code == 500
     assert platform.put(INSTANCE, PROVISION).status_code == 409
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
-def test_accepting_where_nobody_can_tell_how_it_goes_is_a_mistake(serve: Serve, recorder: Recorder) -> None:
+def test_accepted_result_without_poll_handler_is_500(serve: Serve, recorder: Recorder) -> None:
     platform = serve(recorder, handlers=CHANGING)
     recorder.answers["provision"] = Accepted()
     assert platform.put(INSTANCE, PROVISION, query=CAN_POLL).status_code == 500
 
 
-def test_the_next_process_goes_on_polling(serve: Serve, recorder: Recorder) -> None:
-    """R-LAST-1: what was accepted is in the store."""
+@pytest.mark.rule("R-LAST-1")
+def test_poll_continues_after_restart(serve: Serve, recorder: Recorder) -> None:
+    """The accepted operation is in the store, so another process can poll it."""
     platform = serve(recorder)
     platform.put(INSTANCE, PROVISION)
     recorder.answers["bind"] = Accepted(operation="job 8")
@@ -398,8 +424,9 @@ def test_the_next_process_goes_on_polling(serve: Serve, recorder: Recorder) -> N
     assert platform.get(BINDING).json == {"credentials": {"late": True}}
 
 
-def test_a_poll_that_names_nothing_but_the_path(platform: Platform, recorder: Recorder) -> None:
-    """R-LAST: service, plan and operation are optional."""
+@pytest.mark.rule("R-LAST-4")
+def test_poll_query_parameters_are_optional(platform: Platform, recorder: Recorder) -> None:
+    """Service, plan and operation are optional hints. An unknown operation is still an error."""
     begin(platform, recorder)
     assert error_of(platform.get(LAST, query="operation=other"))["description"]
     assert platform.get(LAST, query="service_id=other&plan_id=other").json == {"state": "succeeded"}

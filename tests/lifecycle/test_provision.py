@@ -27,8 +27,11 @@ OTHERS: list[dict[str, Any]] = [
 ]
 
 
-def test_a_new_instance_is_made_by_the_handler(platform: Platform, recorder: Recorder) -> None:
-    """R-PROV-1."""
+@pytest.mark.rule("R-PROV-1", "R-PROV-2")
+def test_provision_of_new_instance_calls_handler(platform: Platform, recorder: Recorder) -> None:
+    """A new instance is created by the handler on its first attempt, and the response is 201 with the
+    dashboard URL.
+    """
     recorder.answers["provision"] = Provisioned(dashboard_url="https://db.example.org/i1")
     response = platform.put(INSTANCE, WITH_ALL)
     assert (response.status_code, response.json) == (201, {"dashboard_url": "https://db.example.org/i1"})
@@ -36,8 +39,9 @@ def test_a_new_instance_is_made_by_the_handler(platform: Platform, recorder: Rec
     assert recorder.request.attempt == 1
 
 
-def test_the_same_again_is_200_without_asking(platform: Platform, recorder: Recorder) -> None:
-    """R-PROV-3: with the dashboard and metadata that were told first."""
+@pytest.mark.rule("R-PROV-3")
+def test_identical_provision_is_200_without_handler(platform: Platform, recorder: Recorder) -> None:
+    """An identical PUT returns the stored dashboard URL and metadata and does not call the handler."""
     metadata = InstanceMetadata(labels={"region": "eu"})
     recorder.answers["provision"] = Provisioned(dashboard_url="https://db.example.org", metadata=metadata)
     first = platform.put(INSTANCE, WITH_ALL)
@@ -46,6 +50,7 @@ def test_the_same_again_is_200_without_asking(platform: Platform, recorder: Reco
     assert len(recorder.requests) == 1
 
 
+@pytest.mark.rule("R-PROV-3", "R-REQ-7")
 @pytest.mark.parametrize(
     "same",
     [
@@ -56,16 +61,20 @@ def test_the_same_again_is_200_without_asking(platform: Platform, recorder: Reco
     ],
     ids=str,
 )
-def test_what_says_nothing_of_the_instance_does_not_make_it_another(
+def test_provision_ignores_fields_outside_identity(
     platform: Platform, recorder: Recorder, same: dict[str, Any]
 ) -> None:
-    """R-PROV-3, R-REQ-7: service, plan, parameters, organization and space decide."""
+    """Only service, plan, parameters, organization and space decide whether two requests are identical.
+
+    Unknown fields and other context values are ignored.
+    """
     platform.put(INSTANCE, WITH_ALL)
     assert platform.put(INSTANCE, {**WITH_ALL, **same}).status_code == 200
 
 
-def test_the_order_of_parameters_says_nothing(platform: Platform) -> None:
-    """R-PROV-3."""
+@pytest.mark.rule("R-PROV-3", "R-PROV-5")
+def test_provision_compares_parameters_regardless_of_key_order(platform: Platform) -> None:
+    """The order of object keys is not significant. List order and JSON types are."""
     body = {**PROVISION, "parameters": {"a": {"x": 1, "y": [1, 2]}, "b": 2}}
     platform.put(INSTANCE, body)
     again = {**PROVISION, "parameters": {"b": 2, "a": {"y": [1, 2], "x": 1}}}
@@ -74,19 +83,21 @@ def test_the_order_of_parameters_says_nothing(platform: Platform) -> None:
         assert platform.put(INSTANCE, {**PROVISION, "parameters": other}).status_code == 409
 
 
-def test_no_parameters_and_empty_ones_are_the_same(platform: Platform) -> None:
-    """R-REQ-10."""
+@pytest.mark.rule("R-REQ-10", "R-PROV-3")
+def test_provision_treats_empty_parameters_as_absent(platform: Platform) -> None:
+    """Absent, null and empty parameters are identical."""
     assert platform.put(INSTANCE, PROVISION).status_code == 201
     absent: list[dict[str, Any] | None] = [{}, None]
     for parameters in absent:
         assert platform.put(INSTANCE, {**PROVISION, "parameters": parameters}).status_code == 200
 
 
+@pytest.mark.rule("R-PROV-5")
 @pytest.mark.parametrize("other", OTHERS, ids=str)
-def test_the_same_id_for_another_instance_is_409(
+def test_provision_with_other_attributes_is_409(
     platform: Platform, recorder: Recorder, other: dict[str, Any]
 ) -> None:
-    """R-PROV-5."""
+    """The handler is not called, and the stored instance is unchanged."""
     platform.put(INSTANCE, WITH_ALL)
     response = platform.put(INSTANCE, {**WITH_ALL, **other})
     assert response.status_code == 409
@@ -95,9 +106,13 @@ def test_the_same_id_for_another_instance_is_409(
     assert platform.put(INSTANCE, WITH_ALL).status_code == 200
 
 
+@pytest.mark.rule("R-PROV-4", "R-PROV-5", "R-PROV-2")
 @pytest.mark.parametrize("way", ["accepted", "background"])
-def test_the_same_while_in_progress_is_the_same_operation(serve: Serve, recorder: Recorder, way: str) -> None:
-    """R-PROV-4; R-PROV-5 for another."""
+def test_provision_in_progress_returns_same_operation(serve: Serve, recorder: Recorder, way: str) -> None:
+    """A repeated PUT returns 202 with the same body while the operation runs.
+
+    A PUT with other attributes is 409.
+    """
     gate = Gate()
     recorder.answers["provision"] = (
         Accepted(operation="job 7", dashboard_url="https://db.example.org") if way == "accepted" else gate
@@ -115,10 +130,11 @@ def test_the_same_while_in_progress_is_the_same_operation(serve: Serve, recorder
     assert platform.put(INSTANCE, WITH_ALL, query=CAN_POLL).status_code == 200
 
 
-def test_the_same_while_in_progress_from_a_platform_that_cannot_poll(
-    platform: Platform, recorder: Recorder
-) -> None:
-    """R-PROV-4 has no answer that such a platform understands: 422."""
+@pytest.mark.rule("R-PROV-4", "R-REQ-9")
+def test_provision_in_progress_without_polling_is_422(platform: Platform, recorder: Recorder) -> None:
+    """A repeated PUT without `accepts_incomplete` is refused with ConcurrencyError while the operation runs.
+    A repeated PUT without `accepts_incomplete` is refused with ConcurrencyError while the operation runs.
+    """
     recorder.answers["provision"] = Accepted()
     platform.put(INSTANCE, WITH_ALL, query=CAN_POLL)
     response = platform.put(INSTANCE, WITH_ALL)
@@ -126,9 +142,13 @@ def test_the_same_while_in_progress_from_a_platform_that_cannot_poll(
     assert error_of(response)["error"] == "ConcurrencyError"
 
 
+@pytest.mark.rule("R-PROV-3", "R-PROV-5")
 @pytest.mark.parametrize("busy", ["update", "deprovision"])
-def test_the_same_while_it_is_changed(platform: Platform, recorder: Recorder, busy: str) -> None:
-    """R-PROV-3 is about what is fully provisioned; what is another one is R-PROV-5 all the time."""
+def test_provision_during_change_is_422(platform: Platform, recorder: Recorder, busy: str) -> None:
+    """An identical PUT during an update or deprovision is 422 ConcurrencyError.
+
+    A PUT with other attributes is still 409.
+    """
     platform.put(INSTANCE, WITH_ALL)
     recorder.answers[busy] = Accepted()
     if busy == "update":
@@ -142,8 +162,9 @@ def test_the_same_while_it_is_changed(platform: Platform, recorder: Recorder, bu
         assert platform.put(INSTANCE, {**WITH_ALL, **OTHERS[0]}, query=query).status_code == 409
 
 
-def test_async_required_of_a_background_plan(serve: Serve, recorder: Recorder) -> None:
-    """R-PROV-7: and nothing is remembered."""
+@pytest.mark.rule("R-PROV-7", "R-REQ-8")
+def test_background_provision_without_polling_is_async_required(serve: Serve, recorder: Recorder) -> None:
+    """The request is refused before the handler runs, and no instance is stored."""
     platform = serve(recorder, background=["provision"])
     response = platform.put(INSTANCE, PROVISION)
     assert response.status_code == 422
@@ -152,21 +173,21 @@ def test_async_required_of_a_background_plan(serve: Serve, recorder: Recorder) -
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 410
 
 
-def test_a_background_plan_may_need_no_polls_for_its_other_operations(
-    serve: Serve, recorder: Recorder
-) -> None:
-    """R-PROV-7 is about the handler that is asked."""
+@pytest.mark.rule("R-PROV-7", "R-DEL-1")
+def test_background_provision_allows_synchronous_deprovision(serve: Serve, recorder: Recorder) -> None:
+    """AsyncRequired depends on the handler of the requested operation, not on the plan."""
     platform = serve(recorder, background=["provision"])
     operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
     poll_until_done(platform, INSTANCE, operation)
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
+@pytest.mark.rule("R-PROV-8", "R-REQ-8")
 @pytest.mark.parametrize("plan", ["small-id", "large-id"])
-def test_a_version_that_is_not_the_plans_is_a_conflict(
+def test_provision_with_other_maintenance_version_is_422(
     platform: Platform, recorder: Recorder, plan: str
 ) -> None:
-    """R-PROV-8: nothing is remembered, so the right one is made."""
+    """MaintenanceInfoConflict stores no instance, so a corrected request is 201."""
     body = {**PROVISION, "plan_id": plan}
     response = platform.put(INSTANCE, {**body, "maintenance_info": {"version": "0.9.0"}})
     assert response.status_code == 422
@@ -175,8 +196,9 @@ def test_a_version_that_is_not_the_plans_is_a_conflict(
     assert platform.put(INSTANCE, body).status_code == 201
 
 
-def test_a_repeat_is_200_though_the_plans_version_moved_on(serve: Serve, recorder: Recorder) -> None:
-    """R-PROV-3 goes before R-PROV-8: it is there, as asked."""
+@pytest.mark.rule("R-PROV-3", "R-PROV-8")
+def test_identical_provision_is_200_after_version_bump(serve: Serve, recorder: Recorder) -> None:
+    """The comparison with the stored instance comes before the check of the maintenance version."""
     body = {**PROVISION, "maintenance_info": {"version": "1.0.0"}}
     assert serve(recorder).put(INSTANCE, body).status_code == 201
     serve.stop()
@@ -188,8 +210,12 @@ def test_a_repeat_is_200_though_the_plans_version_moved_on(serve: Serve, recorde
     assert platform.put(INSTANCE, body).status_code == 200
 
 
-def test_what_is_deleted_can_be_made_anew(platform: Platform, recorder: Recorder) -> None:
-    """R-PROV-1: also as another instance, which inherits nothing."""
+@pytest.mark.rule("R-PROV-1")
+def test_provision_after_deprovision_creates_new_instance(platform: Platform, recorder: Recorder) -> None:
+    """The id of a deleted instance can be reused with other attributes.
+
+    The new instance inherits no stored values.
+    """
     recorder.answers["provision"] = Provisioned(dashboard_url="https://one.example.org", data={"n": 1})
     platform.put(INSTANCE, WITH_ALL)
     platform.delete(INSTANCE, query=DELETE_QUERY)
@@ -201,8 +227,9 @@ def test_what_is_deleted_can_be_made_anew(platform: Platform, recorder: Recorder
     assert recorder.requests[-1].instance.data == {}
 
 
-def test_what_the_handler_found_there_is_200(platform: Platform, recorder: Recorder) -> None:
-    """R-PROV-3: `Provisioned(exists=True)` of an instance that only the handler knew is remembered."""
+@pytest.mark.rule("R-PROV-3")
+def test_provision_with_exists_result_is_200(platform: Platform, recorder: Recorder) -> None:
+    """`Provisioned(exists=True)` returns 200, and the instance is stored."""
     recorder.answers["provision"] = Provisioned(exists=True, data={"found": True})
     assert platform.put(INSTANCE, PROVISION).status_code == 200
     assert platform.put(INSTANCE, PROVISION).status_code == 200
@@ -210,8 +237,9 @@ def test_what_the_handler_found_there_is_200(platform: Platform, recorder: Recor
     assert len(recorder.requests) == 1
 
 
-def test_it_is_remembered_by_the_next_process(serve: Serve, recorder: Recorder) -> None:
-    """R-PROV-3, R-PROV-5: the store is the truth."""
+@pytest.mark.rule("R-PROV-3", "R-PROV-5")
+def test_provision_is_compared_after_restart(serve: Serve, recorder: Recorder) -> None:
+    """A new process compares PUT requests with the stored instance and returns 200 or 409."""
     assert serve(recorder).put(INSTANCE, WITH_ALL).status_code == 201
     serve.stop()
     platform = serve(recorder)
@@ -220,8 +248,9 @@ def test_it_is_remembered_by_the_next_process(serve: Serve, recorder: Recorder) 
     assert len(recorder.requests) == 1
 
 
-def test_what_cannot_be_is_400_and_forgotten(platform: Platform, recorder: Recorder) -> None:
-    """R-PROV-6."""
+@pytest.mark.rule("R-PROV-6", "R-REQ-8")
+def test_invalid_provision_is_400_and_not_stored(platform: Platform, recorder: Recorder) -> None:
+    """Unknown service or plan ids and parameters outside the schema are 400. The handler is not called."""
     for body in (
         {**PROVISION, "parameters": {"size": 10}},
         {**PROVISION, "plan_id": "no-such"},

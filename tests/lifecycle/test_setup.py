@@ -52,14 +52,14 @@ def faults_of(broker: Broker) -> str:
     return "\n".join(raised.value.faults)
 
 
-def test_background_needs_a_store() -> None:
+def test_background_handler_requires_store() -> None:
     broker = make_broker()
     broker.provision(background=True)(make)
     broker.bind(bind)
     assert "background=True, which needs a store" in faults_of(broker)
 
 
-def test_a_generator_needs_the_background(tmp_path: Path) -> None:
+def test_generator_handler_requires_background(tmp_path: Path) -> None:
     broker = make_broker(store=make_store(tmp_path))
     broker.provision(steps)  # type: ignore[type-var]
     broker.bind(bind)
@@ -67,7 +67,7 @@ def test_a_generator_needs_the_background(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_an_async_generator_is_none(tmp_path: Path, background: bool) -> None:
+def test_async_generator_handler_is_rejected(tmp_path: Path, background: bool) -> None:
     broker = make_broker(store=make_store(tmp_path))
     registrar: Any = broker.provision(background=True) if background else broker.provision
     registrar(async_steps)
@@ -75,8 +75,9 @@ def test_an_async_generator_is_none(tmp_path: Path, background: bool) -> None:
     assert "is an async generator" in faults_of(broker)
 
 
-def test_a_background_bind_needs_bindings_that_can_be_fetched(tmp_path: Path) -> None:
-    """R-BIND-1: its credentials are fetched when it is done."""
+@pytest.mark.rule("R-BIND-1", "R-GETB")
+def test_background_bind_requires_retrievable_bindings(tmp_path: Path) -> None:
+    """Platforms fetch the credentials after the bind has finished."""
     offering = make_offering(bindings_retrievable=False)
     broker = make_broker(store=make_store(tmp_path), offering=offering)
     broker.provision(make)
@@ -87,7 +88,7 @@ def test_a_background_bind_needs_bindings_that_can_be_fetched(tmp_path: Path) ->
     assert "'large'" in found
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_setup_error_lists_all_faults(tmp_path: Path) -> None:
     broker = make_broker(store=make_store(tmp_path), offering=make_offering(bindings_retrievable=False))
     broker.provision(steps)  # type: ignore[type-var]
     broker.bind(background=True)(bind)
@@ -97,20 +98,20 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
-def test_attempts_are_counted_in_the_background_alone(operation: str) -> None:
+def test_max_attempts_requires_background(operation: str) -> None:
     group = HandlerGroup()
     with pytest.raises(TypeError, match="background=True"):
         getattr(group, operation)(max_attempts=3)
 
 
 @pytest.mark.parametrize("attempts", [0, -1, 1.5, "3"])
-def test_a_number_of_attempts_is_a_whole_number(attempts: Any) -> None:
+def test_max_attempts_must_be_positive_integer(attempts: Any) -> None:
     with pytest.raises(ValueError, match="max_attempts"):
         HandlerGroup().provision(background=True, max_attempts=attempts)
 
 
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", "last_operation"])
-def test_what_only_tells_has_no_background(operation: str) -> None:
+def test_read_only_handlers_reject_background(operation: str) -> None:
     with pytest.raises(TypeError):
         getattr(HandlerGroup(), operation)(background=True)
 
@@ -120,23 +121,24 @@ def test_what_only_tells_has_no_background(operation: str) -> None:
     [{"encryption_keys": [KEY]}, {"executor": ThreadExecutor()}],
     ids=lambda setting: next(iter(setting)),
 )
-def test_keys_and_executor_are_for_a_store(setting: dict[str, Any]) -> None:
+def test_encryption_keys_and_executor_require_store(setting: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="store"):
         make_broker(**setting)
 
 
-def test_keys_are_given_once(tmp_path: Path) -> None:
+def test_encryption_keys_and_store_instance_conflict(tmp_path: Path) -> None:
+    """A `Store` has its own keys, so the broker refuses `encryption_keys`."""
     with pytest.raises(TypeError, match="encryption_keys"):
         make_broker(store=make_store(tmp_path), encryption_keys=[KEY])
 
 
 @pytest.mark.parametrize("keys", [[], ["no key"], KEY, [KEY, "short"]], ids=str)
-def test_what_is_no_key_is_told_at_once(tmp_path: Path, keys: Any) -> None:
+def test_invalid_encryption_keys_are_rejected(tmp_path: Path, keys: Any) -> None:
     with pytest.raises(StoreError, match="encryption_keys"):
         make_broker(store=f"sqlite:///{tmp_path / 'broker.db'}", encryption_keys=keys)
 
 
-def test_postgresql_needs_keys() -> None:
+def test_postgresql_store_requires_encryption_keys() -> None:
     with pytest.raises(StoreError, match="encryption_keys"):
         make_broker(store="postgresql+psycopg://platform@/none")
 
@@ -144,26 +146,27 @@ def test_postgresql_needs_keys() -> None:
 @pytest.mark.parametrize(
     "url", ["no url", "mysql://host/db", "sqlite+aiosqlite:///broker.db", "postgresql+x://"]
 )
-def test_what_is_no_store_is_told_at_once(url: str) -> None:
+def test_invalid_store_url_is_rejected(url: str) -> None:
     with pytest.raises(StoreError):
         make_broker(store=url, encryption_keys=[KEY])
 
 
 @pytest.mark.parametrize("lease", [0, -1.0, float("nan")])
-def test_a_lease_is_more_than_nothing(tmp_path: Path, lease: float) -> None:
+def test_lease_must_be_positive(tmp_path: Path, lease: float) -> None:
     with pytest.raises(StoreError, match="lease"):
         Store(f"sqlite:///{tmp_path / 'broker.db'}", lease=lease)
 
 
 @pytest.mark.parametrize(("workers", "grace"), [(0, 1.0), (1.5, 1.0), (1, -1.0)])
-def test_an_executor_has_threads(workers: Any, grace: float) -> None:
+def test_thread_executor_validates_workers_and_grace(workers: Any, grace: float) -> None:
     with pytest.raises(ValueError, match="ThreadExecutor"):
         ThreadExecutor(workers, grace=grace)
 
 
+@pytest.mark.rule("R-PROV-1")
 @pytest.mark.parametrize("background", [True, False])
-def test_a_group_may_work_in_the_background(serve: Serve, background: bool) -> None:
-    """And fetches and polls need no handlers."""
+def test_handler_group_supports_background_handlers(serve: Serve, background: bool) -> None:
+    """Fetches and polls work without handlers of their own."""
     group = HandlerGroup(service="db")
     registrar: Any = group.provision(plan="small", background=True) if background else group.provision
     registrar(make)

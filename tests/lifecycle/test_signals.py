@@ -46,7 +46,8 @@ def live(platform: Platform) -> None:
     platform.delete(INSTANCE, query=DELETE_QUERY)
 
 
-def test_a_whole_life_at_once(platform: Platform, told: Told) -> None:
+def test_synchronous_lifecycle_sends_one_signal_each(platform: Platform, told: Told) -> None:
+    """Each synchronous operation sends one signal with its own request."""
     live(platform)
     assert told.names == ["provisioned", "updated", "bound", "unbound", "deprovisioned"]
     assert [type(request).__name__ for _, request, _ in told.facts] == [
@@ -58,7 +59,8 @@ def test_a_whole_life_at_once(platform: Platform, told: Told) -> None:
     ]
 
 
-def test_repeats_tell_nothing(platform: Platform, told: Told) -> None:
+def test_repeated_requests_send_no_signals(platform: Platform, told: Told) -> None:
+    """Repeated, conflicting, fetching and polling requests send no signals."""
     for _ in range(3):
         platform.put(INSTANCE, PROVISION)
         platform.patch(INSTANCE, UPDATE)
@@ -78,7 +80,8 @@ def test_repeats_tell_nothing(platform: Platform, told: Told) -> None:
     assert told.names == ["unbound", "deprovisioned"]
 
 
-def test_what_was_there_already_tells_nothing(platform: Platform, recorder: Recorder, told: Told) -> None:
+def test_existing_resources_send_no_signals(platform: Platform, recorder: Recorder, told: Told) -> None:
+    """`exists=True` in the result of a synchronous handler sends no signal."""
     recorder.answers["provision"] = Provisioned(exists=True)
     recorder.answers["bind"] = Binding(credentials={}, exists=True)
     platform.put(INSTANCE, PROVISION)
@@ -87,7 +90,7 @@ def test_what_was_there_already_tells_nothing(platform: Platform, recorder: Reco
 
 
 @pytest.mark.parametrize("answer", [QuotaExceeded(), ValueError("inside")], ids=repr)
-def test_refusals_and_errors_at_once_tell_nothing_of_what_was_not_done(
+def test_failed_synchronous_operations_send_no_success_signals(
     platform: Platform, recorder: Recorder, told: Told, answer: Any
 ) -> None:
     for operation in CHANGING:
@@ -96,8 +99,10 @@ def test_refusals_and_errors_at_once_tell_nothing_of_what_was_not_done(
     assert not {"provisioned", "updated", "bound", "unbound", "deprovisioned"} & set(told.names[:-1])
 
 
-def test_what_was_accepted(platform: Platform, recorder: Recorder, told: Told) -> None:
-    """The one that asked is told of, not the poll; and it is told once."""
+def test_accepted_operation_sends_signals_once(platform: Platform, recorder: Recorder, told: Told) -> None:
+    """Signals carry the original request, not the poll, and repeated requests and polls send no further
+    signals.
+    """
     recorder.answers["provision"] = Accepted(operation="job 7")
     recorder.answers["last_operation"] = LastOperation.in_progress("Half of it")
     body = {**PROVISION, "parameters": {"size": 3}, "vendor_field": 1}
@@ -115,7 +120,9 @@ def test_what_was_accepted(platform: Platform, recorder: Recorder, told: Told) -
     assert told.facts[-1][2] == Provisioned(data={"n": 1})
 
 
-def test_what_was_accepted_and_failed(platform: Platform, recorder: Recorder, told: Told) -> None:
+def test_failed_accepted_operation_sends_operation_failed(
+    platform: Platform, recorder: Recorder, told: Told
+) -> None:
     recorder.answers["provision"] = Accepted()
     recorder.answers["last_operation"] = LastOperation.failed("No room")
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
@@ -125,7 +132,8 @@ def test_what_was_accepted_and_failed(platform: Platform, recorder: Recorder, to
     assert told.facts[-1][2].description == "No room"
 
 
-def test_a_whole_life_in_the_background(serve: Serve, recorder: Recorder, told: Told) -> None:
+def test_background_lifecycle_sends_signals(serve: Serve, recorder: Recorder, told: Told) -> None:
+    """Each background operation sends operation_started and one completion signal with its own request."""
     platform = serve(recorder, background=CHANGING)
     steps: list[tuple[str, Callable[[], Answer]]] = [
         (INSTANCE, lambda: platform.put(INSTANCE, PROVISION, query=CAN_POLL)),
@@ -154,8 +162,8 @@ def test_a_whole_life_in_the_background(serve: Serve, recorder: Recorder, told: 
     ]
 
 
-def test_progress_in_the_background(serve: Serve, recorder: Recorder, told: Told) -> None:
-    """With the request that began it, in each attempt."""
+def test_background_progress_sends_signals(serve: Serve, recorder: Recorder, told: Told) -> None:
+    """Yields and retries send operation_progressed with the original request and the attempt number."""
 
     def steps(request: Any) -> Generator[str, None, Provisioned]:
         yield "Creating volume"
@@ -182,7 +190,10 @@ def test_progress_in_the_background(serve: Serve, recorder: Recorder, told: Told
 
 
 @pytest.mark.parametrize("way", ["error", "too long"])
-def test_a_failure_in_the_background(serve: Serve, recorder: Recorder, told: Told, way: str) -> None:
+def test_failed_background_operation_sends_operation_failed(
+    serve: Serve, recorder: Recorder, told: Told, way: str
+) -> None:
+    """An error or an exceeded deadline sends operation_failed once."""
     recorder.answers["provision"] = QuotaExceeded("Used up") if way == "error" else Retry(after=3600)
     platform = serve(recorder, quick_offering(), background=["provision"], lease=3.0)
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
@@ -193,8 +204,11 @@ def test_a_failure_in_the_background(serve: Serve, recorder: Recorder, told: Tol
     assert (type(request).__name__, request.instance_id, result.state) == ("ProvisionRequest", "i1", "failed")
 
 
-def test_what_was_halted(platform: Platform, recorder: Recorder, told: Told) -> None:
-    """R-DEL-3: the making failed, and the deletion is told of as any other."""
+@pytest.mark.rule("R-DEL-3")
+def test_cancelled_provision_sends_failed_and_deprovisioned(
+    platform: Platform, recorder: Recorder, told: Told
+) -> None:
+    """A DELETE during a provision sends operation_failed for the provision, then deprovisioned."""
     recorder.answers["provision"] = Accepted()
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
     platform.delete(INSTANCE, query=DELETE_QUERY)
@@ -203,10 +217,12 @@ def test_what_was_halted(platform: Platform, recorder: Recorder, told: Told) -> 
 
 @pytest.mark.parametrize("way", ["at once", "accepted", "background"])
 @pytest.mark.parametrize(("path", "operation"), [(INSTANCE, "deprovision"), (BINDING, "unbind")])
-def test_what_the_handler_found_gone_is_told_of_as_deleted(
+def test_missing_resource_sends_deletion_signal(
     serve: Serve, recorder: Recorder, told: Told, path: str, operation: str, way: str
 ) -> None:
-    """It is no more from then on, so who counts what there is must hear of it, whichever way it works."""
+    """DoesNotExist during a delete sends the deletion signal, whether it runs synchronously, accepted or in
+    the background.
+    """
     gone = InstanceDoesNotExist() if path == INSTANCE else BindingDoesNotExist()
     platform = serve(recorder, background=[operation] if way == "background" else [])
     platform.put(INSTANCE, PROVISION)
@@ -224,8 +240,8 @@ def test_what_the_handler_found_gone_is_told_of_as_deleted(
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_they_are_sent_after_the_fact_is_durable(serve: Serve, recorder: Recorder, background: bool) -> None:
-    """Whoever hears of it finds it so, through another process too."""
+def test_signals_are_sent_after_commit(serve: Serve, recorder: Recorder, background: bool) -> None:
+    """When a receiver is called, another process already sees the change."""
     platform = serve(recorder, background=CHANGING if background else [])
     other = serve(recorder)
     found: list[tuple[str, int]] = []
@@ -262,7 +278,7 @@ def test_they_are_sent_after_the_fact_is_durable(serve: Serve, recorder: Recorde
     ]
 
 
-def test_a_receiver_that_raises_changes_nothing(platform: Platform) -> None:
+def test_failing_receiver_does_not_fail_request(platform: Platform) -> None:
     def fail(sender: object, **extra: Any) -> None:
         raise ValueError("inside")
 

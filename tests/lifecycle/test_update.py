@@ -32,9 +32,12 @@ def instance(platform: Platform) -> Platform:
     return platform
 
 
+@pytest.mark.rule("R-UPD-1")
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_an_update_is_asked_for_once(instance: Platform, recorder: Recorder, change: dict[str, Any]) -> None:
-    """R-UPD-1: what has no effect any more is 200 without asking."""
+def test_repeated_update_calls_handler_once(
+    instance: Platform, recorder: Recorder, change: dict[str, Any]
+) -> None:
+    """A repeated PATCH without effect is 200 with the same body and does not call the handler."""
     recorder.answers["update"] = Updated(dashboard_url="https://new.example.org")
     for _ in range(2):
         response = instance.patch(INSTANCE, {**SERVICE, **change})
@@ -42,6 +45,7 @@ def test_an_update_is_asked_for_once(instance: Platform, recorder: Recorder, cha
     assert len(updates(recorder)) == 1
 
 
+@pytest.mark.rule("R-UPD-1")
 @pytest.mark.parametrize(
     "nothing",
     [
@@ -53,24 +57,25 @@ def test_an_update_is_asked_for_once(instance: Platform, recorder: Recorder, cha
     ],
     ids=str,
 )
-def test_an_update_without_effect_is_200(
+def test_update_without_effect_is_200(
     instance: Platform, recorder: Recorder, nothing: dict[str, Any]
 ) -> None:
-    """R-UPD-1."""
+    """A PATCH that repeats the stored values does not call the handler."""
     assert instance.patch(INSTANCE, {**SERVICE, **nothing}).status_code == 200
     assert not updates(recorder)
 
 
-def test_without_plan_or_parameters_they_stay(instance: Platform) -> None:
-    """R-UPD-2."""
+@pytest.mark.rule("R-UPD-2")
+def test_update_keeps_omitted_plan_and_parameters(instance: Platform) -> None:
     instance.patch(INSTANCE, {**SERVICE, "plan_id": "large-id"})
     assert instance.get(INSTANCE).json["parameters"] == {"size": 3}
     instance.patch(INSTANCE, {**SERVICE, "parameters": {"size": 4}})
     assert instance.get(INSTANCE).json["plan_id"] == "large-id"
 
 
-def test_the_request_has_the_stored_plan_where_it_names_none(instance: Platform, recorder: Recorder) -> None:
-    """R-UPD-2: whatever `previous_values` says."""
+@pytest.mark.rule("R-UPD-2")
+def test_update_request_without_plan_uses_stored_plan(instance: Platform, recorder: Recorder) -> None:
+    """The handler gets the stored plan. `previous_values` in the body is not used."""
     body = {**SERVICE, "parameters": {"size": 4}, "previous_values": {"plan_id": "large-id"}}
     assert instance.patch(INSTANCE, body).status_code == 200
     (request,) = updates(recorder)
@@ -84,14 +89,18 @@ def make_plans(*updateable: bool) -> list[ServicePlan]:
     ]
 
 
+@pytest.mark.rule("R-UPD-3")
 @pytest.mark.parametrize(
     ("updateable", "status"), [((True, False), 200), ((False, True), 422)], ids=["allowed", "refused"]
 )
 @pytest.mark.parametrize("previous", ["small-id", "large-id", None])
-def test_the_stored_plan_decides_whether_it_can_be_left(
+def test_plan_change_depends_on_stored_plan(
     serve: Serve, recorder: Recorder, updateable: tuple[bool, bool], status: int, previous: str | None
 ) -> None:
-    """R-UPD-3: and not what the platform says it was."""
+    """`plan_updateable` of the stored plan decides between 200 and 422.
+
+    `previous_values` in the body is not used.
+    """
     platform = serve(recorder, offering(plans=make_plans(*updateable)))
     platform.put(INSTANCE, PROVISION)
     body = {**SERVICE, "plan_id": "large-id", "previous_values": {"plan_id": previous}}
@@ -101,17 +110,20 @@ def test_the_stored_plan_decides_whether_it_can_be_left(
     assert platform.get(INSTANCE).json["plan_id"] == ("large-id" if status == 200 else "small-id")
 
 
-def test_staying_on_a_plan_is_no_plan_change(serve: Serve, recorder: Recorder) -> None:
-    """R-UPD-3: whatever `previous_values` says."""
+@pytest.mark.rule("R-UPD-3")
+def test_update_with_same_plan_needs_no_permission(serve: Serve, recorder: Recorder) -> None:
+    """A PATCH that names the stored plan is not a plan change, regardless of `previous_values`."""
     platform = serve(recorder, offering(plans=make_plans(False, False)))
     platform.put(INSTANCE, PROVISION)
     body = {**IDS, "parameters": {"n": 1}, "previous_values": {"plan_id": "large-id"}}
     assert platform.patch(INSTANCE, body).status_code == 200
 
 
+@pytest.mark.rule("R-UPD-4")
 @pytest.mark.parametrize("allowed", [True, False])
-def test_the_context_alone_needs_to_be_allowed(serve: Serve, recorder: Recorder, allowed: bool) -> None:
-    """R-UPD-4."""
+def test_context_update_requires_allow_context_updates(
+    serve: Serve, recorder: Recorder, allowed: bool
+) -> None:
     platform = serve(recorder, offering(allow_context_updates=allowed))
     platform.put(INSTANCE, PROVISION)
     response = platform.patch(INSTANCE, {**SERVICE, **CHANGES[2]})
@@ -119,16 +131,17 @@ def test_the_context_alone_needs_to_be_allowed(serve: Serve, recorder: Recorder,
     assert len(updates(recorder)) == allowed
 
 
-def test_a_version_that_is_not_the_catalogs_is_a_conflict(instance: Platform, recorder: Recorder) -> None:
-    """R-UPD-5."""
+@pytest.mark.rule("R-UPD-5")
+def test_update_with_other_maintenance_version_is_422(instance: Platform, recorder: Recorder) -> None:
     response = instance.patch(INSTANCE, {**SERVICE, "maintenance_info": {"version": "3.0.0"}})
     assert response.status_code == 422
     assert error_of(response)["error"] == "MaintenanceInfoConflict"
     assert not updates(recorder)
 
 
-def test_an_upgrade_is_asked_for_once(serve: Serve, recorder: Recorder) -> None:
-    """R-UPD-1: the version that is stored decides, and a fetch tells the new one."""
+@pytest.mark.rule("R-UPD-1", "R-GETI")
+def test_maintenance_upgrade_calls_handler_once(serve: Serve, recorder: Recorder) -> None:
+    """An upgrade is compared with the stored version. A fetch returns the new version after the upgrade."""
     serve(recorder).put(INSTANCE, PROVISION)
     serve.stop()
     newer = [
@@ -143,19 +156,21 @@ def test_an_upgrade_is_asked_for_once(serve: Serve, recorder: Recorder) -> None:
     assert platform.get(INSTANCE).json["maintenance_info"] == {"version": "2.0.0"}
 
 
-def test_parameters_that_the_plan_refuses(instance: Platform, recorder: Recorder) -> None:
-    """R-UPD-5: nothing was applied."""
+@pytest.mark.rule("R-UPD-5", "R-REQ-8")
+def test_update_with_invalid_parameters_is_400(instance: Platform, recorder: Recorder) -> None:
+    """The stored parameters are unchanged, and the handler is not called."""
     assert instance.patch(INSTANCE, {**SERVICE, "parameters": {"size": 10}}).status_code == 400
     assert not updates(recorder)
     assert instance.get(INSTANCE).json["parameters"] == {"size": 3}
 
 
+@pytest.mark.rule("R-UPD-1", "R-UPD-5")
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @pytest.mark.parametrize("way", ["accepted", "background"])
-def test_the_same_update_in_progress_is_the_same_operation(
+def test_update_in_progress_returns_same_operation(
     serve: Serve, recorder: Recorder, way: str, change: dict[str, Any]
 ) -> None:
-    """R-UPD-1; another one is refused meanwhile, R-UPD-5."""
+    """An identical PATCH returns 202 with the same operation. A different one is 422 ConcurrencyError."""
     gate = Gate()
     recorder.answers["update"] = Accepted() if way == "accepted" else gate
     recorder.answers["last_operation"] = LastOperation.in_progress()
@@ -177,8 +192,9 @@ def test_the_same_update_in_progress_is_the_same_operation(
     assert platform.patch(INSTANCE, {**SERVICE, **change}, query=CAN_POLL).status_code == 200
 
 
-def test_an_update_in_progress_changes_nothing_before_its_end(platform: Platform, recorder: Recorder) -> None:
-    """R-UPD-5: one that fails was never applied."""
+@pytest.mark.rule("R-UPD-5", "R-LAST-1")
+def test_failed_asynchronous_update_changes_nothing(platform: Platform, recorder: Recorder) -> None:
+    """An accepted update that fails leaves plan and parameters unchanged."""
     platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3}})
     recorder.answers["update"] = Accepted()
     recorder.answers["last_operation"] = LastOperation.failed("No room")
@@ -189,8 +205,8 @@ def test_an_update_in_progress_changes_nothing_before_its_end(platform: Platform
     assert (found["plan_id"], found["parameters"]) == ("small-id", {"size": 3})
 
 
-def test_a_failed_update_can_be_asked_for_again(platform: Platform, recorder: Recorder) -> None:
-    """R-UPD-5."""
+@pytest.mark.rule("R-UPD-5")
+def test_failed_update_can_be_repeated(platform: Platform, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = ValueError("inside")
     assert platform.patch(INSTANCE, {**SERVICE, **CHANGES[1]}).status_code == 500
@@ -199,8 +215,9 @@ def test_a_failed_update_can_be_asked_for_again(platform: Platform, recorder: Re
     assert len(updates(recorder)) == 2
 
 
-def test_async_required_of_the_plan_that_it_moves_to(serve: Serve, recorder: Recorder) -> None:
-    """R-UPD-5: the handler of the plan that is moved to is the one that is asked."""
+@pytest.mark.rule("R-UPD-5", "R-UPD-1")
+def test_plan_change_without_polling_is_async_required(serve: Serve, recorder: Recorder) -> None:
+    """The handler of the new plan decides. A PATCH without effect is 200 even for background handlers."""
     platform = serve(recorder, background=["update"])
     platform.put(INSTANCE, PROVISION)
     response = platform.patch(INSTANCE, {**SERVICE, **CHANGES[0]})
@@ -210,7 +227,8 @@ def test_async_required_of_the_plan_that_it_moves_to(serve: Serve, recorder: Rec
     assert not updates(recorder)
 
 
-def test_no_update_of_what_is_not_there(platform: Platform, recorder: Recorder) -> None:
+def test_update_of_missing_instance_is_404(platform: Platform, recorder: Recorder) -> None:
+    """The instance was never created, its creation failed, or it was deleted."""
     body = {**SERVICE, **CHANGES[1]}
     assert platform.patch(INSTANCE, body).status_code == 404
     recorder.answers["provision"] = ValueError("inside")
@@ -221,11 +239,10 @@ def test_no_update_of_what_is_not_there(platform: Platform, recorder: Recorder) 
     assert not updates(recorder)
 
 
+@pytest.mark.rule("R-UPD-5")
 @pytest.mark.parametrize("busy", ["provision", "deprovision", "bind", "unbind"])
-def test_no_update_while_something_else_is_in_progress(
-    platform: Platform, recorder: Recorder, busy: str
-) -> None:
-    """R-UPD-5: ConcurrencyError."""
+def test_update_during_other_operation_is_422(platform: Platform, recorder: Recorder, busy: str) -> None:
+    """ConcurrencyError is returned while another operation of the instance or its bindings is in progress."""
     recorder.answers["last_operation"] = LastOperation.in_progress()
     if busy == "provision":
         recorder.answers["provision"] = Accepted()
@@ -244,8 +261,9 @@ def test_no_update_while_something_else_is_in_progress(
     assert not updates(recorder)
 
 
-def test_a_poll_names_the_plan_before(platform: Platform, recorder: Recorder) -> None:
-    """R-UPD-6: the handler of the plan that it leads to knows how it goes."""
+@pytest.mark.rule("R-UPD-6")
+def test_poll_of_plan_change_accepts_previous_plan(platform: Platform, recorder: Recorder) -> None:
+    """The platform polls with the previous plan, and the broker calls the handler of the new plan."""
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted()
     platform.patch(INSTANCE, {**SERVICE, **CHANGES[0]}, query=CAN_POLL)
@@ -254,8 +272,9 @@ def test_a_poll_names_the_plan_before(platform: Platform, recorder: Recorder) ->
     assert recorder.requests[-1].instance.plan.id == "small-id"
 
 
-def test_what_an_accepted_update_told_is_undone_when_it_fails(platform: Platform, recorder: Recorder) -> None:
-    """R-UPD-5: what a handler remembers of an instance is as it was before a failed update."""
+@pytest.mark.rule("R-UPD-5")
+def test_failed_asynchronous_update_restores_data(platform: Platform, recorder: Recorder) -> None:
+    """Handler data from `Accepted(data=...)` is discarded when the update fails."""
     recorder.answers["provision"] = Provisioned(data={"n": 1})
     platform.put(INSTANCE, PROVISION)
     recorder.answers["update"] = Accepted(data={"n": 2})
@@ -266,7 +285,7 @@ def test_what_an_accepted_update_told_is_undone_when_it_fails(platform: Platform
     assert recorder.requests[-1].instance.data == {"n": 1}
 
 
-def test_another_offerings_instance_is_not_updated(serve: Serve, recorder: Recorder) -> None:
+def test_update_with_other_offering_is_400(serve: Serve, recorder: Recorder) -> None:
     other = offering(
         id="cache-id", name="cache", plans=[ServicePlan(id="tiny-id", name="tiny", description="Tiny")]
     )

@@ -36,13 +36,13 @@ def mine() -> Log:
     return Log(ContextFilter())
 
 
-def test_a_line_inside_a_handler(platform: Platform, recorder: Recorder, mine: Log) -> None:
+def test_record_in_handler_has_request_fields(platform: Platform, recorder: Recorder, mine: Log) -> None:
     recorder.answers["provision"] = lambda request: mine.logger.info("inside")
     send(platform, "provision", headers=HEADERS)
     assert mine.fields == PROVISIONING
 
 
-def test_a_line_inside_an_async_handler(broker: Broker, mine: Log) -> None:
+def test_record_in_async_handler_has_request_fields(broker: Broker, mine: Log) -> None:
     async def provision(request: object) -> None:
         mine.logger.info("inside")
 
@@ -51,13 +51,13 @@ def test_a_line_inside_an_async_handler(broker: Broker, mine: Log) -> None:
     assert mine.fields == PROVISIONING
 
 
-def test_a_line_about_a_binding(platform: Platform, recorder: Recorder, mine: Log) -> None:
+def test_record_in_unbind_has_binding_id(platform: Platform, recorder: Recorder, mine: Log) -> None:
     recorder.answers["unbind"] = lambda request: mine.logger.info("inside")
     send(platform, "unbind")
     assert (mine.fields["operation"], mine.fields["binding_id"]) == ("unbind", "b1")
 
 
-def test_a_line_while_it_is_not_known_yet_who_asks(recorder: Recorder, mine: Log) -> None:
+def test_record_before_authentication_omits_identity(recorder: Recorder, mine: Log) -> None:
     def auth(http: HTTPRequest) -> bool:
         mine.logger.info("inside")
         return True
@@ -66,10 +66,8 @@ def test_a_line_while_it_is_not_known_yet_who_asks(recorder: Recorder, mine: Log
     assert mine.fields == {"operation": "provision", "instance_id": "i1"}
 
 
-def test_a_line_in_a_broker_that_remembers_has_the_operation_of_the_store(
-    serve: Serve, recorder: Recorder, mine: Log
-) -> None:
-    """Also where a poll asks for it."""
+def test_record_in_stateful_broker_has_operation_id(serve: Serve, recorder: Recorder, mine: Log) -> None:
+    """The operation id of the store is on records of the request and of a later poll."""
     recorder.answers["provision"] = lambda request: mine.logger.info("inside")
     recorder.answers["deprovision"] = Accepted()
     recorder.answers["last_operation"] = lambda request: (
@@ -85,7 +83,7 @@ def test_a_line_in_a_broker_that_remembers_has_the_operation_of_the_store(
     assert (polled["operation"], polled["operation_id"]) == ("last_operation", operation)
 
 
-def test_a_line_of_work_in_the_background(serve: Serve, recorder: Recorder, mine: Log) -> None:
+def test_record_in_background_handler_has_attempt(serve: Serve, recorder: Recorder, mine: Log) -> None:
     def work(request: Any) -> None:
         mine.logger.info("inside")
         if request.attempt == 1:
@@ -100,7 +98,8 @@ def test_a_line_of_work_in_the_background(serve: Serve, recorder: Recorder, mine
     ]
 
 
-def test_a_line_of_work_in_a_celery_worker(redis_url: str, store_url: str, tmp_path: Path) -> None:
+def test_record_in_celery_worker_has_attempt(redis_url: str, store_url: str, tmp_path: Path) -> None:
+    """Records and events in a Celery worker have the fields of the original request and the attempt."""
     _, broker, app = make(redis_url, store_url)
     platform = StoredPlatform(app)
     log = tmp_path / "worker.log"
@@ -130,7 +129,9 @@ def test_a_line_of_work_in_a_celery_worker(redis_url: str, store_url: str, tmp_p
     assert [line for line in lines if "operation" not in line], "lines of Celery's own"
 
 
-def test_two_requests_at_once_do_not_mix(platform: Platform, recorder: Recorder, mine: Log) -> None:
+def test_concurrent_requests_keep_separate_log_fields(
+    platform: Platform, recorder: Recorder, mine: Log
+) -> None:
     meeting = threading.Barrier(2, timeout=15)
 
     def provision(request: Any) -> None:
@@ -150,10 +151,8 @@ def test_two_requests_at_once_do_not_mix(platform: Platform, recorder: Recorder,
         assert fields_of(record)["instance_id"] == record.getMessage()
 
 
-def test_a_thread_that_does_something_else_has_none(
-    platform: Platform, recorder: Recorder, mine: Log
-) -> None:
-    """Unless it was begun in a copy of the context."""
+def test_record_in_other_thread_has_no_fields(platform: Platform, recorder: Recorder, mine: Log) -> None:
+    """A new thread has no request fields unless it runs in a copy of the request's context."""
 
     def provision(request: Any) -> None:
         copied = contextvars.copy_context()
@@ -169,20 +168,20 @@ def test_a_thread_that_does_something_else_has_none(
     assert (other, copied["instance_id"], after) == ({}, "i1", {})
 
 
-def test_a_format_may_name_a_field_that_is_not_there(mine: Log) -> None:
+def test_format_accepts_absent_fields(mine: Log) -> None:
     mine.logger.info("at no request")
     mine.setFormatter(logging.Formatter("%(instance_id)s %(trace_id)s %(attempt)s"))
     assert mine.format(mine.records[0]) == "None None None"
 
 
-def test_what_a_line_says_itself_stays(platform: Platform, recorder: Recorder, mine: Log) -> None:
+def test_record_extra_overrides_context_fields(platform: Platform, recorder: Recorder, mine: Log) -> None:
     recorder.answers["provision"] = lambda request: mine.logger.info("inside", extra={"plan": "B"})
     send(platform, "provision")
     assert (mine.fields["plan"], mine.fields["offering"]) == ("B", "db")
 
 
-def test_nothing_is_raised_into_a_handler(mine: Log) -> None:
-    """Whatever there is where the request should be."""
+def test_log_context_raises_nothing_into_handler(mine: Log) -> None:
+    """An unexpected context value leaves the record without fields and raises no error."""
 
     class Broken(CallContext):
         @property
@@ -204,6 +203,7 @@ HALF = TRACE_ID[16:]
 W3C = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 
 
+@pytest.mark.rule("R-REQ-5")
 @pytest.mark.parametrize(
     ("trace_context", "trace_id"),
     [
@@ -222,7 +222,6 @@ W3C = f"00-{TRACE_ID}-b7ad6b7169203331-01"
         ({}, None),
     ],
 )
-def test_r_req_5_the_trace_is_named_as_tracing_tools_name_it(
-    trace_context: dict[str, str], trace_id: str | None
-) -> None:
+def test_trace_id_is_read_from_trace_headers(trace_context: dict[str, str], trace_id: str | None) -> None:
+    """W3C and B3 headers give the 128-bit trace id, and malformed headers give none."""
     assert trace_id_of(trace_context) == trace_id

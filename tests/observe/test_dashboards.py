@@ -125,7 +125,8 @@ def matches(op: MatchOp, value: str, values: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("asked", QUESTIONS, ids=str)
-def test_what_is_asked_for_is_told(asked: Asked, told: Mapping[str, Labels]) -> None:
+def test_dashboard_queries_use_existing_metrics(asked: Asked, told: Mapping[str, Labels]) -> None:
+    """Every metric and label value in a dashboard or alert query exists in the exported metrics."""
     selectors = [part for part in parts(asked.query) if isinstance(part, VectorSelector)]
     assert selectors
     for selector in selectors:
@@ -138,7 +139,8 @@ def test_what_is_asked_for_is_told(asked: Asked, told: Mapping[str, Labels]) -> 
 
 
 @pytest.mark.parametrize("asked", QUESTIONS, ids=str)
-def test_what_is_grouped_by_and_shown_is_there(asked: Asked, told: Mapping[str, Labels]) -> None:
+def test_dashboard_grouping_labels_exist(asked: Asked, told: Mapping[str, Labels]) -> None:
+    """Every label in a grouping or a legend exists on the queried metrics."""
     found = parts(asked.query)
     grouped: set[str] = set()
     for part in found:
@@ -151,23 +153,25 @@ def test_what_is_grouped_by_and_shown_is_there(asked: Asked, told: Mapping[str, 
 
 
 @pytest.mark.parametrize("asked", QUESTIONS, ids=str)
-def test_what_every_process_tells_alike_is_not_added_up(asked: Asked) -> None:
-    """The store is the same for all of them, however many machines are scraped."""
+def test_shared_store_metrics_are_not_summed(asked: Asked) -> None:
+    """Every process exports the same store, so queries use `max` and never a sum over the scraped targets."""
     shared = ("instances", "bindings", "operations_in_progress", "oldest_operation_age_seconds")
     for name in shared:
         for found in re.finditer(rf"(\w+)\s*(?:by \([^)]*\) )?\(brokerkit_{name}\b", asked.query):
             assert found[1] == "max"
 
 
-def test_each_metric_of_ours_is_in_the_dashboard(told: Mapping[str, Labels]) -> None:
+def test_dashboard_shows_every_metric(told: Mapping[str, Labels]) -> None:
     ours = {name for name in told if name.startswith("brokerkit_") and not name.endswith("_created")}
     families = {re.sub("_(bucket|sum|count)$", "", name) for name in ours}
     asked = " ".join(each.query for each in QUESTIONS)
     assert [name for name in families if name not in asked] == []
 
 
-def test_panels_are_complete_and_do_not_overlap() -> None:
-    """As Grafana needs them: ids of their own, a data source that is chosen, and room."""
+def test_dashboard_panels_are_complete_without_overlap() -> None:
+    """Panels have unique ids, a selectable data source and grid positions that do not overlap, as Grafana
+    requires.
+    """
     taken: set[tuple[int, int]] = set()
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
@@ -187,7 +191,8 @@ def test_panels_are_complete_and_do_not_overlap() -> None:
     }
 
 
-def test_each_rule_is_tried_and_fires_for_what_a_broker_tells(told: Mapping[str, Labels]) -> None:
+def test_every_alert_rule_is_tested(told: Mapping[str, Labels]) -> None:
+    """Each alert fires in a rule test, and the tests use only labels that a broker exports."""
     fired = {
         tried["alertname"]
         for test in TESTS["tests"]

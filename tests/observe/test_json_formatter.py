@@ -34,17 +34,17 @@ def logged(message: object = "hello", **more: Any) -> dict[str, Any]:
     return found
 
 
-def test_a_line_has_what_is_there_and_no_nulls() -> None:
+def test_json_line_omits_null_fields() -> None:
     line = logged(extra={"here": 1, "none": None})
     assert line.pop("timestamp")
     assert line == {"level": "WARNING", "logger": "my.logger", "message": "hello", "here": 1}
 
 
-def test_the_time_is_in_rfc_3339_in_utc() -> None:
+def test_json_timestamp_is_rfc_3339_utc() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", logged()["timestamp"])
 
 
-def test_what_every_line_has_is_the_records_own() -> None:
+def test_json_standard_fields_cannot_be_overridden() -> None:
     fields = {"timestamp": "never", "level": "NONE", "logger": "other"}
     for line in (logged(extra=fields), logged({**fields, "message": "hello"})):
         assert line["level"] == "WARNING"
@@ -52,7 +52,7 @@ def test_what_every_line_has_is_the_records_own() -> None:
         assert line["timestamp"] != "never"
 
 
-def test_an_exception_and_a_stack_are_texts() -> None:
+def test_json_exception_and_stack_are_text() -> None:
     try:
         raise LookupError("x")
     except LookupError:
@@ -98,17 +98,17 @@ for _ in range(100_000):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_json_cannot_hold_is_a_text(value: object, written: object) -> None:
+def test_json_converts_unserializable_values_to_text(value: object, written: object) -> None:
     line = logged(extra={"value": value, "other": 1})
     assert (line["value"], line["other"], line["message"]) == (written, 1, "hello")
 
 
-def test_static_fields_are_on_each_line() -> None:
+def test_json_static_fields_are_on_each_line() -> None:
     record = logging.makeLogRecord({"msg": "hello"})
     assert json.loads(JSONFormatter(static_fields={"service": "db"}).format(record))["service"] == "db"
 
 
-def test_the_lines_of_a_broker(broker: Broker, platform: Platform) -> None:
+def test_json_handler_writes_lifecycle_events(broker: Broker, platform: Platform) -> None:
     stream = io.StringIO()
     logger = logging.Logger("events", "INFO")
     logger.addHandler(json_handler(stream))
@@ -123,7 +123,8 @@ def run(program: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_without_python_json_logger_only_json_is_missing_and_it_says_what_to_install() -> None:
+def test_missing_python_json_logger_affects_only_json() -> None:
+    """Without python-json-logger only the JSON parts fail, and the error names the install command."""
     told = run(
         "import sys\n"
         "sys.modules['pythonjsonlogger'] = None\n"
@@ -139,8 +140,8 @@ def test_without_python_json_logger_only_json_is_missing_and_it_says_what_to_ins
     assert told.splitlines()[-1] == f"ModuleNotFoundError: {needed}"
 
 
-def test_the_configuration_that_the_docs_show_works() -> None:
-    """The one of `dictConfig`, with text, and with JSON in its place."""
+def test_documented_dict_config_works() -> None:
+    """The `dictConfig` example of the documentation works with text and with JSON."""
     assert logs.__doc__ is not None
     _, begin, example = logs.__doc__.partition("    logging.config.dictConfig(")
     program = f"import logging.config\n{begin}{example}".replace("\n    ", "\n")
@@ -150,6 +151,6 @@ def test_the_configuration_that_the_docs_show_works() -> None:
     assert json.loads(line)["message"] == "hello"
 
 
-def test_there_is_nothing_else_in_the_module() -> None:
+def test_logs_module_rejects_unknown_attributes() -> None:
     with pytest.raises(AttributeError, match=r"'brokerkit\.observe\.logs' has no attribute 'Nothing'"):
         logs.Nothing  # noqa: B018

@@ -80,7 +80,7 @@ def timeless(messages: list[str]) -> list[str]:
         ("last_binding_operation", "last_binding_operation of i1/b1: 200 in … s"),
     ],
 )
-def test_each_request_is_a_line(operation: str, line: str, platform: Platform, log: Log) -> None:
+def test_request_is_logged_with_fields(operation: str, line: str, platform: Platform, log: Log) -> None:
     status = send(platform, operation, headers=HEADERS)
     record = log.records[-1]
     assert timeless([record.getMessage()]) == [line]
@@ -108,9 +108,10 @@ def test_each_request_is_a_line(operation: str, line: str, platform: Platform, l
     ],
     ids=["refused", "away", "broken", "secret", "long"],
 )
-def test_a_request_that_failed_says_what_may_be_said(
+def test_failed_request_logs_safe_error_text(
     platform: Platform, recorder: Recorder, log: Log, answer: Exception, level: str, status: int, told: str
 ) -> None:
+    """A deliberate error logs its masked, truncated description. An unexpected error logs only its type."""
     recorder.answers["provision"] = answer
     assert send(platform, "provision") == status
     (record,) = log.records
@@ -120,12 +121,13 @@ def test_a_request_that_failed_says_what_may_be_said(
     assert record.exc_info is None
 
 
-def test_what_is_none_of_the_api_is_a_line_too(platform: Platform, log: Log) -> None:
+def test_unknown_path_is_logged(platform: Platform, log: Log) -> None:
     platform.get("/v2/nothing")
     assert timeless(log.messages) == ["request: 404 in … s: There is nothing at this path."]
 
 
-def test_who_is_not_let_in_is_told_of_once_more(platform: Platform, log: Log) -> None:
+def test_failed_authentication_logs_warning(platform: Platform, log: Log) -> None:
+    """The warning comes in addition to the line for the finished request."""
     platform.put(INSTANCE, PROVISION, headers={"Authorization": basic("platform", "hunter2")})
     failed, answered = log.records
     assert (failed.levelname, answered.levelname) == ("WARNING", "INFO")
@@ -144,7 +146,7 @@ def test_who_is_not_let_in_is_told_of_once_more(platform: Platform, log: Log) ->
 
 
 @pytest.mark.parametrize("event", DONE)
-def test_what_is_done_is_a_line(event: str, platform: Platform, log: Log) -> None:
+def test_completed_change_is_logged(event: str, platform: Platform, log: Log) -> None:
     operation = dict(zip(DONE, CHANGING_IN_ORDER, strict=True))[event]
     send(platform, operation, headers=HEADERS)
     record = log.records[0]
@@ -159,7 +161,8 @@ def test_what_is_done_is_a_line(event: str, platform: Platform, log: Log) -> Non
 CHANGING_IN_ORDER = ("provision", "update", "deprovision", "bind", "unbind")
 
 
-def test_what_is_polled_elsewhere(platform: Platform, recorder: Recorder, log: Log) -> None:
+def test_polled_operation_is_logged(platform: Platform, recorder: Recorder, log: Log) -> None:
+    """Start, progress and failure of a polled operation are logged with the escaped description."""
     recorder.answers["provision"] = Accepted()
     send(platform, "provision", **asynchronously("provision"))
     for answer in (LastOperation.in_progress("Half\nof it"), LastOperation.failed("No room")):
@@ -198,7 +201,9 @@ def tries(log: Log) -> int:
     return max(int(fields_of(each).get("attempt", 1)) for each in list(log.records))
 
 
-def test_work_in_the_background_from_its_request_to_its_end(serve: Serve, recorder: Recorder) -> None:
+def test_background_operation_is_logged_by_attempt(serve: Serve, recorder: Recorder) -> None:
+    """Every attempt, progress report, retry and success is logged with one operation id."""
+
     def work(request: Any) -> Generator[str, None, Provisioned]:
         yield "Making it"
         if request.attempt == 1:
@@ -233,7 +238,7 @@ def test_work_in_the_background_from_its_request_to_its_end(serve: Serve, record
     [(QuotaExceeded("Used up"), "INFO", "Used up"), (LookupError("hunter2"), "ERROR", "LookupError")],
     ids=["refused", "broken"],
 )
-def test_work_in_the_background_that_failed(
+def test_failed_background_operation_is_logged(
     serve: Serve, recorder: Recorder, error: Exception, level: str, told: str
 ) -> None:
     log, lines = in_the_background(serve, recorder, error)
@@ -244,10 +249,10 @@ def test_work_in_the_background_that_failed(
     assert "hunter2" not in str(log.messages)
 
 
-def test_work_that_was_interrupted_is_an_error(
+def test_interrupted_attempt_is_logged_as_error(
     serve: Serve, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what is wrong with the broker, so that it does not even get to write how it ended."""
+    """A fault in the broker interrupts the attempt before its result can be stored."""
 
     def fail(*arguments: object) -> None:
         raise RuntimeError("inside")
@@ -266,8 +271,8 @@ def test_work_that_was_interrupted_is_an_error(
     assert (log.records[-1].levelname, fields_of(log.records[-1])["end"]) == ("ERROR", "interrupted")
 
 
-def test_work_that_was_given_up_for_it_took_too_long(serve: Serve, recorder: Recorder) -> None:
-    """The one that gives it up is at no attempt."""
+def test_expired_operation_is_logged_without_attempt(serve: Serve, recorder: Recorder) -> None:
+    """The operation is ended outside any attempt, so the record has no attempt field."""
     recorder.answers["provision"] = Retry(after=3600)
     platform = serve(recorder, quick_offering(), background=["provision"], lease=3.0)
     log = Log()
@@ -282,7 +287,7 @@ def test_work_that_was_given_up_for_it_took_too_long(serve: Serve, recorder: Rec
 # Once, and only if somebody wants them
 
 
-def test_without_a_logger_the_lines_are_those_of_a_child_of_brokerkit(
+def test_default_logger_is_brokerkit_events(
     broker: Broker, platform: Platform, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "brokerkit")
@@ -291,7 +296,7 @@ def test_without_a_logger_the_lines_are_those_of_a_child_of_brokerkit(
     assert [record.name for record in caplog.records] == ["brokerkit.events"]
 
 
-def test_a_level_that_nobody_wants_is_not_written(platform: Platform, recorder: Recorder, log: Log) -> None:
+def test_disabled_level_writes_no_records(platform: Platform, recorder: Recorder, log: Log) -> None:
     log.logger.setLevel("ERROR")
     recorder.answers["provision"] = Accepted()
     send(platform, "provision", **asynchronously("provision"))
@@ -303,7 +308,7 @@ def test_a_level_that_nobody_wants_is_not_written(platform: Platform, recorder: 
     assert len(log.records) == 1
 
 
-def test_attempts_that_nobody_wants_to_hear_of_are_not_written(serve: Serve, recorder: Recorder) -> None:
+def test_disabled_level_writes_no_attempt_records(serve: Serve, recorder: Recorder) -> None:
     platform = serve(recorder, background=["provision"])
     log = Log()
     log.logger.setLevel("ERROR")
@@ -314,9 +319,8 @@ def test_attempts_that_nobody_wants_to_hear_of_are_not_written(serve: Serve, rec
     assert not log.records
 
 
-def test_called_again_it_doubles_nothing_and_the_new_fields_hold(
-    broker: Broker, platform: Platform, log: Log
-) -> None:
+def test_repeated_log_lifecycle_replaces_fields(broker: Broker, platform: Platform, log: Log) -> None:
+    """A second call with the same logger adds no duplicate lines and applies the new fields."""
     other = Log()
     log_lifecycle(broker, other.logger)
     log_lifecycle(broker, log.logger, fields=["parameters"])
@@ -327,9 +331,11 @@ def test_called_again_it_doubles_nothing_and_the_new_fields_hold(
     assert not {"parameters", "credentials"} & fields_of(other.records[0]).keys()
 
 
-def test_an_app_whose_records_have_such_fields_themselves_has_the_lines_too(
+def test_application_record_fields_do_not_conflict(
     platform: Platform, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A log record factory with the same field names does not prevent the lines."""
+
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = logging.LogRecord(*args, **kwargs)
         record.__dict__ |= {"correlation_id": "the app's", "tenant": "t1"}
@@ -341,12 +347,12 @@ def test_an_app_whose_records_have_such_fields_themselves_has_the_lines_too(
     assert (fields["correlation_id"], fields["tenant"]) == ("vcap-1", "t1")
 
 
-def test_another_brokers_lines_are_not_its(recorder: Recorder, log: Log) -> None:
+def test_records_of_other_brokers_are_excluded(recorder: Recorder, log: Log) -> None:
     send(Platform(make_app(make_broker(recorder))), "catalog")
     assert not log.records
 
 
-def test_a_broker_that_is_logged_can_go() -> None:
+def test_logged_broker_can_be_garbage_collected() -> None:
     broker = make_broker(Recorder())
     log_lifecycle(broker, Log().logger)
     gone = weakref.ref(broker)
@@ -356,12 +362,12 @@ def test_a_broker_that_is_logged_can_go() -> None:
 
 
 @pytest.mark.parametrize("unknown", [["body"], "parameter"], ids=["list", "text"])
-def test_another_field_is_refused(broker: Broker, unknown: Any) -> None:
+def test_unknown_field_is_rejected(broker: Broker, unknown: Any) -> None:
     with pytest.raises(ValueError, match="cannot be shown; known are 'credentials' and 'parameters'"):
         log_lifecycle(broker, fields=unknown)
 
 
-def test_only_a_broker_is_logged_and_only_to_a_logger(broker: Broker) -> None:
+def test_log_lifecycle_requires_broker_and_logger(broker: Broker) -> None:
     with pytest.raises(TypeError, match="only a Broker is listened to"):
         log_lifecycle(broker.blueprint)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"a str is no logger; give one, such as logging\.getLogger"):
@@ -382,7 +388,7 @@ def test_only_a_broker_is_logged_and_only_to_a_logger(broker: Broker) -> None:
     ],
     ids=["nested", "deep", "name", "long", "long name"],
 )
-def test_what_is_secret_shows_its_shape_if_it_is_asked_for(
+def test_secret_fields_show_only_their_shape(
     recorder: Recorder, parameters: dict[str, Any], shown: dict[str, Any]
 ) -> None:
     broker = make_broker(recorder, make_offering(plans=quick_offering().plans))
@@ -394,7 +400,7 @@ def test_what_is_secret_shows_its_shape_if_it_is_asked_for(
         assert record.getMessage().endswith(f" parameters={json.dumps(shown, ensure_ascii=False)}")
 
 
-def test_of_many_names_the_first_are_shown(recorder: Recorder) -> None:
+def test_secret_shape_truncates_many_names(recorder: Recorder) -> None:
     broker = make_broker(recorder)
     recorder.answers["bind"] = Binding(credentials={f"n{number}": number for number in range(200)})
     log = Log()
@@ -437,8 +443,8 @@ class Everything(logging.Formatter):
         return f"{super().format(record)} {vars(record)!r}"
 
 
-def test_no_line_of_a_whole_life_has_a_secret(recorder: Recorder, serve: Serve) -> None:
-    """Of any logger at any level: of what was refused, failed, tried again and went well."""
+def test_logs_of_whole_lifecycle_contain_no_secrets(recorder: Recorder, serve: Serve) -> None:
+    """No logger at any level logs a secret during refusals, failures, retries and successes."""
 
     def work(request: Any) -> Generator[str, None, Provisioned]:
         yield "Making it"
@@ -506,7 +512,7 @@ SHOWN = '"i1\\\\x0a2026-01-01 ERROR \\\\x1b[31mforged\\\\u2028\\\\u202e%s {x}'
 
 
 @pytest.mark.parametrize("authorized", [True, False])
-def test_no_id_makes_a_line_of_its_own(platform: Platform, log: Log, authorized: bool) -> None:
+def test_resource_id_cannot_forge_log_lines(platform: Platform, log: Log, authorized: bool) -> None:
     headers = HEADERS if authorized else {**HEADERS, "Authorization": None}
     path = "/v2/service_instances/" + "".join(f"%{byte:02x}" for byte in FORGED.encode())
     platform.put(path, PROVISION, headers=headers)
@@ -519,6 +525,6 @@ def test_no_id_makes_a_line_of_its_own(platform: Platform, log: Log, authorized:
         assert all(each.isprintable() for each in fields_of(record).values() if isinstance(each, str))
 
 
-def test_what_other_headers_say_makes_no_line_of_its_own(platform: Platform, log: Log) -> None:
+def test_header_values_cannot_forge_log_lines(platform: Platform, log: Log) -> None:
     send(platform, "catalog", headers={"X-Vcap-Request-Id": "a\x85b" + "c" * 200})
     assert log.fields["correlation_id"] == "a\\x85b" + "c" * 97 + "…"

@@ -143,7 +143,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 # Requests
 
 
-def test_a_request_is_a_span_of_a_server(platform: Platform, traces: Traces) -> None:
+def test_request_is_a_server_span(platform: Platform, traces: Traces) -> None:
     headers: dict[str, str | None] = {
         "X-Broker-API-Originating-Identity": IDENTITY,
         "X-Broker-API-Request-Identity": "r1",
@@ -189,9 +189,10 @@ def test_a_request_is_a_span_of_a_server(platform: Platform, traces: Traces) -> 
         ("BREW", "/v2/nothing", "HTTP", 404),
     ],
 )
-def test_what_a_request_is_named_for_is_no_text_of_its_sender(
+def test_span_name_excludes_client_text(
     platform: Platform, traces: Traces, method: str, path: str, name: str, status: int
 ) -> None:
+    """Unknown paths and methods give a generic span name."""
     assert platform.send(method, path).status_code == status
     span = traces.one()
     assert (span.name, span.status.status_code) == (name, StatusCode.UNSET)
@@ -202,8 +203,8 @@ def test_what_a_request_is_named_for_is_no_text_of_its_sender(
         assert told(span)["http.request.method_original"] == "BREW"
 
 
-def test_nobody_makes_a_span_larger_than_a_collector_takes(platform: Platform, traces: Traces) -> None:
-    """Of many together: 4 MiB is what gRPC takes in one message."""
+def test_span_size_is_bounded(platform: Platform, traces: Traces) -> None:
+    """Long paths, headers and methods are truncated. gRPC collectors accept at most 4 MiB per message."""
     long = "x" * 100_000
     identity = base64.b64encode(json.dumps({"user_id": long}).encode()).decode()
     headers = {
@@ -218,7 +219,8 @@ def test_nobody_makes_a_span_larger_than_a_collector_takes(platform: Platform, t
         assert told(span)["url.path"] == f"{INSTANCE}{long}"[:500] + "…"
 
 
-def test_a_refusal_is_no_error_of_the_server(platform: Platform, recorder: Recorder, traces: Traces) -> None:
+def test_refusal_is_not_a_span_error(platform: Platform, recorder: Recorder, traces: Traces) -> None:
+    """A 4xx response leaves the span status unset and records the error word."""
     recorder.answers["provision"] = QuotaExceeded()
     assert platform.put(INSTANCE, PROVISION).status_code == 400
     assert platform.put(INSTANCE, PROVISION, headers={"Authorization": None}).status_code == 401
@@ -244,9 +246,10 @@ class Broken(Exception):
     ],
     ids=["said", "said without a word", "said with a secret", "a fault", "a fault of one's own"],
 )
-def test_a_failure_tells_no_more_than_users_are_told(
+def test_server_error_span_hides_internal_details(
     platform: Platform, recorder: Recorder, traces: Traces, error: Exception, kind: str, description: str
 ) -> None:
+    """The span shows a deliberate description, masked, and only the type of an unexpected exception."""
     recorder.answers["provision"] = error
     assert platform.put(INSTANCE, PROVISION).status_code == 500
     span = traces.one()
@@ -268,6 +271,7 @@ def given(headers: str) -> tuple[int, int]:
     }[headers]
 
 
+@pytest.mark.rule("R-REQ-5")
 @pytest.mark.parametrize(
     ("headers", "believed"),
     [
@@ -297,10 +301,10 @@ def given(headers: str) -> tuple[int, int]:
         "x-b3 that leaves the decision to us",
     ],
 )
-def test_a_request_goes_on_with_its_platforms_trace(
+def test_request_continues_the_platform_trace(
     platform: Platform, traces: Traces, headers: dict[str, str], believed: str
 ) -> None:
-    """R-REQ-5. W3C's headers come first, then `b3`, then `x-b3-…`."""
+    """W3C headers take precedence over b3, and b3 over the X-B3 headers."""
     platform.get("/v2/catalog", headers={**headers})
     span = traces.one()
     assert (own(span).trace_id, parent(span).span_id) == given(believed)
@@ -324,7 +328,7 @@ def test_a_request_goes_on_with_its_platforms_trace(
         {"X-B3-SpanId": "4bf92f3577b34da7"},
     ],
 )
-def test_a_broken_header_is_none(
+def test_malformed_trace_header_is_ignored(
     platform: Platform, recorder: Recorder, traces: Traces, headers: dict[str, str]
 ) -> None:
     assert platform.put(INSTANCE, PROVISION, headers={**headers}).status_code == 201
@@ -342,17 +346,16 @@ def test_a_broken_header_is_none(
     ],
     ids=["W3C", "b3", "x-b3"],
 )
-def test_a_trace_that_is_not_recorded_is_not_recorded_here_and_goes_on_so(
+def test_unsampled_trace_is_not_recorded(
     platform: Platform, recorder: Recorder, traces: Traces, headers: dict[str, str]
 ) -> None:
+    """The trace is not recorded here, and the unsampled flag is passed on to the handler."""
     platform.put(INSTANCE, PROVISION, headers={**headers})
     assert not traces.spans
     assert recorder.request.headers.trace_context["traceparent"].endswith("-00")
 
 
-def test_what_is_sampled_out_here_is_not_recorded_in_the_background_either(
-    serve: Serve, recorder: Recorder
-) -> None:
+def test_unsampled_request_has_unsampled_background_attempts(serve: Serve, recorder: Recorder) -> None:
     off, on = Traces(sampler=ALWAYS_OFF), Traces()
     platform = serve(recorder, background=["provision"])
     trace_lifecycle(serve.brokers[0], tracer_provider=off.provider)
@@ -375,9 +378,10 @@ def test_what_is_sampled_out_here_is_not_recorded_in_the_background_either(
     ],
     ids=["none", "W3C", "b3", "x-b3"],
 )
-def test_a_handler_hands_on_the_span_of_the_request_in_the_words_that_its_platform_used(
+def test_handler_receives_span_in_platform_format(
     platform: Platform, recorder: Recorder, traces: Traces, headers: dict[str, str], formats: set[str]
 ) -> None:
+    """The handler's trace context names the request's span, as W3C and in the platform's own format."""
     platform.put(INSTANCE, PROVISION, headers={**headers})
     handed = recorder.request.headers.trace_context
     assert handed.keys() == formats
@@ -385,8 +389,11 @@ def test_a_handler_hands_on_the_span_of_the_request_in_the_words_that_its_platfo
     assert all(span_id in handed[name] for name in formats & {"traceparent", "b3", "x-b3-spanid"})
 
 
-def test_where_there_is_a_span_already_a_request_is_a_part_of_it(platform: Platform, traces: Traces) -> None:
-    """Such as that of an instrumentation of Flask, which knows what the headers say."""
+def test_request_inside_active_span_is_its_child(platform: Platform, traces: Traces) -> None:
+    """Such a span comes from Flask instrumentation, which already read the headers.
+
+    The header's trace is linked.
+    """
     with traces.tracer.start_as_current_span("around", kind=SpanKind.SERVER) as around:
         platform.get("/v2/catalog", headers={**W3C})
         assert trace.get_current_span() is around
@@ -397,9 +404,8 @@ def test_where_there_is_a_span_already_a_request_is_a_part_of_it(platform: Platf
     assert (link.context.trace_id, link.context.span_id) == given("w3c"), "which is another trace"
 
 
-def test_where_somebody_read_the_headers_already_a_request_is_a_servers_all_the_same(
-    platform: Platform, traces: Traces
-) -> None:
+def test_extracted_remote_parent_keeps_server_span(platform: Platform, traces: Traces) -> None:
+    """If the trace headers were already extracted, the request is still a server span without a link."""
     remote = trace.SpanContext(PLATFORMS_TRACE, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
     with trace.use_span(trace.NonRecordingSpan(remote)):
         platform.get("/v2/catalog", headers={**W3C})
@@ -411,7 +417,7 @@ def test_where_somebody_read_the_headers_already_a_request_is_a_servers_all_the_
 # What is current
 
 
-def test_spans_of_a_handler_are_parts_of_the_requests(
+def test_handler_spans_are_children_of_request(
     platform: Platform, recorder: Recorder, traces: Traces
 ) -> None:
     recorder.answers["provision"] = traces.handler()
@@ -424,7 +430,7 @@ def test_spans_of_a_handler_are_parts_of_the_requests(
     assert own(request).trace_id != own(other_request).trace_id
 
 
-def test_spans_of_an_async_handler_are_parts_of_the_requests(traces: Traces) -> None:
+def test_async_handler_spans_are_children_of_request(traces: Traces) -> None:
     broker = make_broker(Recorder())
 
     @broker.provision(plan="large")
@@ -464,7 +470,7 @@ class Pair:
             self.is_current_again.append(trace.get_current_span() is around)
 
 
-def test_a_broker_that_is_asked_within_a_request_leaves_what_was_current(traces: Traces) -> None:
+def test_nested_broker_request_restores_current_span(traces: Traces) -> None:
     pair = Pair(traces)
     pair.ask()
     *inner, outer = traces.spans
@@ -473,7 +479,7 @@ def test_a_broker_that_is_asked_within_a_request_leaves_what_was_current(traces:
     assert [event_names(span) for span in traces.spans] == [["osb.bound"], ["osb.bound"], ["osb.provisioned"]]
 
 
-def test_a_broker_that_is_not_traced_changes_nothing_for_who_asks_it(traces: Traces) -> None:
+def test_untraced_nested_broker_keeps_current_span(traces: Traces) -> None:
     pair = Pair(traces, inner=trace.NoOpTracerProvider())
     pair.ask()
     assert event_names(traces.one()) == ["osb.provisioned"]
@@ -484,7 +490,7 @@ def die(request: object) -> None:
     raise SystemExit
 
 
-def test_a_request_that_never_ended_leaves_nothing_to_the_next_one(
+def test_aborted_request_does_not_affect_next_request(
     platform: Platform, recorder: Recorder, traces: Traces
 ) -> None:
     recorder.answers["provision"] = die
@@ -497,7 +503,7 @@ def test_a_request_that_never_ended_leaves_nothing_to_the_next_one(
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-def test_a_request_that_never_ended_leaves_nothing_to_the_one_around_it(traces: Traces) -> None:
+def test_aborted_nested_request_keeps_outer_span(traces: Traces) -> None:
     pair = Pair(traces)
     pair.handlers["bind"] = die
     pair.ask()
@@ -507,7 +513,7 @@ def test_a_request_that_never_ended_leaves_nothing_to_the_one_around_it(traces: 
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-def test_a_request_that_never_ended_takes_no_span_away_that_others_began_since(
+def test_aborted_request_keeps_later_active_spans(
     platform: Platform, recorder: Recorder, traces: Traces
 ) -> None:
     recorder.answers["provision"] = die
@@ -520,9 +526,10 @@ def test_a_request_that_never_ended_takes_no_span_away_that_others_began_since(
     assert is_child(traces.one("GET /v2/catalog"), traces.one("around"))
 
 
-def test_a_context_that_outlives_its_request_or_attempt_is_no_part_of_it(
+def test_copied_context_outlives_its_span_safely(
     serve: Serve, recorder: Recorder, traces: Traces, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A context copied from an ended request or attempt gives later requests no parent."""
     left: list[Context] = []
 
     def leave(request: object) -> None:
@@ -542,7 +549,9 @@ def test_a_context_that_outlives_its_request_or_attempt_is_no_part_of_it(
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
 
 
-def test_requests_in_many_threads_do_not_mix(platform: Platform, recorder: Recorder, traces: Traces) -> None:
+def test_concurrent_requests_keep_separate_spans(
+    platform: Platform, recorder: Recorder, traces: Traces
+) -> None:
     together = threading.Barrier(4)
 
     def meet(request: object) -> None:
@@ -571,9 +580,9 @@ def is_attempt_of(span: ReadableSpan, request: ReadableSpan) -> bool:
     return is_child(span, request) and link.context == parent(span) and parent(span).is_remote
 
 
-def test_the_whole_of_an_asynchronous_provision_is_in_cloud_foundrys_trace(
-    serve: Serve, recorder: Recorder, traces: Traces
-) -> None:
+def test_asynchronous_provision_stays_in_one_trace(serve: Serve, recorder: Recorder, traces: Traces) -> None:
+    """Request, attempts, polls and the later bind follow the trace headers recorded from Cloud Foundry."""
+
     def provision(request: Any) -> Generator[str, None, Provisioned]:
         yield "Making a volume"
         with traces.tracer.start_as_current_span("inside"):
@@ -642,7 +651,7 @@ def test_the_whole_of_an_asynchronous_provision_is_in_cloud_foundrys_trace(
     ]
 
 
-def test_an_async_handler_in_the_background_has_its_attempt_around_it(serve: Serve, traces: Traces) -> None:
+def test_async_background_handler_has_attempt_span(serve: Serve, traces: Traces) -> None:
     broker = make_broker(Recorder(), store=serve.store())
 
     @broker.provision(plan="large", background=True)
@@ -658,7 +667,7 @@ def test_an_async_handler_in_the_background_has_its_attempt_around_it(serve: Ser
     assert is_child(traces.one("inside"), attempt)
 
 
-def test_a_handler_in_the_background_hands_on_the_span_of_its_attempt(
+def test_background_handler_receives_its_attempt_span(
     serve: Serve, recorder: Recorder, traces: Traces
 ) -> None:
     handed = []
@@ -688,7 +697,7 @@ def test_a_handler_in_the_background_hands_on_the_span_of_its_attempt(
     ],
     ids=["said", "a fault"],
 )
-def test_an_attempt_that_fails_is_an_error(
+def test_failed_attempt_is_a_span_error(
     serve: Serve, recorder: Recorder, traces: Traces, error: Exception, kind: str, description: str | None
 ) -> None:
     recorder.answers["provision"] = error
@@ -704,10 +713,10 @@ def test_an_attempt_that_fails_is_an_error(
     assert "hunter2" not in attempt.to_json()
 
 
-def test_an_attempt_that_is_interrupted_is_an_error(
+def test_interrupted_attempt_is_a_span_error(
     serve: Serve, recorder: Recorder, traces: Traces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what is wrong with the broker, so that it does not even get to write that it failed."""
+    """A fault in the broker interrupts the attempt before its failure can be stored."""
 
     def fail(*arguments: object) -> None:
         raise RuntimeError("hunter2")
@@ -727,10 +736,10 @@ def test_an_attempt_that_is_interrupted_is_an_error(
     assert (told(attempt)["error.type"], told(attempt)["osb.attempt_end"]) == ("RuntimeError", "interrupted")
 
 
-def test_who_takes_an_operation_over_goes_on_with_its_trace(
-    serve: Serve, recorder: Recorder, traces: Traces
-) -> None:
-    """Another process with the same store; here, another broker."""
+def test_recovered_operation_continues_the_trace(serve: Serve, recorder: Recorder, traces: Traces) -> None:
+    """Another process with the same store, here another broker, takes over the operation in the same trace.
+    Another process with the same store, here another broker, takes over the operation in the same trace.
+    """
 
     def provision(request: Any) -> Generator[str, None, None]:
         yield f"Attempt {request.attempt}"
@@ -758,9 +767,7 @@ def test_who_takes_an_operation_over_goes_on_with_its_trace(
     assert first.status.status_code is StatusCode.UNSET
 
 
-def test_an_attempt_without_a_traced_request_begins_a_trace(
-    serve: Serve, recorder: Recorder, traces: Traces
-) -> None:
+def test_attempt_of_untraced_request_starts_a_trace(serve: Serve, recorder: Recorder, traces: Traces) -> None:
     platform = serve(recorder, background=["provision"])
     with step_by_step(serve.brokers[0]) as work:
         platform.put(INSTANCE, PROVISION, query=CAN_POLL)
@@ -770,7 +777,8 @@ def test_an_attempt_without_a_traced_request_begins_a_trace(
     assert (attempt.parent, list(attempt.links)) == (None, [])
 
 
-def test_what_a_poll_finds_out_is_told_on_its_span(serve: Serve, recorder: Recorder, traces: Traces) -> None:
+def test_poll_span_records_the_operation_result(serve: Serve, recorder: Recorder, traces: Traces) -> None:
+    """The event has the masked description, and the poll's own status stays unset."""
     recorder.answers["provision"] = Accepted(operation="hunter2")
     recorder.answers["last_operation"] = LastOperation.failed("No room, password=hunter2")
     platform = serve(recorder)
@@ -788,7 +796,7 @@ def test_what_a_poll_finds_out_is_told_on_its_span(serve: Serve, recorder: Recor
     assert poll.status.status_code is StatusCode.UNSET, "the poll did not fail"
 
 
-def test_what_happens_outside_of_all_spans_is_told_on_none(broker: Broker, traces: Traces) -> None:
+def test_signal_outside_requests_adds_no_event(broker: Broker, traces: Traces) -> None:
     trace_lifecycle(broker, tracer_provider=traces.provider)
     facts = {"result": None, "operation": "provision", "operation_id": "o1"}
     with traces.tracer.start_as_current_span("another"):
@@ -796,10 +804,8 @@ def test_what_happens_outside_of_all_spans_is_told_on_none(broker: Broker, trace
     assert not traces.one().events
 
 
-def test_celerys_workers_go_on_with_the_trace_and_so_does_who_comes_after_a_kill(
-    tmp_path: Path, redis_url: str, traces: Traces
-) -> None:
-    """The first attempt kills its process."""
+def test_celery_worker_continues_trace_after_kill(tmp_path: Path, redis_url: str, traces: Traces) -> None:
+    """The first attempt kills its worker process. The second attempt continues the same trace."""
     url, spans = f"sqlite:///{tmp_path / 'broker.db'}?lease=1", tmp_path / "spans"
     with serving(url, redis_url, traces) as platform:
         order = platform.put(INSTANCE, {**PROVISION, "plan_id": "large-id"}, query=CAN_POLL, headers={**X_B3})
@@ -843,8 +849,8 @@ def serving(url: str, redis: str, traces: Traces) -> Iterator[StoredPlatform]:
 # Configuration
 
 
-def test_who_says_it_twice_gets_each_span_once(broker: Broker, traces: Traces) -> None:
-    """The provider is that of the last call, so that each test of an app may have its own."""
+def test_repeated_trace_lifecycle_replaces_the_provider(broker: Broker, traces: Traces) -> None:
+    """The last call sets the provider and no span is duplicated, so each test can use its own provider."""
     before = Traces()
     for each in (before, traces):
         trace_lifecycle(broker, tracer_provider=each.provider)
@@ -853,7 +859,7 @@ def test_who_says_it_twice_gets_each_span_once(broker: Broker, traces: Traces) -
     assert event_names(traces.one()) == ["osb.provisioned"]
 
 
-def test_only_a_broker_is_traced() -> None:
+def test_trace_lifecycle_requires_a_broker() -> None:
     with pytest.raises(TypeError, match="give the Broker"):
         trace_lifecycle(make_app())  # type: ignore[arg-type]
 
@@ -863,7 +869,7 @@ def test_only_a_broker_is_traced() -> None:
     [None, trace.NoOpTracerProvider(), trace.get_tracer_provider()],
     ids=["none", "one that does nothing", "one that is set later, perhaps"],
 )
-def test_unless_opentelemetry_is_configured_everything_is_as_it_was(
+def test_unconfigured_opentelemetry_changes_nothing(
     serve: Serve, recorder: Recorder, provider: trace.TracerProvider | None
 ) -> None:
     seen = []
@@ -905,12 +911,12 @@ print(*(span.name for span in exporter.get_finished_spans()))
 
 
 @pytest.mark.parametrize("provider", ["None", "trace.get_tracer_provider()"])
-def test_opentelemetry_may_be_configured_after_the_broker_is_traced(provider: str) -> None:
+def test_opentelemetry_can_be_configured_later(provider: str) -> None:
     assert run(LATER.format(provider=provider)).stdout == "GET /v2/catalog\n"
 
 
 @pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.propagators.b3"])
-def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+def test_missing_extra_names_the_install_command(missing: str) -> None:
     done = run(f"import sys; sys.modules[{missing!r}] = None; import brokerkit.observe.opentelemetry")
     assert done.stderr.splitlines()[-1] == (
         f"ModuleNotFoundError: trace_lifecycle needs {missing}: pip install 'brokerkit[opentelemetry]'"
@@ -923,7 +929,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_request_that_began_before_it_was_configured_is_no_span(
+def test_request_started_before_tracing_has_no_span(
     broker: Broker, recorder: Recorder, traces: Traces
 ) -> None:
     recorder.answers["provision"] = lambda request: trace_lifecycle(broker, tracer_provider=traces.provider)
@@ -937,7 +943,9 @@ def test_a_request_that_began_before_it_was_configured_is_no_span(
 SECRETS = ("p4rameter", "cr3dential", "d4ta", "b0dy", "c0ntext", "userinf0", "s3cret", "m3ssage", "qu3ry")
 
 
-def test_no_span_of_a_whole_life_has_a_secret(serve: Serve, recorder: Recorder, traces: Traces) -> None:
+def test_spans_of_whole_lifecycle_contain_no_secrets(
+    serve: Serve, recorder: Recorder, traces: Traces
+) -> None:
     body = {
         **IDS,
         "parameters": {"password": SECRETS[0]},

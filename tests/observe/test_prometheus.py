@@ -148,8 +148,8 @@ def live(platform: Platform) -> None:
 # Requests, changes, attempts
 
 
-def test_the_first_scrape_has_a_zero_for_each_change_of_each_plan(measured: Measured) -> None:
-    """So that the first failure is an increase, for who asks Prometheus how many there were."""
+def test_first_scrape_has_zero_operation_counters(measured: Measured) -> None:
+    """Prometheus computes increases, so the counters of each plan start at zero before the first failure."""
     platform = measured()
     first = scrape(platform.app)
     for operation in CHANGING:
@@ -159,7 +159,7 @@ def test_the_first_scrape_has_a_zero_for_each_change_of_each_plan(measured: Meas
 
 @pytest.mark.parametrize("accept", PARSERS)
 @pytest.mark.parametrize("remembers", [True, False])
-def test_a_life_is_counted(measured: Measured, forgetful: Platform, accept: str, remembers: bool) -> None:
+def test_lifecycle_is_counted(measured: Measured, forgetful: Platform, accept: str, remembers: bool) -> None:
     platform = measured() if remembers else forgetful
     live(platform)
     told = scrape(platform.app, accept)
@@ -177,9 +177,10 @@ def test_a_life_is_counted(measured: Measured, forgetful: Platform, accept: str,
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-def test_a_change_that_fails_at_once_is_an_end_and_a_refusal_is_none(
+def test_synchronous_failure_counts_but_refusal_does_not(
     measured: Measured, forgetful: Platform, recorder: Recorder, remembers: bool
 ) -> None:
+    """An unexpected error ends the operation as failed. A refusal counts only as a request."""
     platform = measured() if remembers else forgetful
     recorder.answers["provision"] = QuotaExceeded()
     platform.put(INSTANCE, PROVISION)
@@ -195,7 +196,7 @@ def test_a_change_that_fails_at_once_is_an_end_and_a_refusal_is_none(
     assert told.value("request_duration_seconds_count", **of_provisions, status="4xx") == 1
 
 
-def test_there_is_a_nothing_to_compare_the_first_failure_with(measured: Measured) -> None:
+def test_failure_counters_stay_zero_without_failures(measured: Measured) -> None:
     app = measured().app
     scrape(app)
     told = scrape(app)
@@ -203,9 +204,7 @@ def test_there_is_a_nothing_to_compare_the_first_failure_with(measured: Measured
         assert told.value("operations_total", operation=operation, **SMALL, outcome="failed") == 0
 
 
-def test_background_work_is_counted_by_its_attempts_and_its_end(
-    measured: Measured, recorder: Recorder
-) -> None:
+def test_background_attempts_and_results_are_counted(measured: Measured, recorder: Recorder) -> None:
     answers = iter([Retry(after=0.01), Provisioned()])
     recorder.answers["provision"] = lambda request: next(answers)
     recorder.answers["update"] = ValueError("inside")
@@ -224,9 +223,7 @@ def test_background_work_is_counted_by_its_attempts_and_its_end(
     assert told.value("requests_total", operation="provision", **SMALL, status="202") == 1
 
 
-def test_work_that_goes_on_elsewhere_has_one_end_however_often_it_is_polled(
-    measured: Measured, recorder: Recorder
-) -> None:
+def test_polled_operation_result_is_counted_once(measured: Measured, recorder: Recorder) -> None:
     recorder.answers["provision"] = Accepted()
     platform = measured()
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
@@ -237,7 +234,7 @@ def test_work_that_goes_on_elsewhere_has_one_end_however_often_it_is_polled(
     assert scrape(platform.app).value("operations_total", operation="provision", outcome="failed") == 1
 
 
-def test_callers_who_are_refused_are_counted(forgetful: Platform) -> None:
+def test_authentication_failures_are_counted(forgetful: Platform) -> None:
     assert scrape(forgetful.app).value("authentication_failures_total") == 0
     for _ in range(3):
         forgetful.get("/v2/catalog", headers={"Authorization": None})
@@ -249,7 +246,8 @@ def test_callers_who_are_refused_are_counted(forgetful: Platform) -> None:
 # Labels
 
 
-def test_nobody_can_make_labels_by_what_he_sends(measured: Measured) -> None:
+def test_request_data_cannot_create_labels(measured: Measured) -> None:
+    """Unknown ids, paths, methods and headers never become label values."""
     platform = measured()
     before = len(scrape(platform.app).text.splitlines())
     for number in range(300):
@@ -277,7 +275,7 @@ def test_nobody_can_make_labels_by_what_he_sends(measured: Measured) -> None:
     assert (told.value("requests_total") or 0) >= 2400
 
 
-def test_plans_that_are_gone_share_a_word(
+def test_removed_plans_share_one_label(
     measured: Measured, serve: Serve, recorder: Recorder, registry: CollectorRegistry
 ) -> None:
     platform = measured()
@@ -318,7 +316,7 @@ class Changing:
         return self.now
 
 
-def test_a_catalog_that_changes_changes_what_is_told(measured: Measured, recorder: Recorder) -> None:
+def test_changed_catalog_changes_plan_labels(measured: Measured, recorder: Recorder) -> None:
     catalog = Changing()
     platform = measured(catalog=catalog)
     platform.put(INSTANCE, PROVISION)
@@ -332,7 +330,9 @@ def test_a_catalog_that_changes_changes_what_is_told(measured: Measured, recorde
     assert told.value("instances", plan="small", state="ready") == 1
 
 
-def test_without_a_catalog_the_rest_is_told(measured: Measured, caplog: pytest.LogCaptureFixture) -> None:
+def test_unavailable_catalog_keeps_other_metrics(
+    measured: Measured, caplog: pytest.LogCaptureFixture
+) -> None:
     catalog = Changing()
     catalog.now = OSError("where is it?")
     platform = measured(catalog=catalog)
@@ -344,9 +344,8 @@ def test_without_a_catalog_the_rest_is_told(measured: Measured, caplog: pytest.L
     assert "the catalog is not known" in caplog.text
 
 
-def test_a_catalog_that_was_asked_for_before_there_were_handlers_is_served_all_the_same(
-    recorder: Recorder, registry: CollectorRegistry
-) -> None:
+def test_early_catalog_access_keeps_handlers_working(recorder: Recorder, registry: CollectorRegistry) -> None:
+    """A scrape that reads the catalog before the handlers are used does not disturb later requests."""
     broker = make_broker(recorder, catalog=Changing())
     told = metrics_blueprint(broker, NoAuth(), registry=registry)
     before = Flask("tests")
@@ -358,7 +357,7 @@ def test_a_catalog_that_was_asked_for_before_there_were_handlers_is_served_all_t
 # What the store holds
 
 
-def test_what_the_store_holds_is_told_with_the_nothings(measured: Measured, recorder: Recorder) -> None:
+def test_store_gauges_include_zero_values(measured: Measured, recorder: Recorder) -> None:
     platform = measured(background=["provision"])
     gate = recorder.answers["provision"] = Gate()
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
@@ -378,9 +377,8 @@ def test_what_the_store_holds_is_told_with_the_nothings(measured: Measured, reco
     gate.open()
 
 
-def test_a_count_is_told_again_until_it_is_old(
-    serve: Serve, recorder: Recorder, registry: CollectorRegistry
-) -> None:
+def test_store_counts_are_cached(serve: Serve, recorder: Recorder, registry: CollectorRegistry) -> None:
+    """Scrapes within `census_every` return the stored counts."""
     platform = serve(recorder)
     platform.app.register_blueprint(
         metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry, census_every=3600)
@@ -391,10 +389,13 @@ def test_a_count_is_told_again_until_it_is_old(
         assert told.value("instances", **SMALL, state="ready") == 1
 
 
-def test_between_counts_all_gets_older(
+def test_cached_counts_report_increasing_age(
     serve: Serve, recorder: Recorder, registry: CollectorRegistry, tmp_path: Path
 ) -> None:
-    """Of several brokers the oldest count is told, as nothing else in it is newer."""
+    """The age of the oldest operation and of the counts grows between counts.
+
+    Several brokers report the oldest age.
+    """
     platform = serve(recorder, background=["provision"])
     gate = recorder.answers["provision"] = Gate()
     told = metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry, census_every=3600)
@@ -415,10 +416,10 @@ def test_between_counts_all_gets_older(
     gate.open()
 
 
-def test_a_count_is_not_made_again_before_it_has_rested(
-    measured: Measured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However often somebody asks, the database has time for others."""
+def test_store_counts_rest_between_queries(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frequent scrapes do not repeat the count before its rest period, so the database has time for other
+    work.
+    """
     monkeypatch.setattr(_gauges, "_REST", 1e9)
     platform = measured()
     assert scrape(platform.app).value("instances", **SMALL, state="ready") == 0
@@ -427,7 +428,7 @@ def test_a_count_is_not_made_again_before_it_has_rested(
     assert scrape(platform.app).value("instances", **SMALL, state="ready") == 0
 
 
-def test_of_several_stores_one_that_is_away_is_told(
+def test_one_unreachable_store_sets_store_down(
     measured: Measured, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     app = measured().app
@@ -440,7 +441,7 @@ def test_of_several_stores_one_that_is_away_is_told(
     until(lambda: scrape(app).value("store_up") == 0)
 
 
-def test_a_broker_without_a_store_has_nothing_to_tell_of_it(forgetful: Platform) -> None:
+def test_broker_without_store_has_no_store_metrics(forgetful: Platform) -> None:
     told = scrape(forgetful.app)
     for name in ("store_up", "instances", "operations_in_progress", "census_age_seconds"):
         assert told.value(name) is None
@@ -477,7 +478,7 @@ def check_away(platform: Platform) -> None:
         assert threads.count(name) <= 1
 
 
-def test_a_postgresql_that_hangs_holds_up_no_scrape_and_is_told(recorder: Recorder) -> None:
+def test_hanging_postgresql_does_not_block_scrape(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (server, serve, platform):
         running = serve.brokers[-1]._runtime
         assert running is not None
@@ -489,7 +490,7 @@ def test_a_postgresql_that_hangs_holds_up_no_scrape_and_is_told(recorder: Record
             os.kill(server.pid, signal.SIGCONT)
 
 
-def test_a_postgresql_that_is_away_is_told(recorder: Recorder) -> None:
+def test_unreachable_postgresql_is_reported(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (server, _, platform):
         server.stop("immediate")
         check_away(platform)
@@ -498,9 +499,12 @@ def test_a_postgresql_that_is_away_is_told(recorder: Recorder) -> None:
         server.start()
 
 
-def test_a_change_whose_end_is_written_later_has_one_end_and_not_that_of_its_request(
+def test_deferred_result_is_counted_once(
     recorder: Recorder,
 ) -> None:
+    """A result that is stored after the database returns is counted as succeeded, not as the failed request.
+    A result that is stored after the database returns is counted as succeeded, not as the failed request.
+    """
     with measured_on_postgres(recorder) as (server, _, platform):
         recorder.answers["update"] = lambda request: server.stop("immediate")
         body = {**IDS, "parameters": {"size": 5}}
@@ -512,7 +516,7 @@ def test_a_change_whose_end_is_written_later_has_one_end_and_not_that_of_its_req
         assert scrape(platform.app).value("requests_total", **ended, status="503") == 1
 
 
-def test_while_a_count_takes_long_the_one_before_is_told(recorder: Recorder) -> None:
+def test_slow_count_serves_previous_counts(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (_, serve, platform):
         libpq = make_url(serve.url).set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(libpq) as connection:
@@ -523,7 +527,7 @@ def test_while_a_count_takes_long_the_one_before_is_told(recorder: Recorder) -> 
         assert told.value("instances", **SMALL, state="ready") == 1
 
 
-def test_a_count_that_fails_is_not_told(
+def test_failed_count_exports_no_store_counts(
     measured: Measured, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     platform = measured()
@@ -552,7 +556,7 @@ def let_in(request: Request) -> bool:
     ],
     ids=["basic", "bearer", "function"],
 )
-def test_who_may_not_ask_is_told_nothing(
+def test_metrics_endpoint_requires_authentication(
     recorder: Recorder,
     registry: CollectorRegistry,
     auth: Authenticator,
@@ -571,12 +575,12 @@ def test_who_may_not_ask_is_told_nothing(
 
 
 @pytest.mark.parametrize("auth", [BasicAuth, None, "secret"], ids=repr)
-def test_what_cannot_decide_who_may_ask_is_refused_at_once(recorder: Recorder, auth: Any) -> None:
+def test_invalid_authenticator_is_rejected(recorder: Recorder, auth: Any) -> None:
     with pytest.raises(TypeError, match="metrics_blueprint: auth is"):
         metrics_blueprint(make_broker(recorder), auth=auth)
 
 
-def test_nothing_of_the_inside_is_told_when_it_goes_wrong(
+def test_collection_error_response_hides_details(
     recorder: Recorder, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(request: Request) -> bool:
@@ -591,22 +595,21 @@ def test_nothing_of_the_inside_is_told_when_it_goes_wrong(
     assert "the metrics could not be collected" in caplog.text
 
 
-def test_only_reading_is_allowed(forgetful: Platform) -> None:
+def test_metrics_endpoint_allows_only_get_and_head(forgetful: Platform) -> None:
     client = forgetful.app.test_client()
     assert client.head("/metrics").status_code == 200
     answer = client.post("/metrics")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_who_can_unpack_is_sent_it_packed(forgetful: Platform) -> None:
+def test_metrics_response_is_compressed_on_request(forgetful: Platform) -> None:
     answer = forgetful.app.test_client().get("/metrics", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"
     assert b"brokerkit_info" in gzip.decompress(answer.data)
 
 
-def test_it_may_be_anywhere_and_more_than_once_and_what_is_nowhere_is_json(
-    recorder: Recorder, registry: CollectorRegistry
-) -> None:
+def test_metrics_blueprint_can_be_mounted_repeatedly(recorder: Recorder, registry: CollectorRegistry) -> None:
+    """The blueprint works at several prefixes, and unknown paths still return JSON."""
     broker = make_broker(recorder)
     app = make_app(broker)
     told = metrics_blueprint(broker, NoAuth(), registry=registry)
@@ -621,9 +624,7 @@ def test_it_may_be_anywhere_and_more_than_once_and_what_is_nowhere_is_json(
 # Registries, brokers, processes
 
 
-def test_a_broker_is_measured_once_however_often_that_is_said(
-    recorder: Recorder, registry: CollectorRegistry
-) -> None:
+def test_repeated_measure_counts_each_request_once(recorder: Recorder, registry: CollectorRegistry) -> None:
     broker = make_broker(recorder)
     app = make_app(broker)
     for _ in range(3):
@@ -633,7 +634,8 @@ def test_a_broker_is_measured_once_however_often_that_is_said(
     assert scrape(app).value("requests_total") == 1
 
 
-def test_brokers_share_a_registry_and_a_broker_may_be_in_several(tmp_path: Path) -> None:
+def test_brokers_and_registries_combine_freely(tmp_path: Path) -> None:
+    """Two brokers can share a registry, and a broker can be in several registries."""
     shared, own = CollectorRegistry(), CollectorRegistry()
     app = Flask("tests")
     serve = Serve(f"sqlite:///{tmp_path / 'one.db'}")
@@ -660,7 +662,7 @@ def test_brokers_share_a_registry_and_a_broker_may_be_in_several(tmp_path: Path)
     serve.stop()
 
 
-def test_a_broker_and_a_registry_go_when_nobody_holds_them(tmp_path: Path) -> None:
+def test_measured_broker_and_registry_are_garbage_collected(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     serve = Serve(f"sqlite:///{tmp_path / 'broker.db'}")
     app = serve(Recorder()).app
@@ -676,18 +678,18 @@ def test_a_broker_and_a_registry_go_when_nobody_holds_them(tmp_path: Path) -> No
     assert held() is None
 
 
-def test_only_a_broker_is_measured(registry: CollectorRegistry) -> None:
+def test_measure_requires_a_broker(registry: CollectorRegistry) -> None:
     with pytest.raises(TypeError, match="only a Broker"):
         measure("broker", registry)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_a_time_that_makes_no_sense_is_refused(recorder: Recorder, seconds: float) -> None:
+def test_invalid_census_interval_is_rejected(recorder: Recorder, seconds: float) -> None:
     with pytest.raises(ValueError, match="census_every"):
         measure(make_broker(recorder), CollectorRegistry(), census_every=seconds)
 
 
-def test_who_serves_nothing_can_tell_by_a_port_of_its_own(measured: Measured, serve: Serve) -> None:
+def test_registry_can_be_served_on_separate_port(measured: Measured, serve: Serve) -> None:
     platform = measured()
     platform.put(INSTANCE, PROVISION)
     registry = CollectorRegistry()
@@ -701,7 +703,7 @@ def test_who_serves_nothing_can_tell_by_a_port_of_its_own(measured: Measured, se
         thread.join()
 
 
-def test_without_its_package_it_says_what_to_install() -> None:
+def test_missing_prometheus_client_names_install_command() -> None:
     program = "import sys; sys.modules['prometheus_client'] = None; import brokerkit.observe.prometheus"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
@@ -709,7 +711,7 @@ def test_without_its_package_it_says_what_to_install() -> None:
     assert "pip install 'brokerkit[prometheus]'" in run.stderr
 
 
-def test_a_folder_of_the_processes_must_be_there(
+def test_missing_multiprocess_folder_is_rejected(
     recorder: Recorder, registry: CollectorRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "missing"))
@@ -717,10 +719,12 @@ def test_a_folder_of_the_processes_must_be_there(
         measure(make_broker(recorder), registry)
 
 
-def test_a_folder_that_is_named_too_late_is_refused_as_nobody_would_write_there(
+def test_late_multiprocess_folder_is_rejected(
     recorder: Recorder, registry: CollectorRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """prometheus_client was loaded without it; see below for processes that have it from their start."""
+    """prometheus_client was already imported without the variable, so no process would write to the folder.
+    prometheus_client was already imported without the variable, so no process would write to the folder.
+    """
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     with pytest.raises(ValueError, match="PROMETHEUS_MULTIPROC_DIR was set too late"):
         measure(make_broker(recorder), registry)
@@ -825,7 +829,7 @@ def make_site(folder: Path, module: str) -> dict[str, str]:
     }
 
 
-def test_workers_of_celery_tell_what_they_did_on_a_port_of_their_own(tmp_path: Path, redis_url: str) -> None:
+def test_celery_workers_export_their_own_metrics(tmp_path: Path, redis_url: str) -> None:
     workers_own = tmp_path / "workers"
     workers_own.mkdir()
     port = free_port()
@@ -861,7 +865,8 @@ def scrape_workers(port: int) -> Scrape | None:
     return told if told.value("attempts_total") == 6 and told.value("instances", state="ready") == 6 else None
 
 
-def test_two_processes_of_gunicorn_add_up_and_tell_the_same(tmp_path: Path) -> None:
+def test_gunicorn_workers_report_combined_metrics(tmp_path: Path) -> None:
+    """Every worker process returns the same totals over all processes."""
     environment = make_site(tmp_path, BROKER)
     log = tmp_path / "log"
     with gunicorn(

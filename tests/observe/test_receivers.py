@@ -125,7 +125,7 @@ def leave(name: str) -> None:
 
 
 @pytest.mark.parametrize("receiver", [fail, block, leave])
-def test_no_receiver_changes_an_answer(
+def test_signal_receivers_cannot_change_responses(
     broker: Broker, undisturbed: list[Answered], receiver: Callable[[str], None]
 ) -> None:
     with receiving(receiver, broker) as heard:
@@ -133,7 +133,8 @@ def test_no_receiver_changes_an_answer(
     assert heard == SIGNALS.keys()
 
 
-def test_a_receiver_that_was_collected_changes_no_answer(broker: Broker, undisturbed: list[Answered]) -> None:
+def test_collected_receiver_does_not_change_responses(broker: Broker, undisturbed: list[Answered]) -> None:
+    """Receivers without a strong reference are collected and receive no signals."""
     heard: list[str] = []
 
     def forget() -> None:

@@ -71,46 +71,54 @@ def ask(platform: Platform, operation: str) -> Any:
 # Accepted
 
 
+@pytest.mark.rule("R-PROV-1")
 @pytest.mark.parametrize("operation", ["x", "x" * 10_000, "grün"])
-def test_r_prov_1_an_operation_of_1_to_10_000_characters_is_taken(operation: str) -> None:
+def test_accepted_allows_operation_up_to_limit(operation: str) -> None:
+    """An operation may have 1 to 10,000 characters."""
     assert Accepted(operation=operation).operation == operation
 
 
+@pytest.mark.rule("R-PROV-1")
 @pytest.mark.parametrize("length", [0, 10_001])
-def test_r_prov_1_an_operation_of_another_length_is_refused_where_it_is_made(length: int) -> None:
+def test_accepted_constructor_refuses_operation_length(length: int) -> None:
+    """An empty operation or one over 10,000 characters raises ValueError."""
     with pytest.raises(ValueError, match=rf"operation=….* has {length:,} characters"):
         Accepted(operation="x" * length)
 
 
 @pytest.mark.parametrize("operation", [7, b"job", ["job"]])
-def test_an_operation_that_is_no_text_is_refused_in_words_that_name_it(operation: Any) -> None:
-    """The id of a job is often a number."""
+def test_accepted_constructor_refuses_non_text_operation(operation: Any) -> None:
+    """The id of a job is often a number; the error names the field."""
     with pytest.raises((TypeError, ValueError), match="operation"):
         Accepted(operation=operation)
 
 
-def test_r_prov_1_an_operation_that_is_too_long_is_a_500_and_a_line_for_the_author(
+@pytest.mark.rule("R-PROV-1")
+def test_accepted_with_long_operation_is_500(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log states the length and the limit."""
     recorder.answers["provision"] = lambda request: Accepted(operation="x" * 10_001)
     assert ask(platform, "provision").status_code == 500
     assert "10,001 characters; give 1 to 10,000" in caplog.text
 
 
+@pytest.mark.rule("R-DEL-4", "R-UNB-4", "R-PROV-1", "R-UPD-1", "R-BIND-1")
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
-def test_r_del_4_a_202_has_an_operation_also_where_the_handler_gave_none(
+def test_accepted_without_operation_uses_default(
     operation: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The default operation is the name of the requested operation, for example 'bind'."""
     recorder.answers[operation] = Accepted()
     response = ask(platform, operation)
     assert response.status_code == 202
     assert response.json == {"operation": operation}
 
 
+@pytest.mark.rule("R-PROV-2", "R-UPD-1")
 @pytest.mark.parametrize("operation", ["provision", "update"])
-def test_r_prov_2_a_202_may_have_the_dashboard_url_and_metadata(
-    operation: str, platform: Platform, recorder: Recorder
-) -> None:
+def test_accepted_may_contain_dashboard_url(operation: str, platform: Platform, recorder: Recorder) -> None:
+    """A 202 to a provision or an update may contain the dashboard URL and the metadata."""
     recorder.answers[operation] = Accepted(
         operation="job",
         dashboard_url="https://db.example.org",
@@ -123,15 +131,18 @@ def test_r_prov_2_a_202_may_have_the_dashboard_url_and_metadata(
     }
 
 
+@pytest.mark.rule("R-BIND-1", "R-UNB-1", "R-DEL-1")
 @pytest.mark.parametrize("operation", ["deprovision", "bind", "unbind"])
-def test_r_bind_1_a_202_to_any_other_has_the_operation_alone(
+def test_accepted_with_misplaced_dashboard_url_is_500(
     operation: str, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A 202 to other operations contains only `operation`. The log names the field."""
     recorder.answers[operation] = Accepted(operation="job", dashboard_url="https://x")
     assert ask(platform, operation).status_code == 500
     assert "returned Accepted(dashboard_url=…), which has no place" in caplog.text
 
 
+@pytest.mark.rule("R-REQ-9")
 @pytest.mark.parametrize(
     ("method", "path", "body", "query", "operation"),
     [
@@ -142,7 +153,7 @@ def test_r_bind_1_a_202_to_any_other_has_the_operation_alone(
         ("DELETE", BINDING, None, DELETE_QUERY, "unbind"),
     ],
 )
-def test_r_req_9_accepted_is_no_answer_to_a_platform_that_cannot_poll(
+def test_accepted_without_polling_support_is_500(
     method: str,
     path: str,
     body: object,
@@ -152,6 +163,7 @@ def test_r_req_9_accepted_is_no_answer_to_a_platform_that_cannot_poll(
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The log advises to raise AsyncRequired before the work starts."""
     recorder.answers[operation] = Accepted(operation="job")
     assert platform.send(method, path, body, query=query).status_code == 500
     assert "raise AsyncRequired() before the work starts" in caplog.text
@@ -160,13 +172,15 @@ def test_r_req_9_accepted_is_no_answer_to_a_platform_that_cannot_poll(
 # Endpoint
 
 
+@pytest.mark.rule("R-BIND-3")
 @pytest.mark.parametrize(
     "ports", [["443"], ["1"], ["65535"], ["9000-9010"], ["7-7"], ["443", "9000-9010"], ("80",)]
 )
-def test_r_bind_3_ports_and_ranges_are_taken(ports: Any) -> None:
+def test_endpoint_accepts_ports_and_ranges(ports: Any) -> None:
     assert Endpoint(host="db.example.org", ports=ports).ports == ports
 
 
+@pytest.mark.rule("R-BIND-3")
 @pytest.mark.parametrize(
     "ports",
     [
@@ -193,24 +207,27 @@ def test_r_bind_3_ports_and_ranges_are_taken(ports: Any) -> None:
         ["443", "x"],
     ],
 )
-def test_r_bind_3_anything_else_is_no_port(ports: Any) -> None:
+def test_endpoint_refuses_invalid_ports(ports: Any) -> None:
     with pytest.raises(ValueError, match=r"Endpoint\(ports=…\)"):
         Endpoint(host="db.example.org", ports=ports)
 
 
+@pytest.mark.rule("R-BIND-3")
 @pytest.mark.parametrize("host", ["", None])
-def test_r_bind_3_an_endpoint_needs_a_host(host: Any) -> None:
+def test_endpoint_requires_host(host: Any) -> None:
     with pytest.raises(ValueError, match=r"Endpoint\(host=…\)"):
         Endpoint(host=host, ports=["443"])
 
 
-def test_r_bind_3_an_endpoint_speaks_tcp_unless_told() -> None:
+@pytest.mark.rule("R-BIND-3")
+def test_endpoint_protocol_defaults_to_tcp() -> None:
     assert Endpoint(host="h", ports=["1"]).protocol == "tcp"
 
 
 # BindingMetadata
 
 
+@pytest.mark.rule("R-BIND-4")
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -225,33 +242,37 @@ def test_r_bind_3_an_endpoint_speaks_tcp_unless_told() -> None:
         },
     ],
 )
-def test_r_bind_4_times_in_their_order_are_taken(metadata: dict[str, datetime]) -> None:
+def test_binding_metadata_accepts_ordered_times(metadata: dict[str, datetime]) -> None:
+    """The renewal time may be before or equal to the expiry, in any time zone."""
     made = BindingMetadata(**metadata)
     assert made.expires_at == metadata.get("expires_at")
     assert made.renew_before == metadata.get("renew_before")
 
 
+@pytest.mark.rule("R-BIND-4")
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-9))])
-def test_r_bind_4_a_renew_before_after_expires_at_is_refused(zone: timezone) -> None:
+def test_binding_metadata_refuses_renewal_after_expiry(zone: timezone) -> None:
     with pytest.raises(ValueError, match=r"renew_before=….* is after expires_at"):
         BindingMetadata(expires_at=NOW, renew_before=(NOW + timedelta(seconds=1)).astimezone(zone))
 
 
+@pytest.mark.rule("R-BIND-4")
 @pytest.mark.parametrize("field", ["expires_at", "renew_before"])
-def test_r_bind_4_a_time_without_a_zone_is_refused(field: str) -> None:
+def test_binding_metadata_refuses_naive_time(field: str) -> None:
     with pytest.raises(ValueError, match=rf"BindingMetadata\({field}=…\) has no time zone"):
         BindingMetadata(**{field: NOW.replace(tzinfo=None)})
 
 
+@pytest.mark.rule("R-BIND-4")
 @pytest.mark.parametrize("field", ["expires_at", "renew_before"])
 @pytest.mark.parametrize("moment", ["2026-11-23T15:55:00Z", 1_700_000_000])
-def test_r_bind_4_a_time_that_is_no_datetime_is_refused_in_words_that_name_it(
-    field: str, moment: Any
-) -> None:
+def test_binding_metadata_refuses_non_datetime(field: str, moment: Any) -> None:
+    """The error names the field."""
     with pytest.raises((TypeError, ValueError), match=field):
         BindingMetadata(**{field: moment})
 
 
+@pytest.mark.rule("R-BIND-4")
 @pytest.mark.parametrize(
     ("moment", "written"),
     [
@@ -262,7 +283,7 @@ def test_r_bind_4_a_time_that_is_no_datetime_is_refused_in_words_that_name_it(
     ],
 )
 @pytest.mark.parametrize("operation", ["bind", "get_binding"])
-def test_r_bind_4_times_are_written_in_utc_as_the_api_has_them(
+def test_binding_metadata_times_are_encoded_in_utc(
     operation: str, moment: datetime, written: str, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = Binding(metadata=BindingMetadata(expires_at=moment, renew_before=moment))
@@ -272,12 +293,14 @@ def test_r_bind_4_times_are_written_in_utc_as_the_api_has_them(
 # LastOperation
 
 
-def test_r_last_1_its_constructors_make_the_three_states() -> None:
+@pytest.mark.rule("R-LAST-1")
+def test_last_operation_constructors_set_state() -> None:
     assert LastOperation.in_progress().state == "in progress"
     assert LastOperation.succeeded().state == "succeeded"
     assert LastOperation.failed().state == "failed"
 
 
+@pytest.mark.rule("R-LAST-1")
 @pytest.mark.parametrize(
     ("result", "body"),
     [
@@ -291,7 +314,7 @@ def test_r_last_1_its_constructors_make_the_three_states() -> None:
     ],
 )
 @pytest.mark.parametrize("operation", ["last_operation", "last_binding_operation"])
-def test_r_last_1_the_state_and_its_description_are_told(
+def test_last_operation_encodes_state_and_description(
     operation: str,
     result: LastOperation,
     body: dict[str, str],
@@ -305,9 +328,8 @@ def test_r_last_1_the_state_and_its_description_are_told(
     assert "Retry-After" not in response.headers
 
 
-def test_r_last_1_r_err_2_a_failure_on_an_instance_may_say_what_is_left_of_it(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-LAST-1", "R-ERR-2")
+def test_failed_instance_operation_encodes_usability_fields(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["last_operation"] = LastOperation.failed(instance_usable=False, update_repeatable=True)
     assert ask(platform, "last_operation").json == {
         "state": "failed",
@@ -316,10 +338,12 @@ def test_r_last_1_r_err_2_a_failure_on_an_instance_may_say_what_is_left_of_it(
     }
 
 
+@pytest.mark.rule("R-ERR-2")
 @pytest.mark.parametrize("field", ["instance_usable", "update_repeatable"])
-def test_r_err_2_a_failure_on_a_binding_says_nothing_of_the_instance(
+def test_failed_binding_operation_refuses_usability_fields(
     field: str, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log names the misplaced field."""
     recorder.answers["last_binding_operation"] = LastOperation.failed(
         **{field: False}  # type: ignore[arg-type]
     )
@@ -327,9 +351,10 @@ def test_r_err_2_a_failure_on_a_binding_says_nothing_of_the_instance(
     assert f"returned LastOperation({field}=…), which has no place" in caplog.text
 
 
+@pytest.mark.rule("R-LAST-2")
 @pytest.mark.parametrize("seconds", [0, 1, 3600])
 @pytest.mark.parametrize("operation", ["last_operation", "last_binding_operation"])
-def test_r_last_2_retry_after_is_a_header_and_not_in_the_body(
+def test_retry_after_is_header_only(
     operation: str, seconds: int, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = LastOperation.in_progress(retry_after=seconds)
@@ -338,14 +363,16 @@ def test_r_last_2_retry_after_is_a_header_and_not_in_the_body(
     assert response.json == {"state": "in progress"}
 
 
+@pytest.mark.rule("R-LAST-2")
 @pytest.mark.parametrize("seconds", [-1, 1.5, "30", "30\r\nX: y"])
-def test_r_last_2_a_retry_after_that_is_no_number_of_seconds_is_refused(seconds: Any) -> None:
+def test_retry_after_refuses_invalid_seconds(seconds: Any) -> None:
     with pytest.raises(ValueError, match="is not a whole number of seconds"):
         LastOperation.in_progress(retry_after=seconds)
 
 
+@pytest.mark.rule("R-LAST-1")
 @pytest.mark.parametrize("state", ["done", "In Progress", "", None])
-def test_r_last_1_a_state_of_ones_own_is_told_to_the_author(
+def test_last_operation_with_unknown_state_is_500(
     state: Any, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers["last_operation"] = lambda request: LastOperation(state=state)
@@ -360,7 +387,7 @@ def test_r_last_1_a_state_of_ones_own_is_told_to_the_author(
     ("operation", "status"),
     [("provision", 201), ("update", 200), ("deprovision", 200), ("unbind", 200)],
 )
-def test_none_means_the_plain_success_of_the_operation(
+def test_none_result_means_success(
     operation: str, status: int, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = None
@@ -379,13 +406,14 @@ def test_none_means_the_plain_success_of_the_operation(
         ("last_binding_operation", "LastOperation.in_progress(…), .succeeded(…) or .failed(…)"),
     ],
 )
-def test_none_is_a_mistake_where_it_means_nothing(
+def test_none_result_without_meaning_is_500(
     operation: str,
     kinds: str,
     platform: Platform,
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The log names the handler, its location and the valid results."""
     recorder.answers[operation] = None
     response = ask(platform, operation)
     assert response.status_code == 500
@@ -427,13 +455,14 @@ OPERATIONS = sorted(set().union(*RESULTS.values()))
     ],
     ids=lambda each: each if isinstance(each, str) else type(each).__name__,
 )
-def test_a_result_of_the_wrong_type_is_a_500_and_a_line_for_the_author(
+def test_result_of_wrong_type_is_500(
     operation: str,
     answer: object,
     platform: Platform,
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The log names the returned type, without a traceback."""
     # A class would be called by the recorder.
     recorder.answers[operation] = lambda request: answer
     response = ask(platform, operation)
@@ -482,9 +511,10 @@ WRONG: list[tuple[str, Wrong, str]] = [
 
 
 @pytest.mark.parametrize(("operation", "make", "field"), WRONG)
-def test_a_field_of_the_wrong_type_is_a_500_and_a_line_that_names_the_field_and_no_value(
+def test_result_field_of_wrong_type_is_500(
     operation: str, make: Wrong, field: str, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log names the field but contains no value."""
     offering = make_offering(requires=["syslog_drain", "route_forwarding", "volume_mount"])
     recorder.answers[operation] = lambda request: make()
     response = ask(Platform(make_app(make_broker(recorder, offering))), operation)
@@ -499,16 +529,17 @@ def test_a_field_of_the_wrong_type_is_a_500_and_a_line_that_names_the_field_and_
     [{"x": object()}, {"x": "\ud800"}, {("a", "b"): 1}, {"x": 1 + 2j}],
     ids=["object", "surrogate", "key", "complex"],
 )
-def test_credentials_that_json_cannot_hold_are_a_500_and_a_line_for_the_author(
+def test_credentials_unrepresentable_in_json_are_500(
     credentials: Any, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log states the reason but contains no credentials."""
     recorder.answers["bind"] = Binding(credentials={"password": "hunter2", **credentials})
     assert ask(platform, "bind").status_code == 500
     assert "returned a Binding that JSON cannot hold" in caplog.text
     assert "hunter2" not in caplog.text
 
 
-def test_credentials_that_contain_themselves_are_a_500(
+def test_cyclic_credentials_are_500(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     credentials: dict[str, Any] = {}
@@ -518,6 +549,7 @@ def test_credentials_that_contain_themselves_are_a_500(
     assert "returned a Binding that JSON cannot hold" in caplog.text
 
 
+@pytest.mark.rule("R-BIND-2")
 @pytest.mark.parametrize(
     ("result", "requirement"),
     [
@@ -527,7 +559,7 @@ def test_credentials_that_contain_themselves_are_a_500(
     ],
 )
 @pytest.mark.parametrize("operation", ["bind", "get_binding"])
-def test_r_bind_2_what_the_offering_does_not_require_is_a_500_and_a_line_for_the_author(
+def test_binding_field_without_offering_requirement_is_500(
     operation: str,
     result: Binding,
     requirement: str,
@@ -535,6 +567,7 @@ def test_r_bind_2_what_the_offering_does_not_require_is_a_500_and_a_line_for_the
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The log names the missing entry of `requires`; with it, the binding is accepted."""
     recorder.answers[operation] = result
     assert ask(platform, operation).status_code == 500
     assert f"the offering 'db' does not require '{requirement}'" in caplog.text
@@ -545,7 +578,7 @@ def test_r_bind_2_what_the_offering_does_not_require_is_a_500_and_a_line_for_the
     assert ask(granted, operation).status_code in (200, 201)
 
 
-def test_parameters_have_no_place_in_the_answer_to_a_bind(
+def test_bind_result_with_parameters_is_500(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers["bind"] = Binding(parameters={"a": 1})
@@ -556,7 +589,9 @@ def test_parameters_have_no_place_in_the_answer_to_a_bind(
 # All that a result may hold is told
 
 
-def test_r_bind_2_every_field_of_a_binding_is_told(recorder: Recorder) -> None:
+@pytest.mark.rule("R-BIND-2", "R-BIND-3", "R-GETB")
+def test_binding_encodes_every_field(recorder: Recorder) -> None:
+    """A fetched binding also contains its parameters."""
     recorder.answers["bind"] = Binding(
         credentials={"uri": "db://u:p@h"},
         syslog_drain_url="syslog://example.org",
@@ -597,13 +632,15 @@ def test_r_bind_2_every_field_of_a_binding_is_told(recorder: Recorder) -> None:
     assert ask(platform, "get_binding").json == {**expected, "parameters": {"a": 1}}
 
 
+@pytest.mark.rule("R-PROV-3", "R-BIND-1")
 @pytest.mark.parametrize(
     ("operation", "result"),
     [("provision", Provisioned(exists=True, dashboard_url="https://x")), ("bind", Binding(exists=True))],
 )
-def test_r_prov_3_r_bind_1_what_exists_is_200(
+def test_result_with_exists_is_200(
     operation: str, result: object, platform: Platform, recorder: Recorder
 ) -> None:
+    """The field `exists` itself is not in the response."""
     recorder.answers[operation] = result
     response = ask(platform, operation)
     assert response.status_code == 200
@@ -624,7 +661,7 @@ def test_r_prov_3_r_bind_1_what_exists_is_200(
     ],
     ids=lambda result: type(result).__name__,
 )
-def test_a_result_is_frozen(result: msgspec.Struct) -> None:
+def test_results_are_frozen(result: msgspec.Struct) -> None:
     with pytest.raises(AttributeError):
         setattr(result, result.__struct_fields__[0], "x")
 
@@ -669,5 +706,6 @@ KEPT = {
 
 
 @pytest.mark.parametrize("kind", TOLD)
-def test_a_result_has_no_field_of_which_nobody_decided_who_is_told(kind: type[msgspec.Struct]) -> None:
+def test_result_fields_are_all_classified(kind: type[msgspec.Struct]) -> None:
+    """Every field of a result is either sent to the platform or kept in the store."""
     assert set(kind.__struct_fields__) == TOLD[kind] | KEPT.get(kind, set())

@@ -45,7 +45,8 @@ def any_range(nursery: Nursery, store_url: str, redis_url: str, tmp_path: Path) 
     made.close()
 
 
-def test_workers_do_the_background_work_of_a_whole_life(any_range: Range) -> None:
+def test_celery_workers_run_complete_lifecycle(any_range: Range) -> None:
+    """All background handlers run in worker processes, never in the web process."""
     any_range.work("--pool=prefork", "--concurrency=2")
     web = any_range.serve()
     path, binding = instance_path("i1"), binding_path("i1", "b1")
@@ -66,9 +67,8 @@ def test_workers_do_the_background_work_of_a_whole_life(any_range: Range) -> Non
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_each_kind_of_pool_works_and_looks_at_what_others_left_though_nobody_asks_it(
-    celery_range: Range, redis: Redis, pool: str
-) -> None:
+def test_celery_pools_recover_lost_messages(celery_range: Range, redis: Redis, pool: str) -> None:
+    """A worker of each pool type finds operations in the store without any request or message."""
     web = celery_range.serve()
     web.send("PUT", instance_path("i1"), body("single"), CAN_POLL)
     until(lambda: messages(redis))
@@ -80,8 +80,8 @@ def test_each_kind_of_pool_works_and_looks_at_what_others_left_though_nobody_ask
     until(lambda: celery_range.events.of("signal", "provisioned", instance="i1"))
 
 
-def test_polls_tell_what_a_worker_says(celery_range: Range) -> None:
-    """R-LAST-1: what a generator in a worker yields, the web process tells."""
+@pytest.mark.rule("R-LAST-1")
+def test_poll_reports_progress_of_celery_worker(celery_range: Range) -> None:
     celery_range.work("--pool=solo")
     web = celery_range.serve()
     path = instance_path("i1")
@@ -92,7 +92,7 @@ def test_polls_tell_what_a_worker_says(celery_range: Range) -> None:
     until_it_succeeded(web, path, operation)
 
 
-def test_a_retry_comes_back_when_it_is_due(celery_range: Range) -> None:
+def test_celery_retry_runs_when_due(celery_range: Range) -> None:
     celery_range.work("--pool=solo")
     web = celery_range.serve()
     path = instance_path("i1")
@@ -104,10 +104,10 @@ def test_a_retry_comes_back_when_it_is_due(celery_range: Range) -> None:
 @pytest.mark.parametrize(
     ("after", "where"), [(800.0, "Celery"), (1000.0, "the store")], ids=["soon", "not soon"]
 )
-def test_a_retry_waits_with_celery_if_redis_does_not_deliver_it_again_meanwhile(
+def test_celery_retry_delay_respects_visibility_timeout(
     celery_range: Range, redis: Redis, after: float, where: str
 ) -> None:
-    """Which it does after an hour: far longer than a quarter of that, it waits in the store alone."""
+    """Short delays wait in Celery. Delays beyond a quarter of the visibility timeout wait in the store."""
     celery_range.work("--pool=solo")
     web = celery_range.serve()
     path = instance_path("i1")
@@ -131,8 +131,8 @@ def test_a_retry_waits_with_celery_if_redis_does_not_deliver_it_again_meanwhile(
 
 
 @pytest.mark.parametrize("what", ["a child", "all of it"])
-def test_what_a_killed_worker_left_another_one_does(celery_range: Range, what: str) -> None:
-    """Though Celery, too, delivers the message of a dead child again."""
+def test_killed_celery_worker_operation_is_recovered(celery_range: Range, what: str) -> None:
+    """There are exactly two attempts, although Celery also redelivers the message of a dead child."""
     victim = celery_range.work("--pool=prefork", "--concurrency=1")
     web = celery_range.serve()
     path = instance_path("i1")
@@ -150,8 +150,8 @@ def test_what_a_killed_worker_left_another_one_does(celery_range: Range, what: s
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_worker_that_is_to_end_hands_over_at_the_next_yield(celery_range: Range, pool: str) -> None:
-    """And at once: the other one does not wait for a lease to end."""
+def test_celery_worker_shutdown_hands_over_generator(celery_range: Range, pool: str) -> None:
+    """Another worker continues immediately, without waiting for the lease to expire."""
     first_worker = celery_range.work(f"--pool={pool}", "--concurrency=1")
     web = celery_range.serve()
     path = instance_path("i1")
@@ -172,7 +172,7 @@ def test_a_worker_that_is_to_end_hands_over_at_the_next_yield(celery_range: Rang
     check_all_rests(celery_range.url)
 
 
-def test_a_worker_that_is_to_end_finishes_what_does_not_yield(celery_range: Range) -> None:
+def test_celery_worker_shutdown_finishes_function(celery_range: Range) -> None:
     worker = celery_range.work("--pool=prefork", "--concurrency=1")
     web = celery_range.serve()
     path = instance_path("i1")
@@ -187,7 +187,7 @@ def test_a_worker_that_is_to_end_finishes_what_does_not_yield(celery_range: Rang
     assert only.went_well
 
 
-def test_a_message_that_is_lost_is_sent_again(celery_range: Range, redis: Redis) -> None:
+def test_lost_celery_message_is_sent_again(celery_range: Range, redis: Redis) -> None:
     web = celery_range.serve()
     path = instance_path("i1")
     operation = web.send("PUT", path, body("single"), CAN_POLL).body["operation"]
@@ -198,9 +198,7 @@ def test_a_message_that_is_lost_is_sent_again(celery_range: Range, redis: Redis)
     assert len(celery_range.events.runs("i1")) == 1
 
 
-def test_a_message_that_comes_twice_or_late_or_from_nowhere_does_nothing(
-    celery_range: Range, redis_url: str
-) -> None:
+def test_duplicate_and_unknown_celery_messages_are_ignored(celery_range: Range, redis_url: str) -> None:
     web = celery_range.serve()
     path = instance_path("i1")
     operation = web.send("PUT", path, body("single"), CAN_POLL).body["operation"]
@@ -221,12 +219,13 @@ def test_a_message_that_comes_twice_or_late_or_from_nowhere_does_nothing(
     [(RedisServer.kill, RedisServer.start), (RedisServer.pause, RedisServer.go_on)],
     ids=["down", "hanging"],
 )
-def test_without_redis_requests_are_accepted_and_their_work_is_done_when_it_is_back(
+def test_redis_outage_delays_background_work(
     celery_range: Range,
     redis_server: RedisServer,
     begin: Callable[[RedisServer], None],
     end: Callable[[RedisServer], None],
 ) -> None:
+    """Requests are 202 without Redis, and their operations run when it returns. The outage is logged once."""
     celery_range.work("--pool=prefork", "--concurrency=1")
     web = started(celery_range.serve())
     before = web.send("PUT", instance_path("i0"), body("single"), CAN_POLL)
@@ -251,9 +250,10 @@ def test_without_redis_requests_are_accepted_and_their_work_is_done_when_it_is_b
     assert len(celery_range.events.runs()) == 6
 
 
-def test_a_backlog_is_no_flood(celery_range: Range, redis: Redis) -> None:
-    """However many processes look at what waits, each operation is in the queue again only when it has waited
-    for as long as before."""
+def test_celery_backlog_is_requeued_with_backoff(celery_range: Range, redis: Redis) -> None:
+    """However many processes see a waiting operation, it is enqueued again only after waiting as long as
+    before.
+    """
     webs = [started(celery_range.serve()) for _ in range(3)]
     paths = {instance_path(f"i{number}"): webs[number % 3] for number in range(10)}
     asked = {
@@ -272,7 +272,8 @@ def test_a_backlog_is_no_flood(celery_range: Range, redis: Redis) -> None:
     assert len(celery_range.events.runs()) == 10
 
 
-def test_nothing_that_anybody_said_is_in_redis(celery_range: Range, redis: Redis) -> None:
+def test_redis_contains_operation_ids_only(celery_range: Range, redis: Redis) -> None:
+    """Neither instance ids nor parameters are in Redis."""
     web = celery_range.serve()
     path = instance_path("guarded-instance")
     order = body("single", data="guarded-parameter")

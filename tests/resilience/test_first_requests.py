@@ -45,8 +45,8 @@ for thread in threads:
         '("PUT", BINDING, {"parameters": {}})',
     ],
 )
-def test_the_first_two_requests_of_a_process_may_come_at_once(order: str) -> None:
-    """Threads change where msgspec reads the annotations of what it decodes; the process lives on."""
+def test_first_two_requests_may_be_concurrent(order: str) -> None:
+    """A thread switch while msgspec inspects types must not crash the process."""
     done = subprocess.run(
         [sys.executable, "-c", FIRST_TWO.format(order=order)],
         cwd=ROOT,
@@ -87,8 +87,8 @@ for number in range(ROUNDS):
 """
 
 
-def test_processes_may_begin_a_store_at_once(tmp_path: Path) -> None:
-    """As a server's do: SQLite lets nobody wait who begins to use a write-ahead log."""
+def test_processes_may_create_store_concurrently(tmp_path: Path) -> None:
+    """SQLite does not wait when several processes switch to a write-ahead log."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN_A_STORE, str(tmp_path)],
         cwd=ROOT,

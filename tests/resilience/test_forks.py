@@ -62,10 +62,8 @@ def connections(shooting_range: Range, pid: int) -> int:
     return found
 
 
-def test_what_runs_beside_requests_is_started_in_the_workers_alone(
-    shooting_range: Range, master: Server
-) -> None:
-    """Neither threads nor connections are made before a server forks, and each worker makes its own."""
+def test_preloaded_master_starts_no_threads(shooting_range: Range, master: Server) -> None:
+    """Threads and connections are created in each worker, never before the server forks."""
     workers = until(lambda: len(workers_of(master)) == 2 and workers_of(master), timeout=60)
     assert connections(shooting_range, master.pid) == 0
     before = {pid: threads_of(pid) for pid in workers}
@@ -94,8 +92,8 @@ def test_what_runs_beside_requests_is_started_in_the_workers_alone(
     check_all_rests(shooting_range.url)
 
 
-def test_what_a_killed_worker_left_is_done_by_the_others(shooting_range: Range, master: Server) -> None:
-    """The master forks a new one, which shares nothing with the dead one."""
+def test_killed_worker_operation_is_recovered(shooting_range: Range, master: Server) -> None:
+    """The master forks a new worker, and a live worker runs the next attempt."""
     path = instance_path("i1")
     order = body("background", gate="open", attempts=1)
     until(lambda: len(workers_of(master)) == 2, timeout=60)

@@ -68,15 +68,19 @@ LIVES = {
 }
 
 
+@pytest.mark.rule("R-PROV-4", "R-DEL-3", "R-DEL-5")
 @pytest.mark.parametrize("resends", [True, False], ids=["resends", "deletes"])
 @pytest.mark.parametrize("life", LIVES)
-def test_wherever_a_process_is_killed_the_platform_gets_its_way_from_the_next_one(
+def test_lifecycle_completes_after_kill_anywhere(
     fresh_range: NewRange,
     life: str,
     resends: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """R-PROV-4, R-DEL-3, R-DEL-5: each point of a whole life, until one is led to its end unharmed."""
+    """The process is killed at each point of a lifecycle.
+
+    The platform resends or deletes with the next process.
+    """
     plan, query = LIVES[life]
     # Between the two stores every point is tried; with more time, on each of them.
     points = range(MANY) if ROUNDS > 1 else range(fresh_range.number, MANY, 2)
@@ -134,10 +138,10 @@ def _dead(shooting_range: Range) -> int | None:
 
 
 @pytest.mark.parametrize("plan", ["background", "single"])
-def test_a_survivor_takes_up_what_a_dead_process_left(
+def test_surviving_process_recovers_killed_operation(
     shooting_range: Range, plan: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """After `kill -9`, a live process takes the operation up within about one lease, and once."""
+    """After `kill -9` a live process recovers the operation once, within about one lease."""
     survivor = started(shooting_range.serve())
     delays = []
     for number in range(2 * ROUNDS):

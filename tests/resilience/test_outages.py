@@ -68,10 +68,8 @@ def keep_asking(server: Server, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("ends_meanwhile", [True, False])
-def test_background_work_outlives_an_outage_longer_than_its_lease(
-    fragile: Fragile, ends_meanwhile: bool
-) -> None:
-    """It ends when the database is back, and no other process took it up meanwhile."""
+def test_background_operation_survives_outage_beyond_lease(fragile: Fragile, ends_meanwhile: bool) -> None:
+    """The operation ends when the database returns, and no other process has started it meanwhile."""
     setting = fragile.setting(busy_timeout=BUSY_TIMEOUT)
     servers = [started(fragile.serve(setting)) for _ in range(2)]
     operation = servers[0].send("PUT", I1, body("background", gate="open"), CAN_POLL).body["operation"]
@@ -92,10 +90,14 @@ def test_background_work_outlives_an_outage_longer_than_its_lease(
     check_all_rests(fragile.url)
 
 
-def test_what_a_handler_did_while_the_database_was_away_is_remembered_when_it_is_back(
+@pytest.mark.rule("R-PROV-3")
+def test_synchronous_result_is_stored_after_outage(
     fragile: Fragile,
 ) -> None:
-    """Its platform is told to come back, and gets a 200 then; the handler runs once, and is told of once."""
+    """The platform gets 503 with `Retry-After`, then 200.
+
+    The handler runs once, and its signal is sent once.
+    """
     server = started(fragile.serve(fragile.setting(busy_timeout=BUSY_TIMEOUT)))
     with ThreadPoolExecutor(1) as pool:
         order = body("at-once", gate="open", data="d")
@@ -114,8 +116,9 @@ def test_what_a_handler_did_while_the_database_was_away_is_remembered_when_it_is
     until(lambda: fragile.events.of("signal", "provisioned", instance="i1"), timeout=5)
 
 
-def test_what_a_process_did_that_died_in_an_outage_can_be_deleted(fragile: Fragile) -> None:
-    """R-DEL-5."""
+@pytest.mark.rule("R-DEL-5")
+def test_killed_process_during_outage_allows_delete(fragile: Fragile) -> None:
+    """The lost provision is reported as failed, and a DELETE calls the handler."""
     setting = fragile.setting(busy_timeout=BUSY_TIMEOUT)
     server = started(fragile.serve(setting))
     with ThreadPoolExecutor(1) as pool:
@@ -136,9 +139,7 @@ def test_what_a_process_did_that_died_in_an_outage_can_be_deleted(fragile: Fragi
     assert server.send("DELETE", I1, None, deletion("at-once")).status == 410
 
 
-def test_nobody_waits_for_a_locked_database_longer_than_one_request_would(
-    nursery: Nursery, tmp_path: Path
-) -> None:
+def test_locked_database_delays_requests_concurrently(nursery: Nursery, tmp_path: Path) -> None:
     """Requests wait side by side, not one after the other."""
     made = Range(nursery, f"sqlite:///{tmp_path / 'broker.db'}", tmp_path)
     server = started(made.serve(made.setting(busy_timeout=500), threads=16))
@@ -159,10 +160,10 @@ def test_nobody_waits_for_a_locked_database_longer_than_one_request_would(
     assert max(answer.at - answer.sent_at for answer in answers) < 3
 
 
-def test_who_lives_is_not_overtaken_when_the_database_hung_for_longer_than_a_lease(
+def test_hanging_database_does_not_expire_leases(
     shooting_range: Range,
 ) -> None:
-    """Nobody could say that it lives: so nobody is taken for dead for that (never two at a time)."""
+    """No process could renew its lease, so no attempt is recovered and no second handler runs."""
     outage: Outage = Locked(shooting_range.url)
     if not shooting_range.url.startswith("sqlite"):
         outage = Hanging(shooting_range.url)
@@ -183,9 +184,10 @@ def test_who_lives_is_not_overtaken_when_the_database_hung_for_longer_than_a_lea
     until(lambda: is_at_rest(shooting_range.url))
 
 
+@pytest.mark.rule("R-PROV-3")
 @pytest.mark.parametrize("plan", ["at-once", "background"])
-def test_nothing_is_lost_while_there_is_no_room_for_it(shooting_range: Range, plan: str) -> None:
-    """Disks are full (SQLite), or a replica takes no writes (PostgreSQL)."""
+def test_full_or_read_only_database_loses_nothing(shooting_range: Range, plan: str) -> None:
+    """A full disk (SQLite) or a read-only replica (PostgreSQL) gives 503. Finished work is stored later."""
     outage: Outage = Full(shooting_range.folder)
     if not shooting_range.url.startswith("sqlite"):
         outage = ReadOnly(shooting_range.url)

@@ -38,10 +38,10 @@ _AT_ONCE = {"sqlite": {"timeout": 0.1}}
 
 
 @pytest.mark.parametrize("plan", ["background", "single"])
-def test_what_a_process_did_whose_operation_was_taken_over_is_not_remembered(
+def test_paused_process_cannot_overwrite_recovered_operation(
     shooting_range: Range, plan: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """The result of the attempt that took over stands, and is told once."""
+    """The result of the recovering attempt is kept, and its signal is sent once."""
     sleeper, other = started(shooting_range.serve()), started(shooting_range.serve())
     operation = sleeper.send("PUT", I1, body(plan, gate="open", attempts=1), CAN_POLL).body["operation"]
     (first,) = until(lambda: shooting_range.events.runs("i1"))
@@ -63,8 +63,9 @@ def test_what_a_process_did_whose_operation_was_taken_over_is_not_remembered(
     check_all_rests(shooting_range.url)
 
 
-def test_a_request_that_was_given_up_meanwhile_is_not_told_as_done(shooting_range: Range) -> None:
-    """Its instance can be deleted and made anew by another process, and stays as that one made it."""
+@pytest.mark.rule("R-DEL-5")
+def test_paused_request_is_refused_after_recovery(shooting_range: Range) -> None:
+    """Another process deletes and recreates the instance. The paused request gets 422 and changes nothing."""
     sleeper, other = started(shooting_range.serve()), started(shooting_range.serve())
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(sleeper.send, "PUT", I1, body("at-once", gate="open"))

@@ -68,11 +68,12 @@ def unbind(instance: str, binding: str, plan: str = "at-once", *, query: str = C
 EVERYBODY = PROCESSES * THREADS
 
 
+@pytest.mark.rule("R-PROV-1", "R-PROV-3", "R-PROV-4")
 @pytest.mark.parametrize("plan", ["at-once", "polled", "background"])
-def test_of_the_same_provision_sent_64_times_one_is_worked_on(
+def test_concurrent_identical_provisions_call_handler_once(
     shooting_range: Range, servers: list[Server], plan: str
 ) -> None:
-    """R-PROV-1, R-PROV-3, R-PROV-4: one 201 and 200s after it, or 202s with one operation."""
+    """One request is 201 and later ones 200, or all are 202 with the same operation."""
     for number in range(2 * ROUNDS):
         instance = f"{plan}-{number}"
         answers = all_at_once(servers, [put(instance, plan, seconds=0.05)] * EVERYBODY)
@@ -96,10 +97,9 @@ def test_of_the_same_provision_sent_64_times_one_is_worked_on(
     until_all_rests(shooting_range)
 
 
-def test_who_cannot_poll_gets_422_while_another_s_provision_runs(
-    shooting_range: Range, servers: list[Server]
-) -> None:
-    """R-PROV-3: a 200 comes only when it is there."""
+@pytest.mark.rule("R-PROV-3")
+def test_concurrent_provisions_without_polling_get_422(shooting_range: Range, servers: list[Server]) -> None:
+    """A 200 is returned only after the instance exists."""
     answers = all_at_once(servers, [put("i1", query="", seconds=0.2)] * EVERYBODY)
     statuses = Counter(answer.status for answer in answers)
     (run,) = shooting_range.events.runs("i1")
@@ -109,10 +109,11 @@ def test_who_cannot_poll_gets_422_while_another_s_provision_runs(
     assert all(answer.at > run.ended_at for answer in answers if answer.status in (200, 201))
 
 
-def test_of_provisions_with_different_attributes_one_wins(
+@pytest.mark.rule("R-PROV-5")
+def test_concurrent_different_provisions_have_one_winner(
     shooting_range: Range, servers: list[Server]
 ) -> None:
-    """R-PROV-5: all that are identical to the one that won get 200, 201 or 202, and all others 409."""
+    """Requests identical to the winner get 200, 201 or 202. All others get 409."""
     for number in range(2 * ROUNDS):
         instance = f"i{number}"
         orders = [put(instance, seconds=0.01, data=str(kind)) for kind in range(8)] * (EVERYBODY // 8)
@@ -125,10 +126,9 @@ def test_of_provisions_with_different_attributes_one_wins(
     until_all_rests(shooting_range)
 
 
-def test_bindings_of_an_instance_are_made_side_by_side_and_each_once(
-    shooting_range: Range, servers: list[Server]
-) -> None:
-    """R-BIND-1."""
+@pytest.mark.rule("R-BIND-1")
+def test_concurrent_binds_run_once_per_binding(shooting_range: Range, servers: list[Server]) -> None:
+    """Different bindings of one instance run concurrently."""
     assert put("i1")(servers[0]).status == 201
     orders = [bind("i1", f"b{kind}", seconds=0.1) for kind in range(8)] * (EVERYBODY // 8)
     answers = all_at_once(servers, orders)
@@ -147,11 +147,12 @@ WAYS = {
 }
 
 
+@pytest.mark.rule("R-DEL-3", "R-UPD-5", "R-BIND-5")
 @pytest.mark.parametrize("way", WAYS)
-def test_whatever_is_sent_at_once_handlers_of_an_instance_run_one_after_the_other(
+def test_concurrent_operations_of_instance_are_serialized(
     shooting_range: Range, servers: list[Server], way: str
 ) -> None:
-    """Instance operations exclude all else of their instance; what is done is what can be done then."""
+    """Instance operations exclude all others of their instance, and the handler history is consistent."""
     plan, query = way.split(",")[0], WAYS[way]
     chance = random.Random(way)
     instances = [f"i{number}" for number in range(6)]
@@ -181,10 +182,11 @@ def test_whatever_is_sent_at_once_handlers_of_an_instance_run_one_after_the_othe
         check_answers(shooting_range, answers)
 
 
-def test_a_delete_begins_when_what_it_halts_has_ended(
+@pytest.mark.rule("R-DEL-3")
+def test_delete_starts_when_cancelled_handler_ends(
     shooting_range: Range, servers: list[Server], record_property: Callable[[str, object], None]
 ) -> None:
-    """R-DEL-3: whenever it comes, it does not wait for a lease to run out that nobody holds any more."""
+    """The DELETE does not wait for the lease of the cancelled attempt to expire."""
     instances = [f"i{number}" for number in range(24 * ROUNDS)]
 
     def live(number: int, instance: str) -> float:

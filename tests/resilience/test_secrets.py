@@ -51,10 +51,10 @@ def stored(url: str, folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("plan", ["at-once", "polled", "background"])
-def test_nothing_that_was_said_is_to_be_read_in_the_store_or_the_log(
-    shooting_range: Range, plan: str
-) -> None:
-    """Parameters, credentials, data, contexts, bodies and descriptions: not in the store at any time."""
+def test_store_and_log_contain_no_plaintext(shooting_range: Range, plan: str) -> None:
+    """Parameters, credentials, data, contexts and bodies are encrypted in the store at all times and absent
+    from the log.
+    """
     mark = Markers()
     server = started(shooting_range.serve(shooting_range.setting(log_level="DEBUG")))
 
@@ -103,7 +103,8 @@ def open_and_close(url: str, key: str | None = None) -> None:
         store.close()
 
 
-def test_the_key_of_a_sqlite_store_is_its_owner_s_alone(tmp_path: Path) -> None:
+def test_sqlite_key_file_is_private(tmp_path: Path) -> None:
+    """The file has mode 0600."""
     open_and_close(f"sqlite:///{tmp_path / 'broker.db'}")
     assert (tmp_path / "broker.db.key").stat().st_mode & 0o777 == 0o600
     open_and_close(f"sqlite:///{tmp_path / 'broker.db'}")
@@ -134,9 +135,7 @@ def empty_key(path: Path) -> None:
         (empty_key, "put back"),
     ],
 )
-def test_a_key_file_that_is_not_as_it_was_is_refused_with_a_remedy(
-    tmp_path: Path, spoil: object, remedy: str
-) -> None:
+def test_changed_key_file_is_rejected_with_remedy(tmp_path: Path, spoil: object, remedy: str) -> None:
     url = f"sqlite:///{tmp_path / 'broker.db'}"
     open_and_close(url)
     assert callable(spoil)
@@ -145,14 +144,13 @@ def test_a_key_file_that_is_not_as_it_was_is_refused_with_a_remedy(
         open_and_close(url)
 
 
-def test_a_store_is_refused_whose_key_is_another(store_url: str) -> None:
+def test_store_with_other_key_is_rejected(store_url: str) -> None:
     open_and_close(store_url, KEY)
     with pytest.raises(StoreError, match="add it at the end"):
         open_and_close(store_url, new_key())
 
 
-def test_a_new_key_is_put_before_the_old_one(shooting_range: Range) -> None:
-    """The old one opens what was sealed with it, and the new one alone does not."""
+def test_new_key_before_old_key_decrypts_store(shooting_range: Range) -> None:
     path = instance_path("i1")
     server = started(shooting_range.serve())
     assert server.send("PUT", path, body("at-once", data="d")).status == 201
@@ -166,15 +164,13 @@ def test_a_new_key_is_put_before_the_old_one(shooting_range: Range) -> None:
     store.close()
 
 
-def test_a_postgresql_store_without_keys_is_refused(postgres_url: str) -> None:
+def test_postgresql_store_without_keys_is_rejected(postgres_url: str) -> None:
     with pytest.raises(StoreError, match="generate_key"):
         Store(postgres_url)
 
 
 @pytest.mark.parametrize(("version", "remedy"), [("0000", "upgrade-store"), ("9999", "install")])
-def test_a_store_of_another_version_is_refused_with_a_remedy(
-    store_url: str, version: str, remedy: str
-) -> None:
+def test_other_schema_version_is_rejected_with_remedy(store_url: str, version: str, remedy: str) -> None:
     open_and_close(store_url, KEY)
     engine = create_engine(store_url)
     with engine.begin() as connection:

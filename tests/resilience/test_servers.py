@@ -39,8 +39,11 @@ ON_POSTGRESQL = [(name, "postgresql") for name in ("gthread", "gevent")]
 
 
 @pytest.mark.parametrize("site", [("gevent", "postgresql")], indirect=True, ids="-".join)
-def test_gevent_replaces_threads_before_the_app_is_loaded_or_the_log_says_so(site: Site) -> None:
-    """`--preload` loads it in the master, where gunicorn replaces none."""
+def test_gevent_without_early_patching_is_reported(site: Site) -> None:
+    """With `--preload` gunicorn does not patch before loading the app.
+
+    Requests fail, and the log names `monkey.patch_all()`.
+    """
     process = site.serve("--preload")
     server = server_of(process)
     assert server.send("GET", "/v2/catalog").status == 500
@@ -67,8 +70,8 @@ def order(site: Site, server: Server, name: str, plan: str, **parameters: Any) -
 
 
 @pytest.mark.parametrize("site", ON_SQLITE + ON_POSTGRESQL, indirect=True, ids="-".join)
-def test_who_is_asked_to_end_finishes_what_it_does_and_hands_over_what_goes_on(site: Site) -> None:
-    """A request gets its answer, a function gets to its end, a generator goes on in another process."""
+def test_server_shutdown_drains_and_hands_over(site: Site) -> None:
+    """A request gets its response, a function finishes, and a generator continues in another process."""
     process = site.serve()
     server = server_of(process)
     generator = order(site, server, "generator", "background", steps="generator")
@@ -136,7 +139,8 @@ IDS = ("plain", "100%", "ü and 名", "a?b#c", "a+b&c=d", "%2F", ".", "a/b", "/"
 
 
 @pytest.mark.parametrize("site", ON_SQLITE, indirect=True, ids="-".join)
-def test_behind_a_proxy_and_under_a_prefix_every_path_is_what_was_sent(site: Site) -> None:
+def test_paths_survive_proxy_and_prefix(site: Site) -> None:
+    """Encoded ids reach the handler unchanged, and the proxy's prefix is respected."""
     process = site.serve(prefix="/databases", is_behind_a_proxy=True)
     with closing(Connection(process.port, **{"X-Forwarded-Prefix": "/brokers"})) as connection:
         check_paths(site, connection)
@@ -162,8 +166,7 @@ def check_paths(site: Site, connection: Connection) -> None:
 @pytest.mark.parametrize(
     "site", [("gthread", "sqlite"), ("gevent", "postgresql")], indirect=True, ids="-".join
 )
-def test_nothing_is_lost_while_workers_are_replaced_under_load(site: Site) -> None:
-    """gunicorn makes new workers, and ends the old ones while they answer and work."""
+def test_worker_restart_under_load_loses_nothing(site: Site) -> None:
     process = site.serve(workers=2)
     server = server_of(process)
     accepted: dict[str, str] = {}

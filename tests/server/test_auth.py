@@ -61,15 +61,18 @@ def as_wsgi(text: str) -> str:
 # BasicAuth
 
 
-def test_r_req_2_the_right_username_and_password_may_call_and_the_handler_learns_who(
+@pytest.mark.rule("R-REQ-2")
+def test_basic_auth_accepts_credentials_and_passes_username(
     recorder: Recorder,
 ) -> None:
+    """Valid credentials are accepted and the handler receives the username."""
     auth = BasicAuth("platform", "s3cret")
     assert username_of(recorder, auth, basic("platform", "s3cret")) == "platform"
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize("scheme", ["basic", "BASIC", "bAsIc"])
-def test_r_req_2_the_scheme_is_read_in_any_case(scheme: str, recorder: Recorder) -> None:
+def test_basic_auth_scheme_is_case_insensitive(scheme: str, recorder: Recorder) -> None:
     authorization = basic("platform", "s3cret").replace("Basic", scheme)
     assert attempt(recorder, BasicAuth("platform", "s3cret"), authorization) == 201
 
@@ -112,6 +115,7 @@ MALFORMED = [
 ]
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize("authorization", MALFORMED)
 @pytest.mark.parametrize(
     "auth",
@@ -120,9 +124,10 @@ MALFORMED = [
         pytest.param(BasicAuth("platform", hashed("s3cret")), id="hashed"),
     ],
 )
-def test_r_req_2_anything_else_is_401_with_a_challenge(
+def test_basic_auth_with_bad_header_is_401(
     auth: BasicAuth, authorization: str | None, recorder: Recorder
 ) -> None:
+    """A missing, malformed or wrong Authorization header gets 401 with a challenge."""
     platform = make_platform(recorder, auth)
     response = platform.put(INSTANCE, PROVISION, headers={"Authorization": authorization})
     assert response.status_code == 401
@@ -132,6 +137,7 @@ def test_r_req_2_anything_else_is_401_with_a_challenge(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize(
     "auth",
     [
@@ -151,15 +157,18 @@ def test_r_req_2_anything_else_is_401_with_a_challenge(
         ("new", "0lder", 401),
     ],
 )
-def test_several_credentials_are_good_at_once_but_not_mixed(
+def test_basic_auth_accepts_several_credentials_unmixed(
     auth: BasicAuth, username: str, password: str, status: int, recorder: Recorder
 ) -> None:
+    """Each configured pair is accepted; a username with the password of another pair is refused."""
     assert attempt(recorder, auth, basic(username, password)) == status
     if status == 201:
         assert recorder.request.headers.username == username
 
 
-def test_one_username_may_have_two_passwords_while_they_are_rotated(recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_basic_auth_accepts_two_passwords_per_username(recorder: Recorder) -> None:
+    """One username may have an old and a new password during a password rotation."""
     auth = BasicAuth("platform", "new", ("platform", "old"))
     platform = make_platform(recorder, auth)
     for password, status in (("new", 201), ("old", 201), ("older", 401)):
@@ -170,27 +179,32 @@ def test_one_username_may_have_two_passwords_while_they_are_rotated(recorder: Re
 NON_ASCII = [("plätt", "grün:ß"), ("platform", "pässwörd"), ("платформа", "пароль"), ("p", "😀")]
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize(("username", "password"), NON_ASCII)
 @pytest.mark.parametrize("hash_it", [False, True])
-def test_non_ascii_credentials_are_taken_in_utf_8(
+def test_basic_auth_accepts_utf_8_credentials(
     username: str, password: str, hash_it: bool, recorder: Recorder
 ) -> None:
     auth = BasicAuth(username, hashed(password) if hash_it else password)
     assert username_of(recorder, auth, basic(username, password)) == username
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize(("username", "password"), NON_ASCII[:2])
 @pytest.mark.parametrize("hash_it", [False, True])
-def test_non_ascii_credentials_are_taken_in_latin_1(
+def test_basic_auth_accepts_latin_1_credentials(
     username: str, password: str, hash_it: bool, recorder: Recorder
 ) -> None:
     auth = BasicAuth(username, hashed(password) if hash_it else password)
     assert username_of(recorder, auth, basic(username, password, "latin-1")) == username
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize("hash_it", [False, True])
 @pytest.mark.parametrize("wrong", ["pässwörd", "passwörd", "pÄsswÖrd!", "p\xe4"])
-def test_wrong_non_ascii_credentials_are_refused(wrong: str, hash_it: bool, recorder: Recorder) -> None:
+def test_basic_auth_refuses_wrong_non_ascii_credentials(
+    wrong: str, hash_it: bool, recorder: Recorder
+) -> None:
     password = "pässwört"
     auth = BasicAuth("platform", hashed(password) if hash_it else password)
     assert attempt(recorder, auth, basic("platform", wrong)) == 401
@@ -198,7 +212,8 @@ def test_wrong_non_ascii_credentials_are_refused(wrong: str, hash_it: bool, reco
 
 
 @pytest.mark.parametrize("method", ["scrypt", "pbkdf2:sha256:10", "pbkdf2:sha512:10"])
-def test_a_password_may_be_given_as_werkzeugs_hash(method: str, recorder: Recorder) -> None:
+def test_basic_auth_accepts_werkzeug_password_hash(method: str, recorder: Recorder) -> None:
+    """The password may be configured as a Werkzeug hash; the hash itself is not accepted as a password."""
     hash_ = generate_password_hash("s3cret", method=method)
     auth = BasicAuth("platform", hash_)
     assert attempt(recorder, auth, basic("platform", hash_)) == 401, "the hash is no password"
@@ -206,14 +221,14 @@ def test_a_password_may_be_given_as_werkzeugs_hash(method: str, recorder: Record
 
 
 @pytest.mark.parametrize("password", ["scrypt", "pbkdf2:x", "$a$b", "scrypt:1$salt", "a$b$c"])
-def test_a_password_that_only_looks_somewhat_like_a_hash_is_a_password(
-    password: str, recorder: Recorder
-) -> None:
+def test_basic_auth_treats_similar_text_as_password(password: str, recorder: Recorder) -> None:
+    """A configured password that only resembles a hash is used as a plain password."""
     assert attempt(recorder, BasicAuth("platform", password), basic("platform", password)) == 201
 
 
 @pytest.mark.parametrize("hash_", ["pbkdf2:nosuch:1$salt$ab12", "scrypt:3:3:3$salt$ab12"])
-def test_a_hash_that_cannot_be_computed_is_told_at_the_start(hash_: str) -> None:
+def test_basic_auth_refuses_unsupported_hash_parameters(hash_: str) -> None:
+    """An unknown digest or invalid scrypt parameter raises ValueError in the constructor."""
     with pytest.raises(ValueError, match=r"."):
         BasicAuth("platform", hash_)
 
@@ -231,9 +246,8 @@ def passwords(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return computed
 
 
-def test_a_slow_hash_is_paid_once_for_a_credential_and_not_once_a_request(
-    recorder: Recorder, passwords: list[str]
-) -> None:
+def test_basic_auth_computes_hash_once_per_credential(recorder: Recorder, passwords: list[str]) -> None:
+    """Repeated requests with the same valid credentials do not compute the password hash again."""
     auth = BasicAuth("new", hashed("n3w"), ("old", hashed("0ld")))
     platform = make_platform(recorder, auth)
     passwords.clear()
@@ -252,9 +266,9 @@ def test_a_slow_hash_is_paid_once_for_a_credential_and_not_once_a_request(
     assert len(passwords) == 2 * paid
 
 
-def test_a_wrong_password_is_refused_each_time_also_after_a_right_one(
-    recorder: Recorder, passwords: list[str]
-) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_basic_auth_refuses_wrong_password_after_success(recorder: Recorder, passwords: list[str]) -> None:
+    """A cached success does not let a wrong password pass; each wrong attempt is checked."""
     platform = make_platform(recorder, BasicAuth("platform", hashed("s3cret")))
     passwords.clear()
 
@@ -272,9 +286,8 @@ def test_a_wrong_password_is_refused_each_time_also_after_a_right_one(
     assert passwords == ["wrong", "s3cret", "wrong", "wrong"]
 
 
-def test_an_unknown_username_costs_as_many_hashes_as_a_known_one(
-    recorder: Recorder, passwords: list[str]
-) -> None:
+def test_basic_auth_hashes_equally_for_unknown_username(recorder: Recorder, passwords: list[str]) -> None:
+    """The number of computed hashes does not reveal whether a username exists."""
     auth = BasicAuth("new", hashed("n3w"), ("old", hashed("0ld")))
     passwords.clear()
     assert attempt(recorder, auth, basic("new", "wrong")) == 401
@@ -285,7 +298,8 @@ def test_an_unknown_username_costs_as_many_hashes_as_a_known_one(
 
 
 @pytest.mark.parametrize("username", ["", "a:b", None, 7, b"platform"])
-def test_a_username_that_no_platform_could_send_is_refused(username: Any) -> None:
+def test_basic_auth_constructor_refuses_invalid_username(username: Any) -> None:
+    """A username must be a non-empty string without a colon, in the first and in further pairs."""
     with pytest.raises(ValueError, match="username"):
         BasicAuth(username, "s3cret")
     with pytest.raises(ValueError, match="username"):
@@ -293,7 +307,8 @@ def test_a_username_that_no_platform_could_send_is_refused(username: Any) -> Non
 
 
 @pytest.mark.parametrize("password", ["", None, 7, b"s3cret"])
-def test_a_password_that_no_platform_could_send_is_refused_and_not_repeated(password: Any) -> None:
+def test_basic_auth_constructor_refuses_invalid_password(password: Any) -> None:
+    """A password must be a non-empty string. The error message does not contain it."""
     with pytest.raises(ValueError, match="password of 'platform'") as caught:
         BasicAuth("platform", password)
     assert "s3cret" not in str(caught.value)
@@ -302,15 +317,14 @@ def test_a_password_that_no_platform_could_send_is_refused_and_not_repeated(pass
 # From the environment
 
 
-def test_from_env_reads_broker_username_and_broker_password(
-    monkeypatch: pytest.MonkeyPatch, recorder: Recorder
-) -> None:
+def test_from_env_reads_username_and_password(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> None:
+    """`BasicAuth.from_env()` reads BROKER_USERNAME and BROKER_PASSWORD."""
     monkeypatch.setenv("BROKER_USERNAME", "platform")
     monkeypatch.setenv("BROKER_PASSWORD", "s3cret")
     assert username_of(recorder, BasicAuth.from_env(), basic("platform", "s3cret")) == "platform"
 
 
-def test_from_env_takes_a_hash(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> None:
+def test_from_env_accepts_password_hash(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> None:
     monkeypatch.setenv("BROKER_USERNAME", "platform")
     monkeypatch.setenv("BROKER_PASSWORD", hashed("s3cret"))
     assert attempt(recorder, BasicAuth.from_env(), basic("platform", "s3cret")) == 201
@@ -325,9 +339,10 @@ def test_from_env_takes_a_hash(monkeypatch: pytest.MonkeyPatch, recorder: Record
         ({"BROKER_PASSWORD": "s3cret"}, "BROKER_USERNAME"),
     ],
 )
-def test_from_env_names_each_variable_that_is_missing(
+def test_from_env_error_names_missing_variables(
     environ: dict[str, str], missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An unset or empty variable is named in the error message; the password is not."""
     for name in ("BROKER_USERNAME", "BROKER_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
@@ -340,30 +355,34 @@ def test_from_env_names_each_variable_that_is_missing(
 # BearerAuth
 
 
-def test_a_right_token_may_call_and_has_no_name(recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_bearer_auth_accepts_token_without_username(recorder: Recorder) -> None:
+    """A valid unnamed token is accepted and the handler receives no username."""
     assert username_of(recorder, BearerAuth("t0ken"), "Bearer t0ken") is None
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize("token", ["t0ken", "0ld"])
-def test_each_of_several_tokens_is_good(token: str, recorder: Recorder) -> None:
+def test_bearer_auth_accepts_each_configured_token(token: str, recorder: Recorder) -> None:
     assert attempt(recorder, BearerAuth("t0ken", "0ld"), f"bearer {token}") == 201
 
 
-def test_a_token_may_have_a_name(recorder: Recorder) -> None:
+def test_bearer_auth_passes_token_name_as_username(recorder: Recorder) -> None:
     auth = BearerAuth("anyone", korifi="t0ken")
     assert username_of(recorder, auth, "Bearer t0ken") == "korifi"
 
 
 @pytest.mark.parametrize("token", ["grün", "пароль", "voilà", "blå Å", "Å", "ą", "😀"])
-def test_a_non_ascii_token_is_taken_in_utf_8(token: str, recorder: Recorder) -> None:
+def test_bearer_auth_accepts_utf_8_token(token: str, recorder: Recorder) -> None:
     assert attempt(recorder, BearerAuth(token), f"Bearer {as_wsgi(token)}") == 201
 
 
 @pytest.mark.parametrize("token", ["grün", "voilà"])
-def test_a_non_ascii_token_is_taken_in_latin_1(token: str, recorder: Recorder) -> None:
+def test_bearer_auth_accepts_latin_1_token(token: str, recorder: Recorder) -> None:
     assert attempt(recorder, BearerAuth(token), f"Bearer {token}") == 201
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize(
     "authorization",
     [
@@ -384,9 +403,8 @@ def test_a_non_ascii_token_is_taken_in_latin_1(token: str, recorder: Recorder) -
         basic("", "t0ken"),
     ],
 )
-def test_r_req_2_any_other_token_is_401_with_the_challenge_of_its_scheme(
-    authorization: str | None, recorder: Recorder
-) -> None:
+def test_bearer_auth_with_bad_header_is_401(authorization: str | None, recorder: Recorder) -> None:
+    """A missing, malformed or wrong token gets 401 with a Bearer challenge."""
     platform = make_platform(recorder, BearerAuth("t0ken"))
     response = platform.put(INSTANCE, PROVISION, headers={"Authorization": authorization})
     assert response.status_code == 401
@@ -395,7 +413,8 @@ def test_r_req_2_any_other_token_is_401_with_the_challenge_of_its_scheme(
 
 
 @pytest.mark.parametrize("tokens", [(), ("",), ("good", ""), (" t",), ("t\n",), (None,), (b"t",)])
-def test_a_token_that_no_platform_could_send_is_refused(tokens: Any) -> None:
+def test_bearer_auth_constructor_refuses_invalid_token(tokens: Any) -> None:
+    """At least one token is required, and each is a non-empty string without surrounding whitespace."""
     with pytest.raises(ValueError, match="BearerAuth: "):
         BearerAuth(*tokens)
 
@@ -403,27 +422,35 @@ def test_a_token_that_no_platform_could_send_is_refused(tokens: Any) -> None:
 # Your own, or none
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize(("answer", "username"), [("me", "me"), (True, None)])
-def test_an_own_function_names_who_calls(answer: object, username: str | None, recorder: Recorder) -> None:
+def test_auth_function_result_becomes_username(
+    answer: object, username: str | None, recorder: Recorder
+) -> None:
+    """A custom function may return the username, or True for an unnamed caller."""
     assert username_of(recorder, lambda request: answer, None) == username
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize("answer", [None, False, ""])
-def test_r_req_2_an_own_function_refuses(answer: object, recorder: Recorder) -> None:
+def test_auth_function_returning_falsy_is_401(answer: object, recorder: Recorder) -> None:
+    """None, False or an empty string from a custom function gets 401 with the default challenge."""
     platform = make_platform(recorder, lambda request: answer)
     response = platform.get("/v2/catalog")
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == CHALLENGE
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize("answer", [1, b"me", ["me"], {"name": "me"}, object()])
-def test_r_req_2_an_answer_that_is_neither_a_name_nor_true_lets_nobody_in(
-    answer: object, recorder: Recorder
-) -> None:
+def test_auth_function_with_other_result_is_refused(answer: object, recorder: Recorder) -> None:
+    """A result that is neither a string nor True does not authenticate the caller."""
     assert attempt(recorder, lambda request: answer, None) in (401, 500)
 
 
-def test_r_req_2_an_async_function_does_not_let_everyone_in(recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_auth_function_returning_coroutine_is_refused(recorder: Recorder) -> None:
+    """A coroutine is truthy but does not authenticate the caller."""
     answers: list[Coroutine[Any, Any, None]] = []
 
     async def refuse(request: Request) -> None:
@@ -440,7 +467,9 @@ def test_r_req_2_an_async_function_does_not_let_everyone_in(recorder: Recorder) 
             answer.close()
 
 
-def test_an_own_function_gets_flasks_request(recorder: Recorder) -> None:
+def test_auth_function_receives_flask_request(recorder: Recorder) -> None:
+    """A custom function can read the Flask request, for example a client certificate header."""
+
     def by_certificate(request: Request) -> str | None:
         return request.headers.get("X-Client-Cert")
 
@@ -451,7 +480,10 @@ def test_an_own_function_gets_flasks_request(recorder: Recorder) -> None:
     assert recorder.request.headers.username == "cn"
 
 
-def test_r_req_2_an_own_authenticator_chooses_its_challenge(recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_auth_object_sets_its_own_challenge(recorder: Recorder) -> None:
+    """The `challenge` attribute of a custom authenticator becomes the WWW-Authenticate header."""
+
     class Own:
         challenge = 'Negotiate realm="x"'
 
@@ -462,9 +494,9 @@ def test_r_req_2_an_own_authenticator_chooses_its_challenge(recorder: Recorder) 
     assert response.headers["WWW-Authenticate"] == 'Negotiate realm="x"'
 
 
-def test_an_own_function_that_raises_is_a_500_that_lets_nobody_in_and_tells_nothing(
-    recorder: Recorder, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_auth_function_that_raises_is_500(recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    """The request is refused; the exception appears in the log but not in the response."""
+
     def fail(request: Request) -> bool:
         raise RuntimeError("ldap://10.0.0.1 is down")
 
@@ -476,7 +508,9 @@ def test_an_own_function_that_raises_is_a_500_that_lets_nobody_in_and_tells_noth
     assert not recorder.requests
 
 
-def test_an_own_function_may_refuse_in_its_own_words(recorder: Recorder) -> None:
+def test_auth_function_may_raise_broker_error(recorder: Recorder) -> None:
+    """A BrokerError raised by a custom function determines the status and the description."""
+
     def refuse(request: Request) -> bool:
         raise BrokerError("Come back on Monday.", status=403)
 
@@ -486,30 +520,33 @@ def test_an_own_function_may_refuse_in_its_own_words(recorder: Recorder) -> None
     assert not recorder.requests
 
 
-def test_no_auth_lets_everyone_call_without_a_name(recorder: Recorder) -> None:
+def test_no_auth_accepts_requests_without_username(recorder: Recorder) -> None:
     assert username_of(recorder, NoAuth(), None) is None
 
 
-def test_no_auth_takes_no_name_from_a_header_that_nobody_checked(recorder: Recorder) -> None:
+def test_no_auth_ignores_authorization_header(recorder: Recorder) -> None:
+    """An unverified Authorization header does not set the username."""
     assert username_of(recorder, NoAuth(), basic("admin", "x")) is None
 
 
 # A broker must say who may call
 
 
-def test_a_broker_without_auth_is_an_error() -> None:
+def test_broker_requires_auth_argument() -> None:
     with pytest.raises(TypeError, match="auth"):
         Broker(Catalog([make_offering()]))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("auth", [NoAuth, BasicAuth])
-def test_auth_that_is_a_class_is_an_error_that_tells_to_make_one(auth: Any) -> None:
+def test_broker_refuses_authenticator_class(auth: Any) -> None:
+    """Passing an authenticator class raises TypeError with the advice to create an instance."""
     with pytest.raises(TypeError, match=rf"the class {auth.__name__}; make one: {auth.__name__}\(…\)"):
         Broker(Catalog([make_offering()]), auth=auth)
 
 
 @pytest.mark.parametrize("auth", [None, "s3cret", ("platform", "s3cret"), 7])
-def test_auth_that_is_none_is_an_error_that_tells_what_to_give(auth: Any) -> None:
+def test_broker_refuses_invalid_auth_argument(auth: Any) -> None:
+    """The error message names the valid choices and contains no password."""
     with pytest.raises(TypeError, match=r"BasicAuth\.from_env\(\).*NoAuth\(\)") as caught:
         Broker(Catalog([make_offering()]), auth=auth)
     assert "s3cret" not in str(caught.value)
@@ -523,7 +560,7 @@ def test_auth_that_is_none_is_an_error_that_tells_what_to_give(auth: Any) -> Non
         lambda: BearerAuth("s3cret", me="s3cret-too"),
     ],
 )
-def test_no_secret_is_in_the_repr_of_an_authenticator(make: Callable[[], object]) -> None:
+def test_authenticator_repr_contains_no_secret(make: Callable[[], object]) -> None:
     auth = make()
     assert "s3cret" not in repr(auth)
     assert "pbkdf2" not in repr(auth)
@@ -541,6 +578,7 @@ class Unreadable:
     readline = readlines = __iter__ = read
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -559,9 +597,10 @@ class Unreadable:
         ("OPTIONS", INSTANCE),
     ],
 )
-def test_r_req_2_authentication_is_judged_before_version_and_body_everywhere(
+def test_authentication_precedes_all_other_checks(
     method: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """Every path and method answers 401 before it checks the headers or reads the body."""
     response = platform.send(
         method,
         path,
@@ -579,7 +618,9 @@ def test_r_req_2_authentication_is_judged_before_version_and_body_everywhere(
     assert not recorder.requests
 
 
-def test_r_req_1_the_version_is_judged_before_the_body(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-1")
+def test_api_version_is_checked_before_body(platform: Platform, recorder: Recorder) -> None:
+    """An unsupported API version is refused with 412 without reading the body."""
     response = platform.put(
         INSTANCE,
         data=b"{",
@@ -589,7 +630,8 @@ def test_r_req_1_the_version_is_judged_before_the_body(platform: Platform, recor
     assert response.status_code == 412
 
 
-def test_r_req_4_a_401_carries_the_request_identity_back(platform: Platform) -> None:
+@pytest.mark.rule("R-REQ-4")
+def test_unauthenticated_response_returns_request_identity(platform: Platform) -> None:
     headers: dict[str, str | None] = {
         "Authorization": None,
         "X-Broker-API-Request-Identity": "r-1",
@@ -602,9 +644,8 @@ def test_r_req_4_a_401_carries_the_request_identity_back(platform: Platform) -> 
 # The signal
 
 
-def test_authentication_failed_tells_where_and_from_where_but_not_what_was_tried(
-    broker: Broker, platform: Platform
-) -> None:
+def test_authentication_failed_signal_contains_no_credentials(broker: Broker, platform: Platform) -> None:
+    """The signal carries method, path and remote address, but no credentials and no query string."""
     told: list[dict[str, Any]] = []
 
     def receive(sender: object, **facts: Any) -> None:
@@ -624,9 +665,11 @@ def test_authentication_failed_tells_where_and_from_where_but_not_what_was_tried
     assert "tr1ed" not in repr(told)
 
 
-def test_a_receiver_of_authentication_failed_that_raises_lets_nobody_in(
+def test_authentication_failed_receiver_error_keeps_401(
     broker: Broker, platform: Platform, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An exception in a receiver is logged and the request is still refused."""
+
     def fail(sender: object, **facts: Any) -> None:
         raise RuntimeError("no disk")
 
@@ -636,12 +679,13 @@ def test_a_receiver_of_authentication_failed_that_raises_lets_nobody_in(
     assert "no disk" in caplog.text
 
 
-def test_further_credentials_are_pairs() -> None:
+def test_basic_auth_further_credentials_must_be_pairs() -> None:
     with pytest.raises(ValueError, match="further credentials are pairs"):
         BasicAuth("platform", "new", "platform", "old")  # type: ignore[arg-type]
 
 
-def test_a_hash_that_cannot_be_computed_is_told_when_the_broker_is_made() -> None:
+def test_basic_auth_hash_error_hides_hash() -> None:
+    """An unusable password hash raises ValueError; the message does not contain the hash."""
     with pytest.raises(ValueError, match="the password hash of 'platform' is unusable") as caught:
         BasicAuth("platform", "scrypt:3:8:1$salt$00ff")
     assert "00ff" not in str(caught.value)
@@ -651,12 +695,14 @@ HASH = generate_password_hash("s3cret", method="pbkdf2:sha256:1")
 
 
 @pytest.mark.parametrize("written", ["{}\n", "  {}"])
-def test_the_space_around_a_hash_is_that_of_the_line_it_stood_on(recorder: Recorder, written: str) -> None:
+def test_basic_auth_strips_whitespace_around_hash(recorder: Recorder, written: str) -> None:
+    """Whitespace around a configured hash is ignored, for example a trailing newline from a file."""
     auth = BasicAuth("platform", written.format(HASH))
     assert username_of(recorder, auth, basic("platform", "s3cret")) == "platform"
 
 
-def test_what_looks_like_a_hash_and_is_none_is_refused() -> None:
+def test_basic_auth_refuses_malformed_hash() -> None:
+    """A hash in the wrong notation is refused instead of used as a plain password."""
     with pytest.raises(ValueError, match="not as werkzeug writes one"):
         BasicAuth("platform", HASH.upper().replace("PBKDF2:SHA256", "pbkdf2:sha256"))
 
@@ -670,12 +716,13 @@ def test_what_looks_like_a_hash_and_is_none_is_refused() -> None:
         lambda: BearerAuth(**{"": "token"}),
     ],
 )
-def test_what_no_platform_could_send_is_refused_when_the_broker_is_made(make: Callable[[], object]) -> None:
+def test_authenticator_constructor_refuses_unsendable_values(make: Callable[[], object]) -> None:
+    """Lone surrogates and an empty token name raise ValueError in the constructor."""
     with pytest.raises(ValueError, match=r"BasicAuth|BearerAuth|surrogates"):
         make()
 
 
-def test_an_async_authenticator_is_refused_when_the_broker_is_made() -> None:
+def test_broker_refuses_async_authenticator() -> None:
     async def everyone(request: object) -> str:
         return "anyone"
 

@@ -39,39 +39,44 @@ def platform_with(recorder: Recorder, **fields: Any) -> Platform:
     return Platform(make_app(make_broker(recorder, make_offering(**fields))))
 
 
-def test_r_bind_1_made_now_is_201_with_the_binding(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-BIND-1")
+def test_bind_synchronous_is_201_with_binding(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["bind"] = Binding(credentials={"uri": "db://u:p@h/d", "ports": [1, 2]})
     response = platform.put(BINDING, IDS)
     assert response.status_code == 201
     assert response.json == {"credentials": {"uri": "db://u:p@h/d", "ports": [1, 2]}}
 
 
-def test_r_bind_1_a_binding_may_have_nothing_to_tell(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-BIND-1")
+def test_bind_with_empty_binding_is_201(platform: Platform, recorder: Recorder) -> None:
+    """A binding without any field is encoded as an empty object."""
     recorder.answers["bind"] = Binding()
     response = platform.put(BINDING, IDS)
     assert (response.status_code, response.json) == (201, {})
 
 
+@pytest.mark.rule("R-BIND-1")
 @pytest.mark.parametrize(
     ("answer", "operation"), [(Accepted(operation="job 7"), "job 7"), (Accepted(), "bind")]
 )
-def test_r_bind_1_in_progress_is_202_with_the_operation_alone_repeated(
+def test_bind_in_progress_repeats_202_with_operation(
     answer: Accepted, operation: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The 202 body contains only `operation`; a repeated request gets the same response."""
     recorder.answers["bind"] = answer
     for _ in range(2):
         response = platform.put(BINDING, IDS, query=POLLS)
         assert (response.status_code, response.json) == (202, {"operation": operation})
 
 
-def test_r_bind_1_what_exists_with_identical_attributes_is_200_with_the_binding(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-BIND-1")
+def test_bind_of_identical_existing_binding_is_200(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["bind"] = Binding(credentials={"uri": "db://secret"}, exists=True)
     response = platform.put(BINDING, IDS)
     assert (response.status_code, response.json) == (200, {"credentials": {"uri": "db://secret"}})
 
 
+@pytest.mark.rule("R-BIND-1", "R-BIND-5", "R-ERR-3")
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -82,16 +87,18 @@ def test_r_bind_1_what_exists_with_identical_attributes_is_200_with_the_binding(
         (InstanceDoesNotExist(), 404),  # R-BIND-5
     ],
 )
-def test_r_bind_1_and_5_a_handler_refuses(
+def test_bind_handler_error_determines_status(
     error: Exception, status: int, platform: Platform, recorder: Recorder
 ) -> None:
+    """An error raised by the handler is encoded with its own status and error code."""
     recorder.answers["bind"] = error
     response = platform.put(BINDING, IDS)
     assert response.status_code == status
     assert error_of(response)["error"] == type(error).__name__
 
 
-def test_r_bind_2_all_that_a_binding_can_have_is_told(recorder: Recorder) -> None:
+@pytest.mark.rule("R-BIND-2", "R-BIND-3", "R-BIND-4")
+def test_bind_response_contains_all_binding_fields(recorder: Recorder) -> None:
     recorder.answers["bind"] = Binding(
         credentials={"uri": "db://secret"},
         syslog_drain_url="syslog-tls://logs.example.org",
@@ -120,6 +127,7 @@ def test_r_bind_2_all_that_a_binding_can_have_is_told(recorder: Recorder) -> Non
     }
 
 
+@pytest.mark.rule("R-BIND-2")
 @pytest.mark.parametrize(
     ("binding", "field", "requirement"),
     [
@@ -128,13 +136,14 @@ def test_r_bind_2_all_that_a_binding_can_have_is_told(recorder: Recorder) -> Non
         (Binding(volume_mounts=[MOUNT]), "volume_mounts", "volume_mount"),
     ],
 )
-def test_r_bind_2_what_needs_the_platforms_permission_is_told_only_if_the_offering_requires_it(
+def test_bind_field_without_offering_requirement_is_500(
     binding: Binding,
     field: str,
     requirement: str,
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A drain, route service or volume mount needs the matching entry in `requires`. The log names it."""
     recorder.answers["bind"] = binding
     allowed = platform_with(recorder, requires=[requirement]).put(BINDING, IDS)
     assert allowed.status_code == 201
@@ -146,6 +155,7 @@ def test_r_bind_2_what_needs_the_platforms_permission_is_told_only_if_the_offeri
     assert f"does not require '{requirement}'; add that to its `requires`" in caplog.text
 
 
+@pytest.mark.rule("R-BIND-3")
 @pytest.mark.parametrize(
     ("mount", "told"),
     [
@@ -156,7 +166,7 @@ def test_r_bind_2_what_needs_the_platforms_permission_is_told_only_if_the_offeri
         (MOUNT, {"mode": "rw", "device": {"volume_id": "v1", "mount_config": {"uid": 1000}}}),
     ],
 )
-def test_r_bind_3_a_volume_mount_has_its_fields(
+def test_volume_mount_is_encoded_with_all_fields(
     mount: VolumeMount, told: dict[str, Any], recorder: Recorder
 ) -> None:
     recorder.answers["bind"] = Binding(volume_mounts=[mount])
@@ -166,13 +176,15 @@ def test_r_bind_3_a_volume_mount_has_its_fields(
     assert told.items() <= written.items()
 
 
+@pytest.mark.rule("R-BIND-3")
 @pytest.mark.parametrize(
     ("field", "value"),
     [("mode", "x"), ("device_type", "dedicated"), ("driver", None), ("device", "v1")],
 )
-def test_r_bind_3_a_volume_mount_that_is_not_right_is_the_authors_mistake(
+def test_invalid_volume_mount_field_is_500(
     field: str, value: Any, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log names the invalid field of the volume mount."""
     mount = VolumeMount(
         **{
             "driver": "d",
@@ -188,33 +200,39 @@ def test_r_bind_3_a_volume_mount_that_is_not_right_is_the_authors_mistake(
     assert f"volume_mounts[0].{field}" in caplog.text
 
 
+@pytest.mark.rule("R-BIND-3")
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "all"])
 @pytest.mark.parametrize("ports", [["443"], ["1", "65535"], ["9000-9010"], ["53-53", "80"]])
-def test_r_bind_3_an_endpoint_has_a_host_ports_and_a_protocol(
+def test_endpoint_is_encoded_with_all_fields(
     protocol: Any, ports: list[str], platform: Platform, recorder: Recorder
 ) -> None:
+    """Host, ports and protocol of an endpoint appear in the response."""
     recorder.answers["bind"] = Binding(endpoints=[Endpoint(host="10.0.0.1", ports=ports, protocol=protocol)])
     response = platform.put(BINDING, IDS)
     assert response.get_json()["endpoints"] == [{"host": "10.0.0.1", "ports": ports, "protocol": protocol}]
 
 
+@pytest.mark.rule("R-BIND-3")
 @pytest.mark.parametrize(
     "ports",
     [[], "443", [443], [""], ["0"], ["65536"], ["http"], ["9010-9000"], ["1-2-3"], ["-1"], ["1,2"]],
 )
-def test_r_bind_3_ports_that_are_none_are_refused_where_they_are_written(ports: Any) -> None:
+def test_endpoint_constructor_refuses_invalid_ports(ports: Any) -> None:
     with pytest.raises(ValueError, match="ports"):
         Endpoint(host="db.example.org", ports=ports)
 
 
-def test_r_bind_3_an_endpoint_needs_a_host() -> None:
+@pytest.mark.rule("R-BIND-3")
+def test_endpoint_constructor_requires_host() -> None:
     with pytest.raises(ValueError, match="host"):
         Endpoint(host="", ports=["443"])
 
 
-def test_r_bind_3_another_protocol_is_the_authors_mistake(
+@pytest.mark.rule("R-BIND-3")
+def test_endpoint_with_unknown_protocol_is_500(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log names the invalid field of the endpoint."""
     protocol: Any = "icmp"
     recorder.answers["bind"] = Binding(endpoints=[Endpoint(host="h", ports=["1"], protocol=protocol)])
     assert platform.put(BINDING, IDS).status_code == 500
@@ -224,6 +242,7 @@ def test_r_bind_3_another_protocol_is_the_authors_mistake(
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
+@pytest.mark.rule("R-BIND-4")
 @pytest.mark.parametrize(
     ("moment", "written"),
     [
@@ -234,7 +253,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         (NOON.astimezone(timezone(timedelta(hours=-12))), "2026-11-23T12:00:00.0Z"),
     ],
 )
-def test_r_bind_4_times_are_written_in_utc(
+def test_binding_metadata_times_are_encoded_in_utc(
     moment: datetime, written: str, platform: Platform, recorder: Recorder
 ) -> None:
     metadata = BindingMetadata(expires_at=moment, renew_before=moment)
@@ -243,6 +262,7 @@ def test_r_bind_4_times_are_written_in_utc(
     assert response.json == {"metadata": {"expires_at": written, "renew_before": written}}
 
 
+@pytest.mark.rule("R-BIND-4")
 @pytest.mark.parametrize(
     ("times", "fault"),
     [
@@ -251,16 +271,18 @@ def test_r_bind_4_times_are_written_in_utc(
         ({"renew_before": datetime(2026, 11, 23)}, "renew_before.*time zone"),
     ],
 )
-def test_r_bind_4_times_that_make_no_sense_are_refused_where_they_are_written(
-    times: dict[str, datetime], fault: str
-) -> None:
+def test_binding_metadata_constructor_refuses_invalid_times(times: dict[str, datetime], fault: str) -> None:
+    """A time without a time zone, or a renewal time after the expiry, raises ValueError."""
     with pytest.raises(ValueError, match=fault):
         BindingMetadata(**times)
 
 
-def test_r_bind_4_a_renew_before_after_expires_at_is_a_500_and_the_log_says_what_to_change(
+@pytest.mark.rule("R-BIND-4")
+def test_bind_with_renewal_after_expiry_is_500(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log names the field and the correction."""
+
     def bind(request: object) -> Binding:
         return Binding(metadata=BindingMetadata(expires_at=NOON, renew_before=NOON + timedelta(days=1)))
 
@@ -269,6 +291,7 @@ def test_r_bind_4_a_renew_before_after_expires_at_is_a_500_and_the_log_says_what
     assert "renew_before=…) is after expires_at; give an earlier time" in caplog.text
 
 
+@pytest.mark.rule("R-BIND-5", "R-CAT-3")
 @pytest.mark.parametrize(
     ("offering", "plan", "status"),
     [
@@ -278,9 +301,10 @@ def test_r_bind_4_a_renew_before_after_expires_at_is_a_500_and_the_log_says_what
         (False, True, 201),
     ],
 )
-def test_r_bind_5_a_plan_that_is_not_bindable_is_400(
+def test_bind_of_unbindable_plan_is_400(
     offering: bool, plan: bool | None, status: int, recorder: Recorder
 ) -> None:
+    """The plan's `bindable` overrides the offering's. The handler is not called."""
     plans = [ServicePlan(id="small-id", name="small", description="…", bindable=plan)]
     response = platform_with(recorder, bindable=offering, plans=plans).put(BINDING, IDS)
     assert response.status_code == status
@@ -289,6 +313,7 @@ def test_r_bind_5_a_plan_that_is_not_bindable_is_400(
         assert not recorder.requests
 
 
+@pytest.mark.rule("R-BIND-5")
 @pytest.mark.parametrize(
     ("told", "app_guid"),
     [
@@ -299,14 +324,15 @@ def test_r_bind_5_a_plan_that_is_not_bindable_is_400(
         ({"bind_resource": {"route": "r.example.org"}, "app_guid": "a"}, "a"),
     ],
 )
-def test_r_bind_5_the_app_is_the_bind_resources_else_the_bodys(
+def test_bind_app_guid_prefers_bind_resource(
     told: dict[str, Any], app_guid: str | None, platform: Platform, recorder: Recorder
 ) -> None:
+    """`bind_resource.app_guid` takes precedence over the deprecated `app_guid` of the body."""
     assert platform.put(BINDING, {**IDS, **told}).status_code == 201
     assert recorder.request.app_guid == app_guid
 
 
-def test_r_bind_the_handler_gets_all_that_the_platform_told(platform: Platform, recorder: Recorder) -> None:
+def test_bind_handler_receives_all_request_fields(platform: Platform, recorder: Recorder) -> None:
     resource = {
         "app_guid": "a1",
         "route": "r.example.org",
@@ -340,6 +366,7 @@ def test_r_bind_the_handler_gets_all_that_the_platform_told(platform: Platform, 
     assert request.body == body
 
 
+@pytest.mark.rule("R-BIND-5", "R-REQ-6")
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
@@ -356,18 +383,19 @@ def test_r_bind_the_handler_gets_all_that_the_platform_told(platform: Platform, 
         ({**IDS, "bind_resource": []}, "bind_resource: expected an object, got an array"),
     ],
 )
-def test_r_bind_5_a_missing_or_malformed_field_is_400(
+def test_bind_with_invalid_field_is_400(
     body: dict[str, Any], fault: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The description names the missing or malformed field; the handler is not called."""
     response = platform.put(BINDING, body)
     assert response.status_code == 400
     assert error_of(response)["description"] == fault
     assert not recorder.requests
 
 
-def test_r_bind_5_parameters_that_the_schema_refuses_are_400_and_never_repeated(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-BIND-5", "R-CAT-4")
+def test_bind_with_parameters_violating_schema_is_400(platform: Platform, recorder: Recorder) -> None:
+    """The description names the parameter but does not contain its value."""
     response = platform.put(BINDING, {**IDS, "parameters": {"password": "hunter2"}})
     assert response.status_code == 400
     assert error_of(response)["description"].startswith("parameters.password: ")
@@ -375,15 +403,16 @@ def test_r_bind_5_parameters_that_the_schema_refuses_are_400_and_never_repeated(
     assert not recorder.requests
 
 
-def test_r_bind_6_a_successor_names_its_predecessor(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-BIND-6")
+def test_bind_passes_predecessor_binding_id(platform: Platform, recorder: Recorder) -> None:
+    """The handler receives the predecessor of a rotated binding."""
     response = platform.put(BINDING, {**IDS, "predecessor_binding_id": "b0"})
     assert response.status_code == 201
     assert recorder.request.predecessor == "b0"
 
 
-def test_r_bind_6_a_plan_that_is_not_rotatable_takes_no_successor(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-BIND-6")
+def test_bind_successor_without_rotatable_plan_is_400(platform: Platform, recorder: Recorder) -> None:
     body = {"service_id": "db-id", "plan_id": "large-id", "predecessor_binding_id": "b0"}
     response = platform.put(BINDING, body)
     assert response.status_code == 400
@@ -391,9 +420,11 @@ def test_r_bind_6_a_plan_that_is_not_rotatable_takes_no_successor(
     assert not recorder.requests
 
 
-def test_r_bind_1_a_bind_that_no_platform_could_fetch_is_a_mistake(
+@pytest.mark.rule("R-BIND-1")
+def test_async_bind_without_bindings_retrievable_is_500(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The platform could not fetch the credentials later. The log names the missing field."""
     recorder.answers["bind"] = Accepted(operation="job 7")
     platform = platform_with(recorder, bindings_retrievable=False)
     response = platform.put(BINDING, IDS, query="accepts_incomplete=true")

@@ -36,13 +36,13 @@ WITH_ID = [asked for asked in ENDPOINTS if asked.operation != "catalog"]
 
 @every_endpoint
 @pytest.mark.parametrize("prefix", ["/broker", "/a/b/c", "/broker/", "/é", "/v2", "/"])
-def test_it_serves_under_any_prefix(asked: Asked, prefix: str, broker: Broker) -> None:
+def test_blueprint_serves_under_any_url_prefix(asked: Asked, prefix: str, broker: Broker) -> None:
     platform = Platform(make_app(broker, url_prefix=prefix))
     path = f"{prefix.rstrip('/')}{asked.path}"
     assert asked._replace(path=path).send(platform).status_code in (200, 201)
 
 
-def test_it_serves_under_a_prefix_with_a_variable(broker: Broker, recorder: Recorder) -> None:
+def test_blueprint_serves_under_variable_url_prefix(broker: Broker, recorder: Recorder) -> None:
     platform = Platform(make_app(broker, url_prefix="/<tenant>/broker"))
     for tenant in ("red", "blue"):
         assert platform.put(f"/{tenant}/broker{INSTANCE}", PROVISION).status_code == 201
@@ -52,7 +52,7 @@ def test_it_serves_under_a_prefix_with_a_variable(broker: Broker, recorder: Reco
     assert recorder.requests[-1].instance_id == "a/b"
 
 
-def test_one_broker_serves_twice_in_one_app(broker: Broker, recorder: Recorder) -> None:
+def test_blueprint_registers_repeatedly_in_one_app(broker: Broker, recorder: Recorder) -> None:
     app = Flask("tests")
     app.register_blueprint(broker.blueprint, url_prefix="/one")
     app.register_blueprint(broker.blueprint, url_prefix="/two")
@@ -66,13 +66,14 @@ def test_one_broker_serves_twice_in_one_app(broker: Broker, recorder: Recorder) 
     assert len(recorder.requests) == 6
 
 
-def test_one_broker_serves_in_two_apps(broker: Broker, recorder: Recorder) -> None:
+def test_broker_serves_in_two_apps(broker: Broker, recorder: Recorder) -> None:
     for app in (make_app(broker), make_app(broker)):
         assert Platform(app).put(INSTANCE, PROVISION).status_code == 201
     assert len(recorder.requests) == 2
 
 
-def test_two_brokers_in_one_app_keep_to_themselves() -> None:
+def test_two_brokers_in_one_app_are_isolated() -> None:
+    """Each broker has its own catalog, credentials and handlers."""
     recorders = Recorder(), Recorder()
     brokers = [
         make_broker(
@@ -100,7 +101,7 @@ def test_two_brokers_in_one_app_keep_to_themselves() -> None:
     assert platform.get("/red/v2/nothing", headers=theirs).status_code == 401
 
 
-def test_it_serves_in_a_blueprint_of_the_apps(broker: Broker, recorder: Recorder) -> None:
+def test_blueprint_serves_nested_in_app_blueprint(broker: Broker, recorder: Recorder) -> None:
     parent = Blueprint("api", "tests", url_prefix="/api")
     parent.register_blueprint(broker.blueprint, url_prefix="/one")
     parent.register_blueprint(broker.blueprint, url_prefix="/two")
@@ -154,7 +155,7 @@ def test_it_serves_in_a_blueprint_of_the_apps(broker: Broker, recorder: Recorder
         ("/broker", "/broker%2Fv2/catalog"),
     ],
 )
-def test_an_unknown_path_under_the_prefix_is_404_in_json(
+def test_unknown_path_under_prefix_is_json_404(
     prefix: str, path: str, broker: Broker, recorder: Recorder
 ) -> None:
     platform = Platform(make_app(broker, url_prefix=prefix or None))
@@ -176,14 +177,15 @@ def test_an_unknown_path_under_the_prefix_is_404_in_json(
         ("/broker", "/brokers/v2/catalog"),
     ],
 )
-def test_a_404_outside_the_prefix_is_the_apps_own(prefix: str | None, path: str, broker: Broker) -> None:
+def test_path_outside_prefix_uses_app_error_handler(prefix: str | None, path: str, broker: Broker) -> None:
+    """A 404 outside the prefix is handled by the app's own error handler."""
     app = make_app(broker, url_prefix=prefix)
     app.register_error_handler(404, lambda error: ("the app's own", 404))
     response = app.test_client().get(path)
     assert (response.status_code, response.text) == (404, "the app's own")
 
 
-def test_an_app_keeps_the_paths_that_it_has_below_the_prefix(broker: Broker) -> None:
+def test_app_route_below_prefix_still_works(broker: Broker) -> None:
     app = make_app(broker, url_prefix="/broker")
     app.add_url_rule("/broker/health", view_func=lambda: "fine", endpoint="health")
     assert app.test_client().get("/broker/health").text == "fine"
@@ -209,7 +211,7 @@ ALLOWED = {
     ],
 )
 @pytest.mark.parametrize("prefix", ["", "/broker"])
-def test_a_method_that_a_path_has_not_is_405_in_json_with_allow(
+def test_unsupported_method_is_json_405_with_allow(
     path: str, allowed: str, method: str, prefix: str, broker: Broker, recorder: Recorder
 ) -> None:
     platform = Platform(make_app(broker, url_prefix=prefix or None))
@@ -221,7 +223,8 @@ def test_a_method_that_a_path_has_not_is_405_in_json_with_allow(
 
 
 @pytest.mark.parametrize("asked", [asked for asked in ENDPOINTS if asked.method == "GET"])
-def test_a_head_is_a_get_without_a_body(asked: Asked, platform: Platform) -> None:
+def test_head_request_matches_get_without_body(asked: Asked, platform: Platform) -> None:
+    """A HEAD response has the headers of the GET response and no body."""
     full = asked.send(platform)
     head = asked._replace(method="HEAD").send(platform)
     assert head.status_code == 200
@@ -229,18 +232,19 @@ def test_a_head_is_a_get_without_a_body(asked: Asked, platform: Platform) -> Non
     assert dict(head.headers) == dict(full.headers)
 
 
+@pytest.mark.rule("R-CAT-8")
 @pytest.mark.parametrize("written", ["{}", "W/{}", '"other", {}', '"other", W/{}', "*"])
-def test_r_cat_8_a_catalog_that_the_platform_has_is_304_also_where_a_proxy_made_its_tag_weak(
-    written: str, platform: Platform
-) -> None:
+def test_catalog_with_matching_etag_is_304(written: str, platform: Platform) -> None:
+    """A weak ETag matches too, because a compressing proxy weakens it. Other endpoints ignore the header."""
     etag = platform.get("/v2/catalog").headers["ETag"]
     headers: dict[str, str | None] = {"If-None-Match": written.format(etag)}
     assert platform.get("/v2/catalog", headers=headers).status_code == 304
     assert platform.get(INSTANCE, headers=headers).status_code == 200
 
 
+@pytest.mark.rule("R-CAT-8")
 @pytest.mark.parametrize("written", ["", '"other"', "W/", "\xff", ",,"])
-def test_r_cat_8_a_catalog_that_the_platform_has_not_is_told(written: str, platform: Platform) -> None:
+def test_catalog_with_other_etag_is_200(written: str, platform: Platform) -> None:
     response = platform.get("/v2/catalog", headers={"If-None-Match": written})
     assert response.status_code == 200
 
@@ -253,9 +257,10 @@ def test_r_cat_8_a_catalog_that_the_platform_has_not_is_told(written: str, platf
     [(1024, 1024, 201), (1024, 1025, 413), (None, 1024 * 1024, 201), (None, 1024 * 1024 + 1, 413)],
 )
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_the_limit_is_413(
+def test_body_over_limit_is_413(
     limit: int | None, size: int, status: int, chunked: bool, recorder: Recorder
 ) -> None:
+    """The limit applies to bodies with a content length and to chunked bodies."""
     settings = {} if limit is None else {"max_body": limit}
     platform = Platform(make_app(make_broker(recorder, **settings)))
     data = msgspec.json.encode(PROVISION).ljust(size)
@@ -295,6 +300,7 @@ class Disconnected(io.RawIOBase):
         return len(piece)
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize(
     ("missing", "error", "status"),
     [
@@ -304,9 +310,10 @@ class Disconnected(io.RawIOBase):
         pytest.param(0, None, 201, id="all of it, in pieces"),
     ],
 )
-def test_r_req_6_a_platform_that_hangs_up_gets_400(
+def test_incomplete_body_is_400(
     missing: int, error: Exception | None, status: int, platform: Platform, recorder: Recorder
 ) -> None:
+    """A connection closed before the whole body arrived gets 400 and reaches no handler."""
     data = msgspec.json.encode(PROVISION)
     environ = {
         "wsgi.input": Disconnected(data[: len(data) - missing], error),
@@ -318,7 +325,7 @@ def test_r_req_6_a_platform_that_hangs_up_gets_400(
 
 
 @pytest.mark.parametrize("limit", [10, 5 * 1024 * 1024])
-def test_the_limit_is_the_brokers_whatever_the_app_has_for_its_forms(limit: int, broker: Broker) -> None:
+def test_body_limit_ignores_app_max_content_length(limit: int, broker: Broker) -> None:
     app = make_app(broker)
     app.config["MAX_CONTENT_LENGTH"] = limit
     platform = Platform(app)
@@ -327,7 +334,7 @@ def test_the_limit_is_the_brokers_whatever_the_app_has_for_its_forms(limit: int,
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_a_limit_that_lets_nothing_in_is_refused_at_once(limit: int, recorder: Recorder) -> None:
+def test_broker_refuses_non_positive_max_body(limit: int, recorder: Recorder) -> None:
     with pytest.raises(ValueError, match="max_body"):
         make_broker(recorder, max_body=limit)
 
@@ -370,9 +377,11 @@ def test_a_limit_that_lets_nothing_in_is_refused_at_once(limit: int, recorder: R
     ],
 )
 @pytest.mark.parametrize("root", ["", "/root", "/caf%C3%A9", "/a%2520b", "/a%2Fb"])
-def test_any_id_reaches_the_handler_as_it_was_meant(
+def test_encoded_ids_reach_handler_decoded(
     sent: str, told: str, root: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """Percent-encoded ids, also with slashes, are decoded once for every operation and every script root."""
+
     def ask(method: str, path: str, query: str = "", body: Any = None) -> int:
         environ = wsgi_path(root, path)
         return platform.send(method, "/", body, query=query, environ=environ).status_code
@@ -423,17 +432,17 @@ def wsgi_path(root: str, path: str, raw: str = "REQUEST_URI") -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("raw", ["REQUEST_URI", "RAW_URI"])
-def test_the_path_as_it_was_sent_counts_only_if_it_is_the_same_path(
+def test_raw_uri_is_used_only_if_matching(
     uri: str, path_info: str, told: str, raw: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The server's raw URI is used only if it decodes to the same path."""
     environ = {"REQUEST_URI": "", "RAW_URI": "", "PATH_INFO": path_info, raw: uri}
     assert platform.put("/", PROVISION, environ=environ).status_code == 201
     assert recorder.request.instance_id == told
 
 
-def test_a_server_that_does_not_tell_the_path_as_it_was_sent_serves_all_ids_without_a_slash(
-    platform: Platform, recorder: Recorder
-) -> None:
+def test_server_without_raw_uri_serves_slashless_ids(platform: Platform, recorder: Recorder) -> None:
+    """Without a raw URI, ids with an encoded slash get 404; all others work."""
     for sent, told in [("a%20b", "a b"), ("%C3%A9", "é"), ("%00", "\0")]:
         environ = wsgi_path("/root", f"/v2/service_instances/{sent}", raw="")
         assert platform.put("/", PROVISION, environ=environ).status_code == 201
@@ -444,18 +453,20 @@ def test_a_server_that_does_not_tell_the_path_as_it_was_sent_serves_all_ids_with
 
 
 @pytest.mark.parametrize("slash", ["", "%2F"])
-def test_an_id_of_1_mib_reaches_the_handler(slash: str, platform: Platform, recorder: Recorder) -> None:
+def test_id_of_1_mib_reaches_handler(slash: str, platform: Platform, recorder: Recorder) -> None:
     long = "x" * 1024 * 1024 + slash
     assert platform.put(f"/v2/service_instances/{long}", PROVISION).status_code == 201
     assert recorder.request.instance_id == long.replace("%2F", "/")
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize("bad", ["\xff", "a\xc3", "\xed\xa0\x80", "\xc0\xaf", "\xf8\x88\x80\x80"])
 @pytest.mark.parametrize("raw", [True, False])
 @pytest.mark.parametrize("asked", WITH_ID, ids=lambda asked: asked.operation)
-def test_r_req_6_an_id_that_is_not_utf_8_is_400_as_it_could_stand_for_another(
+def test_non_utf_8_instance_id_is_400(
     asked: Asked, bad: str, raw: bool, platform: Platform, recorder: Recorder
 ) -> None:
+    """Replacement characters would make different ids equal, so such an id is refused."""
     path = asked.path.replace("i1", bad)
     environ = {"PATH_INFO": path, "RAW_URI": "", "REQUEST_URI": ""}
     if raw:
@@ -466,8 +477,9 @@ def test_r_req_6_an_id_that_is_not_utf_8_is_400_as_it_could_stand_for_another(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize("raw", ["", "REQUEST_URI"])
-def test_a_binding_id_that_is_not_utf_8_is_400_too(raw: str, platform: Platform, recorder: Recorder) -> None:
+def test_non_utf_8_binding_id_is_400(raw: str, platform: Platform, recorder: Recorder) -> None:
     path = "/v2/service_instances/a%2Fb/service_bindings/%FF%2F"
     environ = wsgi_path("", path if raw else path.replace("%2F", ""), raw=raw)
     assert platform.put("/", IDS, environ=environ).status_code == 400
@@ -509,7 +521,7 @@ def _crash() -> None:
     ],
 )
 @pytest.mark.parametrize("testing", [True, False])
-def test_a_hook_of_the_app_that_aborts_or_raises_is_answered_in_json(
+def test_before_request_hook_error_is_json(
     path: str,
     hook: Callable[[], None],
     status: int,
@@ -518,6 +530,7 @@ def test_a_hook_of_the_app_that_aborts_or_raises_is_answered_in_json(
     broker: Broker,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """An abort or exception in a `before_request` hook gets a JSON error without internal details."""
     app = make_app(broker)
     app.config["TESTING"] = testing
     app.before_request(hook)
@@ -531,7 +544,7 @@ def test_a_hook_of_the_app_that_aborts_or_raises_is_answered_in_json(
         assert response.headers.getlist("Content-Type") == ["application/json"]
 
 
-def test_a_hook_after_the_request_that_raises_is_answered_in_json(broker: Broker) -> None:
+def test_after_request_hook_error_is_json(broker: Broker) -> None:
     app = make_app(broker)
 
     @app.after_request
@@ -545,7 +558,7 @@ def test_a_hook_after_the_request_that_raises_is_answered_in_json(broker: Broker
 
 
 @pytest.mark.parametrize("kind", [404, 405, 500, Exception])
-def test_error_pages_of_the_app_do_not_stand_in_for_the_brokers_answers(
+def test_app_error_handlers_leave_broker_responses_unchanged(
     kind: int | type[Exception], broker: Broker, recorder: Recorder
 ) -> None:
     app = make_app(broker)
@@ -558,14 +571,13 @@ def test_error_pages_of_the_app_do_not_stand_in_for_the_brokers_answers(
 
 
 @pytest.mark.parametrize("host", ["localhost", "", "\xff", "a b", "[::1", "[::1]", "evil:port"])
-def test_whatever_host_is_named_the_answer_is_json(host: str, platform: Platform) -> None:
+def test_any_host_header_gets_json_response(host: str, platform: Platform) -> None:
     response = platform.get("/v2/catalog", environ={"HTTP_HOST": host})
     assert response.status_code in (200, 400)
 
 
-def test_an_app_that_redirects_double_slashes_and_strict_slashes_does_not_touch_the_brokers(
-    broker: Broker, recorder: Recorder
-) -> None:
+def test_app_slash_settings_do_not_affect_broker(broker: Broker, recorder: Recorder) -> None:
+    """The `strict_slashes` setting and merged slashes of the app cause no redirect under the prefix."""
     app = make_app(broker, url_prefix="/broker")
     app.url_map.strict_slashes = False
     app.add_url_rule("/page/", view_func=lambda: "page", endpoint="page")
@@ -575,7 +587,8 @@ def test_an_app_that_redirects_double_slashes_and_strict_slashes_does_not_touch_
     assert recorder.request.instance_id == "i1"
 
 
-def test_request_identity_and_json_survive_a_stricter_app(recorder: Recorder) -> None:
+def test_broker_responses_survive_strict_app_config(recorder: Recorder) -> None:
+    """TRAP_HTTP_EXCEPTIONS, TRAP_BAD_REQUEST_ERRORS and DEBUG do not change the broker's responses."""
     recorder.answers["provision"] = Provisioned(dashboard_url="https://d")
     plans = [ServicePlan(id="small-id", name="small", description="…")]
     app = make_app(make_broker(recorder, make_offering(plans=plans)))
@@ -591,20 +604,22 @@ def test_request_identity_and_json_survive_a_stricter_app(recorder: Recorder) ->
 
 
 @pytest.mark.parametrize("path", ["/", "/nope", "/v3/catalog"])
-def test_an_app_that_is_nothing_but_a_broker_answers_in_json_everywhere(broker: Broker, path: str) -> None:
+def test_broker_only_app_returns_json_404(broker: Broker, path: str) -> None:
+    """An app without other routes answers every unknown path in JSON."""
     response = Platform(make_app(broker)).get(path)
     assert response.status_code == 404
     assert error_of(response)["description"]
 
 
-def test_an_app_with_pages_of_its_own_keeps_its_own_404(broker: Broker) -> None:
+def test_app_with_pages_keeps_html_404(broker: Broker) -> None:
     app = make_app(broker)
     app.add_url_rule("/about", "about", lambda: "about us")
     assert app.test_client().get("/nope").content_type == "text/html; charset=utf-8"
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_an_apps_own_handler_of_404_wins_outside_of_the_api(broker: Broker, first: bool) -> None:
+def test_app_404_handler_applies_outside_api(broker: Broker, first: bool) -> None:
+    """The app's handler applies whether it is registered before or after the blueprint."""
     app = Flask("tests")
     if first:
         app.register_error_handler(404, lambda error: ("ours", 404))
@@ -615,14 +630,18 @@ def test_an_apps_own_handler_of_404_wins_outside_of_the_api(broker: Broker, firs
     assert Platform(app).get("/v2/nope").status_code == 404
 
 
-def test_a_page_of_the_app_is_no_method_of_the_api(broker: Broker) -> None:
+def test_app_page_route_causes_no_405(broker: Broker) -> None:
+    """A request for an app page never gets a 405 from the broker."""
     app = make_app(broker)
     app.add_url_rule("/<slug>", "page", lambda slug: slug)
     response = Platform(app).get("/v2%2Fcatalog")
     assert response.status_code in (200, 404)  # the page, or nothing; never a method that is not allowed
 
 
-def test_r_req_6_whatever_a_server_raises_for_a_broken_body_is_400(platform: Platform) -> None:
+@pytest.mark.rule("R-REQ-6")
+def test_server_exception_while_reading_body_is_400(platform: Platform) -> None:
+    """Any exception of the WSGI server while reading the body gets 400."""
+
     class BrokenChunk(Exception):
         """As gunicorn's: neither an OSError nor werkzeug's."""
 
@@ -645,11 +664,13 @@ NOT_ROUTED = [
 ]
 
 
+@pytest.mark.rule("R-REQ-2", "R-REQ-4")
 @pytest.mark.parametrize("environ", NOT_ROUTED)
 @pytest.mark.parametrize("prefix", [None, "/broker"])
-def test_r_req_2_what_flask_refuses_before_it_routes_is_answered_as_all_else(
+def test_unroutable_request_is_authenticated_first(
     broker: Broker, environ: dict[str, str], prefix: str | None
 ) -> None:
+    """Requests refused by Flask before routing get 401 without credentials and 400 with them."""
     platform = Platform(make_app(broker, url_prefix=prefix))
     path, identity = f"{prefix or ''}/v2/catalog", "X-Broker-API-Request-Identity"
     stranger = platform.get(path, headers={"Authorization": None, identity: "r1"}, environ=environ)
@@ -659,13 +680,13 @@ def test_r_req_2_what_flask_refuses_before_it_routes_is_answered_as_all_else(
     assert (stranger.headers[identity], known.headers[identity]) == ("r1", "r2")
 
 
-def test_what_flask_refuses_outside_of_the_prefix_is_the_apps_own(broker: Broker) -> None:
+def test_unroutable_request_outside_prefix_belongs_to_app(broker: Broker) -> None:
     app = make_app(broker, url_prefix="/broker")
     response = app.test_client().get("/page", environ_overrides={"HTTP_HOST": "a..b"})
     assert (response.status_code, response.content_type) == (400, "text/html; charset=utf-8")
 
 
-def test_a_400_of_a_page_of_the_app_is_its_own(broker: Broker) -> None:
+def test_app_page_400_stays_html(broker: Broker) -> None:
     app = make_app(broker)
     app.add_url_rule("/page", "page", lambda: abort(400))
     assert app.test_client().get("/page").content_type == "text/html; charset=utf-8"
@@ -674,9 +695,10 @@ def test_a_400_of_a_page_of_the_app_is_its_own(broker: Broker) -> None:
 @pytest.mark.parametrize("status", [400, 403, 404, 418, 503])
 @pytest.mark.parametrize("prefix", [None, "/broker"])
 @pytest.mark.parametrize("handled", [True, False])
-def test_what_a_hook_of_the_app_aborts_with_is_json_whatever_the_app_does_with_it(
+def test_hook_abort_is_json_despite_app_handler(
     broker: Broker, status: int, prefix: str | None, handled: bool
 ) -> None:
+    """An abort in a hook is answered in JSON under the prefix, even if the app handles that status."""
     app = Flask("tests")
     if handled:
         app.register_error_handler(status, lambda error: ("<p>ours</p>", status))
@@ -687,16 +709,15 @@ def test_what_a_hook_of_the_app_aborts_with_is_json_whatever_the_app_does_with_i
     assert error_of(response)["description"]
 
 
-def test_an_abort_with_something_else_than_a_text_is_json_too(broker: Broker) -> None:
+def test_hook_abort_with_non_text_is_json(broker: Broker) -> None:
     app = make_app(broker)
     app.before_request(lambda: abort(400, {"a": 1}))
     response = Platform(app).get("/v2/catalog")
     assert (response.status_code, error_of(response)) == (400, {"description": "Bad Request"})
 
 
-def test_a_hook_that_raises_what_cannot_be_sent_is_a_500(
-    broker: Broker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_hook_raising_invalid_broker_error_is_500(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """A BrokerError with an empty description cannot be encoded. The log names the hook."""
     app = make_app(broker)
 
     @app.before_request
@@ -709,7 +730,8 @@ def test_a_hook_that_raises_what_cannot_be_sent_is_a_500(
     assert "a hook of the app" in caplog.text
 
 
-def test_every_broker_of_an_app_answers_what_flask_refuses_before_it_routes() -> None:
+def test_every_broker_answers_unroutable_requests() -> None:
+    """Each broker of an app answers requests refused by Flask before routing."""
     app = Flask("tests")
     for prefix in ("/a", "/b"):
         app.register_blueprint(make_broker(Recorder()).blueprint, url_prefix=prefix)

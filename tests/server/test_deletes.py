@@ -42,18 +42,21 @@ GONE: dict[str, type[BrokerError]] = {
 }
 
 
+@pytest.mark.rule("R-DEL-1", "R-UNB-1")
 @both
 @pytest.mark.parametrize("told", [True, False])
-def test_r_del_1_deleted_is_200_with_an_empty_object(
+def test_delete_is_200_with_empty_object(
     operation: str, path: str, told: bool, platform: Platform, recorder: Recorder
 ) -> None:
+    """A handler may return None or the result object."""
     recorder.answers[operation] = SUCCESS[operation] if told else None
     response = platform.delete(path, query=DELETE_QUERY)
     assert (response.status_code, response.data) == (200, b"{}")
 
 
+@pytest.mark.rule("R-DEL-1", "R-UNB-1")
 @both
-def test_r_del_1_in_progress_is_202_repeated_with_the_same_operation(
+def test_delete_in_progress_repeats_202_with_operation(
     operation: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = Accepted(operation="job 7")
@@ -62,22 +65,24 @@ def test_r_del_1_in_progress_is_202_repeated_with_the_same_operation(
         assert (response.status_code, response.json) == (202, {"operation": "job 7"})
 
 
+@pytest.mark.rule("R-DEL-1", "R-UNB-1")
 @both
-def test_r_del_1_what_does_not_exist_is_410_with_an_empty_object(
+def test_delete_of_missing_resource_is_410(
     operation: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The body is an empty object."""
     recorder.answers[operation] = GONE[operation]("Somebody deleted it.")
     response = platform.delete(path, query=DELETE_QUERY)
     assert (response.status_code, response.data) == (410, b"{}")
 
 
-def test_r_unb_1_a_binding_of_an_instance_that_does_not_exist_is_410(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-UNB-1")
+def test_unbind_from_missing_instance_is_410(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["unbind"] = InstanceDoesNotExist()
     assert platform.delete(BINDING, query=DELETE_QUERY).status_code == 410
 
 
+@pytest.mark.rule("R-DEL-2", "R-UNB-2")
 @both
 @pytest.mark.parametrize(
     ("query", "fault"),
@@ -108,9 +113,10 @@ def test_r_unb_1_a_binding_of_an_instance_that_does_not_exist_is_410(
         ),
     ],
 )
-def test_r_del_2_without_a_service_and_plan_of_the_catalog_it_is_400(
+def test_delete_without_valid_catalog_ids_is_400(
     operation: str, path: str, query: str, fault: str, recorder: Recorder
 ) -> None:
+    """The ids of an offering and one of its plans are required in the query string."""
     tiny = ServicePlan(id="tiny-id", name="tiny", description="A tiny one")
     cache = make_offering(id="cache-id", name="cache", plans=[tiny])
     platform = Platform(make_app(make_broker(recorder, make_offering(), cache)))
@@ -120,9 +126,10 @@ def test_r_del_2_without_a_service_and_plan_of_the_catalog_it_is_400(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-DEL-2", "R-UNB-2", "R-ERR-3")
 @both
 @pytest.mark.parametrize("error", [AsyncRequired(), ConcurrencyError()])
-def test_r_del_2_a_handler_refuses_with_422(
+def test_delete_handler_may_refuse_with_422(
     operation: str, path: str, error: BrokerError, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = error
@@ -131,8 +138,9 @@ def test_r_del_2_a_handler_refuses_with_422(
     assert error_of(response)["error"] == type(error).__name__
 
 
+@pytest.mark.rule("R-DEL-4", "R-UNB-4")
 @both
-def test_r_del_4_a_202_always_has_an_operation(
+def test_delete_202_has_default_operation(
     operation: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = Accepted()
@@ -142,14 +150,15 @@ def test_r_del_4_a_202_always_has_an_operation(
 
 @both
 @pytest.mark.parametrize("more", [{}, {"data": b"{"}, {"data": b"[]", "body": None}])
-def test_r_del_a_body_is_not_read(
+def test_delete_ignores_request_body(
     operation: str, path: str, more: dict[str, Any], platform: Platform
 ) -> None:
     assert platform.delete(path, query=DELETE_QUERY, **more).status_code == 200
 
 
+@pytest.mark.rule("R-REQ-9")
 @both
-def test_r_del_the_handler_gets_what_the_platform_told(
+def test_delete_handler_receives_all_request_fields(
     operation: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
     platform.delete(path, query=f"{DELETE_QUERY}&accepts_incomplete=true")
@@ -160,9 +169,11 @@ def test_r_del_the_handler_gets_what_the_platform_told(
     assert request.accepts_incomplete is True
 
 
-def test_r_unb_1_an_unbind_of_a_plan_that_is_not_bindable_still_cleans_up(
+@pytest.mark.rule("R-UNB-1")
+def test_unbind_of_unbindable_plan_calls_handler(
     recorder: Recorder,
 ) -> None:
+    """A platform can still clean up a binding after the plan became unbindable."""
     plans = [ServicePlan(id="small-id", name="small", description="…", bindable=False)]
     platform = Platform(make_app(make_broker(recorder, make_offering(plans=plans))))
     assert platform.delete(BINDING, query=DELETE_QUERY).status_code == 200

@@ -76,9 +76,10 @@ def ask(platform: Platform, operation: str, query: str = "") -> Any:
     return asked.send(platform, query="&".join(filter(None, (asked.query, query))))
 
 
+@pytest.mark.rule("R-ERR-1", "R-UNB-1", "R-DEL-1")
 @every_operation
 @pytest.mark.parametrize(("kind", "status", "on_delete"), STATUSES)
-def test_r_err_1_an_error_has_its_status_its_word_and_a_description(
+def test_error_class_determines_status_and_body(
     operation: str,
     kind: type[BrokerError],
     status: int,
@@ -86,6 +87,7 @@ def test_r_err_1_an_error_has_its_status_its_word_and_a_description(
     platform: Platform,
     recorder: Recorder,
 ) -> None:
+    """Every error class has its status, error code and description. A 410 has an empty body."""
     recorder.answers[operation] = kind()
     response = ask(platform, operation)
     expected = on_delete if BY_OPERATION[operation].method == "DELETE" else status
@@ -98,17 +100,19 @@ def test_r_err_1_an_error_has_its_status_its_word_and_a_description(
         assert body.get("error") == kind.error
 
 
+@pytest.mark.rule("R-ERR-1")
 @pytest.mark.parametrize(("kind", "status", "on_delete"), STATUSES)
-def test_r_err_1_the_description_can_be_the_brokers_own(
+def test_error_description_can_be_customized(
     kind: type[BrokerError], status: int, on_delete: int, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["provision"] = kind("Größe 5 ist „zu groß“.\n")
     assert error_of(platform.put(INSTANCE, PROVISION))["description"] == "Größe 5 ist „zu groß“.\n"
 
 
+@pytest.mark.rule("R-ERR-1")
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 410, 418, 422, 429, 500, 503, 599])
 @pytest.mark.parametrize("operation", ["provision", "deprovision"])
-def test_r_err_1_a_status_that_is_given_holds_for_every_method(
+def test_explicit_error_status_applies_to_every_method(
     status: int, operation: str, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = InstanceDoesNotExist("No.", status=status, error="MyWord")
@@ -117,7 +121,8 @@ def test_r_err_1_a_status_that_is_given_holds_for_every_method(
     assert response.json == ({} if status == 410 else {"error": "MyWord", "description": "No."})
 
 
-def test_r_err_1_a_brokers_own_class_of_error_is_told(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-ERR-1")
+def test_custom_error_class_is_encoded(platform: Platform, recorder: Recorder) -> None:
     class DiskFull(InstanceLimitMet):
         status = 507
         error = "DiskFull"
@@ -129,6 +134,7 @@ def test_r_err_1_a_brokers_own_class_of_error_is_told(platform: Platform, record
     assert response.json == {"error": "DiskFull", "description": "No disk is left."}
 
 
+@pytest.mark.rule("R-ERR-1")
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
@@ -145,18 +151,18 @@ def test_r_err_1_a_brokers_own_class_of_error_is_told(platform: Platform, record
         ({"error": "Newline\n"}, "error"),
     ],
 )
-def test_r_err_1_what_no_platform_may_be_told_is_refused_where_it_is_written(
-    arguments: dict[str, Any], fault: str
-) -> None:
+def test_broker_error_constructor_refuses_invalid_arguments(arguments: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValueError, match=f"^{fault}"):
         BrokerError(**arguments)
 
 
+@pytest.mark.rule("R-ERR-2")
 @every_operation
 @pytest.mark.parametrize("value", [True, False])
-def test_r_err_2_instance_usable_and_update_repeatable_appear_only_where_they_may(
+def test_usability_fields_limited_to_update_and_deprovision(
     operation: str, value: bool, platform: Platform, recorder: Recorder
 ) -> None:
+    """`update_repeatable` appears only in a failed update, `instance_usable` also in a failed deprovision."""
     recorder.answers[operation] = BrokerError("It broke.", instance_usable=value, update_repeatable=value)
     told = {
         "update": {"instance_usable": value, "update_repeatable": value},
@@ -168,13 +174,15 @@ def test_r_err_2_instance_usable_and_update_repeatable_appear_only_where_they_ma
     }
 
 
-def test_r_err_2_what_is_not_known_is_not_told(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-ERR-2")
+def test_unset_usability_fields_are_omitted(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["update"] = BrokerError("It broke.")
     assert ask(platform, "update").json == {"description": "It broke."}
 
 
+@pytest.mark.rule("R-ERR-3")
 @pytest.mark.parametrize("kind", [AsyncRequired, ConcurrencyError, RequiresApp, MaintenanceInfoConflict])
-def test_r_err_3_the_words_with_a_fixed_meaning_are_the_names_of_their_classes(
+def test_fixed_error_codes_match_class_names(
     kind: type[BrokerError], platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["bind"] = kind("In other words.")
@@ -183,10 +191,12 @@ def test_r_err_3_the_words_with_a_fixed_meaning_are_the_names_of_their_classes(
     assert response.json == {"error": kind.__name__, "description": "In other words."}
 
 
+@pytest.mark.rule("R-ERR-4")
 @pytest.mark.parametrize("kind", [InstanceLimitMet, QuotaExceeded, InvalidParameters])
-def test_r_err_4_a_quota_or_a_bad_parameter_is_400_which_every_platform_understands(
+def test_quota_and_parameter_errors_are_400(
     kind: type[BrokerError], platform: Platform, recorder: Recorder
 ) -> None:
+    """Platforms do not treat a 400 as a broken broker, unlike an unknown 422."""
     recorder.answers["provision"] = kind()
     assert platform.put(INSTANCE, PROVISION).status_code == 400
 
@@ -207,13 +217,14 @@ class Unforeseen(Exception):
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_what_a_handler_raises_is_a_500_that_tells_nothing_and_a_traceback_in_the_log(
+def test_unexpected_handler_exception_is_500(
     operation: str,
     failure: Exception,
     platform: Platform,
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The log contains the traceback; the response contains no detail."""
     recorder.answers[operation] = failure
     response = ask(platform, operation)
     assert response.status_code == 500
@@ -228,7 +239,7 @@ def test_what_a_handler_raises_is_a_500_that_tells_nothing_and_a_traceback_in_th
     assert "Traceback" in caplog.text
 
 
-def test_an_abort_in_a_handler_is_no_answer_to_a_platform(
+def test_flask_abort_in_handler_is_500(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers["provision"] = lambda request: abort(404)
@@ -237,7 +248,7 @@ def test_an_abort_in_a_handler_is_no_answer_to_a_platform(
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_5xx_that_a_handler_chooses_is_told_and_logged(
+def test_handler_5xx_is_sent_and_logged(
     status: int, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers["provision"] = BrokerError("The storage is away.", status=status)
@@ -250,7 +261,7 @@ def test_a_5xx_that_a_handler_chooses_is_told_and_logged(
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 422])
-def test_a_refusal_is_no_failure_and_is_not_logged_as_one(
+def test_handler_4xx_is_not_logged_as_failure(
     status: int, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers["provision"] = BrokerError("No.", status=status)
@@ -258,7 +269,7 @@ def test_a_refusal_is_no_failure_and_is_not_logged_as_one(
     assert not caplog.records
 
 
-def test_a_500_leaves_the_broker_able_to_answer(platform: Platform, recorder: Recorder) -> None:
+def test_broker_keeps_serving_after_500(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["provision"] = Unforeseen()
     assert platform.put(INSTANCE, PROVISION).status_code == 500
     recorder.answers["provision"] = None
@@ -323,7 +334,7 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
         ("last_operation", _wrong(LastOperation, state="done"), "state: Invalid enum value 'done'"),
     ],
 )
-def test_an_answer_that_no_platform_may_be_told_is_a_500_and_the_log_says_what_to_change(
+def test_invalid_handler_result_is_500_with_advice(
     operation: str,
     answer: object,
     advice: str,
@@ -331,6 +342,7 @@ def test_an_answer_that_no_platform_may_be_told_is_a_500_and_the_log_says_what_t
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The log names the handler, its location and the correction."""
     recorder.answers[operation] = lambda request: answer
     query = POLLS if isinstance(answer, Accepted) else ""
     response = ask(platform, operation, query)
@@ -343,7 +355,7 @@ def test_an_answer_that_no_platform_may_be_told_is_a_500_and_the_log_says_what_t
     assert advice in record.getMessage()
 
 
-def test_an_answer_nested_too_deep_is_a_500(
+def test_cyclic_handler_result_is_500(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     credentials: dict[str, Any] = {}
@@ -354,9 +366,10 @@ def test_an_answer_nested_too_deep_is_a_500(
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**100])
-def test_a_large_number_is_told_or_named_as_what_cannot_be_told(
+def test_large_number_in_result_is_handled(
     number: int, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A large number is either encoded exactly or refused with a log record."""
     recorder.answers["bind"] = Binding(credentials={"n": number})
     response = ask(platform, "bind")
     if response.status_code == 500:
@@ -365,10 +378,12 @@ def test_a_large_number_is_told_or_named_as_what_cannot_be_told(
         assert response.json == {"credentials": {"n": number}}
 
 
+@pytest.mark.rule("R-REQ-9")
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
-def test_accepted_to_a_platform_that_cannot_poll_is_a_500_and_the_log_says_what_to_raise(
+def test_accepted_without_polling_support_is_500(
     operation: str, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log advises to raise AsyncRequired before the work starts."""
     recorder.answers[operation] = Accepted(operation="job")
     assert ask(platform, operation).status_code == 500
     assert "raise AsyncRequired() before the work starts" in caplog.text
@@ -378,9 +393,10 @@ def test_accepted_to_a_platform_that_cannot_poll_is_a_500_and_the_log_says_what_
     ("operation", "poll"),
     [("provision", "last_operation"), ("unbind", "last_binding_operation")],
 )
-def test_accepted_from_a_broker_that_cannot_be_polled_is_a_500_and_the_log_names_the_handler(
+def test_accepted_without_poll_handler_is_500(
     operation: str, poll: str, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log names the missing handler."""
     broker = Broker(Catalog([make_offering()]), auth=CREDENTIALS)
     for other in OPERATIONS:
         if other != poll:
@@ -390,14 +406,16 @@ def test_accepted_from_a_broker_that_cannot_be_polled_is_a_500_and_the_log_names
     assert f"no @{poll} handler is there to be polled" in caplog.text
 
 
+@pytest.mark.rule("R-PROV-1")
 @pytest.mark.parametrize(("length", "fault"), [(0, "has 0 characters"), (10_001, "10,001")])
-def test_r_prov_1_an_operation_that_is_too_long_or_empty_is_refused_where_it_is_written(
+def test_accepted_refuses_invalid_operation_length(
     length: int,
     fault: str,
     platform: Platform,
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The constructor raises ValueError; in a handler, the request gets 500."""
     with pytest.raises(ValueError, match=fault):
         Accepted(operation="x" * length)
     recorder.answers["provision"] = lambda request: Accepted(operation="x" * length)
@@ -405,7 +423,7 @@ def test_r_prov_1_an_operation_that_is_too_long_or_empty_is_refused_where_it_is_
     assert "give 1 to 10,000, such as the id of a job" in caplog.text
 
 
-def test_credentials_stay_out_of_the_log(
+def test_log_contains_no_credentials(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -422,7 +440,7 @@ def test_credentials_stay_out_of_the_log(
     assert "hunter2" not in repr(answer)
 
 
-def test_a_refusal_is_logged_with_what_it_was_about(
+def test_refusal_log_names_operation_and_instance(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="brokerkit")
@@ -433,7 +451,7 @@ def test_a_refusal_is_logged_with_what_it_was_about(
     assert record.getMessage() == "provision of instance 'i1' was refused with 400: 'No more than three.'"
 
 
-def test_a_failure_is_logged_with_what_it_was_about(
+def test_failure_log_names_operation_and_ids(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers["unbind"] = ZeroDivisionError()
@@ -443,15 +461,15 @@ def test_a_failure_is_logged_with_what_it_was_about(
     assert record.exc_info
 
 
-def test_an_error_that_is_returned_instead_of_raised_is_told(
-    broker: Broker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_returned_error_is_500_with_advice(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """The log advises to raise the error instead of returning it."""
     broker.provision(plan="large")(lambda request: QuotaExceeded())  # type: ignore[type-var]
     response = Platform(make_app(broker)).put(INSTANCE, {**PROVISION, "plan_id": "large-id"})
     assert response.status_code == 500
     assert "returned QuotaExceeded; raise it" in caplog.text
 
 
+@pytest.mark.rule("R-ERR-1")
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -463,7 +481,7 @@ def test_an_error_that_is_returned_instead_of_raised_is_told(
         {"description": "\udc80"},
     ],
 )
-def test_r_err_1_a_class_of_errors_that_cannot_be_sent_is_refused_when_it_is_made(
+def test_invalid_error_class_is_refused_at_definition(
     attributes: dict[str, Any],
 ) -> None:
     with pytest.raises(ValueError, match=r"Wrong|surrogates"):
@@ -471,9 +489,11 @@ def test_r_err_1_a_class_of_errors_that_cannot_be_sent_is_refused_when_it_is_mad
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision"])
-def test_an_error_of_a_class_with_a_constructor_of_its_own_is_sent(
+def test_error_class_with_own_constructor_is_encoded(
     operation: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """An error class need not call the constructor of its base class."""
+
     class NoRoom(BrokerError):
         status = 409
         error = "NoRoom"
@@ -491,9 +511,10 @@ def test_an_error_of_a_class_with_a_constructor_of_its_own_is_sent(
     ("name", "value"),
     [("status", 200), ("description", None), ("error", "a b"), ("headers", [("X-A", "a\r\nX-B: b")])],
 )
-def test_an_error_that_was_changed_into_what_cannot_be_sent_is_a_500(
+def test_error_with_invalid_attribute_is_500(
     name: str, value: Any, platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An attribute set to an invalid value after construction is logged and not sent."""
     recorder.answers["provision"] = QuotaExceeded()
     setattr(recorder.answers["provision"], name, value)
     response = platform.put(INSTANCE, PROVISION)
@@ -506,9 +527,10 @@ class Cancelled(BaseException):
     """As asyncio's CancelledError and gevent's Timeout are: no Exception."""
 
 
-def test_what_a_library_raises_that_is_no_exception_is_a_500_too(
+def test_handler_base_exception_is_500(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Library exceptions such as CancelledError derive from BaseException and get 500 too."""
     recorder.answers["provision"] = Cancelled("secret")
     response = platform.put(INSTANCE, PROVISION)
     assert response.status_code == 500
@@ -517,15 +539,16 @@ def test_what_a_library_raises_that_is_no_exception_is_a_500_too(
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
-def test_the_end_of_the_process_is_not_held_up(
+def test_process_exit_exceptions_propagate_from_handler(
     end: type[BaseException], platform: Platform, recorder: Recorder
 ) -> None:
+    """KeyboardInterrupt and SystemExit are not converted into a response."""
     recorder.answers["provision"] = end()
     with pytest.raises(end):
         platform.put(INSTANCE, PROVISION)
 
 
-def test_an_error_raised_in_a_hook_of_the_app_is_answered_as_one_of_a_handler(broker: Broker) -> None:
+def test_broker_error_in_app_hook_is_encoded(broker: Broker) -> None:
     app = make_app(broker)
 
     @app.before_request
@@ -537,9 +560,8 @@ def test_an_error_raised_in_a_hook_of_the_app_is_answered_as_one_of_a_handler(br
     assert error_of(response) == {"error": "Closed", "description": "Back at six."}
 
 
-def test_r_err_2_what_a_class_of_errors_says_of_the_instance_is_told(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-ERR-2")
+def test_error_class_usability_attributes_are_encoded(platform: Platform, recorder: Recorder) -> None:
     class Broken(BrokerError):
         instance_usable = False
         update_repeatable = False
@@ -549,7 +571,8 @@ def test_r_err_2_what_a_class_of_errors_says_of_the_instance_is_told(
     assert (body["instance_usable"], body["update_repeatable"]) == (False, False)
 
 
-def test_nobody_writes_lines_into_the_log(platform: Platform, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_records_escape_line_breaks(platform: Platform, caplog: pytest.LogCaptureFixture) -> None:
+    """Line breaks in ids cannot forge log lines, and long ids are shortened."""
     caplog.set_level("INFO", logger="brokerkit")
     path = f"/v2/service_instances/{'i' * 5_000}%0AERROR forged"
     platform.put(path, {**PROVISION, "plan_id": "a\nERROR forged"})

@@ -40,7 +40,8 @@ both = pytest.mark.parametrize(
 )
 
 
-def test_r_geti_an_instance_is_told_with_all_that_it_has(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-GETI")
+def test_fetch_instance_returns_all_fields(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["get_instance"] = InstanceDetails(
         service_id="db-id",
         plan_id="small-id",
@@ -61,12 +62,14 @@ def test_r_geti_an_instance_is_told_with_all_that_it_has(platform: Platform, rec
     }
 
 
-def test_r_geti_what_an_instance_has_not_is_left_out(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-GETI")
+def test_fetch_instance_omits_absent_fields(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["get_instance"] = InstanceDetails(parameters={})
     assert platform.get(INSTANCE).json == {"parameters": {}}
 
 
-def test_r_getb_a_binding_is_told_with_its_parameters(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-GETB")
+def test_fetch_binding_returns_binding_with_parameters(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["get_binding"] = Binding(
         credentials={"uri": "db://secret"},
         endpoints=[Endpoint(host="h", ports=["443"])],
@@ -84,6 +87,7 @@ def test_r_getb_a_binding_is_told_with_its_parameters(platform: Platform, record
     }
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @pytest.mark.parametrize(
     ("path", "operation", "error", "status"),
     [
@@ -93,7 +97,7 @@ def test_r_getb_a_binding_is_told_with_its_parameters(platform: Platform, record
         (BINDING, "get_binding", InstanceDoesNotExist(), 404),
     ],
 )
-def test_r_geti_r_getb_a_handler_refuses(
+def test_fetch_handler_error_determines_status(
     path: str,
     operation: str,
     error: Exception,
@@ -101,12 +105,14 @@ def test_r_geti_r_getb_a_handler_refuses(
     platform: Platform,
     recorder: Recorder,
 ) -> None:
+    """A missing resource gets 404, and an instance under change gets 422 ConcurrencyError."""
     recorder.answers[operation] = error
     response = platform.get(path)
     assert response.status_code == status
     assert error_of(response)["error"] == type(error).__name__
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @both
 @pytest.mark.parametrize(
     ("query", "service", "plan"),
@@ -122,7 +128,7 @@ def test_r_geti_r_getb_a_handler_refuses(
         ("service_id=cache-id&plan_id=small-id", "cache-id", None),
     ],
 )
-def test_r_geti_r_getb_service_and_plan_are_hints_that_refuse_nothing(
+def test_fetch_accepts_unknown_offering_and_plan_hints(
     operation: str,
     path: str,
     query: str,
@@ -130,6 +136,7 @@ def test_r_geti_r_getb_service_and_plan_are_hints_that_refuse_nothing(
     plan: str | None,
     recorder: Recorder,
 ) -> None:
+    """Unknown or contradictory hints do not cause a refusal."""
     tiny = ServicePlan(id="tiny-id", name="tiny", description="A tiny one")
     cache = make_offering(id="cache-id", name="cache", plans=[tiny])
     platform = Platform(make_app(make_broker(recorder, make_offering(), cache)))
@@ -141,9 +148,10 @@ def test_r_geti_r_getb_service_and_plan_are_hints_that_refuse_nothing(
     assert getattr(request, "binding_id", "b1") == "b1"
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @both
 @pytest.mark.parametrize("query", ["service_id=db-id&plan_id=small-id", "service_id=db-id"])
-def test_r_geti_r_getb_only_where_the_offering_says_so(
+def test_fetch_of_unretrievable_offering_is_404(
     operation: str, path: str, query: str, recorder: Recorder
 ) -> None:
     offering = make_offering(instances_retrievable=False, bindings_retrievable=False)
@@ -154,20 +162,21 @@ def test_r_geti_r_getb_only_where_the_offering_says_so(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @both
-def test_r_geti_r_getb_without_hints_only_where_an_offering_says_so(
+def test_fetch_without_hints_needs_retrievable_offering(
     operation: str, path: str, recorder: Recorder
 ) -> None:
+    """Without hints, a fetch is 404 if no offering is retrievable."""
     offering = make_offering(instances_retrievable=False, bindings_retrievable=False)
     platform = Platform(make_app(make_broker(recorder, offering)))
     assert platform.get(path).status_code == 404
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-GETI", "R-GETB")
 @both
-def test_r_geti_r_getb_one_offering_of_two_is_retrievable(
-    operation: str, path: str, recorder: Recorder
-) -> None:
+def test_fetch_distinguishes_retrievable_offerings(operation: str, path: str, recorder: Recorder) -> None:
     tiny = ServicePlan(id="tiny-id", name="tiny", description="A tiny one")
     cache: Any = make_offering(
         id="cache-id",

@@ -164,9 +164,10 @@ NASTY_BODIES = {
 }
 
 
+@pytest.mark.rule("R-REQ-6")
 @every_body
 @pytest.mark.parametrize("body", NASTY_BODIES.values(), ids=NASTY_BODIES)
-def test_r_req_6_a_body_that_is_no_json_object_is_400(asked: Asked, body: bytes) -> None:
+def test_malformed_body_is_400(asked: Asked, body: bytes) -> None:
     assert ask(asked, data=body).status_code == 400
 
 
@@ -200,9 +201,8 @@ HARD_PARAMETERS = {
 @pytest.mark.parametrize("plan_id", ["small-id", "large-id"])
 @pytest.mark.parametrize("parameters", HARD_PARAMETERS.values(), ids=HARD_PARAMETERS)
 @every_body
-def test_parameters_that_are_hard_to_read_are_taken_or_refused(
-    asked: Asked, parameters: bytes, plan_id: str
-) -> None:
+def test_difficult_parameters_cause_no_500(asked: Asked, parameters: bytes, plan_id: str) -> None:
+    """Difficult parameters are accepted or refused, and accepted ones can be fetched again."""
     own = make_platform()
     body = msgspec.json.encode({**PROVISION, "plan_id": plan_id})
     data = body[:-1] + b',"parameters":' + parameters + b"}"
@@ -212,7 +212,8 @@ def test_parameters_that_are_hard_to_read_are_taken_or_refused(
     assert own.get(BROKER + INSTANCE).status_code == 200
 
 
-def test_of_duplicate_keys_the_last_one_counts_in_what_is_checked_and_in_what_is_told() -> None:
+def test_duplicate_json_keys_use_last_value() -> None:
+    """Validation and the handler use the same, last value."""
     own = make_platform()
     body = msgspec.json.encode({**PROVISION, "plan_id": "nope"})[:-1] + b',"plan_id":"large-id"'
     data = body + b',"parameters":{"n":1,"n":2}}'
@@ -244,14 +245,14 @@ every_id = pytest.mark.parametrize("asked", WITH_ID, ids=lambda asked: asked.ope
 @every_id
 @pytest.mark.parametrize("nasty", NASTY_IDS.values(), ids=NASTY_IDS)
 @pytest.mark.parametrize("which", ["i1", "b1"])
-def test_an_id_that_is_hard_to_read_is_taken_or_refused(asked: Asked, nasty: str, which: str) -> None:
+def test_difficult_id_causes_no_500(asked: Asked, nasty: str, which: str) -> None:
     environ = {"PATH_INFO": BROKER + asked.path.replace(which, nasty), "REQUEST_URI": ""}
     assert ask(asked, environ=environ).status_code in (200, 201, 400)
 
 
 @every_id
 @pytest.mark.parametrize("sent", ["%2F", "a%2fb%2F", "%2F%00", "%2F%0A", "%2F%FF", "%252F", "%2"])
-def test_an_encoded_slash_is_taken_or_refused(asked: Asked, sent: str) -> None:
+def test_encoded_slash_causes_no_500(asked: Asked, sent: str) -> None:
     path = asked.path.replace("i1", sent).replace("b1", sent)
     environ = {
         "REQUEST_URI": BROKER + path,
@@ -280,7 +281,7 @@ HEADERS = [
 
 @every_endpoint
 @pytest.mark.parametrize("header", HEADERS)
-def test_a_header_with_line_breaks_or_other_bytes_stays_out_of_the_answer(asked: Asked, header: str) -> None:
+def test_header_line_breaks_never_reach_response(asked: Asked, header: str) -> None:
     for value in LINE_BREAKS:
         response = ask(asked, environ={header: value})
         assert "X-Evil" not in response.headers
@@ -290,7 +291,7 @@ def test_a_header_with_line_breaks_or_other_bytes_stays_out_of_the_answer(asked:
 
 @every_endpoint
 @pytest.mark.parametrize("value", ["many", "-1", "", "1e3", "9" * 5000, "٣", "1, 2", "\xb2"])
-def test_a_content_length_that_is_none_is_no_failure(asked: Asked, value: str) -> None:
+def test_invalid_content_length_causes_no_500(asked: Asked, value: str) -> None:
     ask(asked, environ={"CONTENT_LENGTH": value})
 
 
@@ -312,15 +313,17 @@ QUERIES = {
 
 @every_endpoint
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
-def test_a_query_string_that_is_hard_to_read_is_taken_or_refused(asked: Asked, query: str) -> None:
+def test_difficult_query_string_causes_no_500(asked: Asked, query: str) -> None:
     for each in (query, f"{asked.query}&{query}"):
         response = ask(asked, environ={"QUERY_STRING": each})
         assert response.status_code in (200, 201, 400)
 
 
+@pytest.mark.rule("R-REQ-9")
 @pytest.mark.parametrize("name", ["service_id", "plan_id", "operation", "accepts_incomplete"])
 @every_endpoint
-def test_a_repeated_query_field_with_two_values_is_400(asked: Asked, name: str) -> None:
+def test_conflicting_query_parameter_is_400(asked: Asked, name: str) -> None:
+    """The catalog endpoint ignores its query string."""
     response = ask(asked, query=f"{name}=a&{name}=b")
     assert response.status_code == (200 if asked.operation == "catalog" else 400)
 
@@ -329,7 +332,7 @@ def test_a_repeated_query_field_with_two_values_is_400(asked: Asked, name: str) 
 @pytest.mark.parametrize(
     "uri", ["//", "http://", "http://[", "http://[%2F", "%2F", "*", "\xff%2F", "a%2F:%2F//[]"]
 )
-def test_whatever_the_server_says_was_sent_is_no_failure(asked: Asked, uri: str) -> None:
+def test_any_raw_uri_causes_no_500(asked: Asked, uri: str) -> None:
     ask(asked, environ={"REQUEST_URI": uri, "RAW_URI": uri})
 
 
@@ -371,15 +374,17 @@ asked_with_body = st.sampled_from(WITH_BODY)
 methods = st.sampled_from(["GET", "PUT", "PATCH", "DELETE", "POST", "OPTIONS", "HEAD"])
 
 
+@pytest.mark.rule("R-REQ-6")
 @fuzz
 @given(asked_with_body, st.binary(max_size=200) | wsgi_text.map(str.encode))
-def test_any_bytes_as_a_body(asked: Asked, data: bytes) -> None:
+def test_fuzz_body_bytes(asked: Asked, data: bytes) -> None:
     ask(asked, data=data)
 
 
+@pytest.mark.rule("R-REQ-6")
 @fuzz
 @given(asked_with_body, st.data())
-def test_any_bytes_within_a_right_body(asked: Asked, data: st.DataObject) -> None:
+def test_fuzz_bytes_within_valid_body(asked: Asked, data: st.DataObject) -> None:
     body = msgspec.json.encode({**PROVISION, "parameters": {"n": 1, "s": "aé"}, "context": {}})
     at = data.draw(st.integers(0, len(body)))
     cut = data.draw(st.integers(0, 3))
@@ -387,9 +392,10 @@ def test_any_bytes_within_a_right_body(asked: Asked, data: st.DataObject) -> Non
     ask(asked, data=body[:at] + piece + body[at + cut :])
 
 
+@pytest.mark.rule("R-REQ-6")
 @fuzz
 @given(asked_with_body, json_values)
-def test_any_json_as_a_body(asked: Asked, value: object) -> None:
+def test_fuzz_json_body(asked: Asked, value: object) -> None:
     ask(asked, data=msgspec.json.encode(value) if _fits(value) else b"{}")
 
 
@@ -408,9 +414,7 @@ def _fits(value: object) -> bool:
     st.sampled_from([{}, IDS, PROVISION, {**PROVISION, "plan_id": "large-id"}]),
     st.sampled_from(["", "accepts_incomplete=true"]),
 )
-def test_any_json_in_the_fields_of_a_body(
-    asked: Asked, body: dict[str, Any], right: dict[str, Any], query: str
-) -> None:
+def test_fuzz_json_body_fields(asked: Asked, body: dict[str, Any], right: dict[str, Any], query: str) -> None:
     ask(asked, body={**body, **right}, query=query)
     ask(Asked("get_instance", "GET", INSTANCE))
 
@@ -421,14 +425,14 @@ def test_any_json_in_the_fields_of_a_body(
     objects.filter(_fits),
     st.sampled_from(["parameters", "context", "maintenance_info", "bind_resource"]),
 )
-def test_any_json_in_an_object_of_a_right_body(asked: Asked, value: dict[str, Any], field: str) -> None:
+def test_fuzz_nested_object_in_valid_body(asked: Asked, value: dict[str, Any], field: str) -> None:
     ask(asked, body={**PROVISION, field: value})
     ask(Asked("get_instance", "GET", INSTANCE))
 
 
 @fuzz
 @given(asked_any, st.sampled_from(HEADERS), wsgi_text)
-def test_any_text_as_a_header(asked: Asked, header: str, value: str) -> None:
+def test_fuzz_header_value(asked: Asked, header: str, value: str) -> None:
     response = ask(asked, environ={header: value})
     for _, told in response.headers:
         assert not set(told) & {"\r", "\n", "\0"}
@@ -436,7 +440,7 @@ def test_any_text_as_a_header(asked: Asked, header: str, value: str) -> None:
 
 @fuzz
 @given(asked_any, st.binary(max_size=60), st.sampled_from(["cloudfoundry", "", "a b", "\xe9"]))
-def test_any_bytes_in_an_identity_or_a_password(asked: Asked, value: bytes, name: str) -> None:
+def test_fuzz_bytes_in_identity_and_password(asked: Asked, value: bytes, name: str) -> None:
     encoded = base64.b64encode(value).decode()
     ask(
         asked,
@@ -450,7 +454,7 @@ def test_any_bytes_in_an_identity_or_a_password(asked: Asked, value: bytes, name
 
 @fuzz
 @given(asked_any, objects.filter(_fits))
-def test_any_json_in_an_identity(asked: Asked, value: dict[str, Any]) -> None:
+def test_fuzz_json_originating_identity(asked: Asked, value: dict[str, Any]) -> None:
     told = base64.b64encode(msgspec.json.encode(value)).decode()
     response = ask(asked, headers={"X-Broker-API-Originating-Identity": f"cloudfoundry {told}"})
     assert response.status_code in (200, 201)
@@ -458,14 +462,14 @@ def test_any_json_in_an_identity(asked: Asked, value: dict[str, Any]) -> None:
 
 @fuzz
 @given(asked_any, wsgi_text | st.from_regex(r"(operation|plan_id|service_id|[&=%+])*", fullmatch=True))
-def test_any_text_as_a_query_string(asked: Asked, query: str) -> None:
+def test_fuzz_query_string(asked: Asked, query: str) -> None:
     ask(asked, environ={"QUERY_STRING": query})
     ask(asked, environ={"QUERY_STRING": f"{DELETE_QUERY}&{query}"})
 
 
 @fuzz
 @given(methods, wsgi_text, wsgi_text, st.sampled_from(["", "/last_operation", "/"]))
-def test_any_text_as_an_id(method: str, instance_id: str, binding_id: str, end: str) -> None:
+def test_fuzz_raw_id(method: str, instance_id: str, binding_id: str, end: str) -> None:
     instance = BROKER + INSTANCE.replace("i1", instance_id)
     binding = BROKER + BINDING.replace("i1", instance_id).replace("b1", binding_id)
     for path in (instance, binding):
@@ -476,7 +480,7 @@ def test_any_text_as_an_id(method: str, instance_id: str, binding_id: str, end: 
 
 @fuzz
 @given(methods, st.text(max_size=20), st.sampled_from(["", "/", "/last_operation"]))
-def test_any_text_encoded_as_an_id_reaches_the_handler(method: str, told: str, end: str) -> None:
+def test_fuzz_encoded_id_reaches_handler(method: str, told: str, end: str) -> None:
     if not told or any("\ud800" <= character <= "\udfff" for character in told):
         return
     path = f"{BROKER}/v2/service_instances/{quote(told, safe='')}"
@@ -488,7 +492,7 @@ def test_any_text_encoded_as_an_id_reaches_the_handler(method: str, told: str, e
 
 @fuzz
 @given(methods, wsgi_text | st.from_regex(r"(v2|catalog|service_instances|[/.%]|\n)*", fullmatch=True))
-def test_any_text_as_a_path_under_the_prefix(method: str, rest: str) -> None:
+def test_fuzz_path_under_prefix(method: str, rest: str) -> None:
     environ = {"PATH_INFO": f"{BROKER}/{rest}", "REQUEST_URI": ""}
     response = platform.send(method, "/", environ=environ)
     assert response.status_code in (200, 400, 404, 405)
@@ -496,5 +500,5 @@ def test_any_text_as_a_path_under_the_prefix(method: str, rest: str) -> None:
 
 @fuzz
 @given(asked_any, wsgi_text | st.from_regex(r"(/|%2F|%2f|broker|v2|http:|\[|\]|i1|%FF|\?)*", fullmatch=True))
-def test_any_text_as_the_path_that_was_sent(asked: Asked, uri: str) -> None:
+def test_fuzz_raw_uri(asked: Asked, uri: str) -> None:
     ask(asked, environ={"REQUEST_URI": uri, "RAW_URI": uri})

@@ -23,21 +23,22 @@ def client_of(broker: Broker, prefix: str | None = None) -> FlaskClient:
 
 @pytest.mark.parametrize("path", ["/health", "/health/live"])
 @pytest.mark.parametrize("prefix", [None, "/databases", "/v2", "/<region>"])
-def test_anybody_is_told_that_the_broker_is_well(broker: Broker, prefix: str | None, path: str) -> None:
+def test_health_needs_no_authentication(broker: Broker, prefix: str | None, path: str) -> None:
+    """Both health endpoints answer 200 without credentials under any prefix and are not cacheable."""
     answer = client_of(broker, prefix).get(f"{prefix or ''}{path}")
     assert (answer.status_code, answer.json) == (200, OK)
     assert answer.content_type == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_head_is_answered_without_a_body(broker: Broker) -> None:
+def test_health_head_has_no_body(broker: Broker) -> None:
     answer = client_of(broker).head("/health")
     assert (answer.status_code, answer.data) == (200, b"")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("prefix", [None, "/databases"])
-def test_other_methods_are_refused_in_json(broker: Broker, prefix: str | None, method: str) -> None:
+def test_health_unsupported_method_is_json_405(broker: Broker, prefix: str | None, method: str) -> None:
     answer = client_of(broker, prefix).open(f"{prefix or ''}/health", method=method)
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, HEAD"
@@ -46,12 +47,12 @@ def test_other_methods_are_refused_in_json(broker: Broker, prefix: str | None, m
 
 
 @pytest.mark.parametrize("path", ["/", "/health/", "/health/x", "/healthy"])
-def test_where_an_app_has_nothing_else_all_answers_are_json(broker: Broker, path: str) -> None:
+def test_health_only_app_returns_json_404(broker: Broker, path: str) -> None:
     answer = client_of(broker).get(path)
     assert (answer.status_code, answer.content_type) == (404, "application/json")
 
 
-def test_what_an_app_has_beside_it_is_the_apps_own(broker: Broker) -> None:
+def test_health_leaves_app_pages_unchanged(broker: Broker) -> None:
     app = make_app(broker)
     app.register_blueprint(broker.health)
     app.add_url_rule("/", view_func=lambda: "hello")
@@ -60,11 +61,13 @@ def test_what_an_app_has_beside_it_is_the_apps_own(broker: Broker) -> None:
     assert client.get("/elsewhere").mimetype == "text/html"
 
 
-def test_a_broker_tells_nothing_unless_it_is_asked_to(broker: Broker) -> None:
+def test_health_is_absent_unless_registered(broker: Broker) -> None:
+    """Without the health blueprint, /health is 404."""
     assert make_app(broker).test_client().get("/health").status_code == 404
 
 
-def test_two_brokers_in_an_app_tell_each_of_itself() -> None:
+def test_two_brokers_have_separate_health_endpoints() -> None:
+    """The health blueprints can be registered in any order."""
     brokers = [make_broker(Recorder()) for _ in range(2)]
     app = Flask("tests")
     for number, broker in enumerate(brokers):

@@ -43,6 +43,7 @@ both = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.rule("R-LAST-1")
 @both
 @pytest.mark.parametrize(
     ("answer", "body"),
@@ -58,7 +59,7 @@ both = pytest.mark.parametrize(
         (LastOperation.failed("No room."), {"state": "failed", "description": "No room."}),
     ],
 )
-def test_r_last_1_a_poll_is_200_with_the_state_and_description(
+def test_poll_is_200_with_state_and_description(
     operation: str,
     path: str,
     answer: LastOperation,
@@ -72,11 +73,13 @@ def test_r_last_1_a_poll_is_200_with_the_state_and_description(
     assert "Retry-After" not in response.headers
 
 
+@pytest.mark.rule("R-LAST-1", "R-ERR-2")
 @pytest.mark.parametrize("usable", [True, False])
 @pytest.mark.parametrize("repeatable", [True, False])
-def test_r_last_1_a_failed_instance_operation_tells_what_the_instance_is_still_good_for(
+def test_failed_instance_poll_contains_usability_fields(
     usable: bool, repeatable: bool, platform: Platform, recorder: Recorder
 ) -> None:
+    """The response contains `instance_usable` and `update_repeatable`."""
     recorder.answers["last_operation"] = LastOperation.failed(
         "It broke.", instance_usable=usable, update_repeatable=repeatable
     )
@@ -88,17 +91,20 @@ def test_r_last_1_a_failed_instance_operation_tells_what_the_instance_is_still_g
     }
 
 
-def test_r_err_2_a_failed_binding_operation_tells_nothing_of_the_instance(
+@pytest.mark.rule("R-ERR-2", "R-LAST-1")
+def test_failed_binding_poll_refuses_usability_fields(
     platform: Platform, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The usability fields in a binding's poll result are a handler mistake and get 500."""
     recorder.answers["last_binding_operation"] = LastOperation.failed(instance_usable=False)
     assert platform.get(POLL_BINDING).status_code == 500
     assert "LastOperation(instance_usable=…)" in caplog.text
 
 
+@pytest.mark.rule("R-LAST-2")
 @both
 @pytest.mark.parametrize("seconds", [0, 1, 3600])
-def test_r_last_2_retry_after_says_when_to_poll_again(
+def test_poll_sends_retry_after_header(
     operation: str, path: str, seconds: int, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = LastOperation.in_progress("Waiting", retry_after=seconds)
@@ -107,12 +113,14 @@ def test_r_last_2_retry_after_says_when_to_poll_again(
     assert response.json == {"state": "in progress", "description": "Waiting"}
 
 
+@pytest.mark.rule("R-LAST-2")
 @pytest.mark.parametrize("seconds", [-1, 0.5, "1", True])
-def test_r_last_2_retry_after_is_a_whole_number_of_seconds(seconds: Any) -> None:
+def test_retry_after_must_be_whole_seconds(seconds: Any) -> None:
     with pytest.raises(ValueError, match="retry_after"):
         LastOperation.in_progress(retry_after=seconds)
 
 
+@pytest.mark.rule("R-LAST-3")
 @pytest.mark.parametrize(
     ("operation", "path", "error"),
     [
@@ -121,7 +129,7 @@ def test_r_last_2_retry_after_is_a_whole_number_of_seconds(seconds: Any) -> None
         ("last_binding_operation", POLL_BINDING, InstanceDoesNotExist()),
     ],
 )
-def test_r_last_3_what_does_not_exist_is_404(
+def test_poll_of_missing_resource_is_404(
     operation: str, path: str, error: Exception, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = error
@@ -130,6 +138,7 @@ def test_r_last_3_what_does_not_exist_is_404(
     assert error_of(response)["error"] == type(error).__name__
 
 
+@pytest.mark.rule("R-LAST-3")
 @pytest.mark.parametrize(
     ("operation", "path", "error"),
     [
@@ -137,16 +146,18 @@ def test_r_last_3_what_does_not_exist_is_404(
         ("last_binding_operation", POLL_BINDING, BindingDoesNotExist(status=410)),
     ],
 )
-def test_r_last_3_a_handler_that_knows_of_the_delete_may_answer_410(
+def test_poll_handler_may_return_410(
     operation: str, path: str, error: Exception, platform: Platform, recorder: Recorder
 ) -> None:
+    """A handler may answer 410 for a deleted resource."""
     recorder.answers[operation] = error
     response = platform.get(path)
     assert (response.status_code, response.json) == (410, {})
 
 
+@pytest.mark.rule("R-LAST-4")
 @both
-def test_r_last_4_an_operation_that_the_handler_does_not_know_is_400(
+def test_poll_of_unknown_operation_is_400(
     operation: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = BrokerError(
@@ -157,19 +168,21 @@ def test_r_last_4_an_operation_that_the_handler_does_not_know_is_400(
     assert error_of(response)["error"] == "UnknownOperation"
 
 
+@pytest.mark.rule("R-LAST-4")
 @both
-def test_r_last_4_a_query_field_given_twice_with_different_values_is_400(
+def test_poll_with_conflicting_query_parameter_is_400(
     operation: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The same value given twice is accepted."""
     assert platform.get(path, query="operation=a&operation=b").status_code == 400
     assert not recorder.requests
     assert platform.get(path, query="operation=a&operation=a").status_code == 200
 
 
+@pytest.mark.rule("R-LAST-4")
 @both
-def test_r_last_4_a_broker_that_never_answers_accepted_knows_no_operation(
-    operation: str, path: str, recorder: Recorder
-) -> None:
+def test_poll_without_handler_is_400(operation: str, path: str, recorder: Recorder) -> None:
+    """A broker without a poll handler knows no operation."""
     broker = Broker(Catalog([make_offering()]), auth=CREDENTIALS)
     for other in HANDLERS:
         if other != operation:
@@ -191,9 +204,10 @@ def test_r_last_4_a_broker_that_never_answers_accepted_knows_no_operation(
         ("operation=" + "x" * 10_000, "x" * 10_000),
     ],
 )
-def test_r_last_the_operation_is_told_to_the_handler(
+def test_poll_passes_operation_to_handler(
     operation: str, path: str, query: str, told: str | None, platform: Platform, recorder: Recorder
 ) -> None:
+    """The operation is decoded from the query string; an empty one is None."""
     assert platform.get(path, query=query).status_code == 200
     assert recorder.request.operation == told
     assert recorder.request.instance_id == "i1"
@@ -209,7 +223,7 @@ def test_r_last_the_operation_is_told_to_the_handler(
         ("service_id=gone&plan_id=gone", None, None),
     ],
 )
-def test_r_last_service_and_plan_are_hints_that_refuse_nothing(
+def test_poll_accepts_unknown_offering_and_plan_hints(
     operation: str,
     path: str,
     query: str,
@@ -225,8 +239,9 @@ def test_r_last_service_and_plan_are_hints_that_refuse_nothing(
     assert (recorder.request.plan and recorder.request.plan.id) == plan
 
 
+@pytest.mark.rule("R-LAST-5")
 @both
-def test_r_last_5_the_same_poll_reaches_the_handler_again(
+def test_repeated_poll_reaches_handler_again(
     operation: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
     first, second = (platform.get(path, query="operation=job") for _ in range(2))
@@ -234,7 +249,9 @@ def test_r_last_5_the_same_poll_reaches_the_handler_again(
     assert recorder.requests[0] == recorder.requests[1]
 
 
-def test_r_upd_6_a_poll_that_names_the_plan_before_the_update_reaches_the_handler_that_knows() -> None:
+@pytest.mark.rule("R-UPD-6")
+def test_poll_with_previous_plan_finds_handler() -> None:
+    """A poll with the plan before the update reaches the handler of the new plan."""
     broker = Broker(Catalog([make_offering(bindable=False)]), auth=CREDENTIALS)
     for operation in ("provision", "deprovision", "get_instance"):
         getattr(broker, operation)(lambda request: None)
@@ -252,7 +269,9 @@ def test_r_upd_6_a_poll_that_names_the_plan_before_the_update_reaches_the_handle
     assert poll.json == {"state": "in progress", "description": "Moving"}
 
 
-def test_r_upd_6_the_handler_of_the_named_plan_is_asked_first() -> None:
+@pytest.mark.rule("R-UPD-6")
+def test_poll_tries_handler_of_named_plan_first() -> None:
+    """If that handler does not know the instance, the next one is called."""
     asked: list[str] = []
     broker = Broker(Catalog([make_offering(bindable=False)]), auth=CREDENTIALS)
     for operation in ("provision", "deprovision", "get_instance", "update"):
@@ -273,7 +292,9 @@ def test_r_upd_6_the_handler_of_the_named_plan_is_asked_first() -> None:
     assert asked == ["small", "large"]
 
 
-def test_r_last_3_where_no_update_leads_away_from_a_plan_its_handler_alone_is_asked() -> None:
+@pytest.mark.rule("R-LAST-3")
+def test_poll_of_fixed_plan_tries_one_handler() -> None:
+    """Without plan updates, only the handler of the named plan is called."""
     broker = Broker(Catalog([make_offering(bindable=False, plan_updateable=False)]), auth=CREDENTIALS)
     for operation in ("provision", "deprovision", "get_instance", "update"):
         getattr(broker, operation)(lambda request: None)

@@ -38,9 +38,9 @@ CONTEXT = {
 }
 
 
-def test_r_prov_1_created_now_is_201_with_the_dashboard_url_and_metadata(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-PROV-1", "R-PROV-2")
+def test_provision_synchronous_is_201(platform: Platform, recorder: Recorder) -> None:
+    """The response contains the dashboard URL and the metadata."""
     recorder.answers["provision"] = Provisioned(
         dashboard_url="https://db.example.org/i1",
         metadata=InstanceMetadata(labels={"region": "eu"}, attributes={"nodes": 3}),
@@ -53,24 +53,28 @@ def test_r_prov_1_created_now_is_201_with_the_dashboard_url_and_metadata(
     }
 
 
+@pytest.mark.rule("R-PROV-1")
 @pytest.mark.parametrize("answer", [None, Provisioned()])
-def test_r_prov_1_a_handler_with_nothing_to_tell_is_201_with_an_empty_object(
+def test_provision_without_result_fields_returns_empty_object(
     answer: object, platform: Platform, recorder: Recorder
 ) -> None:
+    """None and an empty Provisioned are both encoded as 201 with an empty object."""
     recorder.answers["provision"] = answer
     response = platform.put(INSTANCE, PROVISION)
     assert (response.status_code, response.json) == (201, {})
 
 
-def test_r_prov_1_in_progress_is_202_with_an_operation(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-1")
+def test_provision_in_progress_is_202_with_operation(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["provision"] = Accepted(operation="job 7")
     response = platform.put(INSTANCE, PROVISION, query=POLLS)
     assert response.status_code == 202
     assert response.json == {"operation": "job 7"}
 
 
+@pytest.mark.rule("R-PROV-1")
 @pytest.mark.parametrize("operation", ["1", "é" * 10_000])
-def test_r_prov_1_an_operation_has_up_to_10_000_characters(
+def test_provision_operation_allows_10_000_characters(
     operation: str, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["provision"] = Accepted(operation=operation)
@@ -78,17 +82,17 @@ def test_r_prov_1_an_operation_has_up_to_10_000_characters(
     assert (response.status_code, response.json) == (202, {"operation": operation})
 
 
-def test_r_prov_1_a_202_has_an_operation_even_if_the_handler_names_none(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-PROV-1", "R-DEL-4")
+def test_provision_202_has_default_operation(platform: Platform, recorder: Recorder) -> None:
+    """Without an operation from the handler, the response contains the default 'provision'."""
     recorder.answers["provision"] = Accepted()
     response = platform.put(INSTANCE, PROVISION, query=POLLS)
     assert (response.status_code, response.json) == (202, {"operation": "provision"})
 
 
-def test_r_prov_2_a_202_has_the_dashboard_url_and_metadata_too(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-PROV-1", "R-PROV-2")
+def test_provision_202_contains_dashboard_url(platform: Platform, recorder: Recorder) -> None:
+    """The 202 response also contains the dashboard URL and the metadata."""
     recorder.answers["provision"] = Accepted(
         operation="job 7",
         dashboard_url="https://db.example.org/i1",
@@ -102,17 +106,16 @@ def test_r_prov_2_a_202_has_the_dashboard_url_and_metadata_too(
     }
 
 
-def test_r_prov_3_what_exists_with_identical_attributes_is_200(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-PROV-3")
+def test_provision_of_identical_existing_instance_is_200(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["provision"] = Provisioned(dashboard_url="https://d", exists=True)
     response = platform.put(INSTANCE, PROVISION)
     assert (response.status_code, response.json) == (200, {"dashboard_url": "https://d"})
 
 
-def test_r_prov_4_a_put_that_is_sent_again_gets_the_same_answer_and_reaches_the_handler(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-PROV-4")
+def test_repeated_provision_calls_handler_again(platform: Platform, recorder: Recorder) -> None:
+    """A repeated request in progress reaches the handler and gets the same 202 and operation."""
     recorder.answers["provision"] = Accepted(operation="job 7")
     first, second = (platform.put(INSTANCE, PROVISION, query=POLLS) for _ in range(2))
     assert first.status_code == second.status_code == 202
@@ -120,15 +123,15 @@ def test_r_prov_4_a_put_that_is_sent_again_gets_the_same_answer_and_reaches_the_
     assert recorder.requests[0] == recorder.requests[1]
 
 
-def test_r_prov_5_what_exists_with_different_attributes_is_409(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-PROV-5")
+def test_provision_of_different_existing_instance_is_409(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["provision"] = InstanceAlreadyExists()
     response = platform.put(INSTANCE, PROVISION)
     assert response.status_code == 409
     assert error_of(response)["error"] == "InstanceAlreadyExists"
 
 
+@pytest.mark.rule("R-PROV-6", "R-REQ-6")
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
@@ -147,21 +150,25 @@ def test_r_prov_5_what_exists_with_different_attributes_is_409(
         ({"service_id": "db-id", **ORGANIZATION}, "plan_id: is required"),
     ],
 )
-def test_r_prov_6_a_missing_or_malformed_field_is_400_and_names_its_place(
+def test_provision_with_invalid_field_is_400(
     platform: Platform, recorder: Recorder, body: object, fault: str
 ) -> None:
+    """The description names the missing or malformed field; the handler is not called."""
     response = platform.put(INSTANCE, body)
     assert response.status_code == 400
     assert error_of(response)["description"] == fault
     assert not recorder.requests
 
 
-def test_r_prov_6_names_are_no_ids(platform: Platform) -> None:
+@pytest.mark.rule("R-PROV-6")
+def test_provision_refuses_names_in_place_of_ids(platform: Platform) -> None:
+    """The name of an offering or plan is not accepted as its id."""
     assert platform.put(INSTANCE, {**PROVISION, "plan_id": "small"}).status_code == 400
     assert platform.put(INSTANCE, {**PROVISION, "service_id": "db"}).status_code == 400
 
 
-def test_r_prov_6_a_plan_of_another_offering_is_400(recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-6")
+def test_provision_plan_of_other_offering_is_400(recorder: Recorder) -> None:
     other = make_offering(
         id="cache-id",
         name="cache",
@@ -178,12 +185,15 @@ def test_r_prov_6_a_plan_of_another_offering_is_400(recorder: Recorder) -> None:
     )
 
 
-def test_r_prov_6_an_id_that_is_told_back_is_cut_short(platform: Platform) -> None:
+@pytest.mark.rule("R-PROV-6")
+def test_provision_error_truncates_long_id(platform: Platform) -> None:
+    """An unknown id is shortened in the description."""
     response = platform.put(INSTANCE, {**PROVISION, "plan_id": "x" * 100_000})
     assert response.status_code == 400
     assert len(response.data) < 500
 
 
+@pytest.mark.rule("R-PROV-6", "R-CAT-4")
 @pytest.mark.parametrize(
     ("parameters", "places"),
     [
@@ -193,9 +203,10 @@ def test_r_prov_6_an_id_that_is_told_back_is_cut_short(platform: Platform) -> No
         ({"size": 10**30, "password": "hunter2"}, ["parameters.size", "parameters.password"]),
     ],
 )
-def test_r_prov_6_parameters_that_the_schema_refuses_are_400_with_their_place_never_their_value(
+def test_provision_with_parameters_violating_schema_is_400(
     parameters: dict[str, Any], places: list[str], platform: Platform, recorder: Recorder
 ) -> None:
+    """The description names the location of each violation but contains no value."""
     response = platform.put(INSTANCE, {**PROVISION, "parameters": parameters})
     assert response.status_code == 400
     error = error_of(response)
@@ -206,23 +217,26 @@ def test_r_prov_6_parameters_that_the_schema_refuses_are_400_with_their_place_ne
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-PROV-6", "R-REQ-10")
 @pytest.mark.parametrize("parameters", [{"size": 9, "other": [None]}, {}, None])
-def test_r_prov_6_parameters_that_the_schema_allows_reach_the_handler(
+def test_provision_passes_valid_parameters_to_handler(
     parameters: dict[str, Any] | None, platform: Platform, recorder: Recorder
 ) -> None:
     assert platform.put(INSTANCE, {**PROVISION, "parameters": parameters}).status_code == 201
     assert recorder.request.parameters == (parameters or {})
 
 
-def test_r_prov_6_a_plan_without_a_schema_takes_any_parameters(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-PROV-6")
+def test_provision_without_schema_accepts_any_parameters(platform: Platform, recorder: Recorder) -> None:
     body = {**PROVISION, "plan_id": "large-id", "parameters": {"size": "big"}}
     assert platform.put(INSTANCE, body).status_code == 201
     assert recorder.request.parameters == {"size": "big"}
 
 
-def test_r_prov_7_async_required_is_422(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-7", "R-ERR-3")
+def test_provision_async_required_is_422(platform: Platform, recorder: Recorder) -> None:
+    """The handler refuses a platform without polling support and accepts one with it."""
+
     def provision(request: Any) -> object:
         return Accepted(operation="job") if request.accepts_incomplete else AsyncRequired()
 
@@ -233,6 +247,7 @@ def test_r_prov_7_async_required_is_422(platform: Platform, recorder: Recorder) 
     assert platform.put(INSTANCE, PROVISION, query=POLLS).status_code == 202
 
 
+@pytest.mark.rule("R-PROV-8", "R-ERR-3")
 @pytest.mark.parametrize(
     ("plan_id", "info", "status"),
     [
@@ -245,13 +260,14 @@ def test_r_prov_7_async_required_is_422(platform: Platform, recorder: Recorder) 
         ("large-id", None, 201),
     ],
 )
-def test_r_prov_8_a_version_that_is_not_the_catalogs_is_422(
+def test_provision_with_other_maintenance_version_is_422(
     plan_id: str,
     info: dict[str, Any] | None,
     status: int,
     platform: Platform,
     recorder: Recorder,
 ) -> None:
+    """A version that differs from the catalog's gets MaintenanceInfoConflict, also if the plan has none."""
     body = {**PROVISION, "plan_id": plan_id, "maintenance_info": info}
     response = platform.put(INSTANCE, body)
     assert response.status_code == status
@@ -262,7 +278,10 @@ def test_r_prov_8_a_version_that_is_not_the_catalogs_is_422(
         assert recorder.request.maintenance_info == (info and MaintenanceInfo(info["version"]))
 
 
-def test_r_prov_8_a_handler_may_refuse_a_version_too(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-PROV-8")
+def test_provision_handler_may_raise_maintenance_info_conflict(
+    platform: Platform, recorder: Recorder
+) -> None:
     recorder.answers["provision"] = MaintenanceInfoConflict()
     response = platform.put(INSTANCE, PROVISION)
     assert response.status_code == 422
@@ -279,15 +298,17 @@ def test_r_prov_8_a_handler_may_refuse_a_version_too(platform: Platform, recorde
         ({"organization_guid": "", "context": CONTEXT}, "o from the context", "s from the context"),
     ],
 )
-def test_r_prov_organization_and_space_are_the_bodys_else_the_contexts(
+def test_provision_organization_falls_back_to_context(
     told: dict[str, Any], organization: str, space: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """Organization and space are read from the body, and from the context if the body has none."""
     assert platform.put(INSTANCE, {**IDS, **told}).status_code == 201
     assert recorder.request.organization_guid == organization
     assert recorder.request.space_guid == space
     assert recorder.request.context == told.get("context", {})
 
 
+@pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize(
     ("told", "missing"),
     [
@@ -298,7 +319,7 @@ def test_r_prov_organization_and_space_are_the_bodys_else_the_contexts(
         ({"context": {"platform": "kubernetes", "namespace": "shop"}}, "organization_guid"),
     ],
 )
-def test_r_prov_6_neither_body_nor_context_with_organization_and_space_is_400(
+def test_provision_without_organization_or_space_is_400(
     told: dict[str, Any], missing: str, platform: Platform, recorder: Recorder
 ) -> None:
     response = platform.put(INSTANCE, {**IDS, **told})
@@ -316,18 +337,19 @@ def test_r_prov_6_neither_body_nor_context_with_organization_and_space_is_400(
         (ORGANIZATION, "o1", "s1"),
     ],
 )
-def test_r_prov_require_organization_false_is_for_platforms_that_have_none(
+def test_require_organization_false_makes_organization_optional(
     told: dict[str, Any], organization: str | None, space: str | None, recorder: Recorder
 ) -> None:
+    """Platforms such as Kubernetes send neither an organization nor a space."""
     platform = Platform(make_app(make_broker(recorder, require_organization=False)))
     assert platform.put(INSTANCE, {**IDS, **told}).status_code == 201
     assert recorder.request.organization_guid == organization
     assert recorder.request.space_guid == space
 
 
-def test_r_prov_the_handler_gets_the_catalogs_own_offering_and_plan(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-CAT-7")
+def test_provision_handler_receives_catalog_offering_and_plan(platform: Platform, recorder: Recorder) -> None:
+    """The request holds the catalog's own objects with their effective values."""
     body = {**PROVISION, "context": {"platform": "cloudfoundry", "instance_name": "orders"}}
     platform.put(INSTANCE, body)
     request = recorder.request

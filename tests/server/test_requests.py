@@ -83,19 +83,21 @@ def identity(platform: str, value: object) -> str:
 
 
 @every_endpoint
-def test_each_endpoint_answers_a_right_request(asked: Asked, platform: Platform) -> None:
+def test_every_endpoint_accepts_valid_request(asked: Asked, platform: Platform) -> None:
     assert asked.send(platform).status_code in (200, 201)
 
 
 # R-REQ-1
 
 
+@pytest.mark.rule("R-REQ-1")
 @pytest.mark.parametrize(
     "version", [None, "", " ", "2", "2.", ".17", "2.x", "v2.17", "2.17.0", "-2.17", "2.17, 2.16"]
 )
-def test_r_req_1_a_missing_or_malformed_version_is_400_and_says_that_it_is_required(
+def test_missing_or_malformed_api_version_is_400(
     version: str | None, platform: Platform, recorder: Recorder
 ) -> None:
+    """The description says that the header is required; no handler is called."""
     for asked in ENDPOINTS:
         response = asked.send(platform, headers={VERSION: version})
         assert response.status_code == 400
@@ -103,10 +105,10 @@ def test_r_req_1_a_missing_or_malformed_version_is_400_and_says_that_it_is_requi
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-1")
 @pytest.mark.parametrize("version", ["1.17", "3.0", "0.0", "2.12", "2.0", "20.17"])
-def test_r_req_1_an_unsupported_version_is_412_and_says_which_to_use(
-    version: str, platform: Platform, recorder: Recorder
-) -> None:
+def test_unsupported_api_version_is_412(version: str, platform: Platform, recorder: Recorder) -> None:
+    """The description names the minimum version; no handler is called."""
     for asked in ENDPOINTS:
         response = asked.send(platform, headers={VERSION: version})
         assert response.status_code == 412
@@ -114,17 +116,17 @@ def test_r_req_1_an_unsupported_version_is_412_and_says_which_to_use(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-1")
 @pytest.mark.parametrize("version", ["2.13", "2.14", "2.15", "2.17", "2.99", " 2.17 "])
-def test_r_req_1_every_later_minor_version_is_spoken(
-    version: str, platform: Platform, recorder: Recorder
-) -> None:
+def test_later_minor_api_version_is_accepted(version: str, platform: Platform, recorder: Recorder) -> None:
     response = platform.put(INSTANCE, PROVISION, headers={VERSION: version})
     assert response.status_code == 201
     assert recorder.request.headers.api_version.strip() == version.strip()
 
 
+@pytest.mark.rule("R-REQ-1")
 @pytest.mark.parametrize(("version", "status"), [("2.14", 412), ("2.15", 200), ("2.16", 200)])
-def test_r_req_1_the_least_version_can_be_chosen(version: str, status: int, recorder: Recorder) -> None:
+def test_minimum_api_version_is_configurable(version: str, status: int, recorder: Recorder) -> None:
     platform = Platform(make_app(make_broker(recorder, minimum_api_version="2.15")))
     response = platform.get("/v2/catalog", headers={VERSION: version})
     assert response.status_code == status
@@ -132,10 +134,9 @@ def test_r_req_1_the_least_version_can_be_chosen(version: str, status: int, reco
         assert "2.15 or later" in error_of(response)["description"]
 
 
+@pytest.mark.rule("R-REQ-1")
 @pytest.mark.parametrize("version", ["", "2", "two", "3.1"])
-def test_r_req_1_a_least_version_that_is_none_of_this_api_is_refused_at_once(
-    version: str, recorder: Recorder
-) -> None:
+def test_broker_refuses_invalid_minimum_api_version(version: str, recorder: Recorder) -> None:
     with pytest.raises(ValueError, match="minimum_api_version"):
         make_broker(recorder, minimum_api_version=version)
 
@@ -143,10 +144,11 @@ def test_r_req_1_a_least_version_that_is_none_of_this_api_is_refused_at_once(
 # R-REQ-2, and the order in which faults are told
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize(
     "authorization", [None, "", "Basic", "Basic !", basic("platform", "wrong"), "Bearer s3cret"]
 )
-def test_r_req_2_who_does_not_authenticate_gets_401_and_is_told_how_to(
+def test_unauthenticated_request_is_401_with_challenge(
     authorization: str | None, platform: Platform, recorder: Recorder
 ) -> None:
     for asked in ENDPOINTS:
@@ -157,6 +159,7 @@ def test_r_req_2_who_does_not_authenticate_gets_401_and_is_told_how_to(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-2")
 @pytest.mark.parametrize(
     ("method", "path", "more"),
     [
@@ -172,13 +175,14 @@ def test_r_req_2_who_does_not_authenticate_gets_401_and_is_told_how_to(
         ("PUT", "/v2/service_instances/a%2Fb", {"body": PROVISION}),
     ],
 )
-def test_r_req_2_authentication_is_judged_before_anything_else(
+def test_authentication_precedes_all_other_checks(
     method: str, path: str, more: dict[str, Any], platform: Platform
 ) -> None:
     del platform.headers["Authorization"]
     assert platform.send(method, path, **more).status_code == 401
 
 
+@pytest.mark.rule("R-REQ-1", "R-REQ-3", "R-REQ-6")
 @pytest.mark.parametrize(
     ("headers", "data", "status", "told"),
     [
@@ -191,15 +195,17 @@ def test_r_req_2_authentication_is_judged_before_anything_else(
         ({}, b'{"service_id": "nope", "plan_id": "nope"}', 400, "service_id: there is no"),
     ],
 )
-def test_r_req_the_first_fault_is_told_version_then_headers_then_body(
+def test_request_checks_run_in_order(
     headers: dict[str, str | None], data: bytes, status: int, told: str, platform: Platform
 ) -> None:
+    """The version is checked first, then the other headers, then the body."""
     response = platform.put(INSTANCE, data=data, headers=headers)
     assert response.status_code == status
     assert told in error_of(response)["description"]
 
 
-def test_r_req_2_the_caller_is_told_to_the_handler(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-2")
+def test_username_reaches_handler(platform: Platform, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
     assert recorder.request.headers.username == "platform"
 
@@ -207,6 +213,7 @@ def test_r_req_2_the_caller_is_told_to_the_handler(platform: Platform, recorder:
 # R-REQ-3
 
 
+@pytest.mark.rule("R-REQ-3")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -219,7 +226,7 @@ def test_r_req_2_the_caller_is_told_to_the_handler(platform: Platform, recorder:
     ],
 )
 @every_change
-def test_r_req_3_the_originating_identity_is_decoded_for_the_handler(
+def test_originating_identity_is_decoded(
     asked: Asked, name: str, value: dict[str, Any], platform: Platform, recorder: Recorder
 ) -> None:
     asked.send(platform, headers={IDENTITY: identity(name, value)})
@@ -227,11 +234,13 @@ def test_r_req_3_the_originating_identity_is_decoded_for_the_handler(
     assert told == OriginatingIdentity(name, value)
 
 
-def test_r_req_3_the_originating_identity_is_optional(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-3")
+def test_originating_identity_is_optional(platform: Platform, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
     assert recorder.request.headers.originating_identity is None
 
 
+@pytest.mark.rule("R-REQ-3")
 @pytest.mark.parametrize(
     "header",
     [
@@ -252,7 +261,7 @@ def test_r_req_3_the_originating_identity_is_optional(platform: Platform, record
     ],
 )
 @pytest.mark.parametrize("asked", [BY_OPERATION["provision"], BY_OPERATION["catalog"]])
-def test_r_req_3_a_malformed_originating_identity_is_400(
+def test_malformed_originating_identity_is_400(
     asked: Asked, header: str, platform: Platform, recorder: Recorder
 ) -> None:
     response = asked.send(platform, environ={"HTTP_X_BROKER_API_ORIGINATING_IDENTITY": header})
@@ -261,6 +270,7 @@ def test_r_req_3_a_malformed_originating_identity_is_400(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-3", "R-REQ-10")
 @pytest.mark.parametrize(
     ("context", "right"),
     [
@@ -273,13 +283,14 @@ def test_r_req_3_a_malformed_originating_identity_is_400(
     ],
 )
 @every_body
-def test_r_req_3_header_and_context_name_the_same_platform(
+def test_identity_platform_must_match_context_platform(
     asked: Asked,
     context: dict[str, Any] | None,
     right: bool,
     platform: Platform,
     recorder: Recorder,
 ) -> None:
+    """A `context.platform` other than the header's platform gets 400; an absent one is accepted."""
     response = asked.send(
         platform,
         body={**(asked.body or {}), "context": context},
@@ -304,6 +315,7 @@ def _crash() -> None:
     raise OSError("disk full")
 
 
+@pytest.mark.rule("R-REQ-4")
 @pytest.mark.parametrize(
     ("status", "asked", "more", "answer"),
     [
@@ -327,7 +339,7 @@ def _crash() -> None:
         (503, "provision", {}, BrokerError("Come back later.", status=503)),
     ],
 )
-def test_r_req_4_the_request_identity_comes_back_on_every_answer(
+def test_request_identity_is_returned_with_every_status(
     status: int,
     asked: str,
     more: dict[str, Any],
@@ -344,7 +356,8 @@ def test_r_req_4_the_request_identity_comes_back_on_every_answer(
     assert response.headers.getlist(REQUEST_IDENTITY) == ["e26cee84-6b38-4456-b34e-d1a9f002c956"]
 
 
-def test_r_req_4_the_request_identity_comes_back_on_304(platform: Platform) -> None:
+@pytest.mark.rule("R-REQ-4", "R-CAT-8")
+def test_request_identity_is_returned_with_304(platform: Platform) -> None:
     etag = platform.get("/v2/catalog").headers["ETag"]
     response = platform.get("/v2/catalog", headers={"If-None-Match": etag, REQUEST_IDENTITY: "r1"})
     assert response.status_code == 304
@@ -353,10 +366,9 @@ def test_r_req_4_the_request_identity_comes_back_on_304(platform: Platform) -> N
     assert response.data == b""
 
 
+@pytest.mark.rule("R-REQ-4")
 @pytest.mark.parametrize(("hook", "status"), [(_abort, 403), (_crash, 500)])
-def test_r_req_4_the_request_identity_comes_back_when_a_hook_of_the_app_ends_the_request(
-    hook: Any, status: int, broker: Broker
-) -> None:
+def test_request_identity_is_returned_after_hook_error(hook: Any, status: int, broker: Broker) -> None:
     app = make_app(broker)
     app.before_request(hook)
     response = Platform(app).get("/v2/catalog", headers={REQUEST_IDENTITY: "r1"})
@@ -364,8 +376,9 @@ def test_r_req_4_the_request_identity_comes_back_when_a_hook_of_the_app_ends_the
     assert response.headers[REQUEST_IDENTITY] == "r1"
 
 
+@pytest.mark.rule("R-REQ-4")
 @pytest.mark.parametrize("told", ["r1", "a b: c, d", "caf\xe9"])
-def test_r_req_4_the_request_identity_is_told_to_the_handler_as_it_was_sent(
+def test_request_identity_reaches_handler_unchanged(
     told: str, platform: Platform, recorder: Recorder
 ) -> None:
     response = platform.put(INSTANCE, PROVISION, environ={"HTTP_X_BROKER_API_REQUEST_IDENTITY": told})
@@ -373,20 +386,24 @@ def test_r_req_4_the_request_identity_is_told_to_the_handler_as_it_was_sent(
     assert recorder.request.headers.request_identity == told
 
 
+@pytest.mark.rule("R-REQ-4")
 @pytest.mark.parametrize("told", [None, ""])
-def test_r_req_4_no_request_identity_none_comes_back(
+def test_absent_request_identity_is_not_returned(
     told: str | None, platform: Platform, recorder: Recorder
 ) -> None:
+    """An empty header counts as absent."""
     response = platform.put(INSTANCE, PROVISION, headers={REQUEST_IDENTITY: told})
     assert response.status_code == 201
     assert REQUEST_IDENTITY not in response.headers
     assert recorder.request.headers.request_identity is None
 
 
+@pytest.mark.rule("R-REQ-4")
 @pytest.mark.parametrize("told", ["a\r\nSet-Cookie: b", "a\nb", "a\x00b", "\x7f", "a\tb\r"])
-def test_r_req_4_a_request_identity_that_no_header_can_hold_is_400_and_stays_out_of_the_answer(
+def test_request_identity_with_control_characters_is_400(
     told: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The value is not returned, so it cannot inject a response header."""
     response = platform.put(INSTANCE, PROVISION, environ={"HTTP_X_BROKER_API_REQUEST_IDENTITY": told})
     assert response.status_code == 400
     assert REQUEST_IDENTITY not in response.headers
@@ -397,6 +414,7 @@ def test_r_req_4_a_request_identity_that_no_header_can_hold_is_400_and_stays_out
 # R-REQ-5
 
 
+@pytest.mark.rule("R-REQ-5")
 @pytest.mark.parametrize(
     ("headers", "told"),
     [
@@ -408,17 +426,18 @@ def test_r_req_4_a_request_identity_that_no_header_can_hold_is_400_and_stays_out
         ({"X-Request-ID": "r", "X-Correlation-ID": "c", "X-Vcap-Request-Id": ""}, "c"),
     ],
 )
-def test_r_req_5_the_correlation_id_is_told_to_the_handler(
+def test_correlation_id_reaches_handler(
     headers: dict[str, str | None], told: str | None, platform: Platform, recorder: Recorder
 ) -> None:
+    """X-Vcap-Request-Id takes precedence over X-Correlation-ID and X-Request-ID."""
     platform.put(INSTANCE, PROVISION, headers=headers)
     assert recorder.request.headers.correlation_id == told
 
 
+@pytest.mark.rule("R-REQ-5")
 @pytest.mark.parametrize("told", ["api.example.org/", None])
-def test_r_req_5_the_info_location_is_told_and_trace_headers_do_no_harm(
-    told: str | None, platform: Platform, recorder: Recorder
-) -> None:
+def test_api_info_location_reaches_handler(told: str | None, platform: Platform, recorder: Recorder) -> None:
+    """Trace headers in the same request are accepted."""
     headers = {"X-Api-Info-Location": told, "X-B3-TraceId": "4b", "X-B3-SpanId": "4b"}
     assert platform.put(INSTANCE, PROVISION, headers=headers).status_code == 201
     assert recorder.request.headers.info_location == told
@@ -427,6 +446,7 @@ def test_r_req_5_the_info_location_is_told_and_trace_headers_do_no_harm(
 # R-REQ-6
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -439,19 +459,21 @@ def test_r_req_5_the_info_location_is_told_and_trace_headers_do_no_harm(
     ],
 )
 @every_body
-def test_r_req_6_a_body_is_json_however_that_is_written(
+def test_json_content_type_variants_are_accepted(
     asked: Asked, content_type: str | None, platform: Platform
 ) -> None:
+    """A body without a content type is accepted too."""
     response = asked.send(platform, headers={"Content-Type": content_type})
     assert response.status_code in (200, 201)
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize(
     "content_type",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json", ";", "\xe9"],
 )
 @every_body
-def test_r_req_6_a_body_of_another_content_type_is_400(
+def test_other_content_type_is_400(
     asked: Asked, content_type: str, platform: Platform, recorder: Recorder
 ) -> None:
     response = asked.send(platform, environ={"CONTENT_TYPE": content_type})
@@ -460,12 +482,14 @@ def test_r_req_6_a_body_of_another_content_type_is_400(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize("asked", [asked for asked in ENDPOINTS if asked.body is None])
-def test_r_req_6_a_content_type_without_a_body_does_no_harm(asked: Asked, platform: Platform) -> None:
+def test_content_type_without_body_is_ignored(asked: Asked, platform: Platform) -> None:
     assert asked.send(platform, headers={"Content-Type": "application/json"}).status_code == 200
     assert asked.send(platform, headers={"Content-Type": "text/plain"}).status_code == 200
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize(
     ("data", "told"),
     [
@@ -485,7 +509,7 @@ def test_r_req_6_a_content_type_without_a_body_does_no_harm(asked: Asked, platfo
     ],
 )
 @every_body
-def test_r_req_6_an_unreadable_body_is_400(
+def test_unreadable_body_is_400(
     asked: Asked, data: bytes, told: str, platform: Platform, recorder: Recorder
 ) -> None:
     response = asked.send(platform, data=data)
@@ -494,6 +518,7 @@ def test_r_req_6_an_unreadable_body_is_400(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize(
     ("operation", "field", "value", "place"),
     [
@@ -523,9 +548,10 @@ def test_r_req_6_an_unreadable_body_is_400(
         ("bind", "predecessor_binding_id", 1, "predecessor_binding_id"),
     ],
 )
-def test_r_req_6_a_mismatched_type_is_400_and_names_its_place(
+def test_field_of_wrong_type_is_400(
     operation: str, field: str, value: object, place: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The description starts with the path of the field."""
     asked = BY_OPERATION[operation]
     body = {**(asked.body or {}), field: value}
     if place.startswith("context."):
@@ -536,6 +562,7 @@ def test_r_req_6_a_mismatched_type_is_400_and_names_its_place(
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize(
     "environ",
     [
@@ -545,15 +572,16 @@ def test_r_req_6_a_mismatched_type_is_400_and_names_its_place(
         {"CONTENT_LENGTH": "1000"},  # and then the platform hangs up
     ],
 )
-def test_r_req_6_a_body_that_does_not_arrive_whole_is_refused(
+def test_body_with_wrong_content_length_is_refused(
     environ: dict[str, Any], platform: Platform, recorder: Recorder
 ) -> None:
+    """An invalid or too large content length gets 400 or 413."""
     response = platform.put(INSTANCE, PROVISION, environ=environ)
     assert response.status_code in (400, 413)
     assert not recorder.requests
 
 
-def test_a_body_in_chunks_is_read(platform: Platform, recorder: Recorder) -> None:
+def test_chunked_body_is_read(platform: Platform, recorder: Recorder) -> None:
     environ = {
         "wsgi.input": io.BytesIO(msgspec.json.encode(PROVISION)),
         "wsgi.input_terminated": True,
@@ -567,6 +595,7 @@ def test_a_body_in_chunks_is_read(platform: Platform, recorder: Recorder) -> Non
 # R-REQ-7
 
 
+@pytest.mark.rule("R-REQ-7")
 @pytest.mark.parametrize(
     ("operation", "more"),
     [
@@ -584,17 +613,19 @@ def test_a_body_in_chunks_is_read(platform: Platform, recorder: Recorder) -> Non
         ("bind", {"bind_resource": {"app_guid": "a", "x-new": 1}}),
     ],
 )
-def test_r_req_7_unknown_fields_are_ignored_and_kept_in_the_body(
+def test_unknown_body_fields_are_ignored(
     operation: str, more: dict[str, Any], platform: Platform, recorder: Recorder
 ) -> None:
+    """Unknown fields remain available to the handler in `request.body`."""
     asked = BY_OPERATION[operation]
     body = {**(asked.body or {}), **more}
     assert asked.send(platform, body=body).status_code in (200, 201)
     assert recorder.request.body == body
 
 
+@pytest.mark.rule("R-REQ-7")
 @every_endpoint
-def test_r_req_7_unknown_query_fields_are_ignored(asked: Asked, platform: Platform) -> None:
+def test_unknown_query_parameters_are_ignored(asked: Asked, platform: Platform) -> None:
     response = asked.send(platform, query=f"{asked.query}&x-new=1&x-new=2&=&&;")
     assert response.status_code in (200, 201)
 
@@ -602,6 +633,7 @@ def test_r_req_7_unknown_query_fields_are_ignored(asked: Asked, platform: Platfo
 # R-REQ-8
 
 
+@pytest.mark.rule("R-REQ-8")
 @every_change
 @pytest.mark.parametrize(
     "more",
@@ -617,7 +649,7 @@ def test_r_req_7_unknown_query_fields_are_ignored(asked: Asked, platform: Platfo
         {"body": {"service_id": "nope", "plan_id": "nope"}, "query": "service_id=x&plan_id=y"},
     ],
 )
-def test_r_req_8_a_4xx_reaches_no_handler(
+def test_request_refused_with_4xx_reaches_no_handler(
     asked: Asked, more: dict[str, Any], platform: Platform, recorder: Recorder
 ) -> None:
     fields = {key: more[key] for key in ("method", "path", "body") if key in more}
@@ -630,6 +662,7 @@ def test_r_req_8_a_4xx_reaches_no_handler(
 # R-REQ-9
 
 
+@pytest.mark.rule("R-REQ-9")
 @every_change
 @pytest.mark.parametrize(
     ("query", "told"),
@@ -646,17 +679,16 @@ def test_r_req_8_a_4xx_reaches_no_handler(
         ("Accepts_Incomplete=true", False),
     ],
 )
-def test_r_req_9_only_true_says_that_the_platform_can_poll(
+def test_accepts_incomplete_requires_exact_true(
     asked: Asked, query: str, told: bool, platform: Platform, recorder: Recorder
 ) -> None:
     assert asked.send(platform, query=f"{asked.query}&{query}").status_code in (200, 201)
     assert recorder.request.accepts_incomplete is told
 
 
+@pytest.mark.rule("R-REQ-9")
 @every_change
-def test_r_req_9_a_query_field_given_twice_with_different_values_is_400(
-    asked: Asked, platform: Platform, recorder: Recorder
-) -> None:
+def test_conflicting_accepts_incomplete_is_400(asked: Asked, platform: Platform, recorder: Recorder) -> None:
     query = f"{asked.query}&accepts_incomplete=true&accepts_incomplete=false"
     response = asked.send(platform, query=query)
     assert response.status_code == 400
@@ -667,6 +699,7 @@ def test_r_req_9_a_query_field_given_twice_with_different_values_is_400(
 # R-REQ-10
 
 
+@pytest.mark.rule("R-REQ-10")
 @pytest.mark.parametrize(
     ("operation", "field"),
     [
@@ -693,7 +726,7 @@ def test_r_req_9_a_query_field_given_twice_with_different_values_is_400(
         ),
     ],
 )
-def test_r_req_10_an_optional_field_that_is_null_is_absent(
+def test_null_optional_field_is_absent(
     operation: str, field: str, platform: Platform, recorder: Recorder
 ) -> None:
     asked = BY_OPERATION[operation]
@@ -706,9 +739,10 @@ def test_r_req_10_an_optional_field_that_is_null_is_absent(
     assert without == with_null
 
 
+@pytest.mark.rule("R-REQ-10")
 @pytest.mark.parametrize("operation", ["provision", "update"])
 @pytest.mark.parametrize("info", [{}, {"version": None}])
-def test_r_req_10_a_maintenance_info_without_a_version_asks_for_none(
+def test_maintenance_info_without_version_is_accepted(
     operation: str, info: dict[str, Any], platform: Platform
 ) -> None:
     asked = BY_OPERATION[operation]
@@ -716,31 +750,34 @@ def test_r_req_10_a_maintenance_info_without_a_version_asks_for_none(
     assert response.status_code in (200, 201)
 
 
+@pytest.mark.rule("R-REQ-10")
 @pytest.mark.parametrize("field", ["organization_guid", "space_guid"])
-def test_r_req_10_a_null_in_the_body_leaves_the_context_to_tell(
-    field: str, platform: Platform, recorder: Recorder
-) -> None:
+def test_null_organization_falls_back_to_context(field: str, platform: Platform, recorder: Recorder) -> None:
+    """The same applies to the space."""
     body = {**PROVISION, field: None, "context": {field: "from the context"}}
     assert platform.put(INSTANCE, body).status_code == 201
     assert getattr(recorder.request, field) == "from the context"
 
 
+@pytest.mark.rule("R-REQ-10", "R-PROV-6")
 @pytest.mark.parametrize("field", ["organization_guid", "space_guid"])
-def test_r_req_10_a_null_in_the_context_is_absent(field: str, platform: Platform) -> None:
+def test_null_organization_in_context_is_absent(field: str, platform: Platform) -> None:
+    """Without another value, the request gets 400. The same applies to the space."""
     body = {**PROVISION, field: None, "context": {field: None}}
     response = platform.put(INSTANCE, body)
     assert response.status_code == 400
     assert error_of(response)["description"].startswith(f"{field}: is required")
 
 
-def test_an_app_of_its_own_keeps_its_own_answers(broker: Broker) -> None:
+def test_app_routes_outside_prefix_are_unchanged(broker: Broker) -> None:
     app = Flask("tests")
     app.add_url_rule("/", view_func=lambda: "hello", endpoint="home")
     app.register_blueprint(broker.blueprint, url_prefix="/broker")
     assert app.test_client().get("/").text == "hello"
 
 
-def test_r_req_6_a_query_string_may_hold_utf_8_as_it_is(recorder: Recorder) -> None:
+@pytest.mark.rule("R-REQ-6")
+def test_query_string_accepts_unencoded_utf_8(recorder: Recorder) -> None:
     offering = make_offering(plans=[ServicePlan(id="lü", name="lue", description="d")])
     platform = Platform(make_app(make_broker(recorder, offering)))
     for query in ("service_id=db-id&plan_id=lü", "service_id=db-id&plan_id=l%C3%BC"):

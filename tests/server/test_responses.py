@@ -100,7 +100,8 @@ def ask(app: Flask, method: str = "PUT") -> TestResponse:
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_hook_changes_an_answer_as_it_changes_any(app: Flask, hook: Hook) -> None:
+def test_after_request_hook_changes_response(app: Flask, hook: Hook) -> None:
+    """A hook has the same effect on a broker response as on an ordinary Flask response."""
     app.after_request(lambda response: hook(response) or response)
     ours, ordinary = ask(app), ask(twin(hook))
     assert ours.status == ordinary.status
@@ -108,7 +109,7 @@ def test_a_hook_changes_an_answer_as_it_changes_any(app: Flask, hook: Hook) -> N
     assert dict(ours.headers) == dict(ordinary.headers)
 
 
-def test_what_a_hook_adds_for_the_end_is_done(app: Flask) -> None:
+def test_call_on_close_callback_runs(app: Flask) -> None:
     done: list[str] = []
 
     @app.after_request
@@ -121,7 +122,7 @@ def test_what_a_hook_adds_for_the_end_is_done(app: Flask) -> None:
     assert done == ["closed"]
 
 
-def test_a_response_class_of_the_app_is_respected(app: Flask) -> None:
+def test_app_response_class_is_used(app: Flask) -> None:
     class Branded(Response):
         def __init__(self, *parts: Any, **more: Any) -> None:
             super().__init__(*parts, **more)
@@ -137,7 +138,7 @@ def test_a_response_class_of_the_app_is_respected(app: Flask) -> None:
     assert response.json == {"dashboard_url": "https://db.example.org"}
 
 
-def test_a_session_of_the_app_is_saved(app: Flask) -> None:
+def test_app_session_is_saved(app: Flask) -> None:
     app.secret_key = "for the test"
 
     @app.before_request
@@ -147,7 +148,8 @@ def test_a_session_of_the_app_is_saved(app: Flask) -> None:
     assert "session=" in ask(app).headers["Set-Cookie"]
 
 
-def test_a_response_says_what_it_does_not_have(app: Flask) -> None:
+def test_response_missing_attribute_raises_attribute_error(app: Flask) -> None:
+    """The failed access leaves the response usable."""
     asked: list[str] = []
 
     @app.after_request

@@ -132,7 +132,7 @@ REQUEST_FACTS = {
         ("last_binding_operation", 200, LastOperation),
     ],
 )
-def test_request_finished_tells_of_each_operation_that_went_well(
+def test_request_finished_reports_successful_operations(
     operation: str, status: int, result: type, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     with listening(broker, "request_finished") as told:
@@ -155,9 +155,7 @@ def test_request_finished_tells_of_each_operation_that_went_well(
         assert facts["request"] is recorder.request
 
 
-def test_request_started_tells_what_is_known_before_anybody_is_believed(
-    broker: Broker, platform: Platform
-) -> None:
+def test_request_started_is_sent_before_authentication(broker: Broker, platform: Platform) -> None:
     with listening(broker, "request_started", "authentication_failed") as told:
         assert send(platform, "bind", headers={"Authorization": None, "B3": "0"}) == 401
     assert told[0] == (
@@ -175,7 +173,7 @@ def test_request_started_tells_what_is_known_before_anybody_is_believed(
     assert told[1][0] == "authentication_failed"
 
 
-def test_request_started_tells_of_a_path_that_is_none_of_the_api(broker: Broker, platform: Platform) -> None:
+def test_request_started_reports_unknown_path(broker: Broker, platform: Platform) -> None:
     with listening(broker, "request_started") as told:
         assert platform.send("POST", "/v2/nothing").status_code == 404
     ((_, facts),) = told
@@ -194,16 +192,16 @@ TRACE = {
 }
 
 
-def test_r_req_5_the_trace_of_the_platform_reaches_the_handler(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-REQ-5")
+def test_trace_context_reaches_handler(platform: Platform, recorder: Recorder) -> None:
+    """Trace headers are passed on; an overlong one is dropped."""
     send(platform, "provision", headers={**TRACE, "X-B3-Flags": "0" * 2000})
     assert recorder.request.headers.trace_context == {
         name.lower(): value for name, value in TRACE.items() if name != "X-B3-Flags"
     }
 
 
-def test_what_a_receiver_makes_of_the_trace_is_what_the_request_has(
+def test_request_started_receiver_may_replace_trace_context(
     broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     def take(sender: object, trace_context: dict[str, str], **extra: Any) -> None:
@@ -216,7 +214,7 @@ def test_what_a_receiver_makes_of_the_trace_is_what_the_request_has(
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
-def test_request_finished_tells_of_a_202(
+def test_request_finished_reports_202(
     operation: str, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = Accepted(operation="job")
@@ -241,7 +239,7 @@ def test_request_finished_tells_of_a_202(
         ("DELETE", INSTANCE, {}, 400, "deprovision"),
     ],
 )
-def test_request_finished_tells_of_what_was_refused_before_it_was_read(
+def test_request_finished_reports_early_refusals(
     method: str,
     path: str,
     more: dict[str, Any],
@@ -250,6 +248,7 @@ def test_request_finished_tells_of_what_was_refused_before_it_was_read(
     broker: Broker,
     platform: Platform,
 ) -> None:
+    """A request refused before decoding has an error and no request object."""
     with listening(broker, "request_finished") as told:
         assert platform.send(method, path, **more).status_code == status
     ((_, facts),) = told
@@ -266,7 +265,7 @@ def test_request_finished_tells_of_what_was_refused_before_it_was_read(
     ("error", "status"),
     [(QuotaExceeded(), 400), (BrokerError("broken", status=503), 503), (LookupError("x"), 500)],
 )
-def test_request_finished_tells_of_the_error_that_a_handler_raised(
+def test_request_finished_reports_handler_error(
     error: Exception, status: int, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["provision"] = error
@@ -279,16 +278,14 @@ def test_request_finished_tells_of_the_error_that_a_handler_raised(
     assert facts["error"] is error
 
 
-def test_request_finished_tells_410_as_it_was_answered(
-    broker: Broker, platform: Platform, recorder: Recorder
-) -> None:
+def test_request_finished_reports_410(broker: Broker, platform: Platform, recorder: Recorder) -> None:
     recorder.answers["deprovision"] = InstanceDoesNotExist()
     with listening(broker, "request_finished") as told:
         assert send(platform, "deprovision") == 410
     assert told[0][1]["status"] == 410
 
 
-def test_request_finished_tells_a_handlers_mistake_as_500(
+def test_request_finished_reports_handler_mistake_as_500(
     broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["bind"] = Provisioned()
@@ -299,7 +296,8 @@ def test_request_finished_tells_a_handlers_mistake_as_500(
     assert "returned a Provisioned" in str(facts["error"])
 
 
-def test_r_cat_8_request_finished_tells_304_as_it_was_answered(broker: Broker, platform: Platform) -> None:
+@pytest.mark.rule("R-CAT-8")
+def test_request_finished_reports_304(broker: Broker, platform: Platform) -> None:
     with listening(broker, "request_finished") as told:
         response = platform.get("/v2/catalog", headers={"If-None-Match": "*"})
     assert response.status_code == 304
@@ -319,9 +317,10 @@ def test_r_cat_8_request_finished_tells_304_as_it_was_answered(broker: Broker, p
         ("unbind", "unbound", Unbound()),
     ],
 )
-def test_what_is_done_is_told_once_with_its_request_and_result(
+def test_completion_signal_is_sent_once(
     operation: str, name: str, result: object, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
+    """The signal carries the request and the result."""
     recorder.answers[operation] = result
     with listening(broker, *ALL) as told:
         assert send(platform, operation) in (200, 201)
@@ -346,19 +345,21 @@ def test_what_is_done_is_told_once_with_its_request_and_result(
         ("unbind", "unbound", Unbound()),
     ],
 )
-def test_none_is_told_as_the_plain_success_that_it_means(
+def test_none_result_is_signaled_as_success(
     operation: str, name: str, result: object, broker: Broker, platform: Platform
 ) -> None:
+    """Receivers get the plain result object instead of None."""
     with listening(broker, name) as told:
         send(platform, operation)
     assert told[0][1]["result"] == result
 
 
+@pytest.mark.rule("R-PROV-3", "R-BIND-1")
 @pytest.mark.parametrize(
     ("operation", "result"),
     [("provision", Provisioned(exists=True)), ("bind", Binding(exists=True))],
 )
-def test_r_prov_3_r_bind_1_what_was_there_before_is_not_told_again(
+def test_existing_resource_sends_no_completion_signal(
     operation: str, result: object, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = result
@@ -369,7 +370,7 @@ def test_r_prov_3_r_bind_1_what_was_there_before_is_not_told_again(
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
 @pytest.mark.parametrize("error", [QuotaExceeded(), LookupError("x"), BrokerError()])
-def test_what_failed_is_not_told_as_done(
+def test_failed_operation_sends_no_completion_signal(
     operation: str, error: Exception, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = error
@@ -379,7 +380,7 @@ def test_what_failed_is_not_told_as_done(
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
-def test_an_answer_that_no_platform_may_be_told_is_not_told_as_done(
+def test_invalid_result_sends_no_completion_signal(
     operation: str, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = "done"
@@ -389,9 +390,7 @@ def test_an_answer_that_no_platform_may_be_told_is_not_told_as_done(
 
 
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", "catalog"])
-def test_a_fetch_changes_nothing_and_is_told_as_nothing_but_a_request(
-    operation: str, broker: Broker, platform: Platform
-) -> None:
+def test_fetch_sends_only_request_signals(operation: str, broker: Broker, platform: Platform) -> None:
     with listening(broker, *ALL) as told:
         assert send(platform, operation) == 200
     assert [name for name, _ in told] == ["request_started", "request_finished"]
@@ -401,7 +400,7 @@ def test_a_fetch_changes_nothing_and_is_told_as_nothing_but_a_request(
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
-def test_operation_started_tells_that_work_goes_on(
+def test_operation_started_is_sent_for_accepted(
     operation: str, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = Accepted(operation="job")
@@ -423,7 +422,7 @@ def test_operation_started_tells_that_work_goes_on(
         (LastOperation.succeeded(), []),
     ],
 )
-def test_a_poll_tells_of_progress_and_failure(
+def test_poll_sends_progress_and_failure_signals(
     operation: str,
     result: LastOperation,
     names: list[str],
@@ -431,6 +430,7 @@ def test_a_poll_tells_of_progress_and_failure(
     platform: Platform,
     recorder: Recorder,
 ) -> None:
+    """A poll with the state `succeeded` sends no signal."""
     recorder.answers[operation] = result
     with listening(broker, *DONE, *GOING_ON) as told:
         assert send(platform, operation) == 200
@@ -445,13 +445,15 @@ def test_a_poll_tells_of_progress_and_failure(
 
 
 @pytest.mark.parametrize("name", ["provisioned", "request_finished"])
-def test_a_receiver_that_raises_is_logged_and_changes_neither_the_answer_nor_other_receivers(
+def test_receiver_exception_is_logged_and_isolated(
     name: str,
     broker: Broker,
     platform: Platform,
     recorder: Recorder,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The response and the other receivers are not affected."""
+
     def fail(broker: object, **facts: Any) -> None:
         raise RuntimeError("the metrics are down")
 
@@ -468,9 +470,11 @@ def test_a_receiver_that_raises_is_logged_and_changes_neither_the_answer_nor_oth
     assert caplog.records[0].name.startswith("brokerkit")
 
 
-def test_a_receiver_that_takes_too_little_is_logged_and_changes_nothing(
+def test_receiver_with_wrong_signature_is_logged(
     broker: Broker, platform: Platform, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The response is not affected."""
+
     def too_little(broker: object) -> None: ...
 
     with signals.provisioned.connected_to(too_little, sender=broker):
@@ -478,7 +482,8 @@ def test_a_receiver_that_takes_too_little_is_logged_and_changes_nothing(
     assert "too_little" in caplog.text
 
 
-def test_the_receiver_of_one_broker_is_not_called_for_another(recorder: Recorder) -> None:
+def test_receiver_is_limited_to_its_sender(recorder: Recorder) -> None:
+    """A receiver connected to one broker is not called for another broker."""
     one, other = make_broker(recorder), make_broker(recorder)
     app = make_app(one)
     app.register_blueprint(other.blueprint, url_prefix="/other")
@@ -495,7 +500,8 @@ def test_the_receiver_of_one_broker_is_not_called_for_another(recorder: Recorder
     assert told == [one]
 
 
-def test_a_receiver_of_all_brokers_is_told_which_one_it_was(recorder: Recorder) -> None:
+def test_receiver_without_sender_gets_each_broker(recorder: Recorder) -> None:
+    """A receiver connected without a sender receives the broker as its first argument."""
     one, other = make_broker(recorder), make_broker(recorder)
     app = make_app(one)
     app.register_blueprint(other.blueprint, url_prefix="/other")
@@ -511,7 +517,7 @@ def test_a_receiver_of_all_brokers_is_told_which_one_it_was(recorder: Recorder) 
     assert told == [other, one]
 
 
-def test_a_muted_signal_is_not_sent(broker: Broker, platform: Platform) -> None:
+def test_muted_signal_is_not_sent(broker: Broker, platform: Platform) -> None:
     with listening(broker, "provisioned") as told:
         with signals.provisioned.muted():
             assert send(platform, "provision") == 201
@@ -520,7 +526,8 @@ def test_a_muted_signal_is_not_sent(broker: Broker, platform: Platform) -> None:
     assert len(told) == 1
 
 
-def test_every_signal_of_the_module_is_one_of_these_tests() -> None:
+def test_every_signal_is_tested() -> None:
+    """Every signal of the module is covered here or in the tests of the stateful signals."""
     known = {*ALL, *OF_A_STORE}  # those are in lifecycle/test_signal_rules.py
     assert {name for name, each in vars(signals).items() if isinstance(each, Signal)} == known
 
@@ -551,7 +558,7 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("operation", SECRETS)
-def test_the_repr_of_a_request_and_a_result_holds_no_secret(operation: str, recorder: Recorder) -> None:
+def test_request_and_result_repr_contain_no_secret(operation: str, recorder: Recorder) -> None:
     offering = make_offering(
         requires=["syslog_drain", "route_forwarding", "volume_mount"],
         dashboard_client=DashboardClient(
@@ -568,9 +575,10 @@ def test_the_repr_of_a_request_and_a_result_holds_no_secret(operation: str, reco
     assert "***" in repr(told)
 
 
-def test_a_refusal_of_parameters_does_not_tell_them_to_listeners(
+def test_parameter_refusal_signal_contains_no_value(
     broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
+    """The signal names the refused parameters but contains no value."""
     with listening(broker, *ALL) as told:
         response = platform.put(
             INSTANCE, {**PROVISION, "parameters": {"size": SECRET, "password": "short-1"}}
@@ -581,17 +589,18 @@ def test_a_refusal_of_parameters_does_not_tell_them_to_listeners(
     assert "short-1" not in repr(told)
 
 
-def test_the_repr_of_a_request_names_the_plan_and_does_not_unfold_the_catalog(
-    platform: Platform, recorder: Recorder
-) -> None:
+def test_request_repr_is_short(platform: Platform, recorder: Recorder) -> None:
+    """The repr names the offering and the plan without their contents."""
     platform.put(INSTANCE, PROVISION)
-    assert "service='db', plan='small'" in repr(recorder.request)
+    assert "offering='db', plan='small'" in repr(recorder.request)
     assert len(repr(recorder.request)) < 700
 
 
-def test_an_async_receiver_is_told_to_be_a_plain_function(
+def test_async_receiver_is_logged_with_advice(
     broker: Broker, platform: Platform, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log advises to connect a plain function; the response is not affected."""
+
     async def count(sender: object, **facts: object) -> None: ...
 
     with provisioned.connected_to(count, sender=broker):
@@ -599,9 +608,11 @@ def test_an_async_receiver_is_told_to_be_a_plain_function(
     assert "connect a plain function" in caplog.text
 
 
-def test_a_receiver_that_raises_what_is_no_exception_changes_nothing(
+def test_receiver_base_exception_is_logged(
     broker: Broker, platform: Platform, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A BaseException raised by a receiver does not affect the response."""
+
     class Cancelled(BaseException): ...
 
     def fail(sender: object, **facts: object) -> None:
@@ -612,7 +623,7 @@ def test_a_receiver_that_raises_what_is_no_exception_changes_nothing(
     assert "Cancelled" in caplog.text
 
 
-def test_a_receiver_does_not_hold_up_the_end_of_the_process(broker: Broker, platform: Platform) -> None:
+def test_receiver_system_exit_propagates(broker: Broker, platform: Platform) -> None:
     def stop(sender: object, **facts: object) -> None:
         raise SystemExit
 

@@ -42,7 +42,7 @@ from brokerkit import (
 
 from ..support.broker import CREDENTIALS, Platform, error_of, make_app
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 SERVICE = "5c1c3c6e-0c2b-4e0c-9f0a-3a4b8b1d0001"
 SMALL = "5c1c3c6e-0c2b-4e0c-9f0a-3a4b8b1d0011"
 LARGE = "5c1c3c6e-0c2b-4e0c-9f0a-3a4b8b1d0012"
@@ -229,9 +229,13 @@ EXPECTED: dict[str, list[tuple[str, int, int]]] = {
 }
 
 
+@pytest.mark.rule(
+    "R-REQ-4", "R-PROV-1", "R-UPD-1", "R-BIND-1", "R-UNB-1", "R-DEL-1", "R-LAST-1", "R-GETI", "R-GETB"
+)
 @pytest.mark.parametrize("slow", [False, True], ids=["at once", "accepted"])
 @pytest.mark.parametrize("name", EXPECTED)
-def test_each_line_of_a_platforms_traffic_gets_its_answer(name: str, slow: bool) -> None:
+def test_recorded_platform_traffic_gets_expected_statuses(name: str, slow: bool) -> None:
+    """Each recorded request is replayed against a synchronous and an asynchronous broker."""
     databases = Databases(slow)
     platform = Platform(make_app(databases.broker))
     operations: dict[str, str] = {}  # of each instance and binding, its last
@@ -250,7 +254,8 @@ def test_each_line_of_a_platforms_traffic_gets_its_answer(name: str, slow: bool)
     assert got == [(line, late if slow else soon) for line, soon, late in EXPECTED[name]]
 
 
-def test_the_handlers_saw_what_cloud_foundry_asked_for() -> None:
+@pytest.mark.rule("R-UPD-2", "R-GETI", "R-GETB")
+def test_handlers_receive_recorded_cloud_foundry_requests() -> None:
     databases = Databases(slow=False)
     platform = Platform(make_app(databases.broker))
     answers = {}

@@ -51,18 +51,17 @@ def platform_with(recorder: Recorder, **fields: Any) -> Platform:
     return Platform(make_app(make_broker(recorder, make_offering(**fields))))
 
 
+@pytest.mark.rule("R-UPD-1")
 @pytest.mark.parametrize("answer", [None, Updated()])
-def test_r_upd_1_applied_is_200_with_an_empty_object(
-    answer: object, platform: Platform, recorder: Recorder
-) -> None:
+def test_update_is_200_with_empty_object(answer: object, platform: Platform, recorder: Recorder) -> None:
     recorder.answers["update"] = answer
     response = platform.patch(INSTANCE, IDS)
     assert (response.status_code, response.json) == (200, {})
 
 
-def test_r_upd_1_applied_is_200_with_the_dashboard_url_and_metadata(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-UPD-1")
+def test_update_is_200_with_dashboard_url(platform: Platform, recorder: Recorder) -> None:
+    """The response also contains the metadata."""
     recorder.answers["update"] = Updated(
         dashboard_url="https://d", metadata=InstanceMetadata(attributes={"nodes": 3})
     )
@@ -74,6 +73,7 @@ def test_r_upd_1_applied_is_200_with_the_dashboard_url_and_metadata(
     }
 
 
+@pytest.mark.rule("R-UPD-1")
 @pytest.mark.parametrize(
     ("answer", "body"),
     [
@@ -85,7 +85,7 @@ def test_r_upd_1_applied_is_200_with_the_dashboard_url_and_metadata(
         ),
     ],
 )
-def test_r_upd_1_in_progress_is_202_repeated_with_the_same_operation(
+def test_update_in_progress_repeats_202_with_operation(
     answer: Accepted, body: dict[str, Any], platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["update"] = answer
@@ -95,30 +95,31 @@ def test_r_upd_1_in_progress_is_202_repeated_with_the_same_operation(
     assert len(recorder.requests) == 2
 
 
-def test_r_upd_2_without_a_plan_id_the_plan_is_the_one_that_it_has(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-UPD-2")
+def test_update_without_plan_id_keeps_plan(platform: Platform, recorder: Recorder) -> None:
+    """The current plan is taken from the previous values."""
     body = {**SERVICE, "parameters": {"size": 2}, **previous("small-id")}
     assert platform.patch(INSTANCE, body).status_code == 200
     assert recorder.request.plan.id == "small-id"
     assert recorder.request.parameters == {"size": 2}
 
 
-def test_r_upd_2_without_a_plan_id_and_previous_values_no_plan_is_told(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-UPD-2")
+def test_update_without_plan_information_has_no_plan(platform: Platform, recorder: Recorder) -> None:
     assert platform.patch(INSTANCE, {**SERVICE, "parameters": {"size": 2}}).status_code == 200
     assert recorder.request.plan is None
     assert recorder.request.offering.id == "db-id"
 
 
-def test_r_upd_2_without_parameters_none_are_told(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-UPD-2")
+def test_update_without_parameters_passes_none(platform: Platform, recorder: Recorder) -> None:
+    """The handler gets an empty dict and can see in the body that the parameters were absent."""
     assert platform.patch(INSTANCE, IDS).status_code == 200
     assert recorder.request.parameters == {}
     assert "parameters" not in recorder.request.body
 
 
-def test_r_upd_the_handler_gets_all_that_the_platform_told(platform: Platform, recorder: Recorder) -> None:
+def test_update_handler_receives_all_request_fields(platform: Platform, recorder: Recorder) -> None:
     body = {
         **SERVICE,
         "plan_id": "small-id",
@@ -157,6 +158,7 @@ PLANS = [
 ]
 
 
+@pytest.mark.rule("R-UPD-3")
 @pytest.mark.parametrize(
     ("offering", "current", "wanted", "status"),
     [
@@ -175,9 +177,10 @@ PLANS = [
         (False, "fixed-id", None, 200),
     ],
 )
-def test_r_upd_3_a_plan_change_needs_plan_updateable_on_the_current_plan(
+def test_plan_change_requires_updateable_current_plan(
     offering: bool, current: str, wanted: str | None, status: int, recorder: Recorder
 ) -> None:
+    """The offering decides if the plan has no own value. The target plan does not matter."""
     platform = platform_with(recorder, plan_updateable=offering, plans=PLANS)
     body = {**SERVICE, "plan_id": wanted, **previous(current)}
     response = platform.patch(INSTANCE, body)
@@ -187,16 +190,16 @@ def test_r_upd_3_a_plan_change_needs_plan_updateable_on_the_current_plan(
         assert not recorder.requests
 
 
-def test_r_upd_3_a_change_that_the_handler_does_not_support_is_422(
-    platform: Platform, recorder: Recorder
-) -> None:
+@pytest.mark.rule("R-UPD-3")
+def test_update_handler_may_refuse_plan_change(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["update"] = PlanChangeNotSupported("A large one cannot shrink.")
     response = platform.patch(INSTANCE, {**IDS, **previous("large-id")})
     assert response.status_code == 422
     assert error_of(response)["description"] == "A large one cannot shrink."
 
 
-def test_r_upd_3_a_broker_without_an_update_handler_answers_422(recorder: Recorder) -> None:
+@pytest.mark.rule("R-UPD-3")
+def test_update_without_handler_is_422(recorder: Recorder) -> None:
     offering = make_offering(
         plan_updateable=False,
         allow_context_updates=False,
@@ -211,6 +214,7 @@ def test_r_upd_3_a_broker_without_an_update_handler_answers_422(recorder: Record
     assert error_of(response)["error"] == "UpdateNotSupported"
 
 
+@pytest.mark.rule("R-UPD-4")
 @pytest.mark.parametrize(
     ("body", "context_only"),
     [
@@ -232,7 +236,7 @@ def test_r_upd_3_a_broker_without_an_update_handler_answers_422(recorder: Record
     ],
 )
 @pytest.mark.parametrize("allowed", [True, False])
-def test_r_upd_4_a_context_only_update_needs_allow_context_updates(
+def test_context_only_update_requires_allow_context_updates(
     body: dict[str, Any], context_only: bool, allowed: bool, recorder: Recorder
 ) -> None:
     platform = platform_with(recorder, allow_context_updates=allowed)
@@ -246,6 +250,7 @@ def test_r_upd_4_a_context_only_update_needs_allow_context_updates(
         assert recorder.request.context == body.get("context", {})
 
 
+@pytest.mark.rule("R-UPD-5", "R-ERR-3")
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -255,7 +260,7 @@ def test_r_upd_4_a_context_only_update_needs_allow_context_updates(
         (InstanceDoesNotExist(), 404),
     ],
 )
-def test_r_upd_5_a_handler_refuses(
+def test_update_handler_error_determines_status(
     error: Exception, status: int, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["update"] = error
@@ -264,6 +269,7 @@ def test_r_upd_5_a_handler_refuses(
     assert error_of(response)["error"] == type(error).__name__
 
 
+@pytest.mark.rule("R-UPD-5")
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -281,9 +287,10 @@ def test_r_upd_5_a_handler_refuses(
         ({**SERVICE, "maintenance_info": {"version": "2.0.0"}}, 422),
     ],
 )
-def test_r_upd_5_a_version_that_is_not_the_wanted_plans_is_422(
+def test_update_with_other_maintenance_version_is_422(
     body: dict[str, Any], status: int, platform: Platform, recorder: Recorder
 ) -> None:
+    """The version is compared with the target plan's; previous values are not checked."""
     response = platform.patch(INSTANCE, body)
     assert response.status_code == status
     if status == 422:
@@ -291,6 +298,7 @@ def test_r_upd_5_a_version_that_is_not_the_wanted_plans_is_422(
         assert not recorder.requests
 
 
+@pytest.mark.rule("R-UPD-5", "R-REQ-6")
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
@@ -303,15 +311,17 @@ def test_r_upd_5_a_version_that_is_not_the_wanted_plans_is_422(
         ({**SERVICE, "parameters": []}, "parameters: expected an object, got an array"),
     ],
 )
-def test_r_upd_5_a_missing_or_malformed_field_is_400(
+def test_update_with_invalid_field_is_400(
     body: dict[str, Any], fault: str, platform: Platform, recorder: Recorder
 ) -> None:
+    """The description names the missing or malformed field; the handler is not called."""
     response = platform.patch(INSTANCE, body)
     assert response.status_code == 400
     assert error_of(response)["description"] == fault
     assert not recorder.requests
 
 
+@pytest.mark.rule("R-UPD-5", "R-CAT-4")
 @pytest.mark.parametrize(
     ("plans", "status"),
     [
@@ -322,7 +332,7 @@ def test_r_upd_5_a_missing_or_malformed_field_is_400(
         ({}, 200),
     ],
 )
-def test_r_upd_5_parameters_are_checked_against_the_schema_of_the_plan_that_it_is_to_have(
+def test_update_parameters_use_schema_of_target_plan(
     plans: dict[str, Any], status: int, platform: Platform, recorder: Recorder
 ) -> None:
     assert PARAMETERS["properties"]  # the update schema of the plan `small`
@@ -335,7 +345,8 @@ def test_r_upd_5_parameters_are_checked_against_the_schema_of_the_plan_that_it_i
         assert not recorder.requests
 
 
-def test_r_upd_6_a_poll_may_name_the_plan_before_the_update(platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.rule("R-UPD-6")
+def test_poll_accepts_plan_before_update(platform: Platform, recorder: Recorder) -> None:
     response = platform.get(
         f"{INSTANCE}/last_operation", query="service_id=db-id&plan_id=large-id&operation=update"
     )
@@ -343,10 +354,10 @@ def test_r_upd_6_a_poll_may_name_the_plan_before_the_update(platform: Platform, 
     assert recorder.request.plan.id == "large-id"
 
 
+@pytest.mark.rule("R-UPD-5", "R-CAT-4")
 @pytest.mark.parametrize("of_one_plan", [True, False])
-def test_r_upd_5_parameters_that_no_plan_takes_are_refused_though_the_plan_is_unknown(
-    of_one_plan: bool, recorder: Recorder
-) -> None:
+def test_update_refuses_parameters_invalid_for_every_plan(of_one_plan: bool, recorder: Recorder) -> None:
+    """Parameters invalid under every plan's schema get 400 even if the request names no plan."""
     small = make_offering().plans[0]
     other = msgspec.structs.replace(small, id="other-id", name="other")
     offering = make_offering(plans=[small] if of_one_plan else [small, other])

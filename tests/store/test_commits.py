@@ -86,33 +86,36 @@ def together(commits: GroupCommitter, *others: Recorded) -> list[Any]:
         return [each.result(30) for each in waiting]
 
 
-def test_one_write_is_a_transaction_of_its_own(store: Store) -> None:
+def test_single_write_uses_own_transaction(store: Store) -> None:
     alone = Recorded()
     assert GroupCommitter(store.database).run(write(alone)) == [True]
     assert alone.ways == ["alone"]
 
 
-def test_those_who_wait_share_a_commit(store: Store) -> None:
+def test_waiting_writes_share_one_commit(store: Store) -> None:
     some = [Recorded(), Recorded(outcome=False), Recorded()]
     assert together(GroupCommitter(store.database), *some) == [[True], [False], [True]]
     assert [each.ways for each in some] == [["shared"]] * 3
 
 
-def test_who_is_to_blame_for_an_error_gets_it_alone(store: Store) -> None:
+def test_failing_write_does_not_fail_others(store: Store) -> None:
+    """Only the write that caused the error gets it. The other one is committed."""
     good, bad = Recorded(), Recorded(ValueError("too big"))
     happened, error = together(GroupCommitter(store.database), good, bad)
     assert happened == [True]
     assert isinstance(error, ValueError)
 
 
-def test_a_database_that_is_away_is_away_for_all(store: Store) -> None:
+def test_unavailable_database_fails_all_waiting_writes(store: Store) -> None:
+    """Each thread gets its own exception object."""
     some = [Recorded(), Recorded(StoreUnavailable())]
     errors = together(GroupCommitter(store.database), *some)
     assert all(isinstance(each, StoreUnavailable) for each in errors)
     assert errors[0] is not errors[1], "each thread adds to the traceback of its own"
 
 
-def test_what_interrupts_one_thread_fails_the_others_as_if_the_store_was_away(store: Store) -> None:
+def test_interrupted_commit_does_not_block_later_writes(store: Store) -> None:
+    """After SystemExit in one commit, the next write succeeds."""
     commits = GroupCommitter(store.database)
     with pytest.raises(SystemExit):
         commits.run(write(Recorded(SystemExit())))
@@ -139,7 +142,7 @@ def claimed(store: Store) -> NewOperation:
     return new
 
 
-def test_a_write_is_tried_until_the_store_is_back(store: Store) -> None:
+def test_write_is_retried_until_store_returns(store: Store) -> None:
     attempt, tries = claimed(store).attempt(), 0
 
     def end() -> bool:
@@ -153,7 +156,8 @@ def test_a_write_is_tried_until_the_store_is_back(store: Store) -> None:
     assert tries == 3
 
 
-def test_a_commit_whose_answer_was_lost_counts(store: Store) -> None:
+def test_commit_with_lost_response_counts_as_success(store: Store) -> None:
+    """If the first write was committed before the error, the retry reports success."""
     attempt, tries = claimed(store).attempt(), 0
 
     def end() -> bool:
@@ -168,7 +172,8 @@ def test_a_commit_whose_answer_was_lost_counts(store: Store) -> None:
     assert tries == 2
 
 
-def test_who_was_given_up_meanwhile_does_not_take_it_for_a_success(store: Store) -> None:
+def test_retried_write_of_lost_attempt_fails(store: Store) -> None:
+    """An attempt that was ended by another writer is not reported as successful."""
     attempt, tries = claimed(store).attempt(), 0
 
     def end() -> bool:
@@ -183,7 +188,8 @@ def test_who_was_given_up_meanwhile_does_not_take_it_for_a_success(store: Store)
 
 
 @pytest.mark.parametrize("is_stopping", [True, False])
-def test_a_store_that_stays_away_is_told(store: Store, is_stopping: bool) -> None:
+def test_write_raises_when_store_stays_unavailable(store: Store, is_stopping: bool) -> None:
+    """StoreUnavailable is raised after the patience has ended or during shutdown."""
     stopping = Event()
     if is_stopping:
         stopping.set()

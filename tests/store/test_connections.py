@@ -31,16 +31,17 @@ def is_open(connection: DBAPIConnection) -> bool:
     return True
 
 
-def test_a_connection_in_use_when_the_store_is_closed_is_closed_when_it_is_given_back(
+def test_connection_in_use_is_closed_on_release(
     database: Database,
 ) -> None:
+    """After the store was closed, a connection in use stays open until its user releases it."""
     with database.reading() as connection:
         database.close()
         assert is_open(connection), "who uses it may end in peace"
     assert not is_open(connection)
 
 
-def test_a_connection_is_kept_for_the_next_who_needs_one(database: Database) -> None:
+def test_connection_is_reused(database: Database) -> None:
     with database.reading() as first:
         pass
     with database.writing() as second:
@@ -48,7 +49,8 @@ def test_a_connection_is_kept_for_the_next_who_needs_one(database: Database) -> 
     assert is_open(first)
 
 
-def test_after_an_outage_no_connection_of_before_stays_open(postgres_url: str) -> None:
+def test_outage_closes_all_earlier_connections(postgres_url: str) -> None:
+    """After StoreUnavailable in one connection, the others are closed on release."""
     database = Database(postgres_url, {})
     with database.reading() as one:
         with pytest.raises(StoreUnavailable), database.reading():

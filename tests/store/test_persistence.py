@@ -16,7 +16,7 @@ DATA = {"text": "naïve 🙂 \0", "number": -1.5, "big": 2**53, "list": [None, T
 CONTEXT = {"platform": "cloudfoundry", "organization_guid": "o1", "space_guid": "s1", "instance_name": "mine"}
 
 
-def test_an_instance_as_handlers_see_it(platform: Platform, recorder: Recorder) -> None:
+def test_request_instance_has_stored_fields(platform: Platform, recorder: Recorder) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     recorder.answers["provision"] = Provisioned(
         dashboard_url="https://db.example.org",
@@ -28,7 +28,7 @@ def test_an_instance_as_handlers_see_it(platform: Platform, recorder: Recorder) 
     platform.put(BINDING, {**IDS, "parameters": {"role": "reader"}})
     instance = recorder.requests[-1].instance
     assert instance.instance_id == "i1"
-    assert (instance.service.id, instance.plan.id, instance.plan.name) == ("db-id", "small-id", "small")
+    assert (instance.offering.id, instance.plan.id, instance.plan.name) == ("db-id", "small-id", "small")
     assert (instance.parameters, instance.context) == ({"size": 3}, CONTEXT)
     assert (instance.organization_guid, instance.space_guid) == ("o1", "s1")
     assert instance.maintenance_info.version == "1.0.0"
@@ -39,7 +39,7 @@ def test_an_instance_as_handlers_see_it(platform: Platform, recorder: Recorder) 
     assert instance.created_at.tzinfo is UTC
 
 
-def test_a_binding_as_handlers_see_it(platform: Platform, recorder: Recorder) -> None:
+def test_request_binding_has_stored_fields(platform: Platform, recorder: Recorder) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     platform.put(INSTANCE, PROVISION)
     made = Binding(credentials={"uri": "db://secret"}, data=DATA)
@@ -64,7 +64,7 @@ def test_a_binding_as_handlers_see_it(platform: Platform, recorder: Recorder) ->
     assert before < binding.created_at <= binding.updated_at < datetime.now(UTC) + timedelta(seconds=1)
 
 
-def test_no_platform_sees_data(platform: Platform, recorder: Recorder) -> None:
+def test_responses_never_contain_handler_data(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["provision"] = Provisioned(data={"n": 1})
     recorder.answers["bind"] = Binding(credentials={}, data={"n": 1})
     answers = [platform.put(INSTANCE, PROVISION), platform.get(INSTANCE), platform.put(INSTANCE, PROVISION)]
@@ -75,10 +75,10 @@ def test_no_platform_sees_data(platform: Platform, recorder: Recorder) -> None:
 @pytest.mark.parametrize(
     ("answered", "expected"), [({"m": 2}, {"m": 2}), (None, {"n": 1}), ({}, {})], ids=["new", "none", "empty"]
 )
-def test_an_updates_data_replaces_what_there_was(
+def test_update_data_replaces_stored_data(
     platform: Platform, recorder: Recorder, answered: Any, expected: Any
 ) -> None:
-    """None leaves it as it was."""
+    """None keeps the stored data."""
     recorder.answers["provision"] = Provisioned(data={"n": 1})
     recorder.answers["update"] = Updated(data=answered)
     platform.put(INSTANCE, PROVISION)
@@ -88,17 +88,22 @@ def test_an_updates_data_replaces_what_there_was(
     assert recorder.requests[-1].instance.data == expected
 
 
+@pytest.mark.rule("R-DEL-5")
 @pytest.mark.parametrize("data", [["a list"], "a text", {"a": object()}, {1: {"b": print}}])
-def test_data_that_json_cannot_hold_is_a_mistake(platform: Platform, recorder: Recorder, data: Any) -> None:
-    """What was made can be deleted (R-DEL-5)."""
+def test_data_outside_json_is_500(platform: Platform, recorder: Recorder, data: Any) -> None:
+    """The failed instance can be deleted."""
     recorder.answers["provision"] = Provisioned(data=data)
     assert platform.put(INSTANCE, PROVISION).status_code == 500
     assert platform.put(INSTANCE, PROVISION).status_code == 409
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
-def test_an_update_sees_what_was_and_leaves_what_is(platform: Platform, recorder: Recorder) -> None:
-    """`request.instance` is before the update; parameters are merged, the context is replaced."""
+@pytest.mark.rule("R-UPD-2")
+def test_update_request_has_previous_instance(platform: Platform, recorder: Recorder) -> None:
+    """`request.instance` has the values before the update.
+
+    Parameters are merged, and the context is replaced.
+    """
     platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3, "tags": {"a": 1}}, "context": CONTEXT})
     renamed = {**CONTEXT, "instance_name": "yours"}
     body = {
@@ -121,8 +126,8 @@ def test_an_update_sees_what_was_and_leaves_what_is(platform: Platform, recorder
     assert instance.organization_guid == "o1"
 
 
-def test_bindings_are_seen_the_oldest_first(platform: Platform, recorder: Recorder) -> None:
-    """Also by an update, and read when they are looked at."""
+def test_request_instance_lists_bindings_by_age(platform: Platform, recorder: Recorder) -> None:
+    """Update and deprovision handlers get the existing bindings, the oldest first."""
     platform.put(INSTANCE, PROVISION)
     seen: list[list[str]] = []
 
@@ -141,7 +146,7 @@ def test_bindings_are_seen_the_oldest_first(platform: Platform, recorder: Record
     assert seen == [["z", "a", "m"], ["z", "m"]]
 
 
-def test_the_next_process_knows_as_much(serve: Serve, recorder: Recorder) -> None:
+def test_handler_data_survives_restart(serve: Serve, recorder: Recorder) -> None:
     recorder.answers["provision"] = Provisioned(data=DATA)
     recorder.answers["bind"] = Binding(credentials={"uri": "x"}, data=DATA)
     platform = serve(recorder)
@@ -154,7 +159,7 @@ def test_the_next_process_knows_as_much(serve: Serve, recorder: Recorder) -> Non
     assert (request.instance.data, request.binding.data) == (DATA, DATA)
 
 
-def test_what_a_request_says_of_itself_shows_no_secret(platform: Platform, recorder: Recorder) -> None:
+def test_request_repr_shows_no_secrets(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["provision"] = Provisioned(data={"key": "hunter2"})
     recorder.answers["bind"] = Binding(credentials={"uri": "hunter2"}, data={"key": "hunter2"})
     platform.put(INSTANCE, {**PROVISION, "parameters": {"password": "hunter22"}})

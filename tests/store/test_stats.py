@@ -36,20 +36,18 @@ def census(serve: Serve) -> StoreStats:
 
 
 def counts(found: Any) -> dict[tuple[str, str, str], int]:
-    return {(each.service_id, each.plan_id, each.state): each.count for each in found}
+    return {(each.offering_id, each.plan_id, each.state): each.count for each in found}
 
 
-def test_a_broker_without_a_store_has_none(recorder: Recorder) -> None:
+def test_stats_without_store_is_none(recorder: Recorder) -> None:
     assert make_broker(recorder).stats() is None
 
 
-def test_of_nothing_there_is_nothing(platform: Platform, serve: Serve) -> None:
+def test_stats_of_empty_store_is_empty(platform: Platform, serve: Serve) -> None:
     assert census(serve) == StoreStats()
 
 
-def test_instances_and_bindings_are_counted_by_plan_and_state(
-    platform: Platform, serve: Serve, recorder: Recorder
-) -> None:
+def test_stats_counts_by_plan_and_state(platform: Platform, serve: Serve, recorder: Recorder) -> None:
     for number in range(3):
         platform.put(f"{INSTANCE}-{number}", PROVISION)
     platform.put(f"{INSTANCE}-large", {**PROVISION, **LARGE})
@@ -72,7 +70,7 @@ def test_instances_and_bindings_are_counted_by_plan_and_state(
     assert taken.operations == ()
 
 
-def test_what_was_deleted_is_not_counted(platform: Platform, serve: Serve) -> None:
+def test_stats_excludes_deleted_resources(platform: Platform, serve: Serve) -> None:
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)
     for path in (BINDING, INSTANCE):
@@ -80,7 +78,8 @@ def test_what_was_deleted_is_not_counted(platform: Platform, serve: Serve) -> No
     assert census(serve) == StoreStats()
 
 
-def test_the_plan_of_a_binding_is_its_instances(platform: Platform, serve: Serve) -> None:
+def test_stats_counts_bindings_by_instance_plan(platform: Platform, serve: Serve) -> None:
+    """Bindings move to the new plan together with their instance."""
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)
     platform.patch(INSTANCE, LARGE)
@@ -96,9 +95,10 @@ def test_the_plan_of_a_binding_is_its_instances(platform: Platform, serve: Serve
         ("deprovision", lambda platform: platform.delete(INSTANCE, query=DELETE_AND_POLL), "ready"),
     ],
 )
-def test_operations_in_progress_are_counted_by_kind_and_what_they_are_of_stays_as_it_was(
+def test_stats_counts_running_operations_by_kind(
     serve: Serve, recorder: Recorder, operation: str, ask: Callable[[Platform], Any], state: str
 ) -> None:
+    """The instance of a running update or deprovision keeps its state and plan."""
     platform = serve(recorder, background=CHANGING)
     if operation != "provision":
         platform.put(INSTANCE, PROVISION, query=CAN_POLL)
@@ -117,9 +117,7 @@ def test_operations_in_progress_are_counted_by_kind_and_what_they_are_of_stays_a
     gate.open()
 
 
-def test_the_oldest_is_told_by_the_clock_of_the_database(
-    platform: Platform, serve: Serve, recorder: Recorder
-) -> None:
+def test_stats_measures_age_by_database_clock(platform: Platform, serve: Serve, recorder: Recorder) -> None:
     recorder.answers["provision"] = Accepted()
     for number in range(2):
         platform.put(f"{INSTANCE}-{number}", PROVISION, query=CAN_POLL)
@@ -134,16 +132,13 @@ def test_the_oldest_is_told_by_the_clock_of_the_database(
     assert 1000 <= found.oldest < 1060
 
 
-def test_what_the_catalog_has_no_more_is_counted_by_its_ids(
-    platform: Platform, serve: Serve, recorder: Recorder
-) -> None:
+def test_stats_counts_removed_plans_by_id(platform: Platform, serve: Serve, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
     serve(recorder, catalog=Catalog([make_offering(plans=[ServicePlan(id="p", name="p", description="p")])]))
     assert counts(census(serve).instances) == {("db-id", "small-id", "ready"): 1}
 
 
-def test_a_census_is_taken_beside_the_work(platform: Platform, serve: Serve) -> None:
-    """It holds nobody up, and nobody holds it up."""
+def test_stats_runs_concurrently_with_requests(platform: Platform, serve: Serve) -> None:
     with ThreadPoolExecutor(3) as pool:
         taken = [pool.submit(census, serve) for _ in range(60)]
         for number in range(20):
@@ -152,7 +147,7 @@ def test_a_census_is_taken_beside_the_work(platform: Platform, serve: Serve) -> 
     assert counts(census(serve).instances) == {("db-id", "small-id", "ready"): 20}
 
 
-def test_a_store_that_is_away_cannot_be_counted(recorder: Recorder) -> None:
+def test_stats_raises_when_store_is_unavailable(recorder: Recorder) -> None:
     with Server(fsync="off") as server, fresh_database(server.url) as url:
         serve = Serve(url)
         serve(recorder)

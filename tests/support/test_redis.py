@@ -19,7 +19,8 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("end", [Server.stop, Server.kill])
-def test_what_was_written_is_there_after_a_restart(end: Callable[[Server], None]) -> None:
+def test_redis_server_keeps_data_after_restart(end: Callable[[Server], None]) -> None:
+    """Keys and access control lists survive a stop and a kill."""
     with Server() as server:
         url = server.url
         with server.client() as client:
@@ -34,7 +35,7 @@ def test_what_was_written_is_there_after_a_restart(end: Callable[[Server], None]
             assert client.execute_command("ACL", "USERS") == ["default", "somebody"]
 
 
-def test_with_a_password_nobody_else_gets_in() -> None:
+def test_redis_server_requires_password() -> None:
     with Server(password="s3cret") as server:
         with server.client() as client:
             assert client.ping()
@@ -43,7 +44,8 @@ def test_with_a_password_nobody_else_gets_in() -> None:
             client.ping()
 
 
-def test_nothing_is_left_when_its_process_is_killed() -> None:
+def test_redis_server_cleans_up_after_kill() -> None:
+    """The server and its folder disappear after the owning process is killed."""
     program = (
         "from tests.support.redis import Server\nimport os, sys\nwith Server() as server:\n"
         "    print(server.url, server._folder, flush=True)\n    os.kill(os.getpid(), 9)\n"

@@ -92,9 +92,7 @@ def test_each_rule_is_a_subtest(project: pytest.Pytester, checks: Checks) -> Non
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_a_broken_rule_tells_what_was_asked_and_answered_and_how_to_repeat_it(
-    project: pytest.Pytester, checks: Checks
-) -> None:
+def test_failed_rule_shows_exchange_and_curl_command(project: pytest.Pytester, checks: Checks) -> None:
     checks(report())
     result = run(project, CHECK)
     fails_with(
@@ -128,7 +126,7 @@ def test_a_broken_rule_tells_what_was_asked_and_answered_and_how_to_repeat_it(
         ),
     ],
 )
-def test_a_check_that_was_not_done_or_left_something_fails(
+def test_aborted_check_or_leftovers_fail_the_test(
     project: pytest.Pytester, checks: Checks, fields: dict[str, Any], told: str
 ) -> None:
     good = [Verdict(key="R-CAT-1", level=Level.MUST, sentence="There is a catalog.", judged=1)]
@@ -148,9 +146,10 @@ def test_a_check_that_was_not_done_or_left_something_fails(
         ("check_broker(username='other', password='x')", "other"),
     ],
 )
-def test_an_app_is_checked_with_its_own_login_and_a_url_with_what_is_told(
+def test_check_broker_chooses_login_for_target(
     project: pytest.Pytester, checks: Checks, call: str, username: str | None
 ) -> None:
+    """An app is checked with its own login, and a URL only with the given login."""
     asked = checks(report(verdicts=[]))
     result = run(project, f"from app import app\ndef test_it(check_broker): assert {call}.requests == 9")
     result.assert_outcomes(passed=1)
@@ -161,7 +160,7 @@ def test_an_app_is_checked_with_its_own_login_and_a_url_with_what_is_told(
 
 @pytest.mark.parametrize("call", ["check_broker()", "check_broker(app)", "check_broker(broker_url)"])
 @pytest.mark.parametrize("how", ["broker_work", "step_by_step"])
-def test_a_broker_whose_work_is_done_step_by_step_is_not_checked(
+def test_check_broker_rejects_step_by_step_work(
     project: pytest.Pytester, checks: Checks, call: str, how: str
 ) -> None:
     asked = checks(report())
@@ -178,9 +177,7 @@ def test_a_broker_whose_work_is_done_step_by_step_is_not_checked(
     assert asked == []
 
 
-def test_work_that_was_done_step_by_step_is_in_the_way_no_more(
-    project: pytest.Pytester, checks: Checks
-) -> None:
+def test_check_broker_works_after_step_by_step(project: pytest.Pytester, checks: Checks) -> None:
     checks(report(verdicts=[]))
     source = """
         from app import broker
@@ -194,11 +191,15 @@ def test_work_that_was_done_step_by_step_is_in_the_way_no_more(
     run(project, source).assert_outcomes(passed=1)
 
 
+@pytest.mark.rule("R-PROV-3")
 @pytest.mark.parametrize(
     ("store", "broken"), [('"sqlite://"', None), ("None", "SUBFAILED[[]R-PROV-3")], ids=["right", "wrong"]
 )
-def test_a_broker_is_really_checked(project: pytest.Pytester, store: str, broken: str | None) -> None:
-    """With a store it keeps the rules; without one, these handlers forget what they made."""
+def test_check_broker_runs_the_real_checker(project: pytest.Pytester, store: str, broken: str | None) -> None:
+    """With a store the broker keeps the rules.
+
+    Without a store its handlers lose the created resources and R-PROV-3 fails.
+    """
     source = BROKER.replace('"sqlite://"', store).replace("(background=True)", "")
     project.makepyfile(app=source.replace('    yield "Making a volume"', "    return"))
     result = run(project, CHECK)
@@ -208,7 +209,7 @@ def test_a_broker_is_really_checked(project: pytest.Pytester, store: str, broken
         fails_with(result, broken)
 
 
-def test_the_options_are_those_of_the_checker(project: pytest.Pytester, checks: Checks) -> None:
+def test_check_broker_passes_options_to_checker(project: pytest.Pytester, checks: Checks) -> None:
     asked = checks(report(verdicts=[]))
     source = """
         def test_it(check_broker):
@@ -227,7 +228,7 @@ def test_the_options_are_those_of_the_checker(project: pytest.Pytester, checks: 
         ("korifi()", "check_broker(platform='kubernetes')", "kubernetes"),
     ],
 )
-def test_it_asks_as_the_platform_of_the_tests_unless_told(
+def test_check_broker_defaults_to_fixture_platform(
     project: pytest.Pytester, checks: Checks, fixture: str, call: str, platform: object
 ) -> None:
     asked = checks(report(verdicts=[]))
@@ -246,12 +247,12 @@ def test_it_asks_as_the_platform_of_the_tests_unless_told(
     assert options.platform == platform
 
 
-def test_the_first_broken_rule_ends_it_where_that_is_asked(project: pytest.Pytester, checks: Checks) -> None:
+def test_exitfirst_stops_at_first_failed_rule(project: pytest.Pytester, checks: Checks) -> None:
     checks(report())
     fails_with(run(project, CHECK, "-x"), "R-PROV-3.again (SHOULD)")
 
 
-def test_subtests_come_back_from_other_processes(pytester: pytest.Pytester) -> None:
+def test_subtests_work_with_pytest_xdist(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_broker="""
         from brokerkit.checker import check as module
@@ -272,6 +273,6 @@ def test_subtests_come_back_from_other_processes(pytester: pytest.Pytester) -> N
     assert result.ret == 0
 
 
-def test_an_older_pytest_is_told_what_is_missing(project: pytest.Pytester) -> None:
+def test_missing_subtests_support_names_requirement(project: pytest.Pytester) -> None:
     result = run(project, CHECK, "-p", "no:subtests")
     fails_with(result, "check_broker needs pytest 9; or pytest-subtests, on pytest 8")

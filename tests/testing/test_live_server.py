@@ -28,7 +28,7 @@ def threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("brokerkit")}
 
 
-def test_an_app_is_served_until_the_end_and_no_longer(recorder: Recorder) -> None:
+def test_serve_stops_server_and_threads_at_exit(recorder: Recorder) -> None:
     before = threads()
     with serve(make_app(make_broker(recorder))) as url:
         client = client_at(url)
@@ -39,7 +39,7 @@ def test_an_app_is_served_until_the_end_and_no_longer(recorder: Recorder) -> Non
         client.catalog()
 
 
-def test_it_answers_requests_at_the_same_time(recorder: Recorder) -> None:
+def test_serve_handles_concurrent_requests(recorder: Recorder) -> None:
     both = threading.Barrier(2, timeout=15)
 
     def meet(request: object) -> None:
@@ -55,7 +55,7 @@ def test_it_answers_requests_at_the_same_time(recorder: Recorder) -> None:
     assert len(recorder.requests) == 2
 
 
-def test_what_the_broker_does_in_the_background_stops_with_it_and_is_remembered(
+def test_serve_stops_background_threads_and_keeps_store(
     recorder: Recorder,
 ) -> None:
     broker = make_broker(recorder, store="sqlite://")
@@ -72,8 +72,8 @@ def test_what_the_broker_does_in_the_background_stops_with_it_and_is_remembered(
     broker.close()
 
 
-def test_a_store_in_memory_begins_empty_when_its_broker_was_closed(recorder: Recorder) -> None:
-    """So tests can share an app, and none sees what another one left."""
+def test_memory_store_is_empty_after_close(recorder: Recorder) -> None:
+    """Tests can share an app, and no test sees the resources of another."""
     broker = make_broker(recorder, store="sqlite://")
     app = make_app(broker)
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_a_store_in_memory_begins_empty_when_its_broker_was_closed(recorder: Rec
     assert len(recorder.requests) == 2
 
 
-def test_no_line_is_written_for_a_request(recorder: Recorder, capfd: pytest.CaptureFixture[str]) -> None:
+def test_serve_writes_no_request_log(recorder: Recorder, capfd: pytest.CaptureFixture[str]) -> None:
     with serve(make_app(make_broker(recorder))) as url:
         client_at(url).catalog()
     assert capfd.readouterr() == ("", "")
@@ -96,13 +96,13 @@ def test_no_line_is_written_for_a_request(recorder: Recorder, capfd: pytest.Capt
         (lambda: "app", "takes a WSGI app, such as one of Flask's, not a str"),
     ],
 )
-def test_what_is_no_app_is_refused(app: Any, told: str) -> None:
+def test_serve_rejects_non_wsgi_objects(app: Any, told: str) -> None:
     with pytest.raises(TypeError, match=told), serve(app()):
         pass
 
 
 @pytest.mark.parametrize("prefix", ["/databases", "/a/b"])
-def test_the_url_has_the_prefix_of_the_broker(recorder: Recorder, prefix: str) -> None:
+def test_serve_url_includes_broker_prefix(recorder: Recorder, prefix: str) -> None:
     app = make_app(make_broker(recorder), url_prefix=prefix)
     assert prefix_of(app) == prefix
     with serve(app) as url:
@@ -110,7 +110,7 @@ def test_the_url_has_the_prefix_of_the_broker(recorder: Recorder, prefix: str) -
         client_at(url).catalog()
 
 
-def test_an_app_of_another_kind_is_served_as_it_is() -> None:
+def test_serve_accepts_any_wsgi_app() -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "15")])
         return [b'{"services":[]}']
@@ -136,7 +136,7 @@ HASH = generate_password_hash("s3cret", method="pbkdf2:sha256:1")
         (BasicAuth("platform", HASH, ("other", "old")), ("other", "old")),
     ],
 )
-def test_a_login_is_that_of_the_broker(auth: Authenticator, login: object) -> None:
+def test_login_is_read_from_authenticator(auth: Authenticator, login: object) -> None:
     assert login_of(with_auth(auth)) == login
 
 
@@ -151,12 +151,12 @@ def by_certificate(request: Request) -> str | None:
         (by_certificate, "the broker authenticates by by_certificate"),
     ],
 )
-def test_a_login_that_cannot_be_known_is_told_why(auth: Authenticator, why: str) -> None:
+def test_unreadable_login_explains_the_reason(auth: Authenticator, why: str) -> None:
     with pytest.raises(CannotTell, match=why):
         login_of(with_auth(auth))
 
 
-def test_an_app_needs_one_broker_to_have_it_found(recorder: Recorder) -> None:
+def test_broker_lookup_requires_exactly_one_broker(recorder: Recorder) -> None:
     app = make_app()
     with pytest.raises(CannotTell, match="the app 'tests' has no broker that is written with brokerkit"):
         broker_of(app)
@@ -171,7 +171,7 @@ def test_an_app_needs_one_broker_to_have_it_found(recorder: Recorder) -> None:
         broker_of(lambda environ, start_response: [])
 
 
-def test_to_import_it_loads_nothing_that_only_some_need() -> None:
+def test_testing_import_loads_no_optional_packages() -> None:
     program = "import brokerkit.testing, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}

@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 # Inert
 
 
-def test_the_plugin_is_found_and_loads_nothing_until_it_is_used(pytester: pytest.Pytester) -> None:
+def test_plugin_is_registered_and_loads_lazily(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import sys
@@ -29,7 +29,7 @@ def test_the_plugin_is_found_and_loads_nothing_until_it_is_used(pytester: pytest
     result.assert_outcomes(passed=1)
 
 
-def test_the_fixtures_say_what_they_are(pytester: pytest.Pytester) -> None:
+def test_fixtures_have_descriptions(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess(*STRICT, "--fixtures")
     for name in ("app", "url", "login", "platform", "client", "work"):
         result.stdout.fnmatch_lines([f"broker_{name} -- *", "    [A-Z]*"])
@@ -39,7 +39,7 @@ def test_the_fixtures_say_what_they_are(pytester: pytest.Pytester) -> None:
 # The client
 
 
-def test_the_client_asks_the_app_over_a_real_port_and_logs_in(project: pytest.Pytester) -> None:
+def test_broker_client_uses_real_port_and_login(project: pytest.Pytester) -> None:
     source = """
         import re
 
@@ -54,7 +54,7 @@ def test_the_client_asks_the_app_over_a_real_port_and_logs_in(project: pytest.Py
     run(project, source).assert_outcomes(passed=2)
 
 
-def test_the_client_can_be_each_platform(project: pytest.Pytester) -> None:
+def test_broker_client_can_be_each_platform(project: pytest.Pytester) -> None:
     source = """
         import pytest
         from brokerkit.signals import request_finished
@@ -79,7 +79,7 @@ def test_the_client_can_be_each_platform(project: pytest.Pytester) -> None:
     run(project, source, "-v").assert_outcomes(passed=3)
 
 
-def test_without_an_app_the_fixtures_say_how_to_give_one(pytester: pytest.Pytester) -> None:
+def test_missing_app_fixture_explains_override(pytester: pytest.Pytester) -> None:
     result = run(pytester, "def test_it(broker_client): pass")
     result.assert_outcomes(errors=1)
     fails_with(
@@ -94,7 +94,7 @@ def test_without_an_app_the_fixtures_say_how_to_give_one(pytester: pytest.Pytest
         ("lambda request: True", "the broker authenticates by <lambda>"),
     ],
 )
-def test_a_login_that_cannot_be_known_is_asked_for(project: pytest.Pytester, auth: str, why: str) -> None:
+def test_unknown_login_explains_override(project: pytest.Pytester, auth: str, why: str) -> None:
     project.makepyfile(app=BROKER.replace('osb.BasicAuth("platform", "s3cret")', auth))
     result = run(project, "def test_it(broker_client): pass")
     result.assert_outcomes(errors=1)
@@ -109,9 +109,7 @@ def test_a_login_that_cannot_be_known_is_asked_for(project: pytest.Pytester, aut
         ("None", "osb.NoAuth()"),
     ],
 )
-def test_a_broker_elsewhere_is_named_by_its_url_and_login(
-    project: pytest.Pytester, login: str, auth: str
-) -> None:
+def test_remote_broker_uses_url_and_login_fixtures(project: pytest.Pytester, login: str, auth: str) -> None:
     project.makepyfile(app=BROKER.replace('osb.BasicAuth("platform", "s3cret")', auth))
     project.makeconftest(
         f"""
@@ -134,7 +132,7 @@ def test_a_broker_elsewhere_is_named_by_its_url_and_login(
     run(project, source).assert_outcomes(passed=1)
 
 
-def test_a_login_of_another_shape_is_refused_without_showing_it(project: pytest.Pytester) -> None:
+def test_invalid_login_is_rejected_and_hidden(project: pytest.Pytester) -> None:
     source = """
         import pytest
 
@@ -149,7 +147,7 @@ def test_a_login_of_another_shape_is_refused_without_showing_it(project: pytest.
 
 
 @pytest.mark.parametrize("fixture", ["broker_client", "check_broker"])
-def test_what_is_not_installed_is_told_in_a_line(
+def test_missing_requests_gives_one_line_error(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fixture: str
 ) -> None:
     for name in ("brokerkit.client.client", "brokerkit.checker.runner", "brokerkit.client.transport"):
@@ -163,7 +161,7 @@ def test_what_is_not_installed_is_told_in_a_line(
 # Step by step
 
 
-def test_background_work_is_done_step_by_step(project: pytest.Pytester) -> None:
+def test_broker_work_runs_background_work_stepwise(project: pytest.Pytester) -> None:
     source = """
         def test_it(broker_client, broker_work):
             accepted = broker_client.provision("i1", "offering-id", "plan-id")
@@ -192,7 +190,7 @@ def test_background_work_is_done_step_by_step(project: pytest.Pytester) -> None:
         (("app.register_blueprint(broker.blueprint)", ""), "the app 'app' has no broker"),
     ],
 )
-def test_work_in_the_background_needs_a_broker_with_a_store(
+def test_broker_work_requires_broker_with_store(
     project: pytest.Pytester, change: tuple[str, str], why: str
 ) -> None:
     source = BROKER.replace(*change).replace("(background=True)", "").replace("yield", "#")

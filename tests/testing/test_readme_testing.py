@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_example_of_the_readme_runs(pytester: pytest.Pytester) -> None:
+def test_readme_testing_example_runs(pytester: pytest.Pytester) -> None:
     chapter = README.partition("\n## Testing your broker\n")[2].partition("\n## ")[0]
     files = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", chapter, re.DOTALL | re.MULTILINE))
     assert files.keys() == {"conftest.py", "test_hello.py"}

@@ -113,13 +113,13 @@ def poll(platform: Platform, operation: str) -> tuple[str, str | None]:
     return told["state"], told.get("description")
 
 
-def test_nothing_runs_by_itself(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
+def test_operation_does_not_run_by_itself(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
     operation = order(platform)
     assert poll(platform, operation) == ("in progress", None)
     assert handlers.log == []
 
 
-def test_a_step_goes_up_to_the_next_yield(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
+def test_step_runs_to_next_yield(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
     operation = order(platform)
     seen = []
     for _ in range(3):
@@ -139,7 +139,7 @@ def test_a_step_goes_up_to_the_next_yield(work: StepByStep, platform: Platform, 
     ]
 
 
-def test_what_a_step_tells_has_been_heard_when_it_is_done(
+def test_step_sends_signals_before_returning(
     work: StepByStep, platform: Platform, handlers: Handlers
 ) -> None:
     heard: list[str | None] = []
@@ -153,7 +153,7 @@ def test_what_a_step_tells_has_been_heard_when_it_is_done(
         assert heard == ["Making a volume"]
 
 
-def test_all_that_is_due_runs_to_its_end(work: StepByStep, platform: Platform) -> None:
+def test_run_pending_completes_all_due_operations(work: StepByStep, platform: Platform) -> None:
     operations = [order(platform, f"/v2/service_instances/{name}") for name in ("i1", "i2")]
     assert [(step.operation, step.state) for step in work.run_pending()] == [
         (operation, "succeeded") for operation in operations
@@ -161,29 +161,27 @@ def test_all_that_is_due_runs_to_its_end(work: StepByStep, platform: Platform) -
     assert work.run_pending() == ()
 
 
-def test_what_was_begun_in_steps_can_be_run_to_its_end(work: StepByStep, platform: Platform) -> None:
+def test_run_pending_completes_started_operation(work: StepByStep, platform: Platform) -> None:
     order(platform)
     work.step()
     (done,) = work.run_pending()
     assert done.state == "succeeded"
 
 
-def test_one_of_several_operations_is_chosen_by_its_id(work: StepByStep, platform: Platform) -> None:
+def test_step_selects_operation_by_id(work: StepByStep, platform: Platform) -> None:
     first, second = (order(platform, f"/v2/service_instances/{name}") for name in ("i1", "i2"))
     assert work.step(second).operation == second
     assert work.step(first).operation == first
 
 
-def test_a_plain_function_is_one_step(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
+def test_plain_function_is_one_step(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
     handlers.provision = lambda request: Provisioned(dashboard_url="https://x")
     order(platform)
     assert work.step().state == "succeeded"
     assert platform.get(INSTANCE).status_code == 200
 
 
-def test_a_binding_is_named_with_its_instance(
-    work: StepByStep, platform: Platform, handlers: Handlers
-) -> None:
+def test_step_of_binding_names_its_instance(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
     order(platform)
     work.run_pending()
     assert platform.put(f"{INSTANCE}/service_bindings/b1", IDS, query=CAN_POLL).status_code == 202
@@ -194,7 +192,7 @@ def test_a_binding_is_named_with_its_instance(
 @pytest.mark.parametrize(
     ("error", "told"), [(BrokerError("The disk is full."), "The disk is full."), (RuntimeError("x"), None)]
 )
-def test_a_failure_is_told_as_a_poll_tells_it(
+def test_step_reports_failure_like_a_poll(
     work: StepByStep, platform: Platform, handlers: Handlers, error: Exception, told: str | None
 ) -> None:
     def fail(request: object) -> None:
@@ -208,9 +206,7 @@ def test_a_failure_is_told_as_a_poll_tells_it(
     assert poll(platform, operation) == ("failed", step.description)
 
 
-def test_a_retry_is_due_when_its_time_has_passed(
-    work: StepByStep, platform: Platform, handlers: Handlers
-) -> None:
+def test_retry_is_due_after_its_delay(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
     def when_ready(request: ProvisionRequest) -> Provisioned:
         if request.attempt < 3:
             raise Retry(after=30, description=f"Not ready {request.attempt}")
@@ -228,7 +224,7 @@ def test_a_retry_is_due_when_its_time_has_passed(
     assert platform.get(INSTANCE).status_code == 200
 
 
-def test_a_quick_retry_is_tried_once_in_a_go(
+def test_short_retry_runs_once_per_run_pending(
     work: StepByStep, platform: Platform, handlers: Handlers
 ) -> None:
     def never(request: object) -> None:
@@ -242,7 +238,9 @@ def test_a_quick_retry_is_tried_once_in_a_go(
         work.advance(1)
 
 
-def test_what_is_not_due_says_when_it_is(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
+def test_step_without_due_operation_explains_next_time(
+    work: StepByStep, platform: Platform, handlers: Handlers
+) -> None:
     with pytest.raises(NothingDue, match="nothing is due, and nothing waits"):
         work.step()
 
@@ -258,9 +256,11 @@ def test_what_is_not_due_says_when_it_is(work: StepByStep, platform: Platform, h
         work.step(operation)
 
 
-def test_a_delete_halts_what_is_being_made_at_its_next_yield(
+@pytest.mark.rule("R-DEL-3")
+def test_delete_cancels_provision_at_next_yield(
     work: StepByStep, platform: Platform, handlers: Handlers
 ) -> None:
+    """The cancelled provision ends as failed, then the deprovision runs."""
     made = order(platform)
     work.step()
     deleted = delete(platform)
@@ -273,7 +273,8 @@ def test_a_delete_halts_what_is_being_made_at_its_next_yield(
     assert poll(platform, deleted) == ("succeeded", None)
 
 
-def test_a_delete_does_not_begin_before_what_it_halts_is_through(
+@pytest.mark.rule("R-DEL-3")
+def test_delete_starts_after_cancelled_handler_ends(
     work: StepByStep, platform: Platform, handlers: Handlers
 ) -> None:
     order(platform)
@@ -285,7 +286,7 @@ def test_a_delete_does_not_begin_before_what_it_halts_is_through(
     assert "deleted" not in handlers.log
 
 
-def test_a_delete_runs_in_the_same_go_as_what_it_halted(work: StepByStep, platform: Platform) -> None:
+def test_run_pending_runs_cancellation_then_delete(work: StepByStep, platform: Platform) -> None:
     made = order(platform)
     work.step()
     deleted = delete(platform)
@@ -294,10 +295,10 @@ def test_a_delete_runs_in_the_same_go_as_what_it_halted(work: StepByStep, platfo
 
 
 @pytest.mark.parametrize("steps", [0, 1])
-def test_what_is_past_its_time_fails(
+def test_operation_past_deadline_fails(
     work: StepByStep, platform: Platform, handlers: Handlers, steps: int
 ) -> None:
-    """Whether nobody has begun with it, or its handler is between two steps."""
+    """The operation fails before its first step or between two steps."""
     operation = order(platform)
     for _ in range(steps):
         work.step()
@@ -307,7 +308,7 @@ def test_what_is_past_its_time_fails(
     assert "three" not in handlers.log
 
 
-def test_time_passes_for_what_goes_on_elsewhere(
+def test_advanced_time_applies_to_polled_operations(
     work: StepByStep, platform: Platform, handlers: Handlers
 ) -> None:
     handlers.provision = lambda request: Accepted(operation="job 7")
@@ -318,7 +319,7 @@ def test_time_passes_for_what_goes_on_elsewhere(
     assert poll(platform, operation)[0] == "failed"
 
 
-def test_time_passes_in_postgresql_too(postgres_url: str) -> None:
+def test_advanced_time_applies_to_postgresql(postgres_url: str) -> None:
     handlers = Handlers(postgres_url, encryption_keys=[KEY])
 
     def later(request: ProvisionRequest) -> None:
@@ -337,12 +338,12 @@ def test_time_passes_in_postgresql_too(postgres_url: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
-def test_only_a_number_of_seconds_can_pass(work: StepByStep, seconds: float) -> None:
+def test_advance_rejects_invalid_seconds(work: StepByStep, seconds: float) -> None:
     with pytest.raises(ValueError, match="give a number of seconds, 0 or more"):
         work.advance(seconds)
 
 
-def test_a_handler_that_takes_too_long_is_told_with_its_place(handlers: Handlers, platform: Platform) -> None:
+def test_stuck_handler_is_reported_with_its_line(handlers: Handlers, platform: Platform) -> None:
     gate = threading.Event()
 
     def stuck(request: object) -> Provisioned:
@@ -360,9 +361,8 @@ def test_a_handler_that_takes_too_long_is_told_with_its_place(handlers: Handlers
         assert work.step().state == "succeeded"
 
 
-def test_what_is_in_progress_at_the_end_stops_at_its_yield_and_goes_on_later(
-    handlers: Handlers, platform: Platform
-) -> None:
+def test_unfinished_operation_resumes_in_next_context(handlers: Handlers, platform: Platform) -> None:
+    """Leaving the context closes the handler at its yield. The next context starts it again."""
     with step_by_step(handlers.broker) as work:
         order(platform)
         work.step()
@@ -374,7 +374,7 @@ def test_what_is_in_progress_at_the_end_stops_at_its_yield_and_goes_on_later(
     assert handlers.log == ["one", "closed", "one", "two", "three", "closed"]
 
 
-def test_the_executor_of_the_broker_is_back_at_the_end(handlers: Handlers, platform: Platform) -> None:
+def test_original_executor_is_restored_at_exit(handlers: Handlers, platform: Platform) -> None:
     done = threading.Event()
     handlers.provision = lambda request: done.set()
     with step_by_step(handlers.broker):
@@ -384,13 +384,13 @@ def test_the_executor_of_the_broker_is_back_at_the_end(handlers: Handlers, platf
     assert done.wait(15)
 
 
-def test_a_broker_without_a_store_does_nothing_in_the_background() -> None:
+def test_step_by_step_requires_a_store() -> None:
     broker = Broker(Catalog([make_offering()]), auth=CREDENTIALS)
     with pytest.raises(ValueError, match="has no store"), step_by_step(broker):
         pass
 
 
-def test_an_app_is_no_broker() -> None:
+def test_step_by_step_requires_a_broker() -> None:
     app: Any = make_app()
     with pytest.raises(TypeError, match="takes the Broker, not a Flask"), step_by_step(app):
         pass
