@@ -10,6 +10,8 @@ from .rules import RULES_FILE, report, rule_ids
 
 pytest_plugins = "pytester"
 
+WITH_XDIST = pytest.param(("-n", "1"), marks=pytest.mark.integration)
+
 TEXT = """\
 # The API
 
@@ -78,10 +80,10 @@ def test_report_lists_uncited_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--collect-only", "-q"), ("-n", "0"), ("-n", "1"), ("-n", "0", "-k", "one")]
+    "options", [("--collect-only", "-q"), ("-n", "0"), WITH_XDIST, ("-n", "0", "-k", "one")]
 )
 def test_report_counts_test_functions(project: pytest.Pytester, options: tuple[str, ...]) -> None:
-    result = project.runpytest_subprocess("--rules-report", *options)
+    result = project.runpytest_inprocess("--rules-report", *options)
     assert result.ret == 0
     result.stdout.re_match_lines(
         [
@@ -99,10 +101,10 @@ def test_no_report_without_option(project: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*Rules without*")
 
 
-@pytest.mark.parametrize("options", [("-n", "0"), ("-n", "1"), ("--collect-only",)])
+@pytest.mark.parametrize("options", [("-n", "0"), WITH_XDIST, ("--collect-only",)])
 def test_unknown_rule_is_error(project: pytest.Pytester, options: tuple[str, ...]) -> None:
     project.makepyfile(test_other='import pytest\n\n@pytest.mark.rule("R-PROV-99")\ndef test_two(): pass\n')
-    result = project.runpytest_subprocess(*options)
+    result = project.runpytest_inprocess(*options)
     assert result.ret in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.TESTS_FAILED}  # the latter by xdist
     result.stdout.fnmatch_lines(
         ["*test_other.py::test_two: unknown rule 'R-PROV-99'; use an id of docs/rules.md"]
