@@ -10,7 +10,7 @@ from .rules import RULES_FILE, report, rule_ids
 
 pytest_plugins = "pytester"
 
-WITH_XDIST = pytest.param(("-n", "1"), marks=pytest.mark.integration)
+WITH_XDIST = pytest.param(("-p", "xdist", "-n", "1"), marks=pytest.mark.integration)
 
 TEXT = """\
 # The API
@@ -53,6 +53,7 @@ TESTS = """
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project whose conftest has the plugin."""
     monkeypatch.setenv("PYTHONPATH", str(RULES_FILE.parents[1]))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeconftest('pytest_plugins = ["tests.support.rules"]')
     pytester.makeini("[pytest]\naddopts = --strict-markers\nmarkers = rule(id)")
     pytester.makepyfile(TESTS)
@@ -79,9 +80,7 @@ def test_report_lists_uncited_rules() -> None:
     assert report(("R-A-1",), {"R-A-1": 1}).endswith("Rules without a test: none")
 
 
-@pytest.mark.parametrize(
-    "options", [("--collect-only", "-q"), ("-n", "0"), WITH_XDIST, ("-n", "0", "-k", "one")]
-)
+@pytest.mark.parametrize("options", [("--collect-only", "-q"), (), WITH_XDIST, ("-k", "one")])
 def test_report_counts_test_functions(project: pytest.Pytester, options: tuple[str, ...]) -> None:
     result = project.runpytest_inprocess("--rules-report", *options)
     assert result.ret == 0
@@ -96,12 +95,12 @@ def test_report_counts_test_functions(project: pytest.Pytester, options: tuple[s
 
 
 def test_no_report_without_option(project: pytest.Pytester) -> None:
-    result = project.runpytest_inprocess("-n", "0")
+    result = project.runpytest_inprocess()
     result.assert_outcomes(passed=3)
     result.stdout.no_fnmatch_line("*Rules without*")
 
 
-@pytest.mark.parametrize("options", [("-n", "0"), WITH_XDIST, ("--collect-only",)])
+@pytest.mark.parametrize("options", [(), WITH_XDIST, ("--collect-only",)])
 def test_unknown_rule_is_error(project: pytest.Pytester, options: tuple[str, ...]) -> None:
     project.makepyfile(test_other='import pytest\n\n@pytest.mark.rule("R-PROV-99")\ndef test_two(): pass\n')
     result = project.runpytest_inprocess(*options)
@@ -121,6 +120,6 @@ def test_unknown_rule_is_error(project: pytest.Pytester, options: tuple[str, ...
 )
 def test_unknown_rule_of_other_tests(project: pytest.Pytester, test: str) -> None:
     project.makepyfile(test_other=f"import pytest\n\n{test}\n")
-    result = project.runpytest_inprocess("-n", "0")
+    result = project.runpytest_inprocess()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*unknown rule *"])
