@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 MINUTES ?= 15
 EXTRAS := check,sql,postgres,yaml,celery,logs,prometheus,opentelemetry
 
-.PHONY: demo run test soak lint bench clean help
+.PHONY: demo run test quick rules soak lint bench clean help
 
 demo: $(VENV)/.demo  ## order databases from a broker of PostgreSQL, and kill it at its work
 	@$(BIN)/python -m samples.demo
@@ -20,6 +20,12 @@ run: $(VENV)/.demo  ## serve that broker until Ctrl-C, and say how to talk to it
 test: $(VENV)/.test  ## run all tests
 	$(BIN)/pytest --cov --cov-report=term
 
+quick: $(VENV)/.test  ## run the tests that need no server, database or second process
+	$(BIN)/pytest -m "not integration and not resilience and not chaos"
+
+rules: $(VENV)/.test  ## count the tests of each rule of docs/rules.md, and list the rules without a test
+	$(BIN)/python -m pytest -p tests.support.rules -n 0 --collect-only -qq --rules-report
+
 soak: $(VENV)/.test  ## order databases for 15 minutes, or MINUTES=…, while everything is killed
 	BROKERKIT_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -s tests/production
 
@@ -27,6 +33,8 @@ lint: $(VENV)/.lint  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.lint.english
+	$(BIN)/lint-imports
 	@# A sample in a folder of its own is modules that import each other by their bare names.
 	for sample in $$(dirname samples/*/*.py | sort -u); do MYPYPATH=$$sample $(BIN)/mypy $$sample/*.py || exit 1; done
 
@@ -37,7 +45,7 @@ help:  ## say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 $(VENV)/.pip:
 	@test -n "$(PYTHON)" || { echo "brokerkit needs Python 3.11 or later; set PYTHON=…" >&2; exit 1; }
