@@ -406,7 +406,7 @@ def inspect(console: Console, site: Site, port: int) -> None:
     counted = count_operations(metrics)
     audited = Counter((entry["operation"], entry["plan"], entry["state"]) for entry in entries)
     console.check(
-        f"the metrics count all {len(entries)} operations of the audit trail, also those of the killed broker",
+        f"the metrics count all {len(entries)} audited operations, also those of the killed broker",
         counted == audited,
         counted,
     )
