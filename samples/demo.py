@@ -1,7 +1,7 @@
-"""Orders databases from the broker of samples/postgres before your eyes: `make demo`.
+"""Demonstration of the broker of samples/postgres: `make demo`.
 
-You see what somebody types who orders them, what comes back, and, with a tick, what the demo looks up in
-PostgreSQL to make sure of it. Ends with 1 if anything is not as it should be.
+The demo runs the commands of a platform's user and of an operator, and shows their output. Lines with a tick
+are facts that the demo checks itself, mostly in PostgreSQL. The exit code is 1 if a command or check fails.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.servers import Gunicorn
 
-from .served import SAMPLE, TEMPLATE, Site, prepared
+from .served import SAMPLE, TEMPLATE, Site, prepared_site
 
 LEASE = 3
-"""For how many seconds a broker that was killed is taken to be alive; 30, if nobody says another number."""
+"""Seconds until another process takes over the work of the killed broker. The broker's default is 30."""
 
-PATIENCE = 30.0
-"""For how many seconds the demo waits for what must come."""
+TIMEOUT = 30.0
+"""Seconds to wait for an expected event."""
 
-ENDS = "brokerkit_operations_total"
-"""What counts the changes that came to an end."""
+OPERATIONS_TOTAL = "brokerkit_operations_total"
+"""The metric that counts finished operations."""
 
-COPY = "restored"
-"""The plan whose instances are copies of another database."""
+COPY_PLAN = "restored"
+"""The plan whose instances are copies of a template database."""
 
 URI = "$URI"
-"""What is typed for the URI of the credentials in use."""
+"""Placeholder in commands for the URI of the current credentials."""
 
 BOLD, DIM, RED, GREEN = "1", "2", "31;1", "32"
 
@@ -47,131 +47,135 @@ Credentials: TypeAlias = Mapping[str, Any]
 Command: TypeAlias = subprocess.Popen[bytes]
 
 
-class Lost(Exception):
-    """It makes no sense to go on."""
+class DemoError(Exception):
+    """An error after which the demo cannot continue."""
 
 
-class Stage:
-    """Types commands, and says what is right and what is not. What still runs at the end is killed.
+class Console:
+    """Terminal output of the demo: runs commands and prints the results of checks.
+
+    Commands that are still running on exit are killed.
 
     Args:
-        environment: What the commands are told beside the usual.
+        environment: Additional environment variables for the commands.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = {**os.environ, **environment}
         self._plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
         self._width = min(shutil.get_terminal_size((100, 24)).columns, 100)
-        self._begun: list[Command] = []
+        self._started: list[Command] = []
         self._after_blank = False
         self.checks = 0
-        self.wrong = 0
+        self.failures = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for command in self._begun:
+        for command in self._started:
             command.kill()
             command.wait()
 
     @property
     def commands(self) -> int:
-        """How many were typed."""
-        return len(self._begun)
+        """The number of commands run so far."""
+        return len(self._started)
 
-    def scene(self, title: str) -> None:
-        """Begin a chapter."""
+    def section(self, title: str, introduction: str = "") -> None:
+        """Start a section of the demo."""
         self._print_blank()
         self._print(self._coloured(f"── {title} ".ljust(self._width, "─"), BOLD))
+        if introduction:
+            self.say(introduction)
         self._print_blank()
 
-    def tell(self, text: str, colour: str = DIM) -> None:
-        """Say something; the line that a command keeps up to date goes on below it."""
+    def say(self, text: str, colour: str = DIM) -> None:
+        """Print an explanation. A running command continues its status line below it."""
         clear = "" if self._plain else "\r\033[K"
         for line in textwrap.wrap(text, self._width - 2, break_on_hyphens=False):
             self._print(f"{clear}  {self._coloured(line, colour)}")
 
-    def check(self, what: str, right: bool, found: object = None) -> None:
-        """Say that something is so; or that it is not, and what is there instead."""
+    def check(self, claim: str, passed: bool, actual: object = None) -> None:
+        """Print a claim and whether it is true. If not, also print the actual value."""
         self.checks += 1
-        self.wrong += not right
-        instead = "" if right or found is None else f"; there is {found}"
-        self._print(f"  {self._coloured('✓' if right else '✗', GREEN if right else RED)} {what}{instead}")
+        self.failures += not passed
+        details = "" if passed or actual is None else f"; actual: {actual}"
+        self._print(f"  {self._coloured('✓' if passed else '✗', GREEN if passed else RED)} {claim}{details}")
 
-    def type(self, *command: str, succeeds: bool = True) -> None:
-        """Type a command, and see how it ends."""
-        self.end(self.begin(*command), succeeds=succeeds)
+    def run(self, *command: str, succeeds: bool = True) -> None:
+        """Run a command and check its exit code."""
+        self.finish(self.start(*command), succeeds=succeeds)
 
-    def begin(self, *command: str) -> Command:
-        """Type a command, and do not wait for it."""
-        self._prompt(" ".join(typed(part) for part in command))
-        self._begun.append(
-            subprocess.Popen(self._program(command), env=self._environment, cwd=_place(command))
+    def start(self, *command: str) -> Command:
+        """Start a command without waiting for it."""
+        self._prompt(" ".join(quoted(argument) for argument in command))
+        self._started.append(
+            subprocess.Popen(self._program(command), env=self._environment, cwd=_working_directory(command))
         )
-        return self._begun[-1]
+        return self._started[-1]
 
-    def end(self, command: Command, *, succeeds: bool = True) -> None:
-        """Wait for a command, and see whether it ends as it should."""
+    def finish(self, command: Command, *, succeeds: bool = True) -> None:
+        """Wait for a command and check its exit code."""
         code = command.wait(120)
         if (code == 0) is not succeeds:
-            due = "succeeded" if succeeds else "failed"
-            self.check(f"that should have {due}", False, f"exit code {code}")
+            expected = "succeeds" if succeeds else "fails"
+            self.check(f"the command {expected}", False, f"exit code {code}")
         self._print_blank()
 
-    def credentials(self, instance: str, binding: str) -> Credentials:
-        """Those of a binding, as a program reads them; nothing is shown of it.
+    def read_credentials(self, instance: str, binding: str) -> Credentials:
+        """Read the credentials of a binding without printing them.
 
         Raises:
-            Lost: There are none.
+            DemoError: The binding does not exist.
         """
-        told = self.read(
+        output = self.read_json(
             "brokerkit",
             "credentials",
             instance,
             binding,
             "--json",
-            needed=f"{instance} has no binding {binding}",
+            error=f"{instance} has no binding {binding}",
         )
-        found: Credentials = told["credentials"]
-        return found
+        credentials: Credentials = output["credentials"]
+        return credentials
 
-    def read(self, *command: str, needed: str) -> Any:
-        """What a command prints as JSON; nothing is shown of it.
+    def read_json(self, *command: str, error: str) -> Any:
+        """Run a command without showing it, and return the JSON that it prints.
 
         Args:
             command: The command.
-            needed: What is wrong if it fails.
+            error: The error message for a command that fails.
 
         Raises:
-            Lost: It failed.
+            DemoError: The command failed.
         """
-        done = subprocess.run(
+        result = subprocess.run(
             self._program(command),
             env=self._environment,
-            cwd=_place(command),
+            cwd=_working_directory(command),
             stdout=subprocess.PIPE,
             check=False,
         )
-        if done.returncode:
-            raise Lost(needed)
-        return json.loads(done.stdout)
+        if result.returncode:
+            raise DemoError(error)
+        return json.loads(result.stdout)
 
-    def know(self, environment: Mapping[str, str]) -> None:
-        """What the commands are told more, from now on."""
+    def set_environment(self, environment: Mapping[str, str]) -> None:
+        """Set environment variables for all further commands."""
         self._environment.update(environment)
 
-    def take(self, instance: str, binding: str) -> Credentials:
-        """Make `$URI` that of a binding, and return all its credentials."""
+    def use_credentials(self, instance: str, binding: str) -> Credentials:
+        """Set `$URI` to the URI of a binding, and return the binding's credentials."""
         self._prompt(f"URI=$(brokerkit credentials {instance} {binding} --json | jq -r .credentials.uri)")
-        found = self.credentials(instance, binding)
-        self.know({"URI": found["uri"]})
-        return found
+        credentials = self.read_credentials(instance, binding)
+        self.set_environment({"URI": credentials["uri"]})
+        return credentials
 
-    def look(self, command: str, lines: list[str]) -> None:
-        """Show a command and what comes of it."""
+    def show(self, command: str, output: list[str]) -> None:
+        """Print a command and its output, without running it."""
         self._prompt(command)
-        for line in lines:
+        for line in output:
             self._print(line)
         self._print_blank()
 
@@ -199,48 +203,48 @@ class Stage:
         return text if self._plain else f"\033[{colour}m{text}\033[0m"
 
 
-def _place(command: tuple[str, ...]) -> str | None:
-    """Where a command is typed: those of operators where the broker is."""
+def _working_directory(command: tuple[str, ...]) -> str | None:
+    """Return the broker's folder for operator commands, and None for all others."""
     return str(SAMPLE) if command[0] == "flask" else None
 
 
-def typed(part: str) -> str:
-    """A part of a command as people quote it."""
-    if part == URI or (" " in part and not set(part) & set('$`"\\\\!')):
-        return f'"{part}"'
-    return shlex.quote(part)
+def quoted(argument: str) -> str:
+    """Quote an argument for display, as a person would type it in a shell."""
+    if argument == URI or (" " in argument and not set(argument) & set('$`"\\\\!')):
+        return f'"{argument}"'
+    return shlex.quote(argument)
 
 
-# What the demo looks up
+# Queries of PostgreSQL and of the metrics
 
 
-def ask(site: Site, statement: str) -> list[tuple[Any, ...]]:
-    """What PostgreSQL's superuser is answered."""
+def query(site: Site, statement: str) -> list[tuple[Any, ...]]:
+    """Execute a statement as PostgreSQL's superuser and return its rows."""
     with psycopg.connect(site.postgres.conninfo, autocommit=True) as connection:
         cursor = connection.execute(statement.encode())
         return cursor.fetchall() if cursor.description is not None else []
 
 
-def there_is(site: Site) -> set[str]:
-    """All databases and roles."""
-    named = "SELECT 'database ' || datname FROM pg_database UNION ALL SELECT 'role ' || rolname FROM pg_roles"
-    return {name for (name,) in ask(site, named)}
+def databases_and_roles(site: Site) -> set[str]:
+    """Return all databases and roles of the server."""
+    names = "SELECT 'database ' || datname FROM pg_database UNION ALL SELECT 'role ' || rolname FROM pg_roles"
+    return {name for (name,) in query(site, names)}
 
 
-def copying(site: Site) -> set[int]:
-    """The processes of PostgreSQL that copy a database."""
-    query = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE DATABASE%'"
-    return {pid for (pid,) in ask(site, query)}
+def copy_processes(site: Site) -> set[int]:
+    """Return the ids of PostgreSQL's processes that copy a database."""
+    statement = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE DATABASE%'"
+    return {pid for (pid,) in query(site, statement)}
 
 
-def connections(site: Site, database: str) -> int:
-    """How many a database may have."""
-    (row,) = ask(site, f"SELECT datconnlimit FROM pg_database WHERE datname = '{database}'")
+def connection_limit(site: Site, database: str) -> int:
+    """Return the maximum number of connections to a database."""
+    (row,) = query(site, f"SELECT datconnlimit FROM pg_database WHERE datname = '{database}'")
     return int(row[0])
 
 
-def may_enter(credentials: Credentials) -> bool:
-    """Whether an application can log in."""
+def can_log_in(credentials: Credentials) -> bool:
+    """Return whether an application can log in with these credentials."""
     try:
         psycopg.connect(credentials["uri"], connect_timeout=10).close()
     except psycopg.OperationalError:
@@ -248,179 +252,213 @@ def may_enter(credentials: Credentials) -> bool:
     return True
 
 
-def metrics(site: Site, port: int) -> str:
-    """What Prometheus is told."""
-    login = {"Authorization": f"Bearer {site.metrics_token}"}
-    return requests.get(f"http://127.0.0.1:{port}/metrics", headers=login, timeout=10).text
+def fetch_metrics(site: Site, port: int) -> str:
+    """Fetch the broker's metrics in Prometheus' text format."""
+    headers = {"Authorization": f"Bearer {site.metrics_token}"}
+    return requests.get(f"http://127.0.0.1:{port}/metrics", headers=headers, timeout=10).text
 
 
-def ends_counted(told: str) -> Counter[tuple[str, str, str]]:
-    """How many changes ended, by operation, plan and outcome."""
-    samples = (sample for family in text_string_to_metric_families(told) for sample in family.samples)
+def count_operations(metrics: str) -> Counter[tuple[str, str, str]]:
+    """Return the number of finished operations by operation, plan and outcome."""
+    samples = (sample for family in text_string_to_metric_families(metrics) for sample in family.samples)
     return Counter(
         {
             (labels["operation"], labels["plan"], labels["outcome"]): int(value)
             for name, labels, value, *_ in samples
-            if name == ENDS and value
+            if name == OPERATIONS_TOTAL and value
         }
     )
 
 
-def until(fact: Callable[[], bool]) -> bool:
-    """Wait for a fact; False if it does not come."""
-    ends = time.monotonic() + PATIENCE
-    while not fact():
-        if time.monotonic() > ends:
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Wait until a condition is true. Return False after the timeout."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
     return True
 
 
-# What happens
+# The steps of the demo
 
 
-def live(stage: Stage, site: Site) -> None:
-    """Order a database, use it, move it to another plan, and change its credentials."""
-    stage.scene("What is on offer")
-    stage.type("brokerkit", "catalog")
+def use_databases(console: Console, site: Site) -> None:
+    """Create a database, use it, change its plan, and rotate its credentials."""
+    console.section("The catalog", "The broker offers PostgreSQL databases in three plans.")
+    console.run("brokerkit", "catalog")
 
-    stage.scene("A database, and somebody who uses it")
-    stage.type("brokerkit", "provision", "postgres", "small", "orders", "-p", 'extensions=["citext"]')
-    stage.type("brokerkit", "bind", "orders", "shop")
-    first = stage.take("orders", "shop")
-    stage.type("psql", URI, "-c", "CREATE TABLE cups (name citext, price int)")
-    stage.type("psql", URI, "-c", "INSERT INTO cups VALUES ('Blue', 7), ('Red', 9)")
-    stage.type("psql", URI, "-c", "SELECT * FROM cups WHERE name = 'BLUE'")
+    console.section(
+        "Create a database and use it",
+        "A service instance is a database. A service binding is a user of it, with its own password.",
+    )
+    console.run("brokerkit", "provision", "postgres", "small", "orders", "-p", 'extensions=["citext"]')
+    console.run("brokerkit", "bind", "orders", "shop")
+    old = console.use_credentials("orders", "shop")
+    console.run("psql", URI, "-c", "CREATE TABLE cups (name citext, price int)")
+    console.run("psql", URI, "-c", "INSERT INTO cups VALUES ('Blue', 7), ('Red', 9)")
+    console.run("psql", URI, "-c", "SELECT * FROM cups WHERE name = 'BLUE'")
 
-    small = connections(site, first["name"])
-    stage.check("it may have 5 connections, as the plan small says", small == 5, small)
+    small = connection_limit(site, old["name"])
+    console.check("the database allows 5 connections, as defined by plan small", small == 5, small)
 
-    stage.scene("It grows")
-    stage.type("brokerkit", "update", "orders", "--plan", "large")
-    large = connections(site, first["name"])
-    stage.check("it may have 50 connections, as the plan large says", large == 50, large)
-    stage.type("psql", URI, "-c", "SHOW statement_timeout")
+    console.section("Change the plan", "The database keeps its data and gets the limits of plan large.")
+    console.run("brokerkit", "update", "orders", "--plan", "large")
+    large = connection_limit(site, old["name"])
+    console.check("the database allows 50 connections, as defined by plan large", large == 50, large)
+    console.run("psql", URI, "-c", "SHOW statement_timeout")
 
-    stage.scene("New credentials, first beside the old ones, then instead of them")
-    stage.type("brokerkit", "bind", "orders", "shop-2", "--rotate", "shop")
-    second = stage.credentials("orders", "shop-2")
-    stage.check("both log in", may_enter(first) and may_enter(second))
-    stage.type("brokerkit", "unbind", "orders", "shop")
-    stage.check("the old ones are refused", not may_enter(first))
-    stage.type("psql", URI, "-c", "TABLE cups", succeeds=False)
-    stage.take("orders", "shop-2")
-    stage.type("psql", URI, "-c", "TABLE cups")
+    console.section(
+        "Rotate the credentials",
+        "The new binding shop-2 replaces shop. Both are valid until shop is deleted.",
+    )
+    console.run("brokerkit", "bind", "orders", "shop-2", "--rotate", "shop")
+    new = console.read_credentials("orders", "shop-2")
+    console.check("old and new credentials can log in", can_log_in(old) and can_log_in(new))
+    console.run("brokerkit", "unbind", "orders", "shop")
+    console.check("the old credentials are rejected", not can_log_in(old))
+    console.say("The next command still uses the old credentials, so it fails.")
+    console.run("psql", URI, "-c", "TABLE cups", succeeds=False)
+    console.use_credentials("orders", "shop-2")
+    console.run("psql", URI, "-c", "TABLE cups")
 
 
-def kill_at_work(stage: Stage, site: Site, server: Gunicorn) -> tuple[Command, psycopg.Connection[Any]]:
-    """Order a copy of the template, and kill the broker while it is made.
+def kill_during_copy(
+    console: Console, site: Site, server: Gunicorn
+) -> tuple[Command, psycopg.Connection[Any]]:
+    """Start to copy the template database, and kill the broker during the copy.
 
     Returns:
-        The command that waits for it; and who keeps the template busy, so that the copying does not get on.
+        The command that waits for the copy, and a connection that blocks the copy while it is open.
     """
-    stage.scene("A copy of another database takes a while; meanwhile the broker is killed")
-    ask(site, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS true")
-    in_template = psycopg.connect(site.postgres.conninfo, dbname=TEMPLATE)
-    ask(site, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
-    order = stage.begin("brokerkit", "provision", "postgres", COPY, "reports")
-    begun = until(lambda: bool(copying(site)))
-    time.sleep(2)  # for who watches
+    console.section(
+        "Kill the broker during a background operation",
+        "Plan restored copies another database in the background. The platform polls until it is complete.",
+    )
+    query(site, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS true")
+    blocker = psycopg.connect(site.postgres.conninfo, dbname=TEMPLATE)
+    query(site, f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+    provision = console.start("brokerkit", "provision", "postgres", COPY_PLAN, "reports")
+    started = wait_until(lambda: bool(copy_processes(site)))
+    time.sleep(2)  # lets the viewer see the progress
     server.kill()
-    stage.tell("kill -9: the broker is gone, in the middle of its work. PostgreSQL goes on copying.", RED)
-    if not begun:
-        raise Lost("the copying did not begin")
-    return order, in_template
+    console.say("kill -9: the broker is dead in the middle of the copy. PostgreSQL continues to copy.", RED)
+    if not started:
+        raise DemoError("the copy did not start")
+    return provision, blocker
 
 
-def finish(stage: Stage, site: Site, order: Command, in_template: psycopg.Connection[Any]) -> None:
-    """See another broker take up what the one before left."""
-    left = copying(site)
-    stage.tell(f"It is started again, and takes the work up when its lease of {LEASE} seconds is over …")
-    taken_up = until(lambda: bool(now := copying(site)) and not now & left)
-    in_template.close()
-    stage.end(order)
-    stage.check("what was left copying was ended, and the work was done anew", taken_up)
-    stage.type("brokerkit", "bind", "reports", "analyst")
-    stage.take("reports", "analyst")
-    stage.type("psql", URI, "-c", "SELECT count(*), max(price) FROM products")
+def resume_copy(console: Console, site: Site, provision: Command, blocker: psycopg.Connection[Any]) -> None:
+    """Wait until the restarted broker completes the operation of the killed one."""
+    orphaned = copy_processes(site)
+    console.say(
+        f"The broker is started again. It resumes the operation when the lease of {LEASE} seconds expires …"
+    )
+    restarted = wait_until(lambda: bool(current := copy_processes(site)) and not current & orphaned)
+    blocker.close()
+    console.finish(provision)
+    console.check("the broker cancelled the abandoned copy and started a new one", restarted)
+    console.run("brokerkit", "bind", "reports", "analyst")
+    console.use_credentials("reports", "analyst")
+    console.run("psql", URI, "-c", "SELECT count(*), max(price) FROM products")
 
 
-def give_back(stage: Stage, site: Site, before: set[str]) -> None:
-    """Delete all, and see that nothing is left."""
-    stage.scene("All is given back")
-    last = stage.credentials("orders", "shop-2")
-    stage.type("brokerkit", "unbind", "orders", "shop-2")
-    stage.check("its credentials are refused", not may_enter(last))
-    stage.type("brokerkit", "deprovision", "orders")
-    stage.type("brokerkit", "deprovision", "reports", "--yes")
-    left = there_is(site)
-    stage.check("nothing is left behind, and nothing is missing", left == before, left ^ before)
+def delete_everything(console: Console, site: Site, before: set[str]) -> None:
+    """Delete all bindings and instances, and check that PostgreSQL is as before."""
+    console.section(
+        "Delete everything", "Deleting a binding removes its user. Deleting an instance drops its database."
+    )
+    last = console.read_credentials("orders", "shop-2")
+    console.run("brokerkit", "unbind", "orders", "shop-2")
+    console.check("the deleted credentials are rejected", not can_log_in(last))
+    console.run("brokerkit", "deprovision", "orders")
+    console.run("brokerkit", "deprovision", "reports", "--yes")
+    after = databases_and_roles(site)
+    console.check(
+        "PostgreSQL has the same databases and roles as before: nothing is left behind",
+        after == before,
+        f"different: {sorted(after ^ before)}",
+    )
     for kind in ("database", "role"):
-        names = sorted(name.removeprefix(f"{kind} ") for name in left if name.startswith(f"{kind} "))
-        shown = ", ".join(name for name in names if not name.startswith("pg_"))  # PostgreSQL's own
-        stage.tell(f"{kind}s: {shown}")
+        names = sorted(name.removeprefix(f"{kind} ") for name in after if name.startswith(f"{kind} "))
+        visible = ", ".join(name for name in names if not name.startswith("pg_"))  # without built-in roles
+        console.say(f"{kind}s: {visible}")
 
 
-def look_back(stage: Stage, site: Site, port: int) -> None:
-    """See what the broker tells of all this: to Prometheus, in its audit trail, and in its log."""
-    stage.scene("What others learn of it")
-    told = metrics(site, port)
-    shown = sorted(line for line in told.splitlines() if line.startswith(ENDS) and not line.endswith(" 0.0"))
+def inspect(console: Console, site: Site, port: int) -> None:
+    """Show the broker's metrics, audit trail and log, and check that they agree."""
+    console.section(
+        "Metrics, audit trail and log",
+        "Operators see every operation in the metrics for Prometheus and in the audit trail.",
+    )
+    metrics = fetch_metrics(site, port)
+    nonzero = sorted(
+        line
+        for line in metrics.splitlines()
+        if line.startswith(OPERATIONS_TOTAL) and not line.endswith(" 0.0")
+    )
     curl = 'curl -sH "Authorization: Bearer $METRICS_TOKEN" "$BROKER_URL/metrics"'
-    stage.look(f'{curl} | grep ^{ENDS} | grep -v " 0.0$" | sort', shown)
+    console.show(f'{curl} | grep ^{OPERATIONS_TOTAL} | grep -v " 0.0$" | sort', nonzero)
     audit = ("flask", "--app", "broker", "broker", "audit")
-    stage.type(*audit)
+    console.run(*audit)
 
-    trail = stage.read(*audit, "--json", "--limit", "1000", needed="the audit trail cannot be read")
-    counted = ends_counted(told)
-    remembered = Counter((each["operation"], each["plan"], each["state"]) for each in trail)
-    stage.check(
-        f"all {len(trail)} changes of the audit trail are counted, also those of processes that were killed",
-        counted == remembered,
+    entries = console.read_json(*audit, "--json", "--limit", "1000", error="the audit trail cannot be read")
+    counted = count_operations(metrics)
+    audited = Counter((entry["operation"], entry["plan"], entry["state"]) for entry in entries)
+    console.check(
+        f"the metrics count all {len(entries)} audited operations, also those of the killed broker",
+        counted == audited,
         counted,
     )
-    copies = [each["attempt"] for each in trail if (each["operation"], each["plan"]) == ("provision", COPY)]
-    stage.check("the copy was begun twice", copies == [2], copies)
-    said = site.log.read_text()
-    stage.check("no password is in the log", bool(said) and site.password not in said)
+    attempts = [
+        entry["attempt"]
+        for entry in entries
+        if (entry["operation"], entry["plan"]) == ("provision", COPY_PLAN)
+    ]
+    console.check("the copy took two attempts", attempts == [2], attempts)
+    log = site.log.read_text()
+    console.check("the log contains no password", bool(log) and site.password not in log)
 
 
-def play(stage: Stage, site: Site) -> None:
-    """All of it."""
-    before = there_is(site)
-    with site.serving() as server:
-        stage.know({**site.settings, **site.platform(server.port)})
-        live(stage, site)
-        order, in_template = kill_at_work(stage, site, server)
-    with site.serving(server.port):
-        finish(stage, site, order, in_template)
-        give_back(stage, site, before)
-        look_back(stage, site, server.port)
+def run_demo(console: Console, site: Site) -> None:
+    """Run all steps."""
+    console.say(
+        "The demo plays a platform that orders databases from a service broker. You see each command and its"
+        " output. The demo checks the lines with a tick (✓) itself."
+    )
+    before = databases_and_roles(site)
+    with site.serve() as server:
+        console.set_environment({**site.broker_environment, **site.client_environment(server.port)})
+        use_databases(console, site)
+        provision, blocker = kill_during_copy(console, site, server)
+    with site.serve(server.port):
+        resume_copy(console, site, provision, blocker)
+        delete_everything(console, site, before)
+        inspect(console, site, server.port)
 
 
 def main() -> int:
-    """Play it; 0 if all was as it should be."""
-    began = time.monotonic()
-    print("Starting PostgreSQL, and the broker of samples/postgres under gunicorn …", flush=True)
-    with prepared(lease=LEASE) as site:
-        psql = site.postgres.programs / "psql"
-        settings = {
+    """Run the demo and return its exit code."""
+    started = time.monotonic()
+    print("Starting PostgreSQL and the broker of samples/postgres under gunicorn …", flush=True)
+    with prepared_site(lease=LEASE) as site:
+        environment = {
             "BROKERKIT_HOME": str(site.folder),
-            "PSQL": str(psql),
+            "PSQL": str(site.postgres.programs / "psql"),
             "PSQLRC": os.devnull,
-            "PSQL_PAGER": "cat",  # in a low terminal, another would wait for a key
+            "PSQL_PAGER": "cat",  # in a low terminal, the default pager would wait for a key
         }
-        with Stage(settings) as stage:
+        with Console(environment) as console:
             try:
-                play(stage, site)
-            except (Lost, RuntimeError) as error:
-                stage.check(str(error), False)
-            if stage.wrong:
-                print(f"\nWhat the broker and its server said:\n{site.log.read_text()}", flush=True)
-    verdict = f"{stage.wrong} not as they should be" if stage.wrong else "all as they should be"
-    took = time.monotonic() - began
-    print(f"\n{stage.commands} commands and {stage.checks} checks in {took:.0f} s: {verdict}.")
-    return 1 if stage.wrong else 0
+                run_demo(console, site)
+            except (DemoError, RuntimeError) as error:
+                console.check(str(error), False)
+            if console.failures:
+                print(f"\nLog of the broker and gunicorn:\n{site.log.read_text()}", flush=True)
+    seconds = time.monotonic() - started
+    result = f"{console.failures} failed" if console.failures else "everything passed"
+    print(f"\n{console.commands} commands and {console.checks} checks in {seconds:.0f} s: {result}.")
+    return 1 if console.failures else 0
 
 
 if __name__ == "__main__":

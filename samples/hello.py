@@ -1,4 +1,4 @@
-"""A broker of pretend databases: a small one is there at once, a large one takes a while."""
+"""A service broker for pretend databases, with one synchronous and one background plan."""
 
 import os
 import time
@@ -34,12 +34,12 @@ def provision_large(request: osb.ProvisionRequest) -> Generator[str, None, osb.P
 
 @broker.update
 def update(request: osb.UpdateRequest) -> None:
-    """Pretends to move the database to `request.plan`, with `request.parameters`."""
+    """Pretend to move the database to `request.plan` with `request.parameters`."""
 
 
 @broker.deprovision
 def deprovision(request: osb.DeprovisionRequest) -> None:
-    """Pretends to drop the database, and what a provision left behind that failed."""
+    """Pretend to drop the database and any leftovers of a failed provision."""
 
 
 @broker.bind
@@ -50,7 +50,7 @@ def bind(request: osb.BindRequest) -> osb.Binding:
 
 @broker.unbind
 def unbind(request: osb.UnbindRequest) -> None:
-    """Pretends to drop the user `request.binding_id`."""
+    """Pretend to drop the user `request.binding_id`."""
 
 
 app = Flask(__name__)

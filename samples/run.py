@@ -1,4 +1,4 @@
-"""Serves the broker of samples/postgres with a PostgreSQL of its own until Ctrl-C: `make run`."""
+"""Serve the broker of samples/postgres with a temporary PostgreSQL until Ctrl-C: `make run`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import signal
 import sys
 import time
 
-from .served import prepared, usual_port
+from .served import preferred_port, prepared_site
 
-TALK = """
-In another terminal, in this folder:
+INSTRUCTIONS = """
+To try it, open another terminal in this folder and run:
 
 {exports}
   export PATH="$PWD/.venv/bin:$PATH"
@@ -22,27 +22,28 @@ In another terminal, in this folder:
   brokerkit deprovision orders --yes
   curl -sH "Authorization: Bearer $METRICS_TOKEN" "$BROKER_URL/metrics"
 
-And what happens in PostgreSQL, as its superuser:
+To inspect PostgreSQL as its superuser, run:
 
   {psql} {superuser}
 
-Ctrl-C ends it. What is in its databases goes with it. Its log:
+Press Ctrl-C to stop. This also deletes the databases. Log of the broker:
 """
 
 
 def main() -> int:
-    """Serve until a signal; 1 if the server ended by itself."""
-    for end in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(end, signal.default_int_handler)
+    """Serve until a signal arrives. Return 1 if the server stops on its own."""
+    for terminating in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(terminating, signal.default_int_handler)
     try:
         print("Starting PostgreSQL and the broker …", flush=True)
-        with prepared() as site, site.serving(usual_port()) as server:
+        with prepared_site() as site, site.serve(preferred_port()) as server:
             exports = "\n".join(
-                f"  export {name}={shlex.quote(value)}" for name, value in site.platform(server.port).items()
+                f"  export {name}={shlex.quote(value)}"
+                for name, value in site.client_environment(server.port).items()
             )
-            print(f"The broker of samples/postgres serves http://127.0.0.1:{server.port}")
+            print(f"The broker of samples/postgres is running at http://127.0.0.1:{server.port}")
             print(
-                TALK.format(
+                INSTRUCTIONS.format(
                     exports=exports,
                     psql=shlex.quote(str(site.postgres.programs / "psql")),
                     superuser=shlex.quote(site.postgres.conninfo),
@@ -54,10 +55,10 @@ def main() -> int:
                     print(log.read(), end="", flush=True)
                     time.sleep(0.2)
                 print(log.read(), end="", flush=True)
-            print("The broker's server ended.", file=sys.stderr)
+            print("The broker's server stopped unexpectedly.", file=sys.stderr)
             return 1
     except KeyboardInterrupt:
-        print("\nEnded; nothing is left.")
+        print("\nStopped. All processes and files were removed.")
         return 0
 
 

@@ -1,6 +1,6 @@
-"""The broker of samples/postgres under gunicorn with a PostgreSQL of its own, for `make demo` and `make run`.
+"""Servers for `make demo` and `make run`: the broker of samples/postgres under gunicorn, with a PostgreSQL.
 
-All that it keeps is in a temporary folder, which is gone at the end, as are its processes.
+All files are in a temporary folder. The folder and all processes are removed on exit.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from tests.support.servers import Gunicorn, gunicorn
 
 SAMPLE = Path(__file__).parent / "postgres"
 TEMPLATE = "shop_template"
-USUAL_PORT = 8080
+DEFAULT_PORT = 8080
 
 
 @dataclass(frozen=True)
 class Site:
-    """What is there before the broker is served.
+    """A prepared PostgreSQL server and the settings of the broker.
 
     Args:
-        postgres: The server, prepared as the sample's README says.
-        folder: Where the broker remembers, and logs.
-        login: The role `broker`'s URL.
-        password: What the platform logs in with, as `platform`.
-        metrics_token: What Prometheus shows.
-        lease: For how many seconds a broker that was killed is taken to be alive.
+        postgres: The server, prepared as described in the sample's README.
+        folder: The folder of the broker's store and log.
+        broker_url: The PostgreSQL URL with the role `broker`.
+        password: The password of the platform's user `platform`.
+        metrics_token: The token with which Prometheus reads the metrics.
+        lease: Seconds after which another process takes over the work of a process that was killed.
     """
 
     postgres: Server
     folder: Path
-    login: str
+    broker_url: str
     password: str
     metrics_token: str
     lease: int
 
     @property
     def log(self) -> Path:
-        """What the broker and its server say."""
+        """The log file of the broker and gunicorn."""
         return self.folder / "log"
 
     @property
-    def counted(self) -> Path:
-        """What its processes count for Prometheus, which whoever of them is asked adds up."""
+    def metrics_folder(self) -> Path:
+        """The folder that the broker's processes use to share their Prometheus counters."""
         return self.folder / "metrics"
 
-    def serving(self, port: int = 0) -> AbstractContextManager[Gunicorn]:
-        """The broker, served on this port of the loopback; on any, where that is 0."""
+    def serve(self, port: int = 0) -> AbstractContextManager[Gunicorn]:
+        """Serve the broker on a loopback port. With 0, the operating system chooses the port."""
         return gunicorn(
             SAMPLE,
             "broker:app",
@@ -62,25 +62,25 @@ class Site:
             log=self.log,
             port=port,
             environment={
-                **self.settings,
+                **self.broker_environment,
                 "METRICS_TOKEN": self.metrics_token,
-                "PROMETHEUS_MULTIPROC_DIR": str(self.counted),
+                "PROMETHEUS_MULTIPROC_DIR": str(self.metrics_folder),
             },
         )
 
     @property
-    def settings(self) -> dict[str, str]:
-        """The variables of the broker, also for its operators' commands."""
+    def broker_environment(self) -> dict[str, str]:
+        """The environment variables of the broker and of the operator commands."""
         return {
-            "POSTGRES_URL": self.login,
+            "POSTGRES_URL": self.broker_url,
             "POSTGRES_TEMPLATE": TEMPLATE,
             "BROKER_STORE": f"sqlite:///{self.folder}/broker.db?lease={self.lease}",
             "BROKER_USERNAME": "platform",
             "BROKER_PASSWORD": self.password,
         }
 
-    def platform(self, port: int) -> dict[str, str]:
-        """The variables by which the command `brokerkit` finds the broker."""
+    def client_environment(self, port: int) -> dict[str, str]:
+        """Return the environment variables of the `brokerkit` command and of Prometheus."""
         return {
             "BROKER_URL": f"http://127.0.0.1:{port}",
             "METRICS_TOKEN": self.metrics_token,
@@ -90,24 +90,24 @@ class Site:
 
 
 @contextmanager
-def prepared(*, lease: int = 30) -> Iterator[Site]:
-    """A PostgreSQL with all that the broker needs."""
+def prepared_site(*, lease: int = 30) -> Iterator[Site]:
+    """Start a PostgreSQL server and prepare it for the broker."""
     with Server(tcp=True) as postgres, TemporaryDirectory(prefix="broker-") as folder:
         password = secrets.token_urlsafe(16)
         postgres.psql(postgres.conninfo, (SAMPLE / "prepare.sql").read_text())
-        with psycopg.connect(postgres.conninfo) as connection:  # as psql's \password does it
+        with psycopg.connect(postgres.conninfo) as connection:  # the same as psql's \password
             connection.pgconn.change_password(b"broker", password.encode())
-        login = f"postgresql://broker:{password}@127.0.0.1:{postgres.port}/postgres"
-        postgres.psql(login, (SAMPLE / "template.sql").read_text())
+        broker_url = f"postgresql://broker:{password}@127.0.0.1:{postgres.port}/postgres"
+        postgres.psql(broker_url, (SAMPLE / "template.sql").read_text())
         site = Site(
-            postgres, Path(folder), login, secrets.token_urlsafe(16), secrets.token_urlsafe(16), lease
+            postgres, Path(folder), broker_url, secrets.token_urlsafe(16), secrets.token_urlsafe(16), lease
         )
-        site.counted.mkdir()
+        site.metrics_folder.mkdir()
         yield site
 
 
-def usual_port() -> int:
-    """The one that the READMEs name, if it is free; else any that is."""
-    with suppress(OSError), socket.create_server(("127.0.0.1", USUAL_PORT)):
-        return USUAL_PORT
+def preferred_port() -> int:
+    """Return the port that the READMEs use if it is free, otherwise 0."""
+    with suppress(OSError), socket.create_server(("127.0.0.1", DEFAULT_PORT)):
+        return DEFAULT_PORT
     return 0

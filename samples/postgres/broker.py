@@ -1,6 +1,6 @@
-"""A service broker of PostgreSQL databases; README.md says how to run it.
+"""A service broker for PostgreSQL databases. README.md describes how to run it.
 
-What is done in PostgreSQL is in databases.py. This says when, and what the platform is told of it.
+This module maps broker requests to calls of databases.py, which contains all work in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ broker = osb.Broker(
 @broker.provision
 def provision(request: osb.ProvisionRequest) -> osb.Provisioned:
     name = database_of(request.instance_id)
-    with told_to_users():
+    with translated_errors():
         databases.create(
             name,
             limits[request.plan.id],
@@ -56,7 +56,7 @@ def provision(request: osb.ProvisionRequest) -> osb.Provisioned:
 def restore(request: osb.ProvisionRequest) -> Generator[str, None, osb.Provisioned]:
     name = database_of(request.instance_id)
     try:
-        with told_to_users():
+        with translated_errors():
             yield from databases.copy(
                 settings.template,
                 name,
@@ -71,12 +71,14 @@ def restore(request: osb.ProvisionRequest) -> Generator[str, None, osb.Provision
 
 @broker.update
 def update(request: osb.UpdateRequest) -> None:
-    """Also hold an old instance to its plan's limits of today: that is all there is to an upgrade."""
-    before = request.instance.plan
-    plan = request.plan or before
-    if plan.name == "restored" and plan.id != before.id:
-        raise osb.PlanChangeNotSupported("Only a new database can be a copy of the template.")
-    with told_to_users():
+    """Apply the plan's current limits. An upgrade of an old instance needs nothing else."""
+    current_plan = request.instance.plan
+    plan = request.plan or current_plan
+    if plan.name == "restored" and plan.id != current_plan.id:
+        raise osb.PlanChangeNotSupported(
+            "An existing database cannot become a copy of the template. Provision a new instance instead."
+        )
+    with translated_errors():
         databases.change(
             database_of(request.instance_id),
             limits[plan.id],
@@ -92,7 +94,7 @@ def deprovision(request: osb.DeprovisionRequest) -> None:
 
 @broker.bind
 def bind(request: osb.BindRequest) -> osb.Binding:
-    """A successor (`request.predecessor`) is a user like all others: both share what is in the database."""
+    """Create a user. A successor (`request.predecessor`) is a normal user that shares the same data."""
     name, login = database_of(request.instance_id), login_of(request.instance_id, request.binding_id)
     password = databases.add_user(name, login)
     return osb.Binding(
@@ -107,28 +109,32 @@ def unbind(request: osb.UnbindRequest) -> None:
 
 
 def holder(plan: osb.ServicePlan, organization: str | None) -> str:
-    """For whom databases of a plan are counted; a digest, since all users of the server can read it."""
+    """Return the quota key of an organization and plan.
+
+    It contains a digest, because every user of the server can read it.
+    """
     return f"plan {plan.id} of organization {digest_of(organization or '')}"
 
 
 @contextmanager
-def told_to_users() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
+    """Convert errors of databases.py to responses that the platform shows to its users."""
     try:
         yield
     except QuotaReached:
-        raise osb.QuotaExceeded("The organization has all databases of this plan that it may have.") from None
+        raise osb.QuotaExceeded("The organization has reached its database quota for this plan.") from None
     except ExtensionRefused as refused:
         raise osb.InvalidParameters(f"parameters.extensions: {refused}") from refused
 
 
 logging.basicConfig(level=logging.INFO, handlers=[json_handler()])
-logging.getLogger("brokerkit").setLevel(logging.WARNING)  # the events tell the rest
+logging.getLogger("brokerkit").setLevel(logging.WARNING)  # brokerkit.events logs the rest
 logging.getLogger("brokerkit.events").setLevel(logging.INFO)
 log_lifecycle(broker)
-trace_lifecycle(broker)  # if OpenTelemetry is configured, as `opentelemetry-instrument` does it
+trace_lifecycle(broker)  # needs OpenTelemetry, e.g. `opentelemetry-instrument`
 
 app = Flask(__name__)
 app.register_blueprint(broker.blueprint)
-app.register_blueprint(broker.health)  # for load balancers
-if settings.metrics_token:  # for Prometheus, which is to see the broker and not to order
+app.register_blueprint(broker.health)  # health checks for load balancers
+if settings.metrics_token:  # a separate token: Prometheus must not be able to provision
     app.register_blueprint(metrics_blueprint(broker, auth=osb.BearerAuth(settings.metrics_token)))

@@ -1,4 +1,4 @@
-"""What an application is told, in the words that Cloud Foundry's buildpacks and libraries look for."""
+"""Binding credentials, with the field names that Cloud Foundry's buildpacks and libraries expect."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from urllib.parse import quote, urlencode
 
 @dataclass(frozen=True)
 class Address:
-    """Where applications reach the server.
+    """The address at which applications reach the server.
 
     Args:
-        host: A name or an IP address.
-        port: Its port.
-        sslmode: As libpq has it, such as ``"verify-full"``; None leaves that to the application.
+        host: A host name or an IP address.
+        port: The TCP port.
+        sslmode: A libpq `sslmode` such as ``"verify-full"``. With None, the application chooses.
     """
 
     host: str
@@ -22,15 +22,15 @@ class Address:
 
 
 def credentials_for(address: Address, database: str, username: str, password: str) -> dict[str, str | int]:
-    """The credentials of a binding."""
+    """Build the credentials of a binding."""
     host = f"[{address.host}]" if ":" in address.host else address.host
-    place = f"{host}:{address.port}/{quote(database)}"
+    location = f"{host}:{address.port}/{quote(database)}"
     tls = {"sslmode": address.sslmode} if address.sslmode else {}
     login = {"user": username, "password": password}
     query = f"?{urlencode(tls)}" if tls else ""
     return {
-        "uri": f"postgresql://{quote(username, '')}:{quote(password, '')}@{place}{query}",
-        "jdbcUrl": f"jdbc:postgresql://{place}?{urlencode({**login, **tls})}",
+        "uri": f"postgresql://{quote(username, '')}:{quote(password, '')}@{location}{query}",
+        "jdbcUrl": f"jdbc:postgresql://{location}?{urlencode({**login, **tls})}",
         "hostname": address.host,
         "port": address.port,
         "name": database,

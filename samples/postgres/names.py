@@ -1,7 +1,7 @@
-"""What things in PostgreSQL are called, whatever a platform calls its instances and bindings.
+"""Names of databases and roles, derived from the platform's ids.
 
-An id may be of any length and hold any character; PostgreSQL keeps the first 63 bytes of a name. So a name is
-made from a digest: always valid, never the same for two ids, and found again without a table.
+An id may have any length and contain any character, but PostgreSQL truncates names to 63 bytes. Names are
+therefore built from digests: always valid, unique per id, and reproducible without a lookup table.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from hashlib import sha256
 
 
 def digest_of(text: str) -> str:
-    """128 bits of its SHA-256, as 26 letters and digits."""
+    """Return 128 bits of the text's SHA-256 digest as 26 lowercase letters and digits."""
     digest = sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
     return b32encode(digest).decode().rstrip("=").lower()
 
 
 def database_of(instance_id: str) -> str:
-    """The name of an instance's database; all its roles begin with it."""
+    """Return the name of an instance's database. The names of all its roles start with it."""
     return f"db_{digest_of(instance_id)}"
 
 
 def login_of(instance_id: str, binding_id: str) -> str:
-    """The name of a binding's role."""
+    """Return the name of a binding's role."""
     return f"{database_of(instance_id)}_{digest_of(binding_id)}"

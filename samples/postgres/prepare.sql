@@ -1,13 +1,13 @@
--- What the broker needs of a server. A superuser runs it once.
+-- Prepares a server for the broker. Run it once, as a superuser.
 
--- It makes databases and roles, and is no superuser: so it has no more rights than that.
+-- The broker's role can create databases and roles. It is not a superuser.
 CREATE ROLE broker LOGIN CREATEDB CREATEROLE;
--- Where it drops a database, autovacuum may be at work.
+-- Lets the broker terminate autovacuum in a database that it drops.
 GRANT pg_signal_backend TO broker;
 
--- Where brokerkit remembers.
+-- The database of brokerkit's store.
 CREATE DATABASE broker OWNER broker;
 
--- Unless told, every user may enter every database. Those of the broker may enter their own.
+-- By default, every user can connect to every database. The broker's users may connect only to their own.
 REVOKE ALL ON DATABASE broker, postgres, template1 FROM PUBLIC;
 GRANT CONNECT ON DATABASE postgres TO broker;

@@ -1,4 +1,4 @@
-"""What the broker is told by environment variables; README.md has a table of them."""
+"""The broker's settings, read from environment variables. README.md lists them in a table."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from psycopg.conninfo import conninfo_to_dict
 from credentials import Address
 
 REQUIRED = {
-    "POSTGRES_URL": "how to log in to the server as the role that makes databases,"
-    " postgresql://broker:password@host/postgres",
-    "POSTGRES_TEMPLATE": "the name of the database that the plan `restored` copies",
-    "BROKER_USERNAME": "what the platform logs in with",
-    "BROKER_PASSWORD": "and its password",
+    "POSTGRES_URL": "URL of the server, with a role that can create databases and roles,"
+    " such as postgresql://broker:password@host/postgres",
+    "POSTGRES_TEMPLATE": "name of the database that the plan `restored` copies",
+    "BROKER_USERNAME": "the platform's user name for the broker",
+    "BROKER_PASSWORD": "the platform's password for the broker",
 }
 
 
 class SettingsError(ValueError):
-    """Variables are missing or wrong; the message names each."""
+    """Missing or invalid environment variables. The message names them."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All of them.
+    """The broker's settings.
 
     Args:
-        postgres_url: How the broker logs in to the server.
-        address: How applications reach it.
+        postgres_url: The URL with which the broker logs in to the server.
+        address: The address at which applications reach the server.
         template: The database that the plan `restored` copies.
-        store: Where brokerkit remembers, as an SQLAlchemy URL.
-        keys: What the store is sealed with, the newest first; None for a key file beside SQLite.
-        metrics_token: What Prometheus shows; None if it is not to ask.
+        store: SQLAlchemy URL of brokerkit's store. Defaults to ``"sqlite:///broker.db"``.
+        keys: The store's encryption keys, newest first. With None, a key file beside the SQLite file is used.
+        metrics_token: The token that Prometheus sends. With None, the broker serves no metrics.
     """
 
     postgres_url: str
@@ -47,14 +47,14 @@ class Settings:
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read them.
+        """Read the settings from environment variables.
 
         Raises:
-            SettingsError: With all that is missing, or with what is wrong.
+            SettingsError: Variables are missing or invalid. All missing variables are listed together.
         """
         if missing := [name for name in REQUIRED if not environment.get(name)]:
             lines = [f"{name}: {REQUIRED[name]}" for name in missing]
-            raise SettingsError("\n  ".join(["set these environment variables:", *lines]))
+            raise SettingsError("\n  ".join(["Set these environment variables:", *lines]))
         url = environment["POSTGRES_URL"]
         return cls(
             postgres_url=url,
@@ -67,21 +67,23 @@ class Settings:
 
 
 def _address(broker_url: str, apps_url: str) -> Address:
-    told = {**_parts("POSTGRES_URL", broker_url), **_parts("POSTGRES_APPS_URL", apps_url)}
-    host, port = told.get("host", ""), told.get("port", "5432")
+    parts = {**_parts("POSTGRES_URL", broker_url), **_parts("POSTGRES_APPS_URL", apps_url)}
+    host, port = parts.get("host", ""), parts.get("port", "5432")
     if not host or host.startswith("/") or "," in host:
         raise SettingsError(
-            "POSTGRES_APPS_URL: set it to where applications reach the server,"
-            " postgresql://host:port?sslmode=verify-full; POSTGRES_URL names no one host"
+            "POSTGRES_URL does not name a single host. Set POSTGRES_APPS_URL to the server's address for"
+            " applications, such as postgresql://host:port?sslmode=verify-full"
         )
     if not port.isdecimal():
-        raise SettingsError(f"POSTGRES_APPS_URL: {port!r} is no port")
-    return Address(host, int(port), told.get("sslmode"))
+        raise SettingsError(f"POSTGRES_APPS_URL: {port!r} is not a port number")
+    return Address(host, int(port), parts.get("sslmode"))
 
 
 def _parts(variable: str, url: str) -> dict[str, str]:
     try:
         return {name: str(value) for name, value in conninfo_to_dict(url).items() if value}
     except ProgrammingError:
-        # What libpq says of it may repeat the password.
-        raise SettingsError(f"{variable} is no URL like postgresql://user:password@host/database") from None
+        # Not chained: libpq's message can contain the password.
+        raise SettingsError(
+            f"{variable} is not a valid URL. Use the form postgresql://user:password@host/database"
+        ) from None

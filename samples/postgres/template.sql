@@ -1,6 +1,6 @@
--- An example of what the plan `restored` copies. The role `broker` runs it.
+-- Creates an example of a template for the plan `restored`. Run it as the role `broker`.
 
--- All that is in a template belongs to a role that owns nothing else; in a copy, it goes to the copy's owner.
+-- Everything in a template must belong to one role that owns nothing else. In a copy, the copy's owner takes over.
 SET createrole_self_grant = 'set, inherit';
 CREATE ROLE shop_template_owner NOLOGIN;
 CREATE DATABASE shop_template;
@@ -13,6 +13,6 @@ CREATE TABLE products (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name 
 INSERT INTO products (name, price) SELECT 'product ' || n, n % 100 FROM generate_series(1, 100000) AS n;
 RESET ROLE;
 
--- Nobody may be connected to a database while it is copied.
+-- PostgreSQL cannot copy a database while clients are connected to it.
 \connect postgres
 ALTER DATABASE shop_template ALLOW_CONNECTIONS false;

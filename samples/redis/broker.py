@@ -1,7 +1,7 @@
-"""A service broker of parts of a Redis server; README.md says how to run it.
+"""A service broker that gives tenants separate parts of a Redis server. README.md describes how to run it.
 
-What is done in Redis is in tenants.py. This says when, and what the platform is told of it. Web processes
-serve `app`; workers load `celery_app`, and do what is marked `background=True`.
+This module maps broker requests to calls of tenants.py, which contains all work in Redis. Web processes
+serve `app`. Workers load `celery_app` and run the handlers marked `background=True`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ tenants = Tenants(
 celery_app: Celery = Celery("redis-broker", broker=settings.queue_url)
 celery_app.conf.update(
     task_default_queue="redis-broker",
-    worker_prefetch_multiplier=1,  # what waits is for whoever is free
+    worker_prefetch_multiplier=1,  # waiting tasks go to the next free worker
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={"socket_connect_timeout": 5, "socket_timeout": 30},
@@ -55,14 +55,14 @@ broker = osb.Broker(
 
 @broker.provision
 def provision(request: osb.ProvisionRequest) -> osb.Provisioned:
-    """A prefix is there when somebody uses it."""
+    """Return the prefix. Redis needs no preparation: keys create the prefix when they are written."""
     return osb.Provisioned(data={"prefix": prefix_of(request.instance_id)})
 
 
 @broker.provision(plan="filled", background=True)
 def fill(request: osb.ProvisionRequest) -> Generator[str, None, osb.Provisioned]:
     entries = request.parameters.get("entries", 1000)
-    with again_when_redis_is_back():
+    with retry_until_redis_is_up():
         for written in tenants.fill(prefix_of(request.instance_id), entries):
             yield f"Wrote {written} of {entries} entries"
     return provision(request)
@@ -70,8 +70,8 @@ def fill(request: osb.ProvisionRequest) -> Generator[str, None, osb.Provisioned]
 
 @broker.update
 def update(request: osb.UpdateRequest) -> None:
-    """An upgrade: the users of an old instance get what tenants.RULES allows today."""
-    tenants.allow_again(
+    """Upgrade an instance: apply the current tenants.RULES to its users."""
+    tenants.restore_users(
         prefix_of(request.instance_id),
         {
             binding.result.credentials["username"]: binding.result.credentials["password"]
@@ -84,18 +84,18 @@ def update(request: osb.UpdateRequest) -> None:
 @broker.deprovision(background=True)
 def deprovision(request: osb.DeprovisionRequest) -> Generator[str, None, None]:
     yield "Removing the users"
-    with again_when_redis_is_back():
+    with retry_until_redis_is_up():
         tenants.remove_users(tenants.users(users_of(request.instance_id)))
-        told_at = monotonic()
-        for deleted in tenants.empty(prefix_of(request.instance_id)):
-            if monotonic() > told_at + 1:
+        reported_at = monotonic()
+        for deleted in tenants.delete_keys(prefix_of(request.instance_id)):
+            if monotonic() > reported_at + 1:
                 yield f"Deleted {deleted} keys"
-                told_at = monotonic()
+                reported_at = monotonic()
 
 
 @broker.bind
 def bind(request: osb.BindRequest) -> osb.Binding:
-    """A successor (`request.predecessor`) is a user like all others: both share what is there."""
+    """Create a user. A successor (`request.predecessor`) is a normal user that shares the same data."""
     prefix, user = prefix_of(request.instance_id), user_of(request.instance_id, request.binding_id)
     password = tenants.add_user(prefix, user)
     address = settings.address
@@ -111,7 +111,8 @@ def unbind(request: osb.UnbindRequest) -> None:
 
 
 @contextmanager
-def again_when_redis_is_back() -> Iterator[None]:
+def retry_until_redis_is_up() -> Iterator[None]:
+    """Retry the operation later if Redis is unavailable."""
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError) as error:
@@ -120,4 +121,4 @@ def again_when_redis_is_back() -> Iterator[None]:
 
 app = Flask(__name__)
 app.register_blueprint(broker.blueprint)
-app.register_blueprint(broker.health)  # for load balancers
+app.register_blueprint(broker.health)  # health checks for load balancers

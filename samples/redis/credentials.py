@@ -1,4 +1,4 @@
-"""What an application is told, in the words that Cloud Foundry's buildpacks and libraries look for."""
+"""Binding credentials, with the field names that Cloud Foundry's buildpacks and libraries expect."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class Address:
-    """Where applications reach the server.
+    """The address at which applications reach the server.
 
     Args:
-        host: A name or an IP address.
-        port: Its port.
-        tls: Do they speak TLS with it?
+        host: A host name or an IP address.
+        port: The TCP port.
+        tls: Whether connections use TLS.
     """
 
     host: str
@@ -24,7 +24,10 @@ class Address:
 def credentials_for(
     address: Address, prefix: str, username: str, password: str
 ) -> dict[str, str | int | bool]:
-    """The credentials of a binding. The URI names no database: there is one, and `SELECT` is not allowed."""
+    """Build the credentials of a binding.
+
+    The URI names no database: users may only use database 0, and `SELECT` is not allowed.
+    """
     host = f"[{address.host}]" if ":" in address.host else address.host
     scheme = "rediss" if address.tls else "redis"
     return {

@@ -1,8 +1,8 @@
-"""What things in Redis are called, whatever a platform calls its instances and bindings.
+"""Names of users and key prefixes, derived from the platform's ids.
 
-An id may be of any length and hold any character. A user's name in Redis has no spaces, and a prefix must
-hold none of the characters that patterns give a meaning. So names are made from digests: always valid, never
-the same for two ids, and found again without a table.
+An id may have any length and contain any character. A user name in Redis must not contain spaces. A prefix
+must not contain characters with a meaning in patterns. Names are therefore built from digests: always valid,
+unique per id, and reproducible without a lookup table.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from hashlib import sha256
 
 
 def digest_of(text: str) -> str:
-    """128 bits of its SHA-256, as 26 letters and digits."""
+    """Return 128 bits of the text's SHA-256 digest as 26 lowercase letters and digits."""
     digest = sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
     return b32encode(digest).decode().rstrip("=").lower()
 
 
 def prefix_of(instance_id: str) -> str:
-    """With which all keys and channels of an instance begin."""
+    """Return the prefix of all keys and channels of an instance."""
     return f"{digest_of(instance_id)}:"
 
 
 def users_of(instance_id: str) -> str:
-    """With which the names of all users of an instance begin; in a URI, they need no quotes."""
+    """Return the prefix of all user names of an instance. They need no percent-encoding in a URI."""
     return f"{digest_of(instance_id)}-"
 
 
 def user_of(instance_id: str, binding_id: str) -> str:
-    """The name of a binding's user."""
+    """Return the name of a binding's user."""
     return f"{users_of(instance_id)}{digest_of(binding_id)}"

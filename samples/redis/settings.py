@@ -1,4 +1,4 @@
-"""What the broker is told by environment variables; README.md has a table of them."""
+"""The broker's settings, read from environment variables. README.md lists them in a table."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from credentials import Address
 
 REQUIRED = {
-    "REDIS_URL": "how to log in to the server as who may do everything, redis://:password@host:6379",
-    "BROKER_STORE": "where to remember, postgresql+psycopg://user:password@host/database",
-    "BROKER_KEYS": "what that is sealed with, the newest first, with spaces between",
-    "BROKER_USERNAME": "what the platform logs in with",
-    "BROKER_PASSWORD": "and its password",
+    "REDIS_URL": "URL of the server, with full access, such as redis://:password@host:6379",
+    "BROKER_STORE": "URL of brokerkit's store, such as postgresql+psycopg://user:password@host/database",
+    "BROKER_KEYS": "encryption keys of the store, newest first, separated by spaces",
+    "BROKER_USERNAME": "the platform's user name for the broker",
+    "BROKER_PASSWORD": "the platform's password for the broker",
 }
 
 
 class SettingsError(ValueError):
-    """Variables are missing or wrong; the message names each."""
+    """Missing or invalid environment variables. The message names them."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All of them.
+    """The broker's settings.
 
     Args:
-        redis_url: How the broker logs in to the server whose parts it gives out.
-        address: How applications reach it.
-        queue_url: How Celery reaches its queue.
-        store: Where brokerkit remembers, as an SQLAlchemy URL.
-        keys: What the store is sealed with, the newest first.
+        redis_url: The URL with which the broker logs in to the tenants' server.
+        address: The address at which applications reach that server.
+        queue_url: The URL of Celery's message broker. Defaults to `redis_url`.
+        store: SQLAlchemy URL of brokerkit's store.
+        keys: The store's encryption keys, newest first.
     """
 
     redis_url: str
@@ -43,14 +43,14 @@ class Settings:
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read them.
+        """Read the settings from environment variables.
 
         Raises:
-            SettingsError: With all that is missing, or with what is wrong.
+            SettingsError: Variables are missing or invalid. All missing variables are listed together.
         """
         if missing := [name for name in REQUIRED if not environment.get(name)]:
             lines = [f"{name}: {REQUIRED[name]}" for name in missing]
-            raise SettingsError("\n  ".join(["set these environment variables:", *lines]))
+            raise SettingsError("\n  ".join(["Set these environment variables:", *lines]))
         url = environment["REDIS_URL"]
         return cls(
             redis_url=url,
@@ -64,10 +64,10 @@ class Settings:
 def _address(broker_url: str, apps_url: str) -> Address:
     parts = _split("REDIS_URL", broker_url)
     if parts.path not in ("", "/", "/0") or "db" in parse_qs(parts.query):
-        raise SettingsError("REDIS_URL: users are let into database 0 alone; leave the path out")
-    told = _split("REDIS_APPS_URL", apps_url)
-    assert told.hostname is not None, "looked at"
-    return Address(told.hostname, told.port or 6379, told.scheme == "rediss")
+        raise SettingsError("REDIS_URL: tenants can only use database 0. Remove the database from the URL")
+    apps = _split("REDIS_APPS_URL", apps_url)
+    assert apps.hostname is not None, "checked by _split"
+    return Address(apps.hostname, apps.port or 6379, apps.scheme == "rediss")
 
 
 def _split(variable: str, url: str) -> SplitResult:
@@ -76,5 +76,7 @@ def _split(variable: str, url: str) -> SplitResult:
         if parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0:
             return parts
     except ValueError:
-        pass  # what is told of it may repeat the password
-    raise SettingsError(f"{variable} is no URL like redis://:password@host:6379, or rediss:// for TLS")
+        pass  # not chained: the message can contain the password
+    raise SettingsError(
+        f"{variable} is not a valid URL. Use the form redis://:password@host:6379, or rediss:// for TLS"
+    )

@@ -1,8 +1,7 @@
-"""Tenants of a Redis server and their users: made, changed and removed. Of brokers it knows nothing.
+"""Tenants of a Redis server and their users. This module does not depend on brokerkit.
 
-A tenant has all keys and channels that begin with its prefix. Its users may do there what touches nothing
-else.
-Each method leaves the same behind, however often it was interrupted before, and wherever.
+A tenant owns all keys and channels with its prefix. Its users may only run commands that cannot access other
+keys or channels. Every method is idempotent and can be repeated after an interruption at any command.
 """
 
 from __future__ import annotations
@@ -15,102 +14,103 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import ResponseError
 
-DATA = (
+CATEGORIES = (
     *("string", "hash", "list", "set", "sortedset", "stream", "bitmap", "hyperloglog", "geo"),
     "transaction",
 )
-"""The categories of commands that users may use: each names the keys that it touches, which Redis checks."""
+"""Command categories for users. These commands name the keys that they access, so Redis can check them."""
 
-REFUSED = ("@dangerous", "@admin", "@scripting")
-"""Not even if a category has them: `SORT` reads keys that it does not name; scripts can hold up everyone."""
+EXCLUDED_CATEGORIES = ("@dangerous", "@admin", "@scripting")
+"""Forbidden categories: `SORT` reads keys that it does not name, and scripts can block the server."""
 
-SINGLE = (
+COMMANDS = (
     *("del", "unlink", "exists", "type", "touch", "object", "dump", "rename", "renamenx"),
     *("expire", "pexpire", "expireat", "pexpireat", "persist", "ttl", "pttl"),
     *("publish", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"),
     *("ping", "echo", "auth", "hello", "reset", "command", "time"),
     *("client|getname", "client|setname", "client|setinfo", "client|id"),
 )
-"""Other commands that users may use.
+"""Further commands for users.
 
-What names no key is not among them, as it tells of other tenants, or hurts them: `KEYS`, `SCAN`, `RANDOMKEY`,
-`DBSIZE`, `INFO`, `PUBSUB`, `FLUSHDB`, `SWAPDB`. Nor is what leads into another database: `SELECT`, `MOVE`,
-`COPY`; there is one, and a tenant is removed from that.
+Commands without a key are excluded if they reveal or affect other tenants: `KEYS`, `SCAN`, `RANDOMKEY`,
+`DBSIZE`, `INFO`, `PUBSUB`, `FLUSHDB`, `SWAPDB`. Commands that reach another database are excluded too:
+`SELECT`, `MOVE`, `COPY`. Tenants use database 0 only, and keys in other databases would never be deleted.
 """
 
 RULES = (
     "-@all",
-    *(f"+@{category}" for category in DATA),
-    *(f"-{category}" for category in REFUSED),
-    *(f"+{command}" for command in SINGLE),
+    *(f"+@{category}" for category in CATEGORIES),
+    *(f"-{category}" for category in EXCLUDED_CATEGORIES),
+    *(f"+{command}" for command in COMMANDS),
 )
 
 BATCH = 1000
-"""How many keys are written, looked at or deleted in one go, so that nobody waits for long."""
+"""Number of keys to write, scan or delete per command. Small batches do not block other clients for long."""
 
 
-class OpenToAll(Exception):
-    """The server has no password."""
+class ServerUnprotected(Exception):
+    """The server's default user needs no password."""
 
 
 class Tenants:
     """The tenants of a server.
 
     Args:
-        redis: Who may do everything there, in its database 0.
+        redis: A client with full access, connected to database 0.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def add_user(self, prefix: str, user: str) -> str:
-        """Make a user anew.
+        """Create a user, or give an existing user a new password.
 
         Returns:
-            Its password. Redis gets, keeps and logs only the password's hash.
+            The password. Redis receives, stores and logs only its hash.
 
         Raises:
-            OpenToAll: The server lets everyone in, so that no rules would hold.
+            ServerUnprotected: The default user needs no password, so users could bypass all rules.
         """
-        self._check_closed()
+        self._check_default_user()
         password = secrets.token_urlsafe(32)
         self.allow(prefix, user, password)
         self._save()
         return password
 
     def allow(self, prefix: str, user: str, password: str) -> None:
-        """Let a user do what users may do today, and nothing else. Who is connected stays so."""
+        """Set a user's password and the current rules. Existing connections stay open."""
         digest = sha256(password.encode()).hexdigest()
         scope = ("resetkeys", f"~{prefix}*", "resetchannels", f"&{prefix}*")
         self._acl("SETUSER", user, "on", "resetpass", f"#{digest}", *scope, *RULES)
 
-    def allow_again(self, prefix: str, passwords: dict[str, str]) -> None:
-        """:meth:`allow` some users of a tenant; also those that the server has forgotten."""
+    def restore_users(self, prefix: str, passwords: dict[str, str]) -> None:
+        """Apply the current rules to some users of a tenant, and recreate users that the server lost."""
         for user, password in passwords.items():
             self.allow(prefix, user, password)
         self._save()
 
     def remove_users(self, users: Iterable[str]) -> None:
-        """Remove users; that ends their connections too. Those that are not there do no harm."""
+        """Remove users and close their connections. Unknown users are ignored."""
         for user in users:
             self._acl("DELUSER", user)
         self._save()
 
     def users(self, start: str) -> list[str]:
-        """All users whose names begin like this."""
+        """Return all users whose names begin with `start`."""
         return [user for user in cast("list[str]", self._acl("USERS")) if user.startswith(start)]
 
     def fill(self, prefix: str, entries: int) -> Iterator[int]:
-        """Write example entries, in batches; each time it says how many there are."""
+        """Write example entries in batches, and yield the total number after every batch."""
         for first in range(0, entries, BATCH):
             numbers = range(first, min(first + BATCH, entries))
             self._redis.mset({f"{prefix}example:{number}": f"Example {number}" for number in numbers})
             yield numbers.stop
 
-    def empty(self, prefix: str) -> Iterator[int]:
-        """Delete all keys of a tenant without users, in batches; each time it says how many are gone.
+    def delete_keys(self, prefix: str) -> Iterator[int]:
+        """Delete all keys of a tenant in batches, and yield the number of deleted keys after every batch.
 
-        It looks at each key of the server, as Redis has no index of them by prefix.
+        Remove the tenant's users first. All keys of the server are scanned, because Redis has no index by
+        prefix.
         """
         deleted = 0
         cursor = 0
@@ -122,18 +122,18 @@ class Tenants:
             if cursor == 0:
                 return
 
-    def _check_closed(self) -> None:
-        """Make sure that a user cannot become `default`, by RESET or by logging in as nobody."""
-        found = self._acl("GETUSER", "default")
-        told = dict(zip(found[::2], found[1::2], strict=True)) if isinstance(found, list) else found
-        if {"on", "nopass"} <= set(told["flags"]):
-            raise OpenToAll(
-                "Redis lets everyone in as its user 'default', who may do everything; give that a password"
-                " (requirepass in redis.conf), and the broker the same in REDIS_URL"
+    def _check_default_user(self) -> None:
+        """Check that users cannot become the user `default`, by RESET or without authentication."""
+        reply = self._acl("GETUSER", "default")
+        user = dict(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else reply
+        if {"on", "nopass"} <= set(user["flags"]):
+            raise ServerUnprotected(
+                "Redis accepts the user 'default', which has full access, without a password. Set one with"
+                " requirepass in redis.conf, and add it to REDIS_URL"
             )
 
     def _save(self) -> None:
-        """Have the users survive a restart of the server, if it keeps them in a file."""
+        """Save the users to the server's ACL file, if it has one, so that they survive a restart."""
         try:
             self._acl("SAVE")
         except ResponseError as error:

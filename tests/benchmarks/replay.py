@@ -50,11 +50,11 @@ class Statement(NamedTuple):
 def issued(cluster: Cluster, act: Callable[[], object]) -> list[Statement]:
     """What the broker has the server run while something is done."""
     before = len(cluster.server.log)
-    cluster.ask(f"ALTER ROLE {_ROLE} SET log_statement TO 'all'")
+    cluster.execute(f"ALTER ROLE {_ROLE} SET log_statement TO 'all'")
     try:
         act()
     finally:
-        cluster.ask(f"ALTER ROLE {_ROLE} RESET log_statement")
+        cluster.execute(f"ALTER ROLE {_ROLE} RESET log_statement")
     return list(_statements(cluster.server.log[before:]))
 
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL that a broker may use, prepared as the README of `samples/postgres` says."""
+"""A PostgreSQL server for the broker, prepared as described in the README of `samples/postgres`."""
 
 from __future__ import annotations
 
@@ -24,64 +24,68 @@ Row: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Cluster:
-    """A server, and how to come to it.
+    """A prepared PostgreSQL server and its URLs.
 
     Args:
-        server: Its process.
+        server: The server process.
     """
 
     server: Server
 
     @property
     def url(self) -> str:
-        """How the broker logs in: over TCP, as no superuser."""
+        """The URL of the broker, over TCP and without superuser privileges."""
         return conninfo.make_conninfo(self.login("postgres", "broker", PASSWORD))
 
     @property
     def store(self) -> str:
-        """Where the broker remembers, for SQLAlchemy."""
+        """The SQLAlchemy URL of the broker's store."""
         url = URL.create(
             "postgresql+psycopg", "broker", PASSWORD, "127.0.0.1", self.server.port, database="broker"
         )
         return url.render_as_string(hide_password=False)
 
     def login(self, database: str, user: str, password: str) -> str:
+        """Return the connection string of a user."""
         return conninfo.make_conninfo(
             host="127.0.0.1", port=self.server.port, dbname=database, user=user, password=password
         )
 
-    def ask(self, statement: str, *values: object, database: str = "postgres") -> list[Row]:
-        """What a superuser is answered, who has left the database then: only another could make it leave."""
+    def execute(self, statement: str, *values: object, database: str = "postgres") -> list[Row]:
+        """Execute a statement as superuser and return its rows.
+
+        Wait until the session has left the database: only a superuser could terminate it.
+        """
         with psycopg.connect(self.server.conninfo, dbname=database, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values or None)
-            found = cursor.fetchall() if cursor.description is not None else []
+            rows = cursor.fetchall() if cursor.description is not None else []
         if database != "postgres":
-            gone = "SELECT FROM pg_stat_activity WHERE datname = %s AND usename = 'postgres'"
-            until(lambda: not self.ask(gone, database))
-        return found
+            sessions = "SELECT FROM pg_stat_activity WHERE datname = %s AND usename = 'postgres'"
+            until(lambda: not self.execute(sessions, database))
+        return rows
 
     def names(self) -> set[str]:
-        """Of all databases and roles, and of what roles are entangled in outside of the store."""
-        found = self.ask(
+        """Return the names of all databases and roles, and all role dependencies outside of the store."""
+        rows = self.execute(
             "SELECT datname FROM pg_database UNION ALL SELECT rolname FROM pg_roles UNION ALL"
             " SELECT format('%s of %s', classid::regclass, refobjid) FROM pg_shdepend"
             " WHERE dbid <> (SELECT oid FROM pg_database WHERE datname = 'broker')"
         )
-        return {name for (name,) in found}
+        return {name for (name,) in rows}
 
 
 @contextmanager
 def prepared(*, under: Path | None = None, **settings: str) -> Iterator[Cluster]:
-    """A server of one's own.
+    """Start a server and prepare it for the broker.
 
     Args:
-        under: Where to keep the data, if not with the other temporary files.
-        settings: Of PostgreSQL.
+        under: The parent folder of the data. Defaults to the folder for temporary files.
+        settings: Settings of PostgreSQL.
     """
     with Server(under=under, tcp=True, **settings) as server:
         cluster = Cluster(server)
         server.psql(server.conninfo, (SAMPLE / "prepare.sql").read_text())
-        with psycopg.connect(server.conninfo) as connection:  # as psql's \password does it
+        with psycopg.connect(server.conninfo) as connection:  # the same as psql's \password
             connection.pgconn.change_password(b"broker", PASSWORD.encode())
         server.psql(cluster.url, (SAMPLE / "template.sql").read_text())
         yield cluster

@@ -1,4 +1,4 @@
-"""A PostgreSQL that the broker of `samples/postgres` may use, and people who look into it."""
+"""Fixtures for tests of `samples/postgres`: a prepared server and database names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PASSWORD", "SAMPLE", "TEMPLATE", "Cluster", "Row"]
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """One for all tests, each of which has names of its own."""
+    """Start one server for all tests. The tests use different database names."""
     with prepared(under=_memory(), fsync="off", log_statement="all") as cluster:
         yield cluster
 
@@ -32,7 +32,7 @@ LIMITS = Limits(connections=5, statement_timeout="30s", databases=100)
 
 @pytest.fixture
 def new_name(databases: Databases) -> Iterator[Callable[[], str]]:
-    """Makes names of databases, which are gone after the test."""
+    """Return a factory of database names. The databases are dropped after the test."""
     names: list[str] = []
 
     def new() -> str:
@@ -46,5 +46,5 @@ def new_name(databases: Databases) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture
 def name(new_name: Callable[[], str]) -> str:
-    """Of a database."""
+    """Return the name of a database."""
     return new_name()

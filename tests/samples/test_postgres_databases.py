@@ -1,4 +1,4 @@
-"""What samples/postgres does in PostgreSQL: isolation, limits, and that every step can be repeated."""
+"""Tests of samples/postgres/databases.py: isolation, limits, and repetition after a crash."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from samples.postgres.names import database_of, login_of
 from ..resilience.wait import until
 from .conftest import LIMITS, TEMPLATE, Cluster, Row
 
-MORE = Limits(connections=50, statement_timeout="5min", databases=100)
+pytestmark = pytest.mark.integration
+
+LARGE_LIMITS = Limits(connections=50, statement_timeout="5min", databases=100)
 
 
-def enter(cluster: Cluster, database: str, user: str, password: str) -> psycopg.Connection[Row]:
+def connect(cluster: Cluster, database: str, user: str, password: str) -> psycopg.Connection[Row]:
     return psycopg.connect(cluster.login(database, user, password), autocommit=True)
 
 
 @pytest.fixture
 def user(databases: Databases, name: str) -> str:
-    """Of a database that has no user yet."""
+    """Return the name of a user that a new database does not have yet."""
     databases.create(name, LIMITS, holder=name)
     return f"{name}_user"
 
@@ -37,24 +39,24 @@ def user(databases: Databases, name: str) -> str:
 def session(
     cluster: Cluster, databases: Databases, name: str, user: str
 ) -> Iterator[psycopg.Connection[Row]]:
-    """That of an application."""
-    with enter(cluster, name, user, databases.add_user(name, user)) as connection:
+    """Open the session of an application."""
+    with connect(cluster, name, user, databases.add_user(name, user)) as connection:
         yield connection
 
 
 # Users
 
 
-def test_what_one_user_makes_all_users_may_change(
+def test_users_share_objects_of_one_database(
     cluster: Cluster, databases: Databases, name: str, session: psycopg.Connection[Row]
 ) -> None:
     session.execute("CREATE TABLE things (id int); CREATE SCHEMA more; CREATE TABLE more.things (id int)")
     other = f"{name}_other"
-    with enter(cluster, name, other, databases.add_user(name, other)) as second:
+    with connect(cluster, name, other, databases.add_user(name, other)) as second:
         second.execute("ALTER TABLE things ADD name text; DROP SCHEMA more CASCADE; DROP TABLE things")
 
 
-def test_a_user_who_is_removed_is_out_at_once_and_what_it_made_as_itself_stays(
+def test_remove_user_ends_sessions_and_keeps_objects(
     cluster: Cluster, databases: Databases, name: str, user: str, session: psycopg.Connection[Row]
 ) -> None:
     session.execute("SET ROLE NONE")
@@ -65,32 +67,34 @@ def test_a_user_who_is_removed_is_out_at_once_and_what_it_made_as_itself_stays(
     databases.remove_user(name, user)
     with pytest.raises(psycopg.OperationalError):
         session.execute("SELECT 1")
-    assert cluster.ask("SELECT FROM pg_roles WHERE rolname = %s", user) == []
-    owners = cluster.ask("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'own'", database=name)
+    assert cluster.execute("SELECT FROM pg_roles WHERE rolname = %s", user) == []
+    owners = cluster.execute(
+        "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'own'", database=name
+    )
     assert owners == [(f"{name}_owner",)]
 
 
-def test_a_user_who_holds_a_lock_does_not_keep_another_from_being_removed(
-    cluster: Cluster, databases: Databases, name: str, user: str
-) -> None:
+def test_remove_user_with_an_open_lock(cluster: Cluster, databases: Databases, name: str, user: str) -> None:
     password = databases.add_user(name, user)
-    with enter(cluster, name, user, password) as one, enter(cluster, name, user, password) as two:
+    with connect(cluster, name, user, password) as one, connect(cluster, name, user, password) as two:
         one.execute("CREATE TABLE things (id int)")
         with suppress(errors.AdminShutdown), two.transaction():
             two.execute("LOCK things")
             databases.remove_user(name, user)
             two.execute("SELECT 1")
-    assert not cluster.ask("SELECT FROM pg_stat_activity WHERE usename = %s", user)
+    assert not cluster.execute("SELECT FROM pg_stat_activity WHERE usename = %s", user)
 
 
-def test_a_new_password_is_the_only_one(cluster: Cluster, databases: Databases, name: str, user: str) -> None:
+def test_add_user_again_replaces_the_password(
+    cluster: Cluster, databases: Databases, name: str, user: str
+) -> None:
     first, second = databases.add_user(name, user), databases.add_user(name, user)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        enter(cluster, name, user, first)
-    enter(cluster, name, user, second).close()
+        connect(cluster, name, user, first)
+    connect(cluster, name, user, second).close()
 
 
-def test_the_server_never_learns_a_password(
+def test_add_user_hides_password_from_server(
     cluster: Cluster, databases: Databases, name: str, user: str
 ) -> None:
     password = databases.add_user(name, user)
@@ -101,13 +105,13 @@ def test_the_server_never_learns_a_password(
 # Isolation
 
 
-@pytest.mark.parametrize("what", ["owner", "user"])
+@pytest.mark.parametrize("suffix", ["owner", "user"])
 @pytest.mark.parametrize(
     "statement", ["GRANT SELECT ON things TO {}", "CREATE POLICY p ON things TO {}"], ids=["grant", "policy"]
 )
-@pytest.mark.parametrize("is_open", [False, True], ids=["", "in a transaction that stays open"])
-def test_who_says_a_role_of_anothers_does_not_keep_it_from_being_dropped(
-    what: str,
+@pytest.mark.parametrize("is_open", [False, True], ids=["committed", "in an open transaction"])
+def test_drop_despite_references_in_other_databases(
+    suffix: str,
     statement: str,
     is_open: bool,
     cluster: Cluster,
@@ -117,7 +121,7 @@ def test_who_says_a_role_of_anothers_does_not_keep_it_from_being_dropped(
     session: psycopg.Connection[Row],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All roles can be seen in `pg_roles`, and any of them be named in a database of one's own."""
+    """Any user can read all roles in `pg_roles` and reference them in its own database."""
     monkeypatch.setattr("samples.postgres.databases.SESSION", SESSION.replace("=10s", "=200ms"))
     other = new_name()
     databases.create(other, LIMITS, holder=other)
@@ -125,16 +129,16 @@ def test_who_says_a_role_of_anothers_does_not_keep_it_from_being_dropped(
     session.execute("CREATE TABLE things (id int)")
     if is_open:
         session.execute("BEGIN")
-    session.execute(statement.format(f"{other}_{what}").encode())
+    session.execute(statement.format(f"{other}_{suffix}").encode())
     databases.remove_user(other, f"{other}_user")
     databases.drop(other)
-    assert not cluster.ask("SELECT FROM pg_roles WHERE starts_with(rolname, %s)", f"{other}_")
-    assert cluster.ask("SELECT FROM pg_tables WHERE tablename = 'things'", database=name)
-    session.close()  # which the server has done before, if it was in the way
+    assert not cluster.execute("SELECT FROM pg_roles WHERE starts_with(rolname, %s)", f"{other}_")
+    assert cluster.execute("SELECT FROM pg_tables WHERE tablename = 'things'", database=name)
+    session.close()  # already closed by the server if it blocked the drop
 
 
 @pytest.mark.parametrize("database", ["postgres", "template1", "broker", TEMPLATE, "another"])
-def test_a_user_enters_no_database_but_its_own(
+def test_user_cannot_connect_to_other_databases(
     database: str,
     cluster: Cluster,
     databases: Databases,
@@ -147,19 +151,19 @@ def test_a_user_enters_no_database_but_its_own(
         database = new_name()
         databases.create(database, LIMITS, holder=name)
     with pytest.raises(psycopg.OperationalError, match=r"permission denied|not currently accepting"):
-        enter(cluster, database, user, password)
+        connect(cluster, database, user, password)
 
 
 @pytest.fixture(scope="module")
-def lodger(cluster: Cluster) -> Iterator[psycopg.Connection[Row]]:
-    """One user who tries all that it may not, while the superuser is in."""
+def tenant_session(cluster: Cluster) -> Iterator[psycopg.Connection[Row]]:
+    """Open a user's session for forbidden statements, while a superuser is connected too."""
     databases, name = Databases(cluster.url), f"db_{uuid4().hex}"
     user = f"{name}_user"
     databases.create(name, LIMITS, holder=name)
     try:
         with (
             psycopg.connect(cluster.server.conninfo),
-            enter(cluster, name, user, databases.add_user(name, user)) as connection,
+            connect(cluster, name, user, databases.add_user(name, user)) as connection,
         ):
             connection.execute("CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
             yield connection
@@ -180,7 +184,7 @@ def lodger(cluster: Cluster) -> Iterator[psycopg.Connection[Row]]:
         "ALTER ROLE {name}_owner LOGIN",
         "GRANT broker TO {user}",
         "GRANT {name}_owner TO postgres",
-        "COMMENT ON ROLE {name}_owner IS 'somebody else''s'",
+        "COMMENT ON ROLE {name}_owner IS 'another holder'",
         "ALTER DATABASE {name} CONNECTION LIMIT -1",
         "ALTER DATABASE {name} SET statement_timeout TO 0",
         "ALTER DATABASE {name} OWNER TO {user}",
@@ -194,14 +198,14 @@ def lodger(cluster: Cluster) -> Iterator[psycopg.Connection[Row]]:
     ],
 )
 @pytest.mark.parametrize("role", ["{name}_owner", "NONE"])
-def test_a_user_may_not(statement: str, role: str, lodger: psycopg.Connection[Row]) -> None:
-    name, user = lodger.info.dbname, lodger.info.user
-    lodger.execute(f"SET ROLE {role}".format(name=name).encode())
+def test_user_lacks_privileges(statement: str, role: str, tenant_session: psycopg.Connection[Row]) -> None:
+    name, user = tenant_session.info.dbname, tenant_session.info.user
+    tenant_session.execute(f"SET ROLE {role}".format(name=name).encode())
     with pytest.raises(errors.InsufficientPrivilege):
-        lodger.execute(statement.format(name=name, user=user).encode())
+        tenant_session.execute(statement.format(name=name, user=user).encode())
 
 
-def test_a_user_lets_nobody_else_in(
+def test_user_cannot_grant_access_to_others(
     cluster: Cluster,
     databases: Databases,
     name: str,
@@ -211,75 +215,70 @@ def test_a_user_lets_nobody_else_in(
     other = new_name()
     databases.create(other, LIMITS, holder=name)
     password = databases.add_user(other, f"{other}_user")
-    session.execute(f"GRANT ALL ON DATABASE {name} TO PUBLIC".encode())  # a warning, and nothing is granted
+    session.execute(f"GRANT ALL ON DATABASE {name} TO PUBLIC".encode())  # only a warning: nothing is granted
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
-        enter(cluster, name, f"{other}_user", password)
+        connect(cluster, name, f"{other}_user", password)
 
 
-def test_what_a_user_prepares_in_its_schema_is_not_run_with_the_rights_of_the_broker(
+def test_change_never_runs_code_of_users(
     cluster: Cluster, databases: Databases, name: str, user: str, session: psycopg.Connection[Row]
 ) -> None:
+    """Functions in a user's schema would run with the broker's privileges."""
     session.execute(
-        "CREATE TABLE ran (who text);"
+        "CREATE TABLE calls (role text);"
         "CREATE FUNCTION public.note(name, name) RETURNS boolean LANGUAGE sql AS"
-        " 'INSERT INTO public.ran VALUES (current_user) RETURNING true';"
+        " 'INSERT INTO public.calls VALUES (current_user) RETURNING true';"
         "CREATE OPERATOR public.= (LEFTARG = name, RIGHTARG = name, FUNCTION = public.note)"
     )
-    databases.change(name, MORE, holder=name, extensions=["citext", "hstore", "pg_trgm"])
-    databases.change(name, MORE, holder=name, extensions=[])
-    assert session.execute("SELECT * FROM ran").fetchall() == []
+    databases.change(name, LARGE_LIMITS, holder=name, extensions=["citext", "hstore", "pg_trgm"])
+    databases.change(name, LARGE_LIMITS, holder=name, extensions=[])
+    assert session.execute("SELECT * FROM calls").fetchall() == []
 
 
 # Limits
 
 
-def test_the_connections_of_a_database_are_limited(
-    cluster: Cluster, databases: Databases, name: str, user: str
-) -> None:
+def test_connection_limit_is_enforced(cluster: Cluster, databases: Databases, name: str, user: str) -> None:
     databases.change(name, Limits(2, "30s", 100), holder=name)
     password = databases.add_user(name, user)
-    with enter(cluster, name, user, password), enter(cluster, name, user, password):
+    with connect(cluster, name, user, password), connect(cluster, name, user, password):
         with pytest.raises(psycopg.OperationalError, match="too many connections"):
-            enter(cluster, name, user, password)
+            connect(cluster, name, user, password)
         databases.change(name, Limits(3, "30s", 100), holder=name)
-        enter(cluster, name, user, password).close()
+        connect(cluster, name, user, password).close()
 
 
-def test_a_statement_that_takes_too_long_is_ended(
-    cluster: Cluster, databases: Databases, name: str, user: str
-) -> None:
+def test_statement_timeout_is_enforced(cluster: Cluster, databases: Databases, name: str, user: str) -> None:
     databases.change(name, Limits(5, "50ms", 100), holder=name)
     password = databases.add_user(name, user)
     with (
-        enter(cluster, name, user, password) as connection,
+        connect(cluster, name, user, password) as connection,
         pytest.raises(errors.QueryCanceled, match="statement timeout"),
     ):
         connection.execute("SELECT pg_sleep(30)")
 
 
-def test_the_broker_itself_may_take_its_time(databases: Databases, name: str) -> None:
+def test_statement_timeout_does_not_affect_broker(databases: Databases, name: str) -> None:
     databases.create(name, Limits(5, "1ms", 100), holder=name)
     databases.change(name, Limits(5, "1ms", 100), holder=name, extensions=["hstore"])
 
 
-def test_a_superuser_can_be_the_brokers_role_too(cluster: Cluster, name: str) -> None:
+def test_superuser_works_as_broker_role(cluster: Cluster, name: str) -> None:
     databases, user = Databases(cluster.server.conninfo), f"{name}_user"
     databases.create(name, LIMITS, holder=name, extensions=["hstore"])
-    with enter(cluster, name, user, databases.add_user(name, user)) as connection:
+    with connect(cluster, name, user, databases.add_user(name, user)) as connection:
         connection.execute("CREATE TABLE things (h hstore); SET ROLE NONE; CREATE TABLE own (h hstore)")
-    databases.change(name, MORE, holder=name, extensions=["hstore", "citext"])
+    databases.change(name, LARGE_LIMITS, holder=name, extensions=["hstore", "citext"])
     databases.remove_user(name, user)
     databases.drop(name)
-    assert state_of(cluster, name) == NOTHING
+    assert state_of(cluster, name) == EMPTY_STATE
 
 
-def test_the_quota_holds_for_those_who_come_at_the_same_time(
-    databases: Databases, new_name: Callable[[], str]
-) -> None:
+def test_quota_holds_for_concurrent_requests(databases: Databases, new_name: Callable[[], str]) -> None:
     limits = Limits(5, "30s", databases=2)
     names = [new_name() for _ in range(4)]
 
-    def order(name: str) -> bool:
+    def create(name: str) -> bool:
         try:
             databases.create(name, limits, holder=names[0])
         except QuotaReached:
@@ -287,12 +286,10 @@ def test_the_quota_holds_for_those_who_come_at_the_same_time(
         return True
 
     with ThreadPoolExecutor(4) as threads:
-        assert sorted(threads.map(order, names)) == [False, False, True, True]
+        assert sorted(threads.map(create, names)) == [False, False, True, True]
 
 
-def test_a_database_that_moves_to_another_plan_counts_there(
-    databases: Databases, new_name: Callable[[], str]
-) -> None:
+def test_quota_follows_database_to_new_plan(databases: Databases, new_name: Callable[[], str]) -> None:
     first, second, third = names = [new_name(), new_name(), new_name()]
     small, large = f"small {names}", f"large {names}"
     two, one = Limits(5, "30s", databases=2), Limits(50, "30s", databases=1)
@@ -311,13 +308,11 @@ def test_a_database_that_moves_to_another_plan_counts_there(
 
 
 def extensions_of(cluster: Cluster, name: str) -> set[str]:
-    found = cluster.ask("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'", database=name)
-    return {extension for (extension,) in found}
+    rows = cluster.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'", database=name)
+    return {extension for (extension,) in rows}
 
 
-def test_a_database_has_just_the_extensions_that_are_asked_for(
-    cluster: Cluster, databases: Databases, name: str
-) -> None:
+def test_extensions_match_the_requested_list(cluster: Cluster, databases: Databases, name: str) -> None:
     for wanted in (["hstore", "citext"], ["citext", "pg_trgm"], []):
         databases.create(name, LIMITS, holder=name, extensions=wanted)
         assert extensions_of(cluster, name) == set(wanted)
@@ -326,10 +321,10 @@ def test_a_database_has_just_the_extensions_that_are_asked_for(
 def test_extensions_belong_to_the_owner(cluster: Cluster, databases: Databases, name: str) -> None:
     databases.create(name, LIMITS, holder=name, extensions=["hstore"])
     owners = "SELECT pg_get_userbyid(extowner) FROM pg_extension WHERE extname = 'hstore'"
-    assert cluster.ask(owners, database=name) == [(f"{name}_owner",)]
+    assert cluster.execute(owners, database=name) == [(f"{name}_owner",)]
 
 
-def test_only_those_on_the_list_are_installed_or_dropped(
+def test_extensions_outside_the_list_stay_unchanged(
     cluster: Cluster, databases: Databases, name: str, session: psycopg.Connection[Row]
 ) -> None:
     session.execute("CREATE EXTENSION fuzzystrmatch")
@@ -338,124 +333,120 @@ def test_only_those_on_the_list_are_installed_or_dropped(
 
 
 @pytest.mark.parametrize(
-    ("prepared", "wanted", "told"),
+    ("existing", "extensions", "message"),
     [
         ("CREATE TABLE things (h hstore)", ["pg_trgm"], "hstore: cannot drop extension hstore"),
         ("CREATE DOMAIN citext AS text", ["citext", "hstore"], 'citext: type "citext" already exists'),
         ("DROP SCHEMA public CASCADE", ["citext"], 'citext: schema "public" does not exist'),
     ],
 )
-def test_a_change_that_the_content_forbids_changes_nothing(
-    prepared: str,
-    wanted: list[str],
-    told: str,
+def test_refused_change_has_no_effect(
+    existing: str,
+    extensions: list[str],
+    message: str,
     cluster: Cluster,
     databases: Databases,
     name: str,
     session: psycopg.Connection[Row],
 ) -> None:
     databases.change(name, LIMITS, holder=name, extensions=["hstore"])
-    session.execute(prepared.encode())
+    session.execute(existing.encode())
     before = state_of(cluster, name)
-    with pytest.raises(ExtensionRefused, match=told):
-        databases.change(name, MORE, holder=f"other {name}", extensions=wanted)
+    with pytest.raises(ExtensionRefused, match=message):
+        databases.change(name, LARGE_LIMITS, holder=f"other {name}", extensions=extensions)
     assert state_of(cluster, name) == before
 
 
 # Copies
 
 
-def test_a_copy_has_the_templates_data_and_belongs_to_its_own_owner(
-    cluster: Cluster, databases: Databases, name: str
-) -> None:
-    told = [*databases.copy(TEMPLATE, name, LIMITS, holder=name)]
-    assert told[0] == "Making its owner"
-    assert told[1].startswith("Copying ")
-    assert told[-2:] == ["Closing it to others", "Handing it to its owner"]
+def test_copy_has_data_and_own_owner(cluster: Cluster, databases: Databases, name: str) -> None:
+    progress = [*databases.copy(TEMPLATE, name, LIMITS, holder=name)]
+    assert progress[0] == "Creating the owner role"
+    assert progress[1].startswith("Copying ")
+    assert progress[-2:] == ["Restricting access", "Transferring ownership"]
     user = f"{name}_user"
-    with enter(cluster, name, user, databases.add_user(name, user)) as connection:
+    with connect(cluster, name, user, databases.add_user(name, user)) as connection:
         assert connection.execute("SELECT count(*) FROM products").fetchall() == [(100_000,)]
         connection.execute("ALTER TABLE products ADD stock int; DROP TABLE products")
 
 
 @contextmanager
 def busy_template(cluster: Cluster) -> Iterator[str]:
-    """A template whose copying does not get on, since somebody is connected to it."""
+    """Create a template that cannot be copied, because a session is connected to it."""
     template = f"template_{uuid4().hex}"
-    cluster.ask(f"CREATE DATABASE {template} OWNER broker")
+    cluster.execute(f"CREATE DATABASE {template} OWNER broker")
     try:
         with psycopg.connect(cluster.server.conninfo, dbname=template):
             yield template
     finally:
-        cluster.ask(f"DROP DATABASE {template} WITH (FORCE)")
+        cluster.execute(f"DROP DATABASE {template} WITH (FORCE)")
 
 
 def is_copying(cluster: Cluster, name: str) -> bool:
-    found = cluster.ask(
+    rows = cluster.execute(
         "SELECT FROM pg_stat_activity WHERE application_name = %s AND state = 'active'"
         " AND query LIKE 'CREATE DATABASE%%'",
         name,
     )
-    return bool(found)
+    return bool(rows)
 
 
-def test_closing_a_copy_ends_the_copying(cluster: Cluster, databases: Databases, name: str) -> None:
+def test_copy_is_cancelled_by_closing_generator(cluster: Cluster, databases: Databases, name: str) -> None:
     with busy_template(cluster) as template:
         copying = databases.copy(template, name, LIMITS, holder=name)
-        next(told for told in copying if told.startswith("Copying"))
+        next(message for message in copying if message.startswith("Copying"))
         until(lambda: is_copying(cluster, name))
         logged = len(cluster.server.log)
         copying.close()
         assert not is_copying(cluster, name)
         assert "canceling statement due to user request" in cluster.server.log[logged:]
     databases.drop(name)
-    assert state_of(cluster, name) == NOTHING
+    assert state_of(cluster, name) == EMPTY_STATE
 
 
-def test_what_a_process_left_running_that_died_is_ended_by_who_takes_it_up(
-    cluster: Cluster, databases: Databases, name: str
-) -> None:
-    ended = threading.Event()
+def test_create_terminates_session_of_dead_process(cluster: Cluster, databases: Databases, name: str) -> None:
+    terminated = threading.Event()
 
-    def left_over() -> None:
+    def orphaned_session() -> None:
         with suppress(psycopg.OperationalError), psycopg.connect(cluster.url, application_name=name) as dead:
             try:
                 dead.execute("SELECT pg_sleep(60)")
             except errors.AdminShutdown:
-                ended.set()
+                terminated.set()
 
-    thread = threading.Thread(target=left_over)
+    thread = threading.Thread(target=orphaned_session)
     thread.start()
-    until(lambda: cluster.ask("SELECT FROM pg_stat_activity WHERE application_name = %s", name))
+    until(lambda: cluster.execute("SELECT FROM pg_stat_activity WHERE application_name = %s", name))
     databases.create(name, LIMITS, holder=name)
     thread.join(30)
-    assert ended.is_set()
+    assert terminated.is_set()
 
 
-def test_a_template_whose_owner_owns_databases_is_refused(
+def test_copy_refuses_template_owner_with_databases(
     cluster: Cluster, databases: Databases, name: str
 ) -> None:
-    template, careless = f"template_{name}", f"careless_{name}"
-    cluster.ask(f"CREATE ROLE {careless}")
-    cluster.ask(f"GRANT {careless} TO broker")
-    cluster.ask(f"CREATE DATABASE {template} OWNER {careless} IS_TEMPLATE true")
+    template, owner = f"template_{name}", f"owner_{name}"
+    cluster.execute(f"CREATE ROLE {owner}")
+    cluster.execute(f"GRANT {owner} TO broker")
+    cluster.execute(f"CREATE DATABASE {template} OWNER {owner} IS_TEMPLATE true")
     try:
-        cluster.ask(f"ALTER SCHEMA public OWNER TO {careless}", database=template)
-        with pytest.raises(ValueError, match=f"'{careless}'.*owns a database"):
+        cluster.execute(f"ALTER SCHEMA public OWNER TO {owner}", database=template)
+        with pytest.raises(ValueError, match=f"'{owner}'.*also owns a database"):
             [*databases.copy(template, name, LIMITS, holder=name)]
-        assert cluster.ask(
+        assert cluster.execute(
             "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", template
-        ) == [(careless,)]
+        ) == [(owner,)]
     finally:
         databases.drop(name)
-        cluster.ask(f"ALTER DATABASE {template} IS_TEMPLATE false")
-        cluster.ask(f"DROP DATABASE {template}")
-        cluster.ask(f"DROP ROLE {careless}")
+        cluster.execute(f"ALTER DATABASE {template} IS_TEMPLATE false")
+        cluster.execute(f"DROP DATABASE {template}")
+        cluster.execute(f"DROP ROLE {owner}")
 
 
 # Crashes
 
-NOTHING: dict[str, list[Row]] = {"roles": [], "databases": [], "sessions": [], "content": []}
+EMPTY_STATE: dict[str, list[Row]] = {"roles": [], "databases": [], "sessions": [], "content": []}
 
 STATE = {
     "roles": "SELECT rolname, rolcanlogin, rolpassword IS NULL,"
@@ -476,28 +467,28 @@ CONTENT = (
 
 
 def state_of(cluster: Cluster, name: str) -> dict[str, list[Row]]:
-    """All that there is of a database, but for its name."""
-    until(lambda: not cluster.ask(STATE["sessions"], name))
-    state = {about: cluster.ask(statement, name) for about, statement in STATE.items()}
-    open_ = [row for row in state["databases"] if row[1]]
-    state["content"] = cluster.ask(CONTENT, database=name) if open_ else []
+    """Return the complete state of a database, with its name replaced by `db`."""
+    until(lambda: not cluster.execute(STATE["sessions"], name))
+    state = {part: cluster.execute(statement, name) for part, statement in STATE.items()}
+    accepts_connections = any(row[1] for row in state["databases"])
+    state["content"] = cluster.execute(CONTENT, database=name) if accepts_connections else []
     return {
-        about: [tuple(v.replace(name, "db") if isinstance(v, str) else v for v in row) for row in rows]
-        for about, rows in state.items()
+        part: [tuple(v.replace(name, "db") if isinstance(v, str) else v for v in row) for row in rows]
+        for part, rows in state.items()
     }
 
 
 class Crash(BaseException):
-    """The process is killed."""
+    """Simulated death of the process."""
 
 
 @contextmanager
 def crashing_after(statements: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
-    """Kill who executes statements, when so many are through; yields them."""
+    """Raise `Crash` after this number of statements, and yield the executed statements."""
     execute = psycopg.Connection.execute
     executed: list[object] = []
 
-    def execute_and_die(self: psycopg.Connection[Any], statement: Any, *more: Any) -> psycopg.Cursor[Any]:
+    def execute_and_crash(self: psycopg.Connection[Any], statement: Any, *more: Any) -> psycopg.Cursor[Any]:
         cursor = execute(self, statement, *more)
         executed.append(statement)
         if len(executed) == statements:
@@ -505,58 +496,62 @@ def crashing_after(statements: int, monkeypatch: pytest.MonkeyPatch) -> Iterator
         return cursor
 
     with monkeypatch.context() as patched:
-        patched.setattr(psycopg.Connection, "execute", execute_and_die)
+        patched.setattr(psycopg.Connection, "execute", execute_and_crash)
         yield executed
 
 
-def made(cluster: Cluster, databases: Databases, name: str) -> None:
+def create_database(cluster: Cluster, databases: Databases, name: str) -> None:
     databases.create(name, LIMITS, holder=f"small {name}", extensions=["hstore"])
 
 
-def used(cluster: Cluster, databases: Databases, name: str) -> None:
-    """With two users, and tables of both."""
-    made(cluster, databases, name)
+def create_database_with_users(cluster: Cluster, databases: Databases, name: str) -> None:
+    """Create a database with two users and tables of both."""
+    create_database(cluster, databases, name)
     for user in (f"{name}_user", f"{name}_other"):
-        with enter(cluster, name, user, databases.add_user(name, user)) as connection:
+        with connect(cluster, name, user, databases.add_user(name, user)) as connection:
             connection.execute(f"CREATE TABLE of_{user[-5:]} (id int); SET ROLE NONE".encode())
             connection.execute(f"CREATE TABLE own_of_{user[-5:]} (id int)".encode())
 
 
-def nothing(cluster: Cluster, databases: Databases, name: str) -> None:
+def prepare_nothing(cluster: Cluster, databases: Databases, name: str) -> None:
     pass
 
 
 STEPS: dict[str, tuple[Callable[[Cluster, Databases, str], None], Callable[[Databases, str], object]]] = {
     "create": (
-        nothing,
+        prepare_nothing,
         lambda databases, name: databases.create(
             name, LIMITS, holder=f"small {name}", extensions=["hstore", "citext"]
         ),
     ),
     "copy": (
-        nothing,
+        prepare_nothing,
         lambda databases, name: [
             *databases.copy(TEMPLATE, name, LIMITS, holder=f"restored {name}", extensions=["citext"])
         ],
     ),
     "change": (
-        made,
+        create_database,
         lambda databases, name: databases.change(
-            name, MORE, holder=f"large {name}", extensions=["citext", "pg_trgm"]
+            name, LARGE_LIMITS, holder=f"large {name}", extensions=["citext", "pg_trgm"]
         ),
     ),
-    "add_user": (made, lambda databases, name: databases.add_user(name, f"{name}_user")),
-    "remove_user": (used, lambda databases, name: databases.remove_user(name, f"{name}_user")),
-    "drop": (used, lambda databases, name: databases.drop(name)),
+    "add_user": (create_database, lambda databases, name: databases.add_user(name, f"{name}_user")),
+    "remove_user": (
+        create_database_with_users,
+        lambda databases, name: databases.remove_user(name, f"{name}_user"),
+    ),
+    "drop": (create_database_with_users, lambda databases, name: databases.drop(name)),
 }
-"""What is there before, and what is done."""
+"""Preparation and action of each step."""
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_was_killed_after_any_statement_is_done_by_repeating_it(
+def test_interrupted_step_completes_when_repeated(
     step: str, cluster: Cluster, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare, do = STEPS[step]
+    """Kill the step after every one of its statements, and repeat it."""
+    prepare, perform = STEPS[step]
     expected: dict[str, list[Row]] | None = None
     for statements in range(1, 100):
         name = f"db_{uuid4().hex}"
@@ -564,36 +559,36 @@ def test_a_step_that_was_killed_after_any_statement_is_done_by_repeating_it(
             prepare(cluster, databases, name)
             with crashing_after(statements, monkeypatch) as executed:
                 try:
-                    do(databases, name)
-                    died = False
+                    perform(databases, name)
+                    crashed = False
                 except Crash:
-                    died = True
-            do(databases, name)
-            found = state_of(cluster, name)
+                    crashed = True
+            perform(databases, name)
+            state = state_of(cluster, name)
         finally:
             databases.drop(name)
         if expected is None:
-            expected = uninterrupted(cluster, databases, step)
-        assert found == expected, f"killed after {executed[-1]}"
-        if not died:
+            expected = expected_state(cluster, databases, step)
+        assert state == expected, f"killed after {executed[-1]}"
+        if not crashed:
             assert statements > 3
             return
-    raise AssertionError("it never ends")
+    raise AssertionError("the step did not complete")
 
 
-def uninterrupted(cluster: Cluster, databases: Databases, step: str) -> dict[str, list[Row]]:
-    """What a step leaves that nothing befalls."""
-    prepare, do = STEPS[step]
+def expected_state(cluster: Cluster, databases: Databases, step: str) -> dict[str, list[Row]]:
+    """Return the state after a step that was not interrupted."""
+    prepare, perform = STEPS[step]
     name = f"db_{uuid4().hex}"
     try:
         prepare(cluster, databases, name)
-        do(databases, name)
+        perform(databases, name)
         return state_of(cluster, name)
     finally:
         databases.drop(name)
 
 
-def test_nobody_enters_a_database_before_it_is_closed_to_others(
+def test_create_allows_no_connections_until_restricted(
     cluster: Cluster, databases: Databases, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with crashing_after(100, monkeypatch) as executed, suppress(Crash):
@@ -602,33 +597,33 @@ def test_nobody_enters_a_database_before_it_is_closed_to_others(
     databases.drop(name)
     with crashing_after(created, monkeypatch), suppress(Crash):
         databases.create(name, LIMITS, holder=name)
-    assert cluster.ask("SELECT datallowconn FROM pg_database WHERE datname = %s", name) == [(False,)]
+    assert cluster.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", name) == [(False,)]
 
 
-def test_a_database_whose_drop_was_interrupted_is_made_anew(
+def test_create_replaces_database_of_interrupted_drop(
     cluster: Cluster, databases: Databases, name: str, user: str
 ) -> None:
-    cluster.ask("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", name)
+    cluster.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", name)
     databases.create(name, LIMITS, holder=name)
-    enter(cluster, name, user, databases.add_user(name, user)).close()
+    connect(cluster, name, user, databases.add_user(name, user)).close()
 
 
 # Names
 
 
-def test_whatever_ids_are_names_are_valid_and_never_the_same() -> None:
+def test_names_are_valid_and_unique() -> None:
     long = "x" * 300
     ids = [
         *("i1", "I1", "i1 ", " i1", "i", "1", "ı1", "i\u03071", "", "\0", "\0\0", "\ud800", "\udcff"),
         *(long, long + "x", long[:-1] + "y", "y" + long, long[:63], long[:62], long[:64], long.upper()),
         *("'; DROP DATABASE postgres; --", '"; DROP ROLE broker; --', "%s", "{}", "\\", "../..", "a/b", "🐘"),
     ]
-    names = [database_of(one) for one in ids] + [login_of(one, other) for one in ids for other in ids]
+    names = [database_of(id_) for id_ in ids] + [login_of(one, other) for one in ids for other in ids]
     assert len(set(names)) == len(names)
     assert all(len(name.encode()) <= 63 and name.isidentifier() and name.isascii() for name in names)
 
 
-def test_a_name_is_the_same_for_ever() -> None:
-    """Another one would lose every database that there is."""
+def test_names_never_change() -> None:
+    """With other names, the broker would lose all existing databases."""
     assert database_of("orders") == "db_dqlivwya2ieoil4tgfcst4p2tq"
     assert login_of("orders", "shop") == "db_dqlivwya2ieoil4tgfcst4p2tq_rwiaduzmnjyd3fmsdj3rcucq6m"

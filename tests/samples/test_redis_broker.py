@@ -1,4 +1,4 @@
-"""samples/redis as platforms and applications see it: over HTTP and TCP, with real passwords."""
+"""Tests of samples/redis from the view of platforms and applications, over HTTP and TCP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from brokerkit import Accepted, Binding
 from brokerkit.client.client import BrokerClient
 from brokerkit.client.platforms import Platform
 from samples.redis.names import prefix_of, users_of
-from samples.redis.tenants import OpenToAll, Tenants
+from samples.redis.tenants import ServerUnprotected, Tenants
 
 from ..support.postgres import fresh_database
 from ..support.redis import Server
@@ -34,14 +34,16 @@ from ..support.servers import Gunicorn, gunicorn
 SAMPLE = Path(__file__).parents[2] / "samples" / "redis"
 LOGIN = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret"}
 
+pytestmark = pytest.mark.integration
+
 
 class Site:
-    """The broker, its workers, and what it needs.
+    """The settings of a broker and its workers.
 
     Args:
-        redis: Parts of it are given out.
-        store: Where the broker remembers.
-        folder: Of logs.
+        redis: The server of the tenants.
+        store: The SQLAlchemy URL of the broker's store.
+        folder: The folder of the logs.
     """
 
     def __init__(self, redis: Server, store: str, folder: Path) -> None:
@@ -54,15 +56,15 @@ class Site:
         }
 
     @contextmanager
-    def serving(self) -> Iterator[Gunicorn]:
-        """As the Procfile has it."""
+    def serve(self) -> Iterator[Gunicorn]:
+        """Run the web process of the Procfile."""
         options = ("--workers=2", "--threads=8")
         with gunicorn(SAMPLE, "broker:app", *options, log=self.log, environment=self.environment) as server:
             yield server
 
     @contextmanager
-    def working(self) -> Iterator[subprocess.Popen[bytes]]:
-        """As the Procfile has it, with two children."""
+    def work(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the worker of the Procfile, with two child processes."""
         command = ["-m", "celery", "-A", "broker:celery_app", "worker", "--concurrency", "2"]
         with self.worker_log.open("ab") as output:
             process = subprocess.Popen(
@@ -85,7 +87,7 @@ class Site:
             process.wait()
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a program as an operator does, in the sample's folder."""
+        """Run a Python module in the sample's folder with the broker's environment."""
         return subprocess.run(
             [sys.executable, "-m", *command],
             cwd=SAMPLE,
@@ -96,43 +98,47 @@ class Site:
         )
 
 
-class Person:
-    """Orders from the broker, and logs in with what it gets."""
+class PlatformClient:
+    """A platform that sends requests to the broker."""
 
     def __init__(self, server: Gunicorn) -> None:
         self.url = f"http://127.0.0.1:{server.port}"
-        platform = Platform(organization_guid="shop", space_guid="shop")
-        self.client = BrokerClient(self.url, username="platform", password="s3cret", platform=platform)
-        (self.offering,) = self.client.catalog().services
+        self.api = BrokerClient(
+            self.url,
+            username="platform",
+            password="s3cret",
+            platform=Platform(organization_guid="shop", space_guid="shop"),
+        )
+        (self.offering,) = self.api.catalog().services
         self.plans = {plan.name: plan for plan in self.offering.plans}
 
-    def order(self, instance: str, plan: str = "shared", **more: Any) -> None:
-        made = self.client.provision(instance, self.offering, self.plans[plan], **more)
-        if isinstance(made, Accepted):
-            self.wait(instance, plan, made)
+    def provision(self, instance: str, plan: str = "shared", **options: Any) -> None:
+        response = self.api.provision(instance, self.offering, self.plans[plan], **options)
+        if isinstance(response, Accepted):
+            self.wait(instance, plan, response)
 
-    def wait(self, instance: str, plan: str, accepted: Accepted, **more: Any) -> None:
-        self.client.wait(
+    def wait(self, instance: str, plan: str, accepted: Accepted, **options: Any) -> None:
+        self.api.wait(
             instance,
             operation=accepted.operation,
             service=self.offering,
             plan=self.plans[plan],
             sleep=lambda seconds: time.sleep(0.05),
-            **more,
+            **options,
         )
 
-    def bind(self, instance: str, binding: str, plan: str = "shared", **more: Any) -> dict[str, Any]:
-        made = self.client.bind(instance, binding, self.offering, self.plans[plan], **more)
-        assert isinstance(made, Binding)
-        assert made.credentials is not None
-        return made.credentials
+    def bind(self, instance: str, binding: str, plan: str = "shared", **options: Any) -> dict[str, Any]:
+        response = self.api.bind(instance, binding, self.offering, self.plans[plan], **options)
+        assert isinstance(response, Binding)
+        assert response.credentials is not None
+        return response.credentials
 
     def unbind(self, instance: str, binding: str, plan: str = "shared") -> None:
-        self.client.unbind(instance, binding, self.offering, self.plans[plan])
+        self.api.unbind(instance, binding, self.offering, self.plans[plan])
 
-    def delete(self, instance: str, plan: str = "shared") -> None:
-        accepted = self.client.deprovision(instance, self.offering, self.plans[plan])
-        assert isinstance(accepted, Accepted), "it is done by a worker"
+    def deprovision(self, instance: str, plan: str = "shared") -> None:
+        accepted = self.api.deprovision(instance, self.offering, self.plans[plan])
+        assert isinstance(accepted, Accepted), "a worker deletes instances in the background"
         self.wait(instance, plan, accepted, deleting=True)
 
 
@@ -143,9 +149,9 @@ def site(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
 
 @pytest.fixture(scope="module")
-def person(site: Site) -> Iterator[Person]:
-    with site.serving() as server, site.working():
-        yield Person(server)
+def platform(site: Site) -> Iterator[PlatformClient]:
+    with site.serve() as server, site.work():
+        yield PlatformClient(server)
 
 
 @pytest.fixture
@@ -154,12 +160,12 @@ def operator(site: Site) -> Iterator[Redis]:
         yield client
 
 
-def enter(credentials: dict[str, Any]) -> Redis:
+def connect(credentials: dict[str, Any]) -> Redis:
     return Redis.from_url(credentials["uri"], decode_responses=True)
 
 
-def refused(credentials: dict[str, Any]) -> bool:
-    with enter(credentials) as client:
+def is_rejected(credentials: dict[str, Any]) -> bool:
+    with connect(credentials) as client:
         try:
             client.ping()
         except AuthenticationError:
@@ -167,102 +173,104 @@ def refused(credentials: dict[str, Any]) -> bool:
         return False
 
 
-def left_of(operator: Redis, instance: str) -> list[str]:
+def leftovers(operator: Redis, instance: str) -> list[str]:
+    """Return the users and keys of an instance."""
     users = [user for user in map(str, operator.acl_users()) if user.startswith(users_of(instance))]
     return [*users, *operator.scan_iter(f"{prefix_of(instance)}*")]
 
 
-def test_a_whole_life_leaves_nothing_behind(person: Person, operator: Redis) -> None:
-    person.order("orders")
-    first = person.bind("orders", "first")
+@pytest.mark.rule("R-BIND-6")
+def test_lifecycle_leaves_nothing_behind(platform: PlatformClient, operator: Redis) -> None:
+    platform.provision("orders")
+    first = platform.bind("orders", "first")
     prefix = first["prefix"]
-    with enter(first) as session:
+    with connect(first) as session:
         session.set(f"{prefix}cup", "blue")
-        second = person.bind("orders", "second", predecessor="first")
-        with enter(second) as successor:
+        second = platform.bind("orders", "second", predecessor="first")
+        with connect(second) as successor:
             assert successor.get(f"{prefix}cup") == "blue"
-            person.unbind("orders", "first")
+            platform.unbind("orders", "first")
             with pytest.raises((NoConnection, AuthenticationError)):
                 session.ping()
-            assert refused(first)
+            assert is_rejected(first)
             assert successor.get(f"{prefix}cup") == "blue"
-    assert left_of(operator, "orders")
-    person.delete("orders")
-    assert refused(second), "also where nobody unbound it"
-    assert left_of(operator, "orders") == []
+    assert leftovers(operator, "orders")
+    platform.deprovision("orders")
+    assert is_rejected(second), "deprovision removes remaining bindings"
+    assert leftovers(operator, "orders") == []
 
 
-def test_a_worker_fills_an_instance_and_tells_how_far_it_is(person: Person, operator: Redis) -> None:
-    person.order("filled", "filled", parameters={"entries": 2500})
-    credentials = person.bind("filled", "b1", "filled")
-    with enter(credentials) as session:
+def test_worker_fills_instance_in_background(platform: PlatformClient, operator: Redis) -> None:
+    platform.provision("filled", "filled", parameters={"entries": 2500})
+    credentials = platform.bind("filled", "b1", "filled")
+    with connect(credentials) as session:
         assert session.get(f"{credentials['prefix']}example:2499") == "Example 2499"
-    person.delete("filled", "filled")
-    assert left_of(operator, "filled") == []
+    platform.deprovision("filled", "filled")
+    assert leftovers(operator, "filled") == []
 
 
-def test_credentials_are_what_cloud_foundrys_users_expect(person: Person, site: Site) -> None:
-    person.order("told")
-    told = person.bind("told", "b1")
-    assert told == {
-        "uri": f"redis://{told['username']}:{told['password']}@127.0.0.1:{site.redis.port}",
+def test_credentials_have_cloud_foundry_fields(platform: PlatformClient, site: Site) -> None:
+    platform.provision("fields")
+    credentials = platform.bind("fields", "b1")
+    assert credentials == {
+        "uri": f"redis://{credentials['username']}:{credentials['password']}@127.0.0.1:{site.redis.port}",
         "hostname": "127.0.0.1",
         "port": site.redis.port,
-        "username": told["username"],
-        "password": told["password"],
-        "prefix": prefix_of("told"),
+        "username": credentials["username"],
+        "password": credentials["password"],
+        "prefix": prefix_of("fields"),
         "tls": False,
     }
-    assert len(told["password"]) >= 43
-    person.delete("told")
+    assert len(credentials["password"]) >= 43
+    platform.deprovision("fields")
 
 
-def test_an_upgrade_gives_users_back_that_the_server_lost(person: Person, operator: Redis) -> None:
-    person.order("upgraded")
-    credentials = person.bind("upgraded", "b1")
+def test_update_restores_lost_users(platform: PlatformClient, operator: Redis) -> None:
+    platform.provision("upgraded")
+    credentials = platform.bind("upgraded", "b1")
     operator.acl_deluser(credentials["username"])
-    assert refused(credentials)
-    person.client.update("upgraded", person.offering, context={"platform": "x", "changed": True})
-    assert not refused(credentials)
-    person.delete("upgraded")
+    assert is_rejected(credentials)
+    platform.api.update("upgraded", platform.offering, context={"platform": "x", "changed": True})
+    assert not is_rejected(credentials)
+    platform.deprovision("upgraded")
 
 
-def test_keys_of_any_bytes_are_deleted(person: Person, operator: Redis) -> None:
-    person.order("bytes")
-    credentials = person.bind("bytes", "b1")
-    with enter(credentials) as session:
+def test_deprovision_deletes_keys_of_any_bytes(platform: PlatformClient, operator: Redis) -> None:
+    platform.provision("bytes")
+    credentials = platform.bind("bytes", "b1")
+    with connect(credentials) as session:
         session.set(credentials["prefix"].encode() + b"\xff\xfe", "x")
-    person.unbind("bytes", "b1")
-    person.delete("bytes")
+    platform.unbind("bytes", "b1")
+    platform.deprovision("bytes")
     assert list(operator.scan_iter(f"{prefix_of('bytes')}*")) == []
 
 
-def test_a_server_that_lets_everyone_in_gets_no_users(site: Site) -> None:
-    with Server() as open_to_all, open_to_all.client() as client:
-        with pytest.raises(OpenToAll, match="requirepass"):
+def test_unprotected_server_gets_no_users(site: Site) -> None:
+    with Server() as server, server.client() as client:
+        with pytest.raises(ServerUnprotected, match="requirepass"):
             Tenants(client).add_user("prefix:", "user")
         assert client.acl_users() == ["default"]
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live"])
-def test_load_balancers_learn_without_a_login_that_it_is_in_order(path: str, person: Person) -> None:
-    with urlopen(f"{person.url}{path}", timeout=30) as answer:
-        assert json.load(answer)["status"] == "ok"
+def test_health_needs_no_authentication(path: str, platform: PlatformClient) -> None:
+    with urlopen(f"{platform.url}{path}", timeout=30) as response:
+        assert json.load(response)["status"] == "ok"
 
 
-def test_operators_commands_know_what_there_is(person: Person, site: Site) -> None:
-    person.order("known")
-    done = site.run("flask", "--app", "broker", "broker", "instances", "--json")
-    assert done.returncode == 0, done.stderr
-    assert "known" in {each["instance_id"] for each in json.loads(done.stdout)}
-    person.delete("known")
+def test_operator_commands_list_instances(platform: PlatformClient, site: Site) -> None:
+    platform.provision("listed")
+    result = site.run("flask", "--app", "broker", "broker", "instances", "--json")
+    assert result.returncode == 0, result.stderr
+    assert "listed" in {instance["instance_id"] for instance in json.loads(result.stdout)}
+    platform.deprovision("listed")
 
 
-def test_it_passes_every_rule_of_the_checker(person: Person, site: Site, operator: Redis) -> None:
+def test_checker_finds_no_failed_rule(platform: PlatformClient, site: Site, operator: Redis) -> None:
     keys = set(operator.scan_iter())
-    done = site.run("brokerkit", "check", person.url, "--json", "-")
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(done.stdout)
+    result = site.run("brokerkit", "check", platform.url, "--json", "-")
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(result.stdout)
     assert not [rule["key"] for rule in report["rules"] if rule["outcome"] == "failed"]
     assert sum(rule["outcome"] == "passed" for rule in report["rules"]) > 100
     assert not report["leftovers"]
@@ -271,20 +279,20 @@ def test_it_passes_every_rule_of_the_checker(person: Person, site: Site, operato
 
 
 @pytest.mark.parametrize("missing", ["REDIS_URL", "BROKER_STORE", "BROKER_KEYS", "BROKER_PASSWORD"])
-def test_it_says_which_variable_is_missing(site: Site, missing: str) -> None:
+def test_missing_setting_is_named(site: Site, missing: str) -> None:
     environment = {name: value for name, value in site.environment.items() if name != missing}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", "import broker"],
         cwd=SAMPLE,
         env={**{k: v for k, v in os.environ.items() if k not in site.environment}, **environment},
         capture_output=True,
         text=True,
     )
-    assert f"\n  {missing}: " in done.stderr
-    assert "the-operators" not in done.stderr
+    assert f"\n  {missing}: " in result.stderr
+    assert "the-operators" not in result.stderr
 
 
-def test_cloud_foundry_runs_what_the_procfile_has_with_all_that_it_needs() -> None:
+def test_manifest_matches_procfile_and_required_settings() -> None:
     (app,) = yaml.safe_load((SAMPLE / "manifest.yml").read_text())["applications"]
     procfile = [line.partition(":")[0] for line in (SAMPLE / "Procfile").read_text().splitlines()]
     assert [process["type"] for process in app["processes"]] == procfile

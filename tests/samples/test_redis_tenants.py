@@ -1,4 +1,4 @@
-"""What users of samples/redis may do on a real server: all in their own part, nothing outside of it."""
+"""Tests of samples/redis/tenants.py: the permissions of users on a real server."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.retry import Retry
 
 from samples.redis.names import prefix_of, user_of, users_of
-from samples.redis.tenants import SINGLE, Tenants
+from samples.redis.tenants import COMMANDS, Tenants
 
 from ..support.redis import Server
+
+pytestmark = pytest.mark.integration
 
 MINE, THEIRS = prefix_of("mine"), prefix_of("theirs")
 USER = user_of("mine", "b1")
 
-Enter: TypeAlias = Callable[[], Any]
-"""Makes a connection of a user."""
+Connect: TypeAlias = Callable[[], Any]
+"""A function that opens a connection of a user."""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(password="the-operators") as made:
-        yield made
+    with Server(password="the-operators") as server:
+        yield server
 
 
 @pytest.fixture
@@ -43,18 +45,18 @@ def operator(server: Server) -> Iterator[Redis]:
 
 @pytest.fixture
 def tenants(operator: Redis) -> Iterator[Tenants]:
-    made = Tenants(operator)
-    yield made
-    made.remove_users(made.users(users_of("mine")))
+    tenants = Tenants(operator)
+    yield tenants
+    tenants.remove_users(tenants.users(users_of("mine")))
 
 
 @pytest.fixture
-def enter(server: Server, tenants: Tenants) -> Iterator[Enter]:
+def connect(server: Server, tenants: Tenants) -> Iterator[Connect]:
     password = tenants.add_user(MINE, USER)
-    made: list[Redis] = []
+    clients: list[Redis] = []
 
-    def enter() -> Redis:
-        made.append(
+    def connect() -> Redis:
+        clients.append(
             Redis(
                 port=server.port,
                 username=USER,
@@ -64,15 +66,15 @@ def enter(server: Server, tenants: Tenants) -> Iterator[Enter]:
                 socket_timeout=1,
             )
         )
-        return made[-1]
+        return clients[-1]
 
-    yield enter
-    for each in made:
-        each.close()
+    yield connect
+    for client in clients:
+        client.close()
 
 
-def test_a_user_does_what_applications_do(enter: Enter) -> None:
-    mine = enter()
+def test_user_can_run_common_commands(connect: Connect) -> None:
+    mine = connect()
     with mine.pipeline(transaction=True) as transaction:
         transaction.set(f"{MINE}a", "1", ex=60).incr(f"{MINE}a").hset(f"{MINE}h", "x", "y")
         assert transaction.execute()[1] == 2
@@ -82,7 +84,7 @@ def test_a_user_does_what_applications_do(enter: Enter) -> None:
     mine.rename(f"{MINE}l", f"{MINE}renamed")
     assert mine.brpop([f"{MINE}renamed"], timeout=1) == (f"{MINE}renamed", "1")
     assert mine.unlink(f"{MINE}a", f"{MINE}h") == 2
-    listener = enter().pubsub()
+    listener = connect().pubsub()
     listener.subscribe(f"{MINE}news")
     listener.psubscribe(f"{MINE}*")
     assert listener.get_message(timeout=5) is not None
@@ -92,7 +94,7 @@ def test_a_user_does_what_applications_do(enter: Enter) -> None:
 
 A, B = f"{MINE}a", f"{THEIRS}b"
 
-ELSEWHERE: list[tuple[Any, ...]] = [
+FORBIDDEN_COMMANDS: list[tuple[Any, ...]] = [
     ("GET", B),
     ("SET", B, "x"),
     ("DEL", B),
@@ -131,29 +133,26 @@ ELSEWHERE: list[tuple[Any, ...]] = [
 ]
 
 
-@pytest.mark.parametrize("command", ELSEWHERE, ids=lambda command: " ".join(map(str, command[:2])))
-def test_nothing_leads_out_of_a_users_own_part(
-    enter: Enter, operator: Redis, command: tuple[Any, ...]
-) -> None:
+@pytest.mark.parametrize("command", FORBIDDEN_COMMANDS, ids=lambda command: " ".join(map(str, command[:2])))
+def test_user_cannot_leave_its_prefix(connect: Connect, operator: Redis, command: tuple[Any, ...]) -> None:
     operator.set(B, "secret")
     with pytest.raises(NoPermissionError):
-        enter().execute_command(*command)
+        connect().execute_command(*command)
     assert operator.get(B) == "secret"
 
 
-def test_of_all_commands_that_name_no_key_users_have_those_that_tell_and_hurt_nobody(
-    enter: Enter, operator: Redis
-) -> None:
+def test_allowed_commands_without_key_are_harmless(connect: Connect, operator: Redis) -> None:
+    """Check every command of the server that names no key, including commands of future versions."""
     commands: Any = operator.command()
     keyless = {
-        name: abs(told["arity"]) - 1
-        for name, told in commands.items()
-        if told["first_key_pos"] == 0 and "movablekeys" not in told["flags"]
+        name: abs(details["arity"]) - 1
+        for name, details in commands.items()
+        if details["first_key_pos"] == 0 and "movablekeys" not in details["flags"]
     }
     assert {"scan", "keys", "randomkey", "dbsize", "flushall", "info", "monitor"} <= keyless.keys()
 
     def may_use(name: str) -> bool:
-        with enter() as mine:
+        with connect() as mine:
             try:
                 mine.execute_command(name, *["1"] * keyless[name])
             except NoPermissionError as error:
@@ -164,61 +163,59 @@ def test_of_all_commands_that_name_no_key_users_have_those_that_tell_and_hurt_no
 
     allowed = {name for name in keyless if may_use(name)}
     transactions = {"multi", "exec", "discard", "unwatch"}
-    of_their_own_parts = {"xgroup", "xinfo", "object"}  # whose key is behind the subcommand
-    harmless = {name for name in SINGLE if "|" not in name}
-    assert allowed <= harmless | transactions | of_their_own_parts
+    with_subcommands = {"xgroup", "xinfo", "object"}  # their key follows the subcommand
+    harmless = {name for name in COMMANDS if "|" not in name}
+    assert allowed <= harmless | transactions | with_subcommands
 
 
-def test_who_is_removed_is_out_at_once_and_does_not_come_back(enter: Enter, tenants: Tenants) -> None:
-    mine = enter()
+def test_removed_user_is_disconnected_permanently(connect: Connect, tenants: Tenants) -> None:
+    mine = connect()
     mine.set(A, "1")
-    waiting = enter().pubsub()
-    waiting.subscribe(f"{MINE}news")
-    for _ in range(2):  # a crash may have come between
+    listener = connect().pubsub()
+    listener.subscribe(f"{MINE}news")
+    for _ in range(2):  # repeated, as after a crash
         tenants.remove_users([USER])
     with pytest.raises((NoConnection, AuthenticationError)):
         mine.get(A)
     with pytest.raises((NoConnection, AuthenticationError)):
-        deque(waiting.listen())  # to what came before it ended, and then no more
+        deque(listener.listen())  # messages sent earlier, then the end of the connection
     assert tenants.users(users_of("mine")) == []
 
 
-def test_a_tenant_is_emptied_and_its_neighbours_are_not(tenants: Tenants, operator: Redis) -> None:
+def test_delete_keys_spares_other_tenants(tenants: Tenants, operator: Redis) -> None:
     for prefix in (MINE, THEIRS):
         assert list(tenants.fill(prefix, 2500)) == [1000, 2000, 2500]
-    *_, deleted = tenants.empty(MINE)
+    *_, deleted = tenants.delete_keys(MINE)
     assert deleted == 2500
     assert operator.dbsize() == 2500
-    *_, deleted = tenants.empty(MINE)
+    *_, deleted = tenants.delete_keys(MINE)
     assert deleted == 0
 
 
-def test_users_survive_a_restart_of_the_server(server: Server, tenants: Tenants, enter: Enter) -> None:
+def test_users_survive_a_server_restart(server: Server, tenants: Tenants, connect: Connect) -> None:
     server.kill()
     server.start()
-    assert enter().set(A, "1")
+    assert connect().set(A, "1")
     assert tenants.users(users_of("mine")) == [USER]
 
 
-def test_a_server_without_a_file_of_users_will_do(tmp_path: Path) -> None:
+def test_server_without_acl_file_works(tmp_path: Path) -> None:
     with Server(password="s3cret", aclfile="", requirepass="s3cret") as server, server.client() as operator:
         tenants = Tenants(operator)
         assert tenants.add_user(MINE, USER)
         assert tenants.users(users_of("mine")) == [USER]
 
 
-def test_users_that_the_server_forgot_are_allowed_again_with_their_passwords(
-    server: Server, tenants: Tenants
-) -> None:
+def test_restore_users_keeps_passwords(server: Server, tenants: Tenants) -> None:
     password = tenants.add_user(MINE, USER)
     tenants.remove_users([USER])
-    tenants.allow_again(MINE, {USER: password})
+    tenants.restore_users(MINE, {USER: password})
     with Redis(port=server.port, username=USER, password=password) as mine:
         assert mine.set(A, "1")
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_names_are_valid_and_differ_for_ids_that_differ(one: str, other: str, b1: str, b2: str) -> None:
+def test_names_are_valid_and_unique(one: str, other: str, b1: str, b2: str) -> None:
     assert (prefix_of(one) == prefix_of(other)) == (one == other)
     assert (user_of(one, b1) == user_of(other, b2)) == ((one, b1) == (other, b2))
     user = user_of(one, b1)
