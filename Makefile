@@ -27,7 +27,7 @@ rules: $(VENV)/.test  ## count the tests of each rule of docs/rules.md, and list
 	$(BIN)/python -m pytest -p tests.support.rules -n 0 --collect-only -qq --rules-report
 
 soak: $(VENV)/.test  ## order databases for 15 minutes, or MINUTES=…, while everything is killed
-	BROKERKIT_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -s tests/production
+	BROKERKIT_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -s tests/chaos
 
 lint: $(VENV)/.lint  ## check style and types
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from .support.broker import Platform, Recorder, make_app, make_broker
 from .support.postgres_fixtures import postgres, postgres_url  # noqa: F401
 from .support.redis_fixtures import redis_server, redis_url  # noqa: F401
 
+pytest_plugins = ["tests.support.rules"]
+
 # So shells and `nohup` begin what runs in the background; what tests interrupt would ignore it too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

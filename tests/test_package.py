@@ -59,7 +59,7 @@ def test_wheel_contains_modules_marker_and_license(wheel: Path) -> None:
     assert any(name.endswith("LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {
         "brokerkit",
-        f"brokerkit-{brokerkit.__version__}.dist-info",
+        f"osb_brokerkit-{brokerkit.__version__}.dist-info",
     }
 
 

@@ -346,7 +346,7 @@ class WithoutStore:
         if thing.in_progress == "provision":
             raise osb.InstanceDoesNotExist
         return osb.InstanceDetails(
-            service_id=thing.offering.id, plan_id=thing.plan.id, parameters=thing.parameters
+            service_id=thing.service.id, plan_id=thing.plan.id, parameters=thing.parameters
         )
 
     # Bindings

@@ -62,7 +62,7 @@ def test_first_two_requests_may_be_concurrent(order: str) -> None:
 BEGIN_A_STORE = """
 import os, sys
 from multiprocessing import get_context
-from brokerkit.lifecycle.store import Store
+from brokerkit.store import Store
 
 ROUNDS, PROCESSES = 20, 6
 processes = get_context("fork")

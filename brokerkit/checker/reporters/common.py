@@ -138,7 +138,7 @@ def conclusion(report: Report) -> str:
 def version() -> str:
     """The version of brokerkit that tells it."""
     try:
-        return metadata.version("brokerkit")
+        return metadata.version("osb-brokerkit")
     except metadata.PackageNotFoundError:  # it was not installed, but found in its folder
         return "unknown"
 
