@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,16 @@ from .support.redis_fixtures import redis_server, redis_url  # noqa: F401
 
 pytest_plugins = ["tests.support.rules"]
 
-# So shells and `nohup` begin what runs in the background; what tests interrupt would ignore it too.
+FOLDER_MARKERS = {"resilience": "resilience", "chaos": "chaos", "samples": "integration"}
+"""The marker of every test in a folder."""
+
+SERVER_FIXTURES = {"postgres", "postgres_url", "redis_server", "redis_url", "cluster"}
+"""Fixtures that start a server. Their users are integration tests."""
+
+SERVER_PARAMETERS = {"postgresql"}
+"""Values of parameters that make a fixture start a server."""
+
+# Shells and `nohup` let background jobs ignore these signals. Processes that tests interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -23,9 +33,35 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: half of what tests do is to wait for servers, workers and databases."""
+    """Return one more than the number of cores: tests mostly wait for servers, workers and databases."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Add the markers of each test's folder and fixtures, before ``-m`` deselects tests."""
+    tests = Path(__file__).parent
+    for item in items:
+        for folder in item.path.relative_to(tests).parts[:-1]:
+            if folder in FOLDER_MARKERS:
+                item.add_marker(FOLDER_MARKERS[folder])
+        if _needs_server(item):
+            item.add_marker("integration")
+
+
+def _needs_server(item: pytest.Item) -> bool:
+    """Whether a fixture or a parameter of the test starts a server."""
+    if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+        return True
+    callspec = getattr(item, "callspec", None)
+    values = callspec.params.values() if callspec is not None else ()
+    return any(
+        part in SERVER_PARAMETERS
+        for value in values
+        for part in (value if isinstance(value, tuple) else (value,))
+        if isinstance(part, str)
+    )
 
 
 @pytest.fixture

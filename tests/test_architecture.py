@@ -32,6 +32,7 @@ OPTIONAL |= {"prometheus_client", "opentelemetry", "pythonjsonlogger", "requests
 NETWORK = {"socket", "ssl", "http.client", "urllib.request", "asyncio", "socketserver", "select"}
 
 
+@pytest.mark.integration
 def test_import_brokerkit_loads_no_optional_dependency() -> None:
     """Importing brokerkit loads no optional package and no network module beyond those of Flask."""
     with_brokerkit, with_flask = loaded_by("import brokerkit"), loaded_by("import flask")

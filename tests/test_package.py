@@ -15,6 +15,8 @@ import brokerkit
 
 from .support.servers import waitress
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parent.parent
 USE = """
 from brokerkit import Broker, Catalog, NoAuth, ServiceOffering, ServicePlan

@@ -89,6 +89,7 @@ def port(tmp_path: Path) -> Iterator[int]:
         yield port
 
 
+@pytest.mark.integration
 def test_readme_curl_commands_return_shown_responses(port: int) -> None:
     (console,) = blocks("console")
     exchanges = re.findall(r"^\$ (curl .*)\n(\d+) (.*)$", console, re.MULTILINE)

@@ -27,9 +27,9 @@ ROOT = Path(__file__).parent.parent
 def checkout(tmp_path: Path) -> Path:
     """Copy the files that the demo needs, so that a test can change them."""
     shutil.copytree(ROOT / "samples", tmp_path / "samples", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "tests").mkdir()
-    for module in ("__init__", "postgres", "servers"):
-        shutil.copy(ROOT / "tests" / f"{module}.py", tmp_path / "tests")
+    (tmp_path / "tests" / "support").mkdir(parents=True)
+    for module in ("__init__", "support/__init__", "support/postgres", "support/servers"):
+        shutil.copy(ROOT / "tests" / f"{module}.py", tmp_path / "tests" / f"{module}.py")
     return tmp_path
 
 

@@ -45,6 +45,7 @@ def expected(file: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.integration
 def test_mypy_accepts_only_correct_handlers(
     tmp_path: Path,
 ) -> None:

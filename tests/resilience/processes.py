@@ -21,7 +21,7 @@ from .broker_app import Setting
 from .process_pool import Born, Wanted
 from .wait import until
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 class Gone(Exception):

@@ -12,7 +12,7 @@ from .processes import ROOT
 
 FIRST_TWO = """
 import sys, threading, time
-from tests.conftest import *
+from tests.support.broker import *
 
 platform = Platform(make_app(make_broker(Recorder())))
 method, path, body = {order}

@@ -15,7 +15,9 @@ from redis.exceptions import ConnectionError as NoConnection
 from ..resilience.wait import until
 from .redis import Server
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("end", [Server.stop, Server.kill])
