@@ -27,8 +27,8 @@ def make_exchange(**fields: Any) -> Exchange:
             "headers": {"Authorization": f"Basic {SECRETS[0]}", "X-Broker-API-Version": "2.17"},
             "body": b'{"service_id": "s1", "parameters": {"password": "not-to-be-seen"}}',
             "status": 202,
-            "answer_headers": {"content-type": "application/json", "set-cookie": "not-to-be-seen"},
-            "answer": b'{"operation": "two"}',
+            "response_headers": {"content-type": "application/json", "set-cookie": "not-to-be-seen"},
+            "response_body": b'{"operation": "two"}',
             "seconds": 0.25,
             "secrets": SECRETS,
             **fields,
@@ -85,7 +85,7 @@ WRONG = make_report(
     failed(level=Level.SHOULD, key="R-REQ-4.echoed"),
     failed(
         failures=5,
-        before=[make_exchange(answer=b'{"operation": "one"}')],
+        before=[make_exchange(response_body=b'{"operation": "one"}')],
     ),
     passed("R-PROV-1.created"),
     skipped(),
@@ -126,7 +126,7 @@ NASTY = make_report(
         exchange=make_exchange(
             url=f"{URL}/v2/{PASSWORD}/<b>",
             answer=HOSTILE.encode(errors="replace") + b"]]>" * 40_000,
-            answer_headers={"x-a": HOSTILE, "www-authenticate": f"Basic {PASSWORD}"},
+            response_headers={"x-a": HOSTILE, "www-authenticate": f"Basic {PASSWORD}"},
         ),
         before=[make_exchange(status=None, failure=HOSTILE, answer=PASSWORD.encode())],
     ),
