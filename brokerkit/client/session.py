@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from msgspec import Struct
@@ -28,7 +29,9 @@ from .errors import (
 from .exchange import Exchange
 from .platforms import Platform
 from .responses import parse_response, successes, unrequired
-from .transport import Transport
+
+if TYPE_CHECKING:
+    from .transport import Transport
 
 POLL_EVERY = 1.0
 """After how many seconds to poll again, where the broker does not say (R-LAST-2)."""

@@ -125,10 +125,10 @@ NASTY = make_report(
         fault=HOSTILE + "x" * 100_000,
         exchange=make_exchange(
             url=f"{URL}/v2/{PASSWORD}/<b>",
-            answer=HOSTILE.encode(errors="replace") + b"]]>" * 40_000,
+            response_body=HOSTILE.encode(errors="replace") + b"]]>" * 40_000,
             response_headers={"x-a": HOSTILE, "www-authenticate": f"Basic {PASSWORD}"},
         ),
-        before=[make_exchange(status=None, failure=HOSTILE, answer=PASSWORD.encode())],
+        before=[make_exchange(status=None, failure=HOSTILE, response_body=PASSWORD.encode())],
     ),
     Verdict(key=f"R-X-1.{HOSTILE}", level=Level.MUST, sentence=HOSTILE, why=HOSTILE),
     url=f"http://platform:{PASSWORD}@127.0.0.1:8080/<script>",

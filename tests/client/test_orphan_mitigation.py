@@ -181,7 +181,7 @@ def test_orphan_mitigation_gives_up_with_warning(answers: list[Play], fake: Fake
     assert error.mitigation is not None
     assert not error.mitigation.gone
     assert error.mitigation.deletes == fake.methods.count("DELETE") < 10
-    assert "it may still be there" in str(error)
+    assert "may still exist" in str(error)
     assert error.mitigation.last.request_line in str(error)
 
 
