@@ -89,7 +89,7 @@ class _Cleaning:
             ledger.deleted(resource)
             self._goes_on()
         elif poll is None and answer.status == 202:
-            ledger.failed(entry, answer.answered, there=True)
+            ledger.failed(entry, answer.response_line, there=True)
             self._polls[resource] = asking.poll(
                 *resource, operation=answer.operation, service_id=entry.service_id, plan_id=entry.plan_id
             )
@@ -97,7 +97,7 @@ class _Cleaning:
             if answer.status == 200 and answer.state == "in progress" and poll is not None:
                 self._polls[resource] = poll
                 self._goes_on()
-            ledger.failed(entry, answer.answered)
+            ledger.failed(entry, answer.response_line)
 
     def _says_so_of_nothing(self, entry: Entry, answer: Exchange) -> bool:
         """Is the 404 how the broker says that it is gone, though 410 were right?

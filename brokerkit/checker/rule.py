@@ -136,14 +136,14 @@ def unless_status(seen: Observation, *allowed: int | Refusal) -> str | None:
     """What is wrong with an answer that is none of those allowed."""
     for each in allowed:
         status, word = each if isinstance(each, tuple) else (each, None)
-        if seen.status == status and (word is None or seen.exchange.word == word):
+        if seen.status == status and (word is None or seen.exchange.error_code == word):
             return None
     *others, last = [_written(each) for each in allowed]
     due = f"{', '.join(others)} or {last}" if others else last
     what = _of(seen)
     if not seen.status:
         return f"gave no answer{what} ({seen.exchange.failure}); {due} was due"
-    word = f" {seen.exchange.word:.60}" if seen.status >= 400 and seen.exchange.word else ""
+    word = f" {seen.exchange.error_code:.60}" if seen.status >= 400 and seen.exchange.error_code else ""
     return f"answered {seen.status}{word}{what}; {due} was due"
 
 

@@ -190,8 +190,8 @@ class _Check:
         ask = asking.catalog()
         exchange = self._session.send(ask, whole=True)
         if exchange.status in (401, 403):
-            raise _Trouble(f"the service broker refuses the login: {exchange.answered}")
-        if len(exchange.answer) >= MOST_OF_A_CATALOG:
+            raise _Trouble(f"the service broker refuses the login: {exchange.response_line}")
+        if len(exchange.response_body) >= MOST_OF_A_CATALOG:
             raise _Trouble(f"the catalog has more than {MOST_OF_A_CATALOG:,} bytes; no more are read")
         document = exchange.document or {}
         if (size := _size(document)) > _MOST_ENTRIES:
@@ -209,7 +209,7 @@ class _Check:
             plans=tuple(plans(document)),
         )
         if not isinstance(document.get("services"), list):
-            raise _Trouble(f"there is no catalog at {ask.path}: {exchange.answered[:300]}")
+            raise _Trouble(f"there is no catalog at {ask.path}: {exchange.response_line[:300]}")
         self._session.is_known = exchange.status == 200
         return exchange
 

@@ -198,7 +198,7 @@ class Scenario:
             if word == "false" and is_plain_refusal(answer):
                 plain = self.send(ask.without_field("accepts_incomplete"), resource)
                 if is_plain_refusal(plain):  # by now, for whatever reason
-                    self.skip(f"it was refused: {plain.answered}", situation)
+                    self.skip(f"it was refused: {plain.response_line}", situation)
                     return
             self.note(situation, asked, answer, what=f"accepts_incomplete={word}", word=word)
             if answer.status in ACCEPTED:
@@ -226,7 +226,7 @@ class Scenario:
             "plan_id": self.target.plan_id,
             "organization_guid": platform.organization_guid,
             "space_guid": platform.space_guid,
-            "context": platform.whole_context or None,
+            "context": platform.full_context or None,
             "parameters": parameters,
             **more,
         }
@@ -240,7 +240,7 @@ class Scenario:
         body = {
             "service_id": self.target.service_id,
             "plan_id": self.target.plan_id,
-            "context": self.session.platform.whole_context or None,
+            "context": self.session.platform.full_context or None,
             "parameters": parameters,
             **more,
         }

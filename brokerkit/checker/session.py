@@ -45,11 +45,15 @@ class BrokerGone(Exception):
     """Nobody listens at the broker's address, nobody answers, or somebody else does."""
 
     def __init__(self, exchange: Exchange, last: Exchange | None) -> None:
-        what = "answers no more" if exchange.reached else "cannot be reached"
+        what = "answers no more" if exchange.was_sent else "cannot be reached"
         if exchange.status in (401, 403):
             what = "takes the login no more"
-        told = exchange.failure if exchange.status is None else f"{exchange.asked}: {exchange.answered[:300]}"
-        after = f"; the last answer before was that to {last.asked}" if last is not None else ""
+        told = (
+            exchange.failure
+            if exchange.status is None
+            else f"{exchange.request_line}: {exchange.response_line[:300]}"
+        )
+        after = f"; the last answer before was that to {last.request_line}" if last is not None else ""
         super().__init__(f"the service broker {what}: {told}{after}")
         self.last = last
 
@@ -146,7 +150,7 @@ class CheckSession:
             with self._lock:
                 self.sent += 1
                 self._hear(ask, exchange, hang_up)
-            if exchange.reached:
+            if exchange.was_sent:
                 return exchange
             if not left or even_if_stopped:
                 raise BrokerGone(exchange, self._last)
@@ -176,7 +180,7 @@ class CheckSession:
             self._last = exchange
             if ask.operation is not Operation.CATALOG:
                 self._silent = 0
-        elif exchange.reached and not hang_up:
+        elif exchange.was_sent and not hang_up:
             self._unanswered, self._silent = exchange, self._silent + 1
 
     @property
@@ -199,7 +203,7 @@ class CheckSession:
         **facts: Any,
     ) -> None:
         """Keep what was seen, for the rules."""
-        if len(exchange.answer) >= LONG and self._kept > _KEPT:
+        if len(exchange.response_body) >= LONG and self._kept > _KEPT:
             self.skip("the answers are too long to keep all of them", situation)
             return
         seen = Observation(

@@ -19,10 +19,10 @@ def truncate_exchange(exchange: Exchange) -> tuple[Exchange, int]:
     Args:
         exchange: A request and its answer.
     """
-    if len(exchange.answer) <= LONG:
+    if len(exchange.response_body) <= LONG:
         return exchange, 0
     document = _short(exchange.document)
-    kept = replace(exchange, answer=exchange.answer[:LONG])
+    kept = replace(exchange, response_body=exchange.response_body[:LONG])
     kept.__dict__["document"] = document  # which the cut answer is no more
     return kept, len(msgspec.json.encode(document))
 

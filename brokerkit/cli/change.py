@@ -285,7 +285,7 @@ def follow(
             instance.instance_id,
             None if binding is None else binding.binding_id,
             operation=None if pending is None else pending.operation,
-            service=instance.service_id,
+            offering=instance.service_id,
             plan=plan or instance.plan_id,  # the one before an update (R-UPD-6)
             deleting=pending is not None and pending.is_deletion,
             progress=told,
@@ -297,7 +297,7 @@ def _changed_nothing(error: ClientError) -> bool:
     if error.mitigation is not None:
         return error.mitigation.gone
     status = error.exchange.status
-    return not error.exchange.reached if status is None else status >= 400
+    return not error.exchange.was_sent if status is None else status >= 400
 
 
 def fetch(desk: CommandContext, instance: KnownInstance, binding: KnownBinding) -> Binding:
@@ -307,7 +307,7 @@ def fetch(desk: CommandContext, instance: KnownInstance, binding: KnownBinding) 
         ClientError: It did not go well.
     """
     return desk.client.get_binding(
-        instance.instance_id, binding.binding_id, service=instance.service_id, plan=instance.plan_id
+        instance.instance_id, binding.binding_id, offering=instance.service_id, plan=instance.plan_id
     )
 
 

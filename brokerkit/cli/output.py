@@ -98,13 +98,11 @@ class Output:
     def show(self, exchange: Exchange) -> None:
         """Show a request and its answer, if that is wanted or somebody waits for it; secrets are masked."""
         if self.verbose:
-            self._say(f"> {exchange.asked} {exchange.sent}".rstrip())
-            self._say(f"< {exchange.answered} ({exchange.seconds:.2f} s)")
+            self._say(f"> {exchange.request_line} {exchange.body_text}".rstrip())
+            self._say(f"< {exchange.response_line} ({exchange.seconds:.2f} s)")
             self._say(f"  {exchange.curl}")
         if self.making and exchange.method == "DELETE" and exchange.status not in (200, 202, 410):
-            self.note(
-                f"Cannot delete what may be left of {self.making} yet ({exchange.answered}); trying again"
-            )
+            self.note(f"Cannot clean up {self.making} yet ({exchange.response_line}); retrying")
 
     def _say(self, text: str) -> None:
         if self.live is None:

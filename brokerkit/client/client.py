@@ -6,7 +6,7 @@ It speaks in the structs that handlers speak in::
     offering = client.catalog().services[0]
     done = client.provision("i1", offering, offering.plans[0])
     if isinstance(done, Accepted):
-        client.wait("i1", service=offering, plan=offering.plans[0], operation=done.operation)
+        client.wait("i1", offering=offering, plan=offering.plans[0], operation=done.operation)
 
 Needs requests (extra `check`).
 """
@@ -148,7 +148,7 @@ class BrokerClient:
     def provision(
         self,
         instance_id: str,
-        service: ServiceOffering | str,
+        offering: ServiceOffering | str,
         plan: ServicePlan | str,
         *,
         parameters: Mapping[str, Any] | None = None,
@@ -161,7 +161,7 @@ class BrokerClient:
 
         Args:
             instance_id: An id for it, never used before.
-            service: The offering, or its id.
+            offering: The offering, or its id.
             plan: The plan, or its id.
             parameters: What the plan takes.
             context: What to say of the surroundings beside what the platform says of them.
@@ -176,7 +176,7 @@ class BrokerClient:
         ask = asking.provision(
             instance_id,
             can_poll=accepts_incomplete,
-            service_id=_id(service),
+            service_id=_id(offering),
             plan_id=_id(plan),
             context=self._context({**self.platform.instance_context, **(context or {})}),
             parameters=parameters,
@@ -188,15 +188,15 @@ class BrokerClient:
             },
         )
         undo = asking.delete(
-            instance_id, None, service_id=_id(service), plan_id=_id(plan), can_poll=accepts_incomplete
+            instance_id, None, service_id=_id(offering), plan_id=_id(plan), can_poll=accepts_incomplete
         )
-        found = self._talk.create(self._with_nulls(ask), undo, service)
+        found = self._talk.create(self._with_nulls(ask), undo, offering)
         return found if isinstance(found, Accepted) else _as(found, Provisioned)
 
     def update(
         self,
         instance_id: str,
-        service: ServiceOffering | str,
+        offering: ServiceOffering | str,
         *,
         plan: ServicePlan | str | None = None,
         parameters: Mapping[str, Any] | None = None,
@@ -210,7 +210,7 @@ class BrokerClient:
 
         Args:
             instance_id: Which.
-            service: The offering, or its id.
+            offering: The offering, or its id.
             plan: The plan to move to, or its id.
             parameters: Those to change.
             context: What to say of the surroundings; nothing unless told.
@@ -225,7 +225,7 @@ class BrokerClient:
         ask = asking.update(
             instance_id,
             can_poll=accepts_incomplete,
-            service_id=_id(service),
+            service_id=_id(offering),
             plan_id=None if plan is None else _id(plan),
             context=None if context is None else self._context(context),
             parameters=parameters,
@@ -239,7 +239,7 @@ class BrokerClient:
     def deprovision(
         self,
         instance_id: str,
-        service: ServiceOffering | str,
+        offering: ServiceOffering | str,
         plan: ServicePlan | str,
         *,
         accepts_incomplete: bool = True,
@@ -248,7 +248,7 @@ class BrokerClient:
 
         Args:
             instance_id: Which.
-            service: The offering, or its id.
+            offering: The offering, or its id.
             plan: The plan, or its id.
             accepts_incomplete: May the broker answer 202?
 
@@ -257,7 +257,7 @@ class BrokerClient:
         """
         found = self._talk.request(
             asking.delete(
-                instance_id, None, service_id=_id(service), plan_id=_id(plan), can_poll=accepts_incomplete
+                instance_id, None, service_id=_id(offering), plan_id=_id(plan), can_poll=accepts_incomplete
             )
         )
         return found if isinstance(found, Accepted) else _as(found, Deprovisioned)
@@ -266,7 +266,7 @@ class BrokerClient:
         self,
         instance_id: str,
         binding_id: str,
-        service: ServiceOffering | str,
+        offering: ServiceOffering | str,
         plan: ServicePlan | str,
         *,
         parameters: Mapping[str, Any] | None = None,
@@ -282,7 +282,7 @@ class BrokerClient:
         Args:
             instance_id: Of what.
             binding_id: An id for it, never used before.
-            service: The offering, or its id.
+            offering: The offering, or its id.
             plan: The plan, or its id.
             parameters: What the plan takes.
             context: What to say of the surroundings beside what the platform says of them.
@@ -302,7 +302,7 @@ class BrokerClient:
             instance_id,
             binding_id,
             can_poll=accepts_incomplete,
-            service_id=_id(service),
+            service_id=_id(offering),
             plan_id=_id(plan),
             context=self._context(context or {}),
             app_guid=app_guid,
@@ -312,16 +312,16 @@ class BrokerClient:
             **more,
         )
         undo = asking.delete(
-            instance_id, binding_id, service_id=_id(service), plan_id=_id(plan), can_poll=accepts_incomplete
+            instance_id, binding_id, service_id=_id(offering), plan_id=_id(plan), can_poll=accepts_incomplete
         )
-        found = self._talk.create(self._with_nulls(ask), undo, service)
+        found = self._talk.create(self._with_nulls(ask), undo, offering)
         return found if isinstance(found, Accepted) else _as(found, Binding)
 
     def unbind(
         self,
         instance_id: str,
         binding_id: str,
-        service: ServiceOffering | str,
+        offering: ServiceOffering | str,
         plan: ServicePlan | str,
         *,
         accepts_incomplete: bool = True,
@@ -331,7 +331,7 @@ class BrokerClient:
             asking.delete(
                 instance_id,
                 binding_id,
-                service_id=_id(service),
+                service_id=_id(offering),
                 plan_id=_id(plan),
                 can_poll=accepts_incomplete,
             )
@@ -342,17 +342,17 @@ class BrokerClient:
         self,
         instance_id: str,
         *,
-        service: ServiceOffering | str | None = None,
+        offering: ServiceOffering | str | None = None,
         plan: ServicePlan | str | None = None,
     ) -> InstanceDetails:
         """Fetch a service instance (R-GETI).
 
         Args:
             instance_id: Which.
-            service: The offering, or its id, as a hint.
+            offering: The offering, or its id, as a hint.
             plan: The plan, or its id, as a hint.
         """
-        ask = asking.fetch(instance_id, None, service_id=_hint(service), plan_id=_hint(plan))
+        ask = asking.fetch(instance_id, None, service_id=_hint(offering), plan_id=_hint(plan))
         return _as(self._talk.request(ask), InstanceDetails)
 
     def get_binding(
@@ -360,19 +360,19 @@ class BrokerClient:
         instance_id: str,
         binding_id: str,
         *,
-        service: ServiceOffering | str | None = None,
+        offering: ServiceOffering | str | None = None,
         plan: ServicePlan | str | None = None,
     ) -> Binding:
         """Fetch a service binding (R-GETB); the hints as in :meth:`get_instance`."""
-        ask = asking.fetch(instance_id, binding_id, service_id=_hint(service), plan_id=_hint(plan))
-        return _as(self._talk.request(ask, service), Binding)
+        ask = asking.fetch(instance_id, binding_id, service_id=_hint(offering), plan_id=_hint(plan))
+        return _as(self._talk.request(ask, offering), Binding)
 
     def last_operation(
         self,
         instance_id: str,
         *,
         operation: str | None = None,
-        service: ServiceOffering | str | None = None,
+        offering: ServiceOffering | str | None = None,
         plan: ServicePlan | str | None = None,
     ) -> LastOperation:
         """Ask how an operation on a service instance goes (R-LAST).
@@ -380,10 +380,10 @@ class BrokerClient:
         Args:
             instance_id: Of which instance.
             operation: The string that `Accepted` has.
-            service: The offering, or its id.
+            offering: The offering, or its id.
             plan: The plan, or its id; during an update the one before it (R-UPD-6).
         """
-        return self._poll(instance_id, None, operation, service, plan)
+        return self._poll(instance_id, None, operation, offering, plan)
 
     def last_binding_operation(
         self,
@@ -391,11 +391,11 @@ class BrokerClient:
         binding_id: str,
         *,
         operation: str | None = None,
-        service: ServiceOffering | str | None = None,
+        offering: ServiceOffering | str | None = None,
         plan: ServicePlan | str | None = None,
     ) -> LastOperation:
         """Ask how an operation on a service binding goes; as :meth:`last_operation`."""
-        return self._poll(instance_id, binding_id, operation, service, plan)
+        return self._poll(instance_id, binding_id, operation, offering, plan)
 
     def wait(
         self,
@@ -403,7 +403,7 @@ class BrokerClient:
         binding_id: str | None = None,
         *,
         operation: str | None = None,
-        service: ServiceOffering | str | None = None,
+        offering: ServiceOffering | str | None = None,
         plan: ServicePlan | str | None = None,
         deleting: bool = False,
         timeout: float | None = None,
@@ -417,7 +417,7 @@ class BrokerClient:
             instance_id: Of which instance.
             binding_id: Of which of its bindings, if it is one's.
             operation: The string that `Accepted` has.
-            service: The offering, or its id.
+            offering: The offering, or its id.
             plan: The plan, or its id; its `maximum_polling_duration` is the timeout unless told.
             deleting: Is it a delete? Then 410 means that it is done.
             timeout: After how many seconds to give up; a week unless told.
@@ -438,7 +438,7 @@ class BrokerClient:
             longest = plan.maximum_polling_duration if isinstance(plan, ServicePlan) else None
             timeout = MOST_POLLING if longest is None else float(longest)
         ask = asking.poll(
-            instance_id, binding_id, operation=operation, service_id=_hint(service), plan_id=_hint(plan)
+            instance_id, binding_id, operation=operation, service_id=_hint(offering), plan_id=_hint(plan)
         )
         return self._talk.wait(
             ask, deleting=deleting, timeout=timeout, patience=patience, progress=progress, sleep=sleep
@@ -449,16 +449,16 @@ class BrokerClient:
         instance_id: str,
         binding_id: str | None,
         operation: str | None,
-        service: ServiceOffering | str | None,
+        offering: ServiceOffering | str | None,
         plan: ServicePlan | str | None,
     ) -> LastOperation:
         ask = asking.poll(
-            instance_id, binding_id, operation=operation, service_id=_hint(service), plan_id=_hint(plan)
+            instance_id, binding_id, operation=operation, service_id=_hint(offering), plan_id=_hint(plan)
         )
         return self._talk.poll(ask)[0]
 
     def _context(self, more: Mapping[str, Any]) -> dict[str, Any] | None:
-        return {**self.platform.whole_context, **more} or None
+        return {**self.platform.full_context, **more} or None
 
     def _with_nulls(self, ask: APIRequest) -> APIRequest:
         assert isinstance(ask.body, Mapping)

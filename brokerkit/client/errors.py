@@ -6,6 +6,7 @@ from typing import cast
 
 from msgspec import Struct
 
+from .._internal.text import plural
 from ..errors import AsyncRequired, ConcurrencyError, MaintenanceInfoConflict, RequiresApp
 from ..results import LastOperation
 from .exchange import Exchange
@@ -48,7 +49,7 @@ class BrokerRefused(ClientError):
     def __init__(self, exchange: Exchange) -> None:
         document = exchange.document or {}
         self.status = cast(int, exchange.status)
-        self.error = None if exchange.word is None else exchange.clean(exchange.word)
+        self.error = None if exchange.error_code is None else exchange.clean(exchange.error_code)
         self.description = None if exchange.description is None else exchange.clean(exchange.description)
         usable, repeatable = document.get("instance_usable"), document.get("update_repeatable")
         #: After a failed update or deprovision: can the instance still be used? (R-ERR-2)
@@ -100,11 +101,12 @@ class Mitigation(Struct, frozen=True, kw_only=True):
     last: Exchange
 
     def __str__(self) -> str:
+        last = f"{self.last.request_line} → {self.last.response_line}"
         if self.gone:
-            return f"What it may have left behind is deleted: {self.last.asked} → {self.last.answered}"
+            return f"The resource that the request may have left behind was deleted: {last}"
         return (
-            f"What it may have left behind could not be deleted ({self.deletes} tries);"
-            f" it may still be there: {self.last.asked} → {self.last.answered}"
+            "The resource that the request may have left behind could not be deleted"
+            f" after {plural(self.deletes, 'attempt')} and may still exist: {last}"
         )
 
 
@@ -116,7 +118,7 @@ def leaves_an_orphan(exchange: Exchange) -> bool:
     """
     status = exchange.status
     if status is None:
-        return exchange.reached
+        return exchange.was_sent
     if status == 422:  # Cloud Controller takes one without a word that it knows for a broken broker
-        return exchange.word not in WORDS_OF_422
+        return exchange.error_code not in WORDS_OF_422
     return status >= 500 or 201 <= status <= 299  # a 200 is about what was there before

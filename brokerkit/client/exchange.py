@@ -43,10 +43,10 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         headers: Those that were sent.
         body: What was sent; None for nothing.
         status: The status of the answer; None if there was no answer.
-        answer_headers: Those of the answer, their names in lower case.
-        answer: The body of the answer.
+        response_headers: Those of the answer, their names in lower case.
+        response_body: The body of the answer.
         failure: Why there was no answer; or with a status, why its body is of no use.
-        reached: Was the request sent? False where no connection could be made.
+        was_sent: Was the request sent? False where no connection could be made.
         seconds: How long it took.
         secrets: What must not be shown wherever it stands, such as the password.
         verify: Was the server's certificate checked? Or the path of a file with those trusted.
@@ -57,10 +57,10 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
     headers: Mapping[str, str]
     body: bytes | None = None
     status: int | None = None
-    answer_headers: Mapping[str, str] = {}
-    answer: bytes = b""
+    response_headers: Mapping[str, str] = {}
+    response_body: bytes = b""
     failure: str | None = None
-    reached: bool = True
+    was_sent: bool = True
     seconds: float = 0.0
     secrets: tuple[str, ...] = ()
     verify: bool | str = True
@@ -69,12 +69,12 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
     def document(self) -> dict[str, Any] | None:
         """The JSON object that was answered; None if it was none."""
         try:
-            return decode_object(self.answer)
+            return decode_object(self.response_body)
         except ValueError:
             return None
 
     @property
-    def word(self) -> str | None:
+    def error_code(self) -> str | None:
         """The `error` of a refusal (R-ERR-1)."""
         return self._text("error")
 
@@ -98,27 +98,27 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         return value if isinstance(value, str) and value else None
 
     @property
-    def asked(self) -> str:
+    def request_line(self) -> str:
         """The request in one line: ``PUT /v2/service_instances/i1?accepts_incomplete=true``."""
         return self.clean(f"{self.method} {self._path}")
 
     @property
-    def sent(self) -> str:
+    def body_text(self) -> str:
         """The body that was sent, or nothing."""
         return self._shown(self.body or b"")
 
     @property
-    def answered(self) -> str:
+    def response_line(self) -> str:
         """The answer in one line: its status and body, or why there was none."""
         if self.status is None:
             return self.clean(f"no answer: {self.failure or 'unknown'}")
         fault = f"({self.clean(self.failure)}) " if self.failure else ""
-        return f"{self.status} {fault}{self._shown(self.answer)}".rstrip()
+        return f"{self.status} {fault}{self._shown(self.response_body)}".rstrip()
 
     @property
-    def answer_head(self) -> tuple[str, ...]:
+    def response_header_lines(self) -> tuple[str, ...]:
         """The headers of the answer, a line each."""
-        return tuple(f"{name}: {self._header(name, value)}" for name, value in self.answer_headers.items())
+        return tuple(f"{name}: {self._header(name, value)}" for name, value in self.response_headers.items())
 
     @property
     def curl(self) -> str:
@@ -224,15 +224,15 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         return tuple(sorted(forms, key=len, reverse=True))
 
     def __rich_repr__(self) -> Any:
-        yield "asked", self.asked
-        yield "answered", self.answered
+        yield "asked", self.request_line
+        yield "answered", self.response_line
 
     def __repr__(self) -> str:
-        return f"Exchange({self.asked!r}, {self.answered!r})"
+        return f"Exchange({self.request_line!r}, {self.response_line!r})"
 
     def __str__(self) -> str:
-        asked = f"{self.asked} {self.sent}".rstrip()
-        return f"{asked}\n→ {self.answered}"
+        asked = f"{self.request_line} {self.body_text}".rstrip()
+        return f"{asked}\n→ {self.response_line}"
 
 
 class _Beginning:

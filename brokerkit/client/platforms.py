@@ -50,7 +50,7 @@ class Platform(Struct, frozen=True, kw_only=True):
         return f"{self.name} {b64encode(json.dumps(self.user).encode()).decode()}"
 
     @property
-    def whole_context(self) -> dict[str, Any]:
+    def full_context(self) -> dict[str, Any]:
         """The `context` of a body; empty where the platform has none."""
         return {} if self.name is None else {"platform": self.name, **self.context}
 

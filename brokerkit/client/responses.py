@@ -128,7 +128,7 @@ def unrequired(binding: Binding, offering: ServiceOffering) -> tuple[str, ...]:
 
 def retry_after(exchange: Exchange) -> int | None:
     """In how many seconds the broker wants to be asked again (R-LAST-2); None if it does not say."""
-    told = exchange.answer_headers.get("retry-after", "").strip()
+    told = exchange.response_headers.get("retry-after", "").strip()
     return int(told) if _SECONDS.fullmatch(told) else None
 
 

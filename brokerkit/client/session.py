@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from msgspec import Struct
@@ -28,7 +29,9 @@ from .errors import (
 from .exchange import Exchange
 from .platforms import Platform
 from .responses import parse_response, successes, unrequired
-from .transport import Transport
+
+if TYPE_CHECKING:
+    from .transport import Transport
 
 POLL_EVERY = 1.0
 """After how many seconds to poll again, where the broker does not say (R-LAST-2)."""
@@ -78,37 +81,37 @@ class Session:
             raise BrokerMistake(("the body is not a JSON object",), exchange)
         return exchange
 
-    def request(self, ask: APIRequest, service: ServiceOffering | str | None = None) -> Struct:
+    def request(self, ask: APIRequest, offering: ServiceOffering | str | None = None) -> Struct:
         """Ask anything but the catalog, and read the answer.
 
         Args:
             ask: What is asked.
-            service: The offering, or its id; the first lets it check what a binding may have (R-BIND-2).
+            offering: The offering, or its id; the first lets it check what a binding may have (R-BIND-2).
 
         Raises:
             ClientError: It is a refusal or none of the API's, or there is none.
         """
         exchange = self._send(ask)
         found = self._result(ask.operation, exchange)
-        if isinstance(found, Binding) and isinstance(service, ServiceOffering):
-            faults = unrequired(found, service)
+        if isinstance(found, Binding) and isinstance(offering, ServiceOffering):
+            faults = unrequired(found, offering)
             if faults:
                 raise BrokerMistake(faults, exchange)
         return found
 
-    def create(self, ask: APIRequest, undo: APIRequest, service: ServiceOffering | str) -> Struct:
+    def create(self, ask: APIRequest, undo: APIRequest, offering: ServiceOffering | str) -> Struct:
         """Ask for something new, and see to it that nothing is left where the answer leaves that in doubt.
 
         Args:
             ask: A provision or a bind.
             undo: The DELETE for what it makes.
-            service: As for :meth:`ask`.
+            offering: As for :meth:`ask`.
 
         Raises:
             ClientError: As :meth:`ask`; its `mitigation` says what was done about it (R-ERR-4).
         """
         try:
-            return self.request(ask, service)
+            return self.request(ask, offering)
         except ClientError as error:
             if self._mitigate_for > 0 and leaves_an_orphan(error.exchange):
                 error.mitigation = self._mitigate(undo)

@@ -122,7 +122,7 @@ def test_html_report_folds_more_than_three_failures() -> None:
 
 
 def test_html_omits_headers_without_a_response() -> None:
-    exchange = made.make_exchange(status=None, failure="the connection was closed", answer_headers={})
+    exchange = made.make_exchange(status=None, failure="the connection was closed", response_headers={})
     text = Page(made.make_report(made.failed(exchange=exchange))).text
     assert "no answer: the connection was closed" in text
     assert "headers of the answer" not in text

@@ -90,7 +90,7 @@ def test_json_failure_contains_its_exchanges() -> None:
 
 
 def test_json_exchange_without_response_has_null_status() -> None:
-    exchange = made.make_exchange(status=None, answer_headers={}, failure="the connection was closed")
+    exchange = made.make_exchange(status=None, response_headers={}, failure="the connection was closed")
     (rule,) = read(made.make_report(made.failed(exchange=exchange)))["rules"]
     told = rule["failures"][0]["exchange"]
     assert (told["status"], told["answered"]) == (None, "no answer: the connection was closed")

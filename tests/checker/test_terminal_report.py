@@ -108,7 +108,7 @@ def test_failure_shows_exchange_and_curl_command(capsys: pytest.CaptureFixture[s
 
 def test_contradicted_response_precedes_the_failing_exchange(capsys: pytest.CaptureFixture[str]) -> None:
     """A failure that contradicts an earlier response shows that exchange first."""
-    before = made.make_exchange(method="POST", answer=b'{"operation": "one"}')
+    before = made.make_exchange(method="POST", response_body=b'{"operation": "one"}')
     lines = printed(capsys, made.make_report(made.failed(before=[before])))
     assert [line.split()[0] for line in lines[5:9]] == ["before", "answer", "request", "answer"]
     assert lines[10:12] == [before.curl, CURL]

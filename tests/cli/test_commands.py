@@ -298,7 +298,7 @@ def test_deprovision_asks_before_deleting_bindings(
 ) -> None:
     fake.will(offers(), answer(201, {"credentials": {}}))
     orders.run("bind", "orders", "shop")
-    monkeypatch.setattr("brokerkit.cli.instances.can_be_asked", lambda: True)
+    monkeypatch.setattr("brokerkit.cli.instances.can_prompt", lambda: True)
     fake.will(answer(200))
     assert "Delete them too?" in orders.run("deprovision", "orders", code=code, typing=typed).stderr
     assert len(orders.known) == left
@@ -354,8 +354,12 @@ def test_refusal_leaves_instance_state_unchanged(
 @pytest.mark.parametrize(
     ("deleted", "told", "left"),
     [
-        (GONE, "What it may have left behind is deleted", 0),
-        (answer(202, {"operation": "o"}), "What it may have left behind is deleted", 0),
+        (GONE, "The resource that the request may have left behind was deleted", 0),
+        (
+            answer(202, {"operation": "o"}),
+            "The resource that the request may have left behind was deleted",
+            0,
+        ),
     ],
 )
 def test_failed_provision_reports_orphan_mitigation(
@@ -369,9 +373,9 @@ def test_failed_provision_reports_orphan_mitigation(
 def test_orphan_mitigation_wait_shows_the_reason(fake: FakeBroker, person: Person) -> None:
     fake.will(offers(), answer(500), answer(503, {"description": "Busy."}), answer(200))
     told = person.refusal("provision", "mail", "post", "orders").splitlines()
-    assert told[0].startswith("Cannot delete what may be left of orders yet (503 ")
+    assert told[0].startswith("Cannot clean up orders yet (503 ")
     assert "Busy." in told[0]
-    assert told[2].startswith("What it may have left behind is deleted")
+    assert told[2].startswith("The resource that the request may have left behind was deleted")
 
 
 def test_undeletable_orphan_stays_in_state_file(

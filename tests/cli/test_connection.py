@@ -48,7 +48,7 @@ def test_missing_password_is_prompted_for(
     fake.will(offers())
     person.env["BROKER_PASSWORD"] = None
     assert "give a password too" in person.run("catalog", code=2).stderr
-    monkeypatch.setattr("brokerkit.cli.login.can_be_asked", lambda: True)
+    monkeypatch.setattr("brokerkit.cli.login.can_prompt", lambda: True)
     result = person.run("catalog", typing="s3cret\n")
     assert "Password of platform" in result.stderr
     assert fake.asked[0].headers["Authorization"] == BASIC

@@ -63,7 +63,7 @@ def test_hash_password_reads_stdin(author: Person, typing: str) -> None:
 
 
 def test_hash_password_prompts_twice_without_echo(author: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brokerkit.cli.tools.can_be_asked", lambda: True)
+    monkeypatch.setattr("brokerkit.cli.tools.can_prompt", lambda: True)
     result = author.run("hash-password", typing="hush\nhash\nhush\nhush\n")
     assert check_password_hash(result.stdout.splitlines()[-1], "hush")
     assert "hush" not in result.output
@@ -166,7 +166,7 @@ def test_shell_completion_lists_commands(author: Person) -> None:
 
 NEEDS_NOTHING = """
 import json, sys
-from brokerkit.command.main import cli
+from brokerkit.cli.main import cli
 cli([*sys.argv[1:]], standalone_mode=False)
 print(json.dumps([*{"requests", "rich", "urllib3", "yaml", "hypothesis"} & sys.modules.keys()]))
 """
@@ -212,7 +212,7 @@ def test_missing_package_gives_one_line_error(
     author: Person, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     if missing == "requests":  # loaded by other tests
-        for name in ("_transport", "client", "command.faults", "command.desk", "command.offers"):
+        for name in ("client.transport", "client.client", "cli.errors", "cli.context", "cli.catalog"):
             monkeypatch.delitem(sys.modules, f"brokerkit.{name}", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     author.env["BROKER_URL"] = "http://127.0.0.1:1"

@@ -276,7 +276,7 @@ def test_binding_with_unrequired_features_is_rejected(fake: FakeBroker) -> None:
     assert fake.methods == ["PUT", "DELETE"], "no platform keeps it"
     fake.will(answer(200, FOR_OTHERS))
     with pytest.raises(BrokerMistake) as caught:
-        client.get_binding("i1", "b1", service=OFFERING)
+        client.get_binding("i1", "b1", offering=OFFERING)
     assert caught.value.faults == faults
 
 

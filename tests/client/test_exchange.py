@@ -39,7 +39,16 @@ def shown(each: Exchange) -> str:
     """All that an exchange shows."""
     rich = " ".join(f"{name}={value}" for name, value in each.__rich_repr__())
     return "\n".join(
-        [str(each), repr(each), each.asked, each.sent, each.answered, each.curl, *each.answer_head, rich]
+        [
+            str(each),
+            repr(each),
+            each.request_line,
+            each.body_text,
+            each.response_line,
+            each.curl,
+            *each.response_header_lines,
+            rich,
+        ]
     )
 
 
@@ -115,8 +124,8 @@ def test_request_secrets_are_masked(fake: FakeBroker) -> None:
     client.provision("t0ken-hunter2", "s", "p", parameters={"token": "hunter2", "keep": "this"})
     (each,) = seen
     assert "hunter2" not in shown(each)
-    assert each.asked.endswith("/v2/service_instances/***?accepts_incomplete=true")
-    assert '"parameters":{"token":"***","keep":"this"}' in each.sent
+    assert each.request_line.endswith("/v2/service_instances/***?accepts_incomplete=true")
+    assert '"parameters":{"token":"***","keep":"this"}' in each.body_text
 
 
 TEXTS_WITH_A_SECRET = {
@@ -156,10 +165,12 @@ def test_secrets_inside_text_are_masked(what: str) -> None:
     text = TEXTS_WITH_A_SECRET[what]
     plain, in_json = text.encode(), msgspec.json.encode({"description": text})
     for each in (
-        exchange(status=400, answer=plain, body=plain),
-        exchange(status=400, answer=in_json, body=in_json),
-        exchange(status=400, answer=msgspec.json.encode({"a": [msgspec.json.encode([text]).decode()]})),
-        exchange(failure=text, answer_headers={"location": text, "x-y": text}),
+        exchange(status=400, response_body=plain, body=plain),
+        exchange(status=400, response_body=in_json, body=in_json),
+        exchange(
+            status=400, response_body=msgspec.json.encode({"a": [msgspec.json.encode([text]).decode()]})
+        ),
+        exchange(failure=text, response_headers={"location": text, "x-y": text}),
     ):
         told = f"{shown(each)} {each.clean(text)}"
         assert "unter2" not in told
@@ -203,11 +214,13 @@ SENTENCES = [
 def test_masking_keeps_ordinary_sentences(text: str) -> None:
     assert exchange().clean(text) == text
     document = msgspec.json.encode({"error": "InvalidToken", "description": text})
-    each = exchange(status=400, answer=document, answer_headers={"www-authenticate": text}, body=document)
-    assert each.answered == f"400 {document.decode()}"
-    assert each.answer_head == (f"www-authenticate: {text}",)
+    each = exchange(
+        status=400, response_body=document, response_headers={"www-authenticate": text}, body=document
+    )
+    assert each.response_line == f"400 {document.decode()}"
+    assert each.response_header_lines == (f"www-authenticate: {text}",)
     assert shlex.split(each.curl)[-2] == document.decode()
-    assert exchange(status=400, answer=text.encode()).answered == f"400 {text}"
+    assert exchange(status=400, response_body=text.encode()).response_line == f"400 {text}"
 
 
 @pytest.mark.parametrize(
@@ -230,7 +243,7 @@ def test_masking_covers_secret_field_names(names: str) -> None:
         }
         listed: dict[str, object] = {"name": name, "value": "hunter2"}
         assert mask_json([listed]) == [{"name": name, "value": "***"}]
-        assert "hunter2" not in shown(exchange(answer_headers={f"x-{name}": "hunter2"}))
+        assert "hunter2" not in shown(exchange(response_headers={f"x-{name}": "hunter2"}))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +260,7 @@ def test_masking_ignores_other_field_names(names: str) -> None:
     for name in names.split():
         value = {name: "shown", "name": name, "value": "shown"}
         assert mask_json(value) == value
-        assert exchange(answer_headers={name: "shown"}).answer_head == (f"{name}: shown",)
+        assert exchange(response_headers={name: "shown"}).response_header_lines == (f"{name}: shown",)
 
 
 def test_masking_keeps_catalog_names_about_secrets() -> None:
@@ -297,16 +310,16 @@ def test_exchange_shows_non_secret_values() -> None:
         url="https://h:8443/v2/x?accepts_incomplete=true",
         body=b'{"parameters": {"size": 3}}',
         status=201,
-        answer=b'{"dashboard_url": "https://dash.example.org:8443/bob@example.org", "a": [true, null, 1.5]}',
-        answer_headers={"content-type": "application/json", "set-cookie": "a=b"},
+        response_body=b'{"dashboard_url": "https://dash.example.org:8443/bob@example.org", "a": [null, 1.5]}',
+        response_headers={"content-type": "application/json", "set-cookie": "a=b"},
     )
-    assert each.asked == "PUT /v2/x?accepts_incomplete=true"
-    assert each.sent == '{"parameters":{"size":3}}'
-    assert each.answered == (
-        '201 {"dashboard_url":"https://dash.example.org:8443/bob@example.org","a":[true,null,1.5]}'
+    assert each.request_line == "PUT /v2/x?accepts_incomplete=true"
+    assert each.body_text == '{"parameters":{"size":3}}'
+    assert each.response_line == (
+        '201 {"dashboard_url":"https://dash.example.org:8443/bob@example.org","a":[null,1.5]}'
     )
-    assert each.answer_head == ("content-type: application/json", "set-cookie: ***")
-    assert str(each) == f"{each.asked} {each.sent}\n→ {each.answered}"
+    assert each.response_header_lines == ("content-type: application/json", "set-cookie: ***")
+    assert str(each) == f"{each.request_line} {each.body_text}\n→ {each.response_line}"
 
 
 def test_login_without_password_has_no_secrets() -> None:
@@ -327,37 +340,39 @@ def test_masking_keeps_null_and_boolean_values() -> None:
 
 
 def test_long_response_is_truncated() -> None:
-    each = exchange(status=200, answer=b'"' + b"x" * 100_000 + b'"')
-    assert len(each.answered) < 2100
-    assert each.answered.endswith("… (100,002 bytes)")
+    each = exchange(status=200, response_body=b'"' + b"x" * 100_000 + b'"')
+    assert len(each.response_line) < 2100
+    assert each.response_line.endswith("… (100,002 bytes)")
 
 
 def test_response_control_characters_are_escaped() -> None:
-    each = exchange(status=200, answer=b"\x1b[2J\x07 a\r\nb \xff \xe2\x80\xae", method="GET")
-    assert each.answered == "200 \\x1b[2J\\x07 a b \\xff \\u202e"
-    assert each.answered.isprintable()
+    each = exchange(status=200, response_body=b"\x1b[2J\x07 a\r\nb \xff \xe2\x80\xae", method="GET")
+    assert each.response_line == "200 \\x1b[2J\\x07 a b \\xff \\u202e"
+    assert each.response_line.isprintable()
 
 
 def test_empty_exchange_is_rendered_compactly() -> None:
     """An exchange without a body or a response renders as the status code or "no answer"."""
     each = exchange(status=200)
-    assert (each.answered, each.sent, each.document, each.word) == ("200", "", None, None)
-    assert exchange().answered == "no answer: unknown"
-    assert exchange(url="HTTPS://h").asked == "GET /"
+    assert (each.response_line, each.body_text, each.document, each.error_code) == ("200", "", None, None)
+    assert exchange().response_line == "no answer: unknown"
+    assert exchange(url="HTTPS://h").request_line == "GET /"
 
 
 def test_unusable_response_shows_the_reason() -> None:
-    each = exchange(status=200, failure="the body is too long", answer=b"abc")
-    assert each.answered == "200 (the body is too long) abc"
+    each = exchange(status=200, failure="the body is too long", response_body=b"abc")
+    assert each.response_line == "200 (the body is too long) abc"
 
 
 def test_exchange_exposes_response_fields() -> None:
     """The properties return strings, and None for absent or mistyped fields."""
     body = {"error": "E", "description": "D", "operation": "O", "state": "S"}
-    each = exchange(status=200, answer=msgspec.json.encode(body))
-    assert (each.word, each.description, each.operation, each.state) == ("E", "D", "O", "S")
-    other = exchange(status=200, answer=msgspec.json.encode({"error": 1, "description": "", "state": None}))
-    assert (other.word, other.description, other.operation, other.state) == (None, None, None, None)
+    each = exchange(status=200, response_body=msgspec.json.encode(body))
+    assert (each.error_code, each.description, each.operation, each.state) == ("E", "D", "O", "S")
+    other = exchange(
+        status=200, response_body=msgspec.json.encode({"error": 1, "description": "", "state": None})
+    )
+    assert (other.error_code, other.description, other.operation, other.state) == (None, None, None, None)
 
 
 # curl

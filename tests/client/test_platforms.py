@@ -24,7 +24,7 @@ from brokerkit.requests import Operation
 )
 def test_platform_sets_identity_and_api_version(platform: Platform, name: str | None, version: str) -> None:
     assert platform.api_version == version
-    assert platform.whole_context.get("platform") == name
+    assert platform.full_context.get("platform") == name
     assert (platform.originating_identity is None) == (name is None)
 
 
@@ -38,19 +38,19 @@ def test_originating_identity_encodes_user_attributes() -> None:
 
 def test_platform_without_user_sends_no_identity() -> None:
     assert Platform(name="other").originating_identity is None
-    assert Platform(name="other").whole_context == {"platform": "other"}
+    assert Platform(name="other").full_context == {"platform": "other"}
 
 
 def test_platform_location_is_in_the_context() -> None:
     """The organization, the space or the namespace also appears in the context."""
     platform = cloudfoundry("u", organization_guid="o", space_guid="s", instance_name="db")
     assert (platform.organization_guid, platform.space_guid) == ("o", "s")
-    assert platform.whole_context["organization_guid"] == "o"
-    assert platform.whole_context["space_guid"] == "s"
+    assert platform.full_context["organization_guid"] == "o"
+    assert platform.full_context["space_guid"] == "s"
     assert platform.instance_context["instance_name"] == "db"
     cluster = kubernetes(namespace="n", namespace_uid="nu", cluster_id="c", instance_name="db")
     assert (cluster.organization_guid, cluster.space_guid) == ("c", "nu")
-    assert cluster.whole_context == {"platform": "kubernetes", "namespace": "n", "clusterid": "c"}
+    assert cluster.full_context == {"platform": "kubernetes", "namespace": "n", "clusterid": "c"}
     assert cluster.instance_context == {"instance_name": "db"}
     assert (korifi().organization_guid, korifi().space_guid) == (ORGANIZATION, SPACE)
 

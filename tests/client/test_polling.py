@@ -77,7 +77,7 @@ def test_polls_include_operation_service_and_plan(
     ids: tuple[str, ...], fake: FakeBroker, client: BrokerClient
 ) -> None:
     fake.will(still(), DONE)
-    client.wait(*ids, operation="job 1/ü", service=OFFERING, plan="small-id", sleep=lambda seconds: None)
+    client.wait(*ids, operation="job 1/ü", offering=OFFERING, plan="small-id", sleep=lambda seconds: None)
     middle = "/service_bindings/b1" if len(ids) == 2 else ""
     for asked in fake.asked:
         assert asked.path == f"/v2/service_instances/i1{middle}/last_operation"

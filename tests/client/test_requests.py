@@ -52,7 +52,7 @@ def done(client: BrokerClient, found: Any, *ids: str, deleting: bool = False) ->
     return client.wait(
         *ids,
         operation=found.operation,
-        service=OFFERING,
+        offering=OFFERING,
         plan=SMALL,
         deleting=deleting,
         sleep=lambda seconds: None,
@@ -71,12 +71,12 @@ def test_every_operation_returns_the_handler_result(client: BrokerClient, way: W
         assert made.dashboard_url == "https://db.example.org/i1"
         assert not made.exists
     done(client, made, "i1")
-    assert client.get_instance("i1", service=offering, plan=small).plan_id == "small-id"
+    assert client.get_instance("i1", offering=offering, plan=small).plan_id == "small-id"
 
     bound = client.bind("i1", "b1", offering, small, app_guid="a1")
     assert type(bound) is (Accepted if way.waits else Binding)
     done(client, bound, "i1", "b1")
-    binding = client.get_binding("i1", "b1", service=offering, plan=small)
+    binding = client.get_binding("i1", "b1", offering=offering, plan=small)
     assert binding.credentials == {"uri": "db://secret"}
 
     unbound = client.unbind("i1", "b1", offering, small)
@@ -127,9 +127,9 @@ def test_client_without_polling_omits_accepts_incomplete(client: BrokerClient, r
 @pytest.mark.parametrize("way", ["polled"], indirect=True)
 def test_operation_value_round_trips_in_polls(client: BrokerClient, recorder: Recorder) -> None:
     operation = "a b&c=d/é%2F+"
-    found = client.last_operation("i1", operation=operation, service=OFFERING, plan=SMALL)
+    found = client.last_operation("i1", operation=operation, offering=OFFERING, plan=SMALL)
     assert found == LastOperation.succeeded()
-    found = client.last_binding_operation("i1", "b1", operation=operation, service=OFFERING, plan=SMALL)
+    found = client.last_binding_operation("i1", "b1", operation=operation, offering=OFFERING, plan=SMALL)
     assert [request.operation for request in recorder.requests] == [operation, operation]
 
 
@@ -303,7 +303,7 @@ def repeat(client: Any, line: Line) -> None:
     resource = line.path.removesuffix("/last_operation").removeprefix("/v2/service_instances/")
     ids = resource.split("/service_bindings/")
     names = (body or query).get("service_id", ""), (body or query).get("plan_id", "")
-    hints = {"service": query.get("service_id"), "plan": query.get("plan_id")}
+    hints = {"offering": query.get("service_id"), "plan": query.get("plan_id")}
     poll = {"accepts_incomplete": "accepts_incomplete" in query}
     more = {
         name: body[name] for name in ("parameters", "previous_values", "maintenance_info") if name in body

@@ -37,7 +37,7 @@ def unreachable(client: BrokerClient) -> BrokerUnreachable:
     error = caught.value
     assert str(error).startswith(f"the service broker did not answer: {error.exchange.failure}\n")
     assert error.exchange.status is None
-    assert error.exchange.answered == f"no answer: {error.exchange.failure}"
+    assert error.exchange.response_line == f"no answer: {error.exchange.failure}"
     return error
 
 
@@ -79,13 +79,13 @@ def test_missing_response_failure_is_described(what: str, fake: FakeBroker) -> N
     fake.will(play)
     error = unreachable(client_of(fake.url))
     assert error.exchange.failure == failure
-    assert error.exchange.reached
+    assert error.exchange.was_sent
 
 
 def test_refused_connection_is_reported() -> None:
     error = unreachable(client_of(f"http://127.0.0.1:{free_port()}"))
     assert error.exchange.failure == "no connection: Connection refused"
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 def test_unknown_host_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,13 +95,13 @@ def test_unknown_host_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     error = unreachable(client_of("http://broker.invalid"))
     assert error.exchange.failure == "no connection: Name or service not known"
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 @pytest.mark.parametrize("url", [f"http://{'a' * 64}.example", "http://a..b"])
 def test_impossible_host_name_is_reported(url: str) -> None:
     error = unreachable(client_of(url))
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 def test_connection_reset_is_reported(fake: FakeBroker) -> None:
@@ -112,7 +112,7 @@ def test_connection_reset_is_reported(fake: FakeBroker) -> None:
     fake.will(reset)
     error = unreachable(client_of(fake.url))
     assert error.exchange.failure == "the connection was closed before an answer"
-    assert error.exchange.reached
+    assert error.exchange.was_sent
 
 
 # Time
@@ -153,7 +153,7 @@ def test_slow_response_must_finish_within_timeout(what: str, fake: FakeBroker) -
     over.set()
     assert 0.25 < time.monotonic() - began < 5
     assert error.exchange.failure == "no whole answer within the time"
-    assert error.exchange.reached
+    assert error.exchange.was_sent
     assert error.exchange.seconds >= 0.25
 
 
@@ -167,7 +167,7 @@ def test_transport_can_hang_up_after_sending(fake: FakeBroker, patience: Play) -
     fake.will(patience)
     exchange = Transport(fake.url, Login()).send(asking.catalog(), {}, hang_up=True)
     assert exchange.status is None
-    assert exchange.reached
+    assert exchange.was_sent
     assert exchange.seconds < 5
 
 
@@ -184,7 +184,7 @@ def test_unaccepted_connection_times_out() -> None:
             for each in waiting:
                 each.close()
     assert error.exchange.failure == "no connection within the time"
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 # Connections
@@ -267,7 +267,7 @@ def test_unreachable_proxy_counts_as_not_reached(scheme: str, monkeypatch: pytes
     monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{free_port()}")
     error = unreachable(client_of(f"{scheme}://broker.invalid"))
     assert error.exchange.failure == "no connection: Connection refused"
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 # TLS
@@ -311,7 +311,7 @@ def test_untrusted_certificate_is_reported(secure: FakeBroker) -> None:
     failure = error.exchange.failure or ""
     assert failure.startswith("no connection: TLS failed: certificate verify failed: self")
     assert "_ssl.c" not in failure
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
     assert not secure.asked
 
 
@@ -329,14 +329,14 @@ def test_certificate_verification_can_be_disabled(secure: FakeBroker) -> None:
 def test_plain_http_broker_gives_tls_error(fake: FakeBroker) -> None:
     error = unreachable(client_of(fake.url.replace("http:", "https:")))
     assert (error.exchange.failure or "").startswith("no connection: TLS failed: ")
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 def test_missing_tls_handshake_times_out(certificate: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         error = unreachable(client_of(f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.3))
     assert error.exchange.failure == "no connection within the time"
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 def test_slow_tls_response_must_finish_within_timeout(secure: FakeBroker, certificate: Path) -> None:
@@ -352,7 +352,7 @@ def test_invalid_ca_file_is_reported(secure: FakeBroker, tmp_path: Path) -> None
     file.write_text("none")
     error = unreachable(client_of(secure.url, verify=file))
     assert (error.exchange.failure or "").startswith("no connection: TLS failed: ")
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 def test_missing_ca_file_from_environment_is_reported(
@@ -361,7 +361,7 @@ def test_missing_ca_file_from_environment_is_reported(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     error = unreachable(client_of(secure.url))
     assert "/nowhere.pem" in (error.exchange.failure or "")
-    assert not error.exchange.reached
+    assert not error.exchange.was_sent
 
 
 # What is told when it is made
@@ -428,7 +428,7 @@ def test_unsendable_header_is_reported(fake: FakeBroker) -> None:
     """The request is not sent, and the exchange explains the failure."""
     exchange = Transport(fake.url, Login()).send(asking.catalog(), {"X-A": "a\r\nX-B: c"})
     assert (exchange.failure or "").startswith("the request cannot be sent: ")
-    assert not exchange.reached
+    assert not exchange.was_sent
     assert not fake.asked
 
 

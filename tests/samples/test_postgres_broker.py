@@ -88,7 +88,7 @@ class PlatformClient:
         self.api.wait(
             instance,
             operation=accepted.operation,
-            service=self.offering,
+            offering=self.offering,
             plan=self.plans[plan],
             deleting=deleting,
             sleep=lambda seconds: time.sleep(0.05),

@@ -121,7 +121,7 @@ class PlatformClient:
         self.api.wait(
             instance,
             operation=accepted.operation,
-            service=self.offering,
+            offering=self.offering,
             plan=self.plans[plan],
             sleep=lambda seconds: time.sleep(0.05),
             **options,

@@ -24,7 +24,7 @@ EXCHANGE = Exchange(
     headers={},
     body=b'{"password": "hunter2"}',
     status=409,
-    answer=b'{"description": "It is \\u001b[31m there"}',
+    response_body=b'{"description": "It is \\u001b[31m there"}',
 )
 
 
@@ -255,7 +255,7 @@ def test_exitfirst_stops_at_first_failed_rule(project: pytest.Pytester, checks: 
 def test_subtests_work_with_pytest_xdist(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_broker="""
-        from brokerkit.checker import check as module
+        from brokerkit.checker import runner as module
         from brokerkit.checker.report import Level, Report, Verdict
         from datetime import datetime, UTC
 

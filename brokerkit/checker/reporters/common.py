@@ -75,11 +75,11 @@ def broken(report: Report) -> list[Verdict]:
 def exchanges(failure: Failure, *, headers: bool = False) -> Iterator[Part]:
     """The requests and answers of a failure, in their order."""
     for exchange in (*failure.before, failure.exchange):
-        asked = f"{exchange.asked} {exchange.sent}".rstrip()
+        asked = f"{exchange.request_line} {exchange.body_text}".rstrip()
         yield Part("request" if exchange is failure.exchange else "before", shortened(asked))
-        yield Part("answer", shortened(exchange.answered))
+        yield Part("answer", shortened(exchange.response_line))
         if headers:
-            yield from (Part("", shortened(line)) for line in exchange.answer_head)
+            yield from (Part("", shortened(line)) for line in exchange.response_header_lines)
 
 
 def commands(failure: Failure) -> tuple[str, ...]:

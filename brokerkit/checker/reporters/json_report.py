@@ -107,11 +107,11 @@ def _failure(failure: Failure) -> dict[str, Any]:
 def _exchange(exchange: Exchange) -> dict[str, Any]:
     return {
         "method": exchange.method,
-        "asked": exchange.asked,
-        "sent": exchange.sent,
+        "asked": exchange.request_line,
+        "sent": exchange.body_text,
         "status": exchange.status,
-        "answered": exchange.answered,
-        "answer_headers": list(exchange.answer_head),
+        "answered": exchange.response_line,
+        "answer_headers": list(exchange.response_header_lines),
         "seconds": round(exchange.seconds, 3),
         "curl": exchange.curl,
     }

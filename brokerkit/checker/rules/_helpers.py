@@ -48,16 +48,16 @@ def one_winner(seen: Observation) -> str | None:
 
 def _are_all_refused(answers: Sequence[Exchange]) -> bool:
     """Are all refused for one reason, that is not that they came at once?"""
-    if len({(each.status, each.word) for each in answers}) > 1:
+    if len({(each.status, each.error_code) for each in answers}) > 1:
         return False
-    status, word = answers[0].status or 0, answers[0].word
+    status, word = answers[0].status or 0, answers[0].error_code
     return 400 <= status < 500 and status != 409 and word != _CONCURRENCY
 
 
 def _is_in_order(exchange: Exchange) -> bool:
     """Accepted, in conflict, or told to wait."""
     if exchange.status == 422:
-        return exchange.word == _CONCURRENCY
+        return exchange.error_code == _CONCURRENCY
     return exchange.status in (*ACCEPTED, 409)
 
 

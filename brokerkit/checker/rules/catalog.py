@@ -106,7 +106,7 @@ def told(seen: Observation) -> str | None:
 def conditional(seen: Observation) -> str | None:
     """A broker need not support it."""
     if seen.status == 304:
-        return "answered 304 with a body" if seen.exchange.answer else None
+        return "answered 304 with a body" if seen.exchange.response_body else None
     if seen.status == 200:
         return None
     return f"answered {seen.status} to {seen.facts['what']}; 304 or 200 was due"

@@ -45,10 +45,15 @@ def texts(seen: Observation) -> str | None:
     return f"answered {seen.status} with {told} that is empty or no text" if wrong else None
 
 
-@rule("R-ERR-1.word", SHOULD, "`error` is one CamelCase word.", lambda seen: seen.exchange.word is not None)
+@rule(
+    "R-ERR-1.word",
+    SHOULD,
+    "`error` is one CamelCase word.",
+    lambda seen: seen.exchange.error_code is not None,
+)
 def word(seen: Observation) -> str | None:
     """Programs compare it."""
-    told = seen.exchange.word or ""
+    told = seen.exchange.error_code or ""
     if seen.status < 400 or _WORD.fullmatch(told):
         return None
     return f"answered with the error {told[:60]!r}"
@@ -88,13 +93,13 @@ def usable(seen: Observation) -> str | None:
     "R-ERR-3.words",
     MUST,
     "AsyncRequired, ConcurrencyError, RequiresApp and MaintenanceInfoConflict come with 422.",
-    lambda seen: seen.exchange.word in WORDS_OF_422,
+    lambda seen: seen.exchange.error_code in WORDS_OF_422,
 )
 def words(seen: Observation) -> str | None:
     """Their meaning is fixed together with the status."""
     if seen.status in (422, 200):  # of a success it is no error
         return None
-    return f"answered {seen.exchange.word} with {seen.status}; 422 was due"
+    return f"answered {seen.exchange.error_code} with {seen.status}; 422 was due"
 
 
 @rule(
@@ -105,9 +110,9 @@ def words(seen: Observation) -> str | None:
 )
 def clear_422(seen: Observation) -> str | None:
     """Cloud Controller takes any other for a broken broker."""
-    if seen.exchange.word in WORDS_OF_422:
+    if seen.exchange.error_code in WORDS_OF_422:
         return None
-    return f"answered 422 {seen.exchange.word or 'without a word':.60}; refuse with 400 instead"
+    return f"answered 422 {seen.exchange.error_code or 'without a word':.60}; refuse with 400 instead"
 
 
 @rule(
@@ -132,4 +137,4 @@ def orphans(seen: Observation) -> str | None:
     if seen.facts["gone"]:
         return None
     seconds: float = seen.facts["seconds"]
-    return f"did not delete it within {seconds:.0f} s; the last answer was {seen.exchange.answered}"
+    return f"did not delete it within {seconds:.0f} s; the last answer was {seen.exchange.response_line}"

@@ -88,7 +88,7 @@ def retry_after(seen: Observation) -> str | None:
 
 
 def _retry_after(seen: Observation) -> str | None:
-    return seen.exchange.answer_headers.get("retry-after")
+    return seen.exchange.response_headers.get("retry-after")
 
 
 expects(
@@ -137,5 +137,5 @@ def remembered(seen: Observation) -> str | None:
     (before,) = seen.before
     if seen.status == 200 and seen.exchange.state == before.state:
         return None
-    told = seen.exchange.state or seen.exchange.word or ""
+    told = seen.exchange.state or seen.exchange.error_code or ""
     return f"answered {seen.status} {told} after it had told {before.state!r}"

@@ -119,7 +119,7 @@ expects(
 )
 def challenge(seen: Observation) -> str | None:
     """There must be a header, and something in it."""
-    if seen.exchange.answer_headers.get("www-authenticate", "").strip():
+    if seen.exchange.response_headers.get("www-authenticate", "").strip():
         return None
     return "answered 401 without the header WWW-Authenticate"
 
@@ -149,7 +149,7 @@ expects(
 def echo(seen: Observation) -> str | None:
     """It must be the same."""
     sent = {name.lower(): value for name, value in seen.exchange.headers.items()}.get(ECHO)
-    got = seen.exchange.answer_headers.get(ECHO)
+    got = seen.exchange.response_headers.get(ECHO)
     if sent is None or got == sent:
         return None
     return "answered without X-Broker-API-Request-Identity" if got is None else f"answered with {got!r} in it"
@@ -208,7 +208,7 @@ def json_answers(seen: Observation) -> str | None:
 )
 def content_type(seen: Observation) -> str | None:
     """Parameters such as a charset do no harm."""
-    told = seen.exchange.answer_headers.get("content-type", "")
+    told = seen.exchange.response_headers.get("content-type", "")
     if told.partition(";")[0].strip().lower() == "application/json":
         return None
     return f"answered with the Content-Type {told!r}" if told else "answered without a Content-Type"

@@ -99,9 +99,9 @@ class Access(Scenario):
         headers = {**platform.headers, IDENTITY: platform.originating_identity}
         self.request(Situation.CATALOG_AS_CLOUD_FOUNDRY, asking.catalog(), headers=headers)
         known = {
-            asked: catalog.answer_headers[told]
+            asked: catalog.response_headers[told]
             for told, asked in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
-            if told in catalog.answer_headers
+            if told in catalog.response_headers
         }
         for asked, value in known.items():
             self.request(Situation.CATALOG_KNOWN, asking.catalog(), headers={asked: value}, what=asked)
@@ -113,7 +113,7 @@ class Access(Scenario):
         for app in ({}, FOR_AN_APP):
             ask = self.bind(binding, self.target.bind.least, **app)
             bound = self.send(ask, binding)
-            if bound.word != "RequiresApp":
+            if bound.error_code != "RequiresApp":
                 break
         made_up = bool(app) or self.target.bind.least_is_made_up
         self.note(Situation.UNKNOWN_BOUND, ask, bound, made_up=made_up)

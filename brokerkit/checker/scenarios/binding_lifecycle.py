@@ -139,7 +139,7 @@ class BindingLifecycle(ConcurrentRequests):
             if made.status is None or not 400 <= made.status < 500:
                 break
         else:
-            self.trouble = f"no service binding of {self.target.name} could be made: {made.answered}"
+            self.trouble = f"no service binding of {self.target.name} could be made: {made.response_line}"
             return None
         self.note(Situation.BOUND, ask, made)
         if made.status in (200, 201):
@@ -157,11 +157,11 @@ class BindingLifecycle(ConcurrentRequests):
         """Make it as a key for no application, and without polling, if it goes."""
         ask = self.bind(binding, self.parameters, can_poll=False)
         made = self.request(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
-        if made.status == 422 and made.word == "RequiresApp":
+        if made.status == 422 and made.error_code == "RequiresApp":
             self.app = FOR_AN_APP
             ask = self.bind(binding, self.parameters, can_poll=False, **self.app)
             made = self.request(Situation.BOUND_WITHOUT_POLLING, ask, resource=binding)
-        if made.status == 422 and made.word == "AsyncRequired":
+        if made.status == 422 and made.error_code == "AsyncRequired":
             ask = self.bind(binding, self.parameters, **self.app)
             self.without_saying_true(Situation.BOUND_WITHOUT_SAYING_TRUE, ask, binding)
             made = self.send(ask, binding)
@@ -326,7 +326,7 @@ class BindingLifecycle(ConcurrentRequests):
                 return
         plain = self.delete(binding, can_poll=False)
         deleted = self.request(Situation.UNBOUND_WITHOUT_POLLING, plain, resource=binding)
-        if deleted.status == 422 and deleted.word == "AsyncRequired":
+        if deleted.status == 422 and deleted.error_code == "AsyncRequired":
             self.without_saying_true(Situation.UNBOUND_WITHOUT_SAYING_TRUE, right, binding)
             deleted = self.request(Situation.UNBOUND, right, resource=binding)
         else:

@@ -45,7 +45,7 @@ class Cancellation(ConcurrentRequests):
         else:
             made = self._without_version(resource, one, answers[0])
         if not made:
-            self.skip(f"it was refused: {answers[0].answered}", *INSTANCE_CANCELLED)
+            self.skip(f"it was refused: {answers[0].response_line}", *INSTANCE_CANCELLED)
             self.remove(resource)
             return
         accepted = next((each for each in made if each.status == 202), None)
@@ -59,7 +59,7 @@ class Cancellation(ConcurrentRequests):
         """The version is to blame only if what was refused is accepted without it; what that made."""
         plain = self.send(ask.without_field("maintenance_info"), resource)
         if plain.status not in ACCEPTED:
-            why = f"it was refused without one, too: {plain.answered}"
+            why = f"it was refused without one, too: {plain.response_line}"
             self.skip(why, Situation.PROVISIONED_WITH_VERSION)
             return []
         self.note(Situation.PROVISIONED_WITH_VERSION, ask, refused)

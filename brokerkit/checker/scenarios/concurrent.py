@@ -41,7 +41,7 @@ class ConcurrentRequests(Scenario):
         wait(futures)  # also if one of them fails: what is still asked for would outlive the cleaning up
         answers = [future.result() for future in futures]
         if all(is_plain_refusal(each) for each in answers):
-            self.skip(f"it was refused: {answers[0].answered}", situation)
+            self.skip(f"it was refused: {answers[0].response_line}", situation)
             return answers
         kinds = [kind for kind, _ in asks]
         self.note(situation, asks[0][1], _telling(answers), *answers, kinds=kinds)

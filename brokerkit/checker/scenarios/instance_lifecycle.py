@@ -88,14 +88,16 @@ class InstanceLifecycle(Scenario):
                 return made
             if not _is_refused(made):
                 break
-        self.trouble = f"no service instance of {self.target.name} could be made: {made.answered}{self._hint}"
+        self.trouble = (
+            f"no service instance of {self.target.name} could be made: {made.response_line}{self._hint}"
+        )
         return None
 
     def _try(self, parameters: Values | None) -> Exchange:
         """Make it without polling, if it goes."""
         plain = self.provision(self.resource, parameters, can_poll=False)
         first = self.send(plain, self.resource)
-        if first.status == 422 and first.word == "AsyncRequired":
+        if first.status == 422 and first.error_code == "AsyncRequired":
             self.note(Situation.PROVISIONED_WITHOUT_POLLING, plain, first)
             ask = self.provision(self.resource, parameters)
             self.without_saying_true(Situation.PROVISIONED_WITHOUT_SAYING_TRUE, ask, self.resource)
@@ -307,7 +309,7 @@ class InstanceLifecycle(Scenario):
         resource = self.resource
         plain = self.delete(resource, can_poll=False, plan_id=plan_id)
         deleted = self.request(Situation.DEPROVISIONED_WITHOUT_POLLING, plain, resource=resource)
-        if deleted.status == 422 and deleted.word == "AsyncRequired":
+        if deleted.status == 422 and deleted.error_code == "AsyncRequired":
             self.without_saying_true(Situation.DEPROVISIONED_WITHOUT_SAYING_TRUE, right, resource)
             deleted = self.request(Situation.DEPROVISIONED, right, resource=resource)
         else:

@@ -32,7 +32,7 @@ class OrphanMitigation(Scenario):
             last = self.send(delete, resource)
             was_seen = was_seen or last.status != 410
             gone = last.status == 410 or self.is_deleted(resource, last)
-            waits = last.status == 422 and last.word == "ConcurrencyError"
+            waits = last.status == 422 and last.error_code == "ConcurrencyError"
             if gone or monotonic() - began > (self.timeout if waits else seconds):
                 break
             self.session.wait(_BETWEEN_DELETES)

@@ -205,12 +205,12 @@ class Updates(Scenario):
         """Have it changed: without polling, if it goes. Is it?"""
         plain = ask.without_field("accepts_incomplete")
         changed = self.request(Situation.UPDATED_WITHOUT_POLLING, plain)
-        if changed.status == 422 and changed.word == "AsyncRequired":
+        if changed.status == 422 and changed.error_code == "AsyncRequired":
             self.without_saying_true(Situation.UPDATED_WITHOUT_SAYING_TRUE, ask)
             changed = self.send(ask)
         if changed.status is not None and 400 <= changed.status < 500:
             # It may refuse what it does not support (R-UPD-3), and parameters that were made up.
-            self.skip(f"the update was refused: {changed.answered}", situation)
+            self.skip(f"the update was refused: {changed.response_line}", situation)
             return False
         self.note(situation, ask, changed)
         if changed.status == 200:
@@ -270,7 +270,7 @@ class Updates(Scenario):
             self.skip("the offering has no allow_context_updates", Situation.UPDATED_CONTEXT)
             return
         platform = self.session.platform
-        context = {"platform": "cloudfoundry", **platform.whole_context, "instance_name": "renamed"}
+        context = {"platform": "cloudfoundry", **platform.full_context, "instance_name": "renamed"}
         self._finish(Situation.UPDATED_CONTEXT, self._change(context=context))
 
     def _finish(self, situation: Situation, ask: APIRequest) -> int | None:
