@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from ..endpoints import ENDPOINTS
 from ..requests import Operation
 
 INCOMPLETE = ("accepts_incomplete", "true")
@@ -62,58 +63,35 @@ class APIRequest(NamedTuple):
         return self._replace(body=body, query=query)
 
 
-def instance_path(instance_id: str) -> str:
-    """The path of a service instance.
-
-    Raises:
-        ValueError: No path can hold this id.
-    """
-    return f"/v2/service_instances/{_quoted('instance_id', instance_id)}"
-
-
-def binding_path(instance_id: str, binding_id: str) -> str:
-    """The path of a service binding.
-
-    Raises:
-        ValueError: No path can hold one of the ids.
-    """
-    return f"{instance_path(instance_id)}/service_bindings/{_quoted('binding_id', binding_id)}"
-
-
-def _quoted(name: str, resource_id: str) -> str:
-    if not resource_id or resource_id in (".", ".."):
-        raise ValueError(f"{name}={resource_id!r} cannot stand in a path; use another id")
-    return quote(resource_id, safe="")
-
-
 def catalog() -> APIRequest:
-    """``GET /v2/catalog``."""
-    return APIRequest(Operation.CATALOG, "GET", "/v2/catalog")
+    """Build the request for the catalog."""
+    return _request(Operation.CATALOG)
 
 
 def provision(instance_id: str, *, can_poll: bool, **body: Any) -> APIRequest:
-    """Make a service instance; fields of the body that are None are left out."""
-    return APIRequest(Operation.PROVISION, "PUT", instance_path(instance_id), _polling(can_poll), _told(body))
+    """Build the request that creates a service instance, without the fields of the body that are None."""
+    return _request(Operation.PROVISION, instance_id, query=_polling(can_poll), body=_without_none(body))
 
 
 def update(instance_id: str, *, can_poll: bool, **body: Any) -> APIRequest:
-    """Change a service instance; fields of the body that are None are left out."""
-    return APIRequest(Operation.UPDATE, "PATCH", instance_path(instance_id), _polling(can_poll), _told(body))
+    """Build the request that updates a service instance, without the fields of the body that are None."""
+    return _request(Operation.UPDATE, instance_id, query=_polling(can_poll), body=_without_none(body))
 
 
 def bind(instance_id: str, binding_id: str, *, can_poll: bool, **body: Any) -> APIRequest:
-    """Make a service binding; fields of the body that are None are left out."""
-    path = binding_path(instance_id, binding_id)
-    return APIRequest(Operation.BIND, "PUT", path, _polling(can_poll), _told(body))
+    """Build the request that creates a service binding, without the fields of the body that are None."""
+    return _request(
+        Operation.BIND, instance_id, binding_id, query=_polling(can_poll), body=_without_none(body)
+    )
 
 
 def delete(
     instance_id: str, binding_id: str | None, *, service_id: str, plan_id: str, can_poll: bool
 ) -> APIRequest:
-    """Delete a service instance, or a service binding."""
-    query = (("service_id", service_id), ("plan_id", plan_id), *_polling(can_poll))
+    """Build the request that deletes a service instance or a service binding."""
     operation = Operation.DEPROVISION if binding_id is None else Operation.UNBIND
-    return APIRequest(operation, "DELETE", _path(instance_id, binding_id), query)
+    query = (("service_id", service_id), ("plan_id", plan_id), *_polling(can_poll))
+    return _request(operation, instance_id, binding_id, query=query)
 
 
 def fetch(
@@ -123,10 +101,10 @@ def fetch(
     service_id: str | None = None,
     plan_id: str | None = None,
 ) -> APIRequest:
-    """Fetch a service instance, or a service binding."""
+    """Build the request that fetches a service instance or a service binding."""
     operation = Operation.GET_INSTANCE if binding_id is None else Operation.GET_BINDING
-    query = _named(service_id=service_id, plan_id=plan_id)
-    return APIRequest(operation, "GET", _path(instance_id, binding_id), query)
+    query = _query(service_id=service_id, plan_id=plan_id)
+    return _request(operation, instance_id, binding_id, query=query)
 
 
 def poll(
@@ -137,39 +115,61 @@ def poll(
     service_id: str | None = None,
     plan_id: str | None = None,
 ) -> APIRequest:
-    """Ask how an operation on a service instance, or on a service binding, goes."""
+    """Build the request for the state of an operation on a service instance or a service binding."""
     kind = Operation.LAST_OPERATION if binding_id is None else Operation.LAST_BINDING_OPERATION
-    query = _named(service_id=service_id, plan_id=plan_id, operation=operation)
-    return APIRequest(kind, "GET", f"{_path(instance_id, binding_id)}/last_operation", query)
+    query = _query(service_id=service_id, plan_id=plan_id, operation=operation)
+    return _request(kind, instance_id, binding_id, query=query)
 
 
 def poll_of(delete: APIRequest, operation: str | None) -> APIRequest:
-    """Ask how a delete goes.
+    """Build the request for the state of a deletion.
 
     Args:
-        delete: The request that began it.
-        operation: What it was answered with.
+        delete: The request that started the deletion.
+        operation: The `operation` of its response.
     """
     of_binding = delete.operation is Operation.UNBIND
+    kind = Operation.LAST_BINDING_OPERATION if of_binding else Operation.LAST_OPERATION
     return APIRequest(
-        Operation.LAST_BINDING_OPERATION if of_binding else Operation.LAST_OPERATION,
-        "GET",
+        kind,
+        ENDPOINTS[kind].method,
         f"{delete.path}/last_operation",
-        (*(pair for pair in delete.query if pair != INCOMPLETE), *_named(operation=operation)),
+        (*(pair for pair in delete.query if pair != INCOMPLETE), *_query(operation=operation)),
     )
 
 
-def _path(instance_id: str, binding_id: str | None) -> str:
-    return instance_path(instance_id) if binding_id is None else binding_path(instance_id, binding_id)
+def _request(
+    operation: Operation,
+    instance_id: str | None = None,
+    binding_id: str | None = None,
+    *,
+    query: tuple[tuple[str, str], ...] = (),
+    body: Mapping[str, Any] | None = None,
+) -> APIRequest:
+    """Build a request from the endpoint's row of the table.
+
+    Raises:
+        ValueError: An id cannot be part of a path.
+    """
+    ids = {"instance_id": instance_id, "binding_id": binding_id}
+    quoted = {name: _quote(name, value) for name, value in ids.items() if value is not None}
+    endpoint = ENDPOINTS[operation]
+    return APIRequest(operation, endpoint.method, endpoint.path.format_map(quoted), query, body)
+
+
+def _quote(name: str, resource_id: str) -> str:
+    if not resource_id or resource_id in (".", ".."):
+        raise ValueError(f"{name}={resource_id!r} cannot stand in a path; use another id")
+    return quote(resource_id, safe="")
 
 
 def _polling(can_poll: bool) -> tuple[tuple[str, str], ...]:
     return (INCOMPLETE,) if can_poll else ()
 
 
-def _named(**values: str | None) -> tuple[tuple[str, str], ...]:
+def _query(**values: str | None) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in values.items() if value is not None)
 
 
-def _told(body: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}

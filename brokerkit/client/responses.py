@@ -16,18 +16,9 @@ from msgspec import NODEFAULT, Struct
 
 from .._internal.json_decode import describe_validation_error
 from ..catalog.models import ServiceOffering
+from ..endpoints import ENDPOINTS, REQUIRED_PERMISSIONS
 from ..requests import Operation
-from ..results import (
-    MAX_OPERATION,
-    Accepted,
-    Binding,
-    Deprovisioned,
-    InstanceDetails,
-    LastOperation,
-    Provisioned,
-    Unbound,
-    Updated,
-)
+from ..results import MAX_OPERATION, Accepted, Binding, LastOperation
 from .exchange import Exchange
 
 
@@ -47,27 +38,17 @@ class ParsedResponse(NamedTuple):
 _NOT_TOLD = frozenset({"exists", "data", "retry_after", "result"})
 """Fields of results that are the broker's own business."""
 
-_ACCEPTED_ALONE = ("operation",)  # R-BIND-1
-_ACCEPTED = ("operation", "dashboard_url", "metadata")
-
-_KINDS: dict[Operation, dict[int, type[Struct]]] = {
-    Operation.PROVISION: {200: Provisioned, 201: Provisioned, 202: Accepted},
-    Operation.UPDATE: {200: Updated, 202: Accepted},
-    Operation.DEPROVISION: {200: Deprovisioned, 202: Accepted, 410: Deprovisioned},
-    Operation.BIND: {200: Binding, 201: Binding, 202: Accepted},
-    Operation.UNBIND: {200: Unbound, 202: Accepted, 410: Unbound},
-    Operation.GET_INSTANCE: {200: InstanceDetails},
-    Operation.GET_BINDING: {200: Binding},
-    Operation.LAST_OPERATION: {200: LastOperation},
-    Operation.LAST_BINDING_OPERATION: {200: LastOperation},
+_RESULT_TYPES: dict[Operation, dict[int, type[Struct]]] = {
+    operation: {
+        status: kind
+        for kind, form in endpoint.responses.items()
+        for status in (form.status, form.unchanged_status)
+        if status is not None
+    }
+    for operation, endpoint in ENDPOINTS.items()
 }
-"""What an answer is, by what was asked and by its status."""
+"""The type of the result, by operation and status code."""
 
-_PERMISSIONS = {
-    "syslog_drain_url": "syslog_drain",
-    "route_service_url": "route_forwarding",
-    "volume_mounts": "volume_mount",
-}
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _TIMES = {
     "Invalid RFC3339 encoded datetime": "is no time such as 2030-01-31T12:00:00.0Z",
@@ -75,11 +56,6 @@ _TIMES = {
 }
 _OF_OURS = re.compile(r"\w+\((?P<name>\w+)=…\):? (?P<fault>[^;]*).*", re.DOTALL)
 """How our structs begin what they say of a fault, to a handler's author."""
-
-
-def successes(operation: Operation) -> tuple[int, ...]:
-    """The statuses that are no refusal of an operation."""
-    return (200, 304) if operation is Operation.CATALOG else tuple(_KINDS[operation])
 
 
 def parse_response(operation: Operation, exchange: Exchange) -> ParsedResponse:
@@ -92,11 +68,11 @@ def parse_response(operation: Operation, exchange: Exchange) -> ParsedResponse:
     status = exchange.status
     if status is not None and exchange.failure is not None:
         return ParsedResponse(None, (exchange.failure,))
-    kind = _KINDS[operation].get(status or 0)
+    kind = _RESULT_TYPES[operation].get(status or 0)
     if kind is None:
         if status is not None and 400 <= status <= 599:
             return ParsedResponse(None)
-        wanted = " or ".join(str(each) for each in successes(operation) if each < 400)
+        wanted = " or ".join(str(code) for code in sorted(_RESULT_TYPES[operation]) if code < 400)
         return ParsedResponse(None, (f"the status is {status}; it must be {wanted}, or that of an error",))
     if status == 410:
         return ParsedResponse(kind())
@@ -104,8 +80,10 @@ def parse_response(operation: Operation, exchange: Exchange) -> ParsedResponse:
     if document is None:
         return ParsedResponse(None, ("the body is not a JSON object",))
     faults: list[str] = []
-    known = _accepted_fields(operation) if kind is Accepted else kind.__struct_fields__
-    values = _fields(kind, {name: document.get(name) for name in known}, "", faults)
+    if kind is Accepted:  # a platform ignores the fields that this operation does not have
+        omitted = ENDPOINTS[operation].responses[kind].omitted
+        document = {name: value for name, value in document.items() if name not in omitted}
+    values = _fields(kind, document, "", faults)
     if kind is Accepted:
         faults += _operation_faults(values.get("operation"))
     if faults:
@@ -121,7 +99,7 @@ def unrequired(binding: Binding, offering: ServiceOffering) -> tuple[str, ...]:
     """What a binding has though its offering does not require it; faults as those of a reading (R-BIND-2)."""
     return tuple(
         f"{name}: the offering {offering.name!r} does not require {permission!r}"
-        for name, permission in _PERMISSIONS.items()
+        for name, permission in REQUIRED_PERMISSIONS.items()
         if getattr(binding, name) and permission not in (offering.requires or ())
     )
 
@@ -130,10 +108,6 @@ def retry_after(exchange: Exchange) -> int | None:
     """In how many seconds the broker wants to be asked again (R-LAST-2); None if it does not say."""
     told = exchange.response_headers.get("retry-after", "").strip()
     return int(told) if _SECONDS.fullmatch(told) else None
-
-
-def _accepted_fields(operation: Operation) -> tuple[str, ...]:
-    return _ACCEPTED if operation in (Operation.PROVISION, Operation.UPDATE) else _ACCEPTED_ALONE
 
 
 def _operation_faults(operation: object) -> list[str]:

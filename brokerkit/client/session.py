@@ -28,7 +28,7 @@ from .errors import (
 )
 from .exchange import Exchange
 from .platforms import Platform
-from .responses import parse_response, successes, unrequired
+from .responses import parse_response, unrequired
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -75,8 +75,7 @@ class Session:
         if exchange.status is not None and exchange.status >= 400:
             raise BrokerRefused(exchange)
         if exchange.status != 200:
-            wanted = successes(Operation.CATALOG)[0]
-            raise BrokerMistake((f"the status is {exchange.status}; it must be {wanted}",), exchange)
+            raise BrokerMistake((f"the status is {exchange.status}; it must be 200",), exchange)
         if exchange.document is None:
             raise BrokerMistake(("the body is not a JSON object",), exchange)
         return exchange

@@ -43,9 +43,9 @@ from opentelemetry.trace import (
 from .. import signals
 from .._internal.redaction import mask_text
 from ..broker import Broker
+from ..endpoints import ENDPOINTS
 from ..errors import BrokerError
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
-from ..server.blueprint import ENDPOINTS
 from ..signals import AttemptEnd
 from ._common import plan_names_of, truncate, user_of
 from ._propagation import read
@@ -54,7 +54,7 @@ from ._subscriptions import subscribe
 
 _Attributes: TypeAlias = dict[str, str | int]
 
-_ROUTES = {endpoint.operation: endpoint.path.replace("<", "{").replace(">", "}") for endpoint in ENDPOINTS}
+_ROUTES = {operation: endpoint.path for operation, endpoint in ENDPOINTS.items()}
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 """Others may be anything that somebody sends, and name no span."""
 

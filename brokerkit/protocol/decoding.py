@@ -18,10 +18,17 @@ from ..errors import BadRequest
 from ..requests import (
     BindRequest,
     CatalogRequest,
+    DeprovisionRequest,
+    GetBindingRequest,
+    GetInstanceRequest,
+    LastBindingOperationRequest,
+    LastOperationRequest,
+    Operation,
     PreviousValues,
     ProvisionRequest,
     Request,
     RequestHeaders,
+    UnbindRequest,
     UpdateRequest,
 )
 from ..resources import BindResource
@@ -315,3 +322,18 @@ def poll(kind: Callable[..., _RequestT]) -> Callable[[RawRequest], _RequestT]:
         return kind(headers=call.headers, offering=service, plan=plan, operation=query.operation, **call.ids)
 
     return decode
+
+
+DECODERS: Mapping[Operation, Callable[[RawRequest], Request]] = {
+    Operation.CATALOG: catalog,
+    Operation.PROVISION: provision,
+    Operation.GET_INSTANCE: fetch(GetInstanceRequest),
+    Operation.UPDATE: update,
+    Operation.DEPROVISION: delete(DeprovisionRequest),
+    Operation.LAST_OPERATION: poll(LastOperationRequest),
+    Operation.BIND: bind,
+    Operation.GET_BINDING: fetch(GetBindingRequest),
+    Operation.UNBIND: delete(UnbindRequest),
+    Operation.LAST_BINDING_OPERATION: poll(LastBindingOperationRequest),
+}
+"""The function that decodes the request of each operation."""

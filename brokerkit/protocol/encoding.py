@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -13,16 +13,14 @@ from werkzeug.http import parse_etags, unquote_etag
 
 from .._internal.json_decode import describe_validation_error
 from ..catalog.models import Catalog, ServiceOffering
+from ..endpoints import ENDPOINTS, REQUIRED_PERMISSIONS
 from ..errors import BrokerError, HandlerMistake
 from ..requests import Operation
 from ..results import (
     Accepted,
     Binding,
-    Deprovisioned,
-    InstanceDetails,
     LastOperation,
     Provisioned,
-    Unbound,
     Updated,
     check_seconds,
 )
@@ -36,54 +34,18 @@ class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
     headers: Sequence[tuple[str, str]] = ()
 
 
-class _ResponseForm(NamedTuple):
-    """How one kind of result answers one operation: its status, and which fields have no place in it."""
-
-    status: int
-    omitted: tuple[str, ...] = ()
-
-
-_ACCEPTED_ALONE = _ResponseForm(202, omitted=("dashboard_url", "metadata"))  # R-BIND-1
-
-FORMS: dict[Operation, dict[type[msgspec.Struct], _ResponseForm]] = {
-    Operation.PROVISION: {Provisioned: _ResponseForm(201), Accepted: _ResponseForm(202)},
-    Operation.UPDATE: {Updated: _ResponseForm(200), Accepted: _ResponseForm(202)},
-    Operation.DEPROVISION: {Deprovisioned: _ResponseForm(200), Accepted: _ACCEPTED_ALONE},
-    Operation.BIND: {Binding: _ResponseForm(201, omitted=("parameters",)), Accepted: _ACCEPTED_ALONE},
-    Operation.UNBIND: {Unbound: _ResponseForm(200), Accepted: _ACCEPTED_ALONE},
-    Operation.GET_INSTANCE: {InstanceDetails: _ResponseForm(200)},
-    Operation.GET_BINDING: {Binding: _ResponseForm(200)},
-    Operation.LAST_OPERATION: {LastOperation: _ResponseForm(200)},
-    Operation.LAST_BINDING_OPERATION: {
-        LastOperation: _ResponseForm(200, omitted=("instance_usable", "update_repeatable"))
-    },
+_DECODERS = {
+    kind: msgspec.json.Decoder(kind) for endpoint in ENDPOINTS.values() for kind in endpoint.responses
 }
-"""What may answer an operation, and how. A result is written as it is, field by field."""
 
-_DECODERS = {kind: msgspec.json.Decoder(kind) for forms in FORMS.values() for kind in forms}
-
-EMPTY_RESULTS: dict[Operation, object] = {
-    Operation.PROVISION: Provisioned(),
-    Operation.UPDATE: Updated(),
-    Operation.DEPROVISION: Deprovisioned(),
-    Operation.UNBIND: Unbound(),
+EMPTY_RESULTS: Mapping[Operation, object] = {
+    operation: endpoint.empty_result
+    for operation, endpoint in ENDPOINTS.items()
+    if endpoint.empty_result is not None
 }
-"""What None means, where it means anything."""
-
-_MAY_TELL: dict[Operation | None, tuple[str, ...]] = {
-    Operation.UPDATE: ("instance_usable", "update_repeatable"),
-    Operation.DEPROVISION: ("instance_usable",),
-}
-"""What else a failure may tell, of which operation (R-ERR-2)."""
+"""The results that None stands for when a handler returns it."""
 
 _MADE_BY: dict[type, str] = {LastOperation: "LastOperation.in_progress(…), .succeeded(…) or .failed(…)"}
-
-_NEEDED = {
-    "syslog_drain_url": "syslog_drain",
-    "route_service_url": "route_forwarding",
-    "volume_mounts": "volume_mount",
-}
-"""What an offering must require for its bindings to have a field (R-BIND-2)."""
 
 _KEPT: dict[type, str] = {
     Provisioned: "data",
@@ -113,7 +75,7 @@ def encode_result(
         HandlerMistake: It is no answer to that operation.
     """
     kind = type(result)
-    form = FORMS[operation].get(kind)
+    form = ENDPOINTS[operation].responses.get(kind)
     if form is None:
         raise HandlerMistake(_wrong_kind(operation, result))
     result = _for_platforms(result)
@@ -138,7 +100,7 @@ def encode_result(
             headers = (("Retry-After", str(check_seconds(result.retry_after))),)
             result = replace(result, retry_after=None)
     elif (kind is Provisioned or kind is Binding) and result.exists is True:
-        status = 200
+        status = form.unchanged_status or status
         result = replace(result, exists=False)
     if kind is Binding and offering is not None:
         _check_requirements(result, offering)
@@ -189,7 +151,7 @@ def encode_error(error: BrokerError, method: str, operation: Operation | None) -
     document: dict[str, object] = {"description": error.description}
     if error.error is not None:
         document["error"] = error.error
-    for name in _MAY_TELL.get(operation, ()):
+    for name in ENDPOINTS[operation].error_fields if operation is not None else ():
         if getattr(error, name) is not None:
             document[name] = getattr(error, name)
     return EncodedResponse(status, _encoder.encode(document), headers)
@@ -198,7 +160,7 @@ def encode_error(error: BrokerError, method: str, operation: Operation | None) -
 def _wrong_kind(operation: Operation, result: object) -> str:
     if isinstance(result, BrokerError):
         return f"returned {type(result).__name__}; raise it"
-    kinds = [_MADE_BY.get(kind, f"{kind.__name__}(…)") for kind in FORMS[operation]]
+    kinds = [_MADE_BY.get(kind, f"{kind.__name__}(…)") for kind in ENDPOINTS[operation].responses]
     if operation in EMPTY_RESULTS:
         kinds.append("None")
     if isinstance(result, type):
@@ -209,7 +171,7 @@ def _wrong_kind(operation: Operation, result: object) -> str:
 
 
 def _check_requirements(binding: Binding, service: ServiceOffering) -> None:
-    for field, requirement in _NEEDED.items():
+    for field, requirement in REQUIRED_PERMISSIONS.items():
         if getattr(binding, field) and requirement not in service.requires:
             raise HandlerMistake(
                 f"returned a Binding with {field}, but the offering {service.name!r} does not require"

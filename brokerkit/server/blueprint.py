@@ -1,7 +1,7 @@
 """The endpoints: a request in, a response out.
 
-Every endpoint is a row of :data:`ENDPOINTS`. The blueprint routes each to the pipeline, and answers in
-JSON whatever else comes in under its prefix.
+The blueprint routes each endpoint of :data:`~brokerkit.endpoints.ENDPOINTS` to the pipeline. It responds in
+JSON to every other request below its prefix.
 """
 
 from __future__ import annotations
@@ -20,53 +20,20 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import BaseConverter, MapAdapter
 
+from ..endpoints import ENDPOINTS, APIEndpoint
 from ..errors import BadRequest, BrokerError
-from ..protocol import decoding as decode
 from ..protocol.encoding import EncodedResponse, encode_error
 from ..protocol.headers import request_identity_of
-from ..requests import (
-    DeprovisionRequest,
-    GetBindingRequest,
-    GetInstanceRequest,
-    LastBindingOperationRequest,
-    LastOperationRequest,
-    Operation,
-    UnbindRequest,
-)
 from .base_blueprint import BaseBlueprint, is_broker_endpoint
-from .pipeline import Endpoint, Pipeline, log_failure
+from .pipeline import Pipeline, log_failure
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from click import Command
 
-_INSTANCE = "/v2/service_instances/<instance_id>"
-_BINDING = f"{_INSTANCE}/service_bindings/<binding_id>"
-
-ENDPOINTS = (
-    Endpoint(Operation.CATALOG, "GET", "/v2/catalog", decode.catalog),
-    Endpoint(Operation.PROVISION, "PUT", _INSTANCE, decode.provision, has_body=True),
-    Endpoint(Operation.GET_INSTANCE, "GET", _INSTANCE, decode.fetch(GetInstanceRequest)),
-    Endpoint(Operation.UPDATE, "PATCH", _INSTANCE, decode.update, has_body=True),
-    Endpoint(Operation.DEPROVISION, "DELETE", _INSTANCE, decode.delete(DeprovisionRequest)),
-    Endpoint(
-        Operation.LAST_OPERATION, "GET", f"{_INSTANCE}/last_operation", decode.poll(LastOperationRequest)
-    ),
-    Endpoint(Operation.BIND, "PUT", _BINDING, decode.bind, has_body=True),
-    Endpoint(Operation.GET_BINDING, "GET", _BINDING, decode.fetch(GetBindingRequest)),
-    Endpoint(Operation.UNBIND, "DELETE", _BINDING, decode.delete(UnbindRequest)),
-    Endpoint(
-        Operation.LAST_BINDING_OPERATION,
-        "GET",
-        f"{_BINDING}/last_operation",
-        decode.poll(LastBindingOperationRequest),
-    ),
-)
-"""The API: ten rows, one pipeline."""
-
 _ENCODED_SLASH = "\udc2f"  # stands for a "/" inside an id; no decoded path can hold it
 
-_BY_NAME = {endpoint.operation.value: endpoint for endpoint in ENDPOINTS}
+_BY_NAME = {endpoint.operation.value: endpoint for endpoint in ENDPOINTS.values()}
 _IDS = {"instance_id", "binding_id"}
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -91,9 +58,9 @@ class BrokerBlueprint(BaseBlueprint):
         self._before_start = before_start
         self._commands = commands
         self._prefix_has_parts = False
-        for endpoint in ENDPOINTS:
+        for endpoint in ENDPOINTS.values():
             self.add_url_rule(
-                endpoint.path,
+                endpoint.path.replace("{", "<").replace("}", ">"),
                 endpoint.operation.value,
                 self._view(endpoint),
                 methods=[endpoint.method],
@@ -121,7 +88,7 @@ class BrokerBlueprint(BaseBlueprint):
         free = (name for name in names if app.cli.commands.get(name) in (None, self.cli))
         options.setdefault("cli_group", next(free))
 
-    def _view(self, endpoint: Endpoint) -> Callable[..., Response]:
+    def _view(self, endpoint: APIEndpoint) -> Callable[..., Response]:
         def view(**parts: str) -> Response:
             http = current_request._get_current_object()  # type: ignore[attr-defined]
             path = _path_with_encoded_slashes(http.environ)
@@ -131,11 +98,11 @@ class BrokerBlueprint(BaseBlueprint):
 
         return view
 
-    def _answer(self, http: HTTPRequest, asked: Endpoint | BrokerError, parts: dict[str, str]) -> Response:
+    def _answer(self, http: HTTPRequest, route: APIEndpoint | BrokerError, parts: dict[str, str]) -> Response:
         if self._prefix_has_parts:
             parts = {name: parts[name] for name in parts.keys() & _IDS}
         echo = request_identity_of(http.environ)
-        return _respond(self._pipeline.handle(http, asked, echo, parts), echo)
+        return _respond(self._pipeline.handle(http, route, echo, parts), echo)
 
     def _reroute(self, http: HTTPRequest, path: str) -> Response:
         """Route by the path as it was sent: WSGI decodes the slash in an id before anyone can see it."""

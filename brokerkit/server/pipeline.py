@@ -20,26 +20,17 @@ from .. import signals
 from .._context import CURRENT_CALL, CallContext
 from ..auth import DEFAULT_CHALLENGE, Authenticator
 from ..catalog.models import Catalog
+from ..endpoints import APIEndpoint
 from ..errors import BadRequest, BrokerError, HandlerMistake
 from ..handlers.group import Handler, describe_function
 from ..handlers.table import HandlerTable
-from ..protocol.decoding import RawRequest
+from ..protocol.decoding import DECODERS, RawRequest
 from ..protocol.encoding import EncodedResponse, encode_catalog, encode_error
 from ..protocol.headers import read_headers, trace_context_of
-from ..requests import Operation, Request
+from ..requests import Operation
 from .dispatch import Dispatch
 
 _logger = logging.getLogger("brokerkit")
-
-
-class Endpoint(NamedTuple):
-    """A row of the API's table: what is asked, how, and how it is read."""
-
-    operation: Operation
-    method: str
-    path: str
-    decode: Callable[[RawRequest], Request]
-    has_body: bool = False
 
 
 class Settings(NamedTuple):
@@ -121,7 +112,7 @@ class Pipeline:
     def handle(
         self,
         http: HTTPRequest,
-        asked: Endpoint | BrokerError,
+        route: APIEndpoint | BrokerError,
         echo: str | None,
         ids: dict[str, str],
     ) -> EncodedResponse:
@@ -129,12 +120,12 @@ class Pipeline:
 
         Args:
             http: The request as it came.
-            asked: The endpoint; or, where the path or method is none of the API's, what to tell those
+            route: The endpoint; or, where the path or method is none of the API's, what to tell those
                 who may call.
             echo: The request's identity, if the answer can carry it back.
             ids: The `instance_id` and `binding_id` in the path, those that it has.
         """
-        current = CallContext(None if isinstance(asked, BrokerError) else asked.operation, ids)
+        current = CallContext(None if isinstance(route, BrokerError) else route.operation, ids)
         token = CURRENT_CALL.set(current)
         try:
             started = perf_counter()
@@ -154,7 +145,7 @@ class Pipeline:
             result: object = None
             error: BaseException | None = None
             try:
-                result, answer = self._serve(http, asked, echo, ids, current, trace_context)
+                result, answer = self._serve(http, route, echo, ids, current, trace_context)
             except BrokerError as refused:
                 error = refused
                 answer = _refused(refused, http.method, current.operation, ids)
@@ -186,24 +177,24 @@ class Pipeline:
     def _serve(
         self,
         http: HTTPRequest,
-        asked: Endpoint | BrokerError,
+        route: APIEndpoint | BrokerError,
         echo: str | None,
         ids: dict[str, str],
         current: CallContext,
         trace_context: dict[str, str],
     ) -> tuple[object, EncodedResponse]:
         username = self._authenticate(http)
-        if isinstance(asked, BrokerError):
-            raise asked
+        if isinstance(route, BrokerError):
+            raise route
         environ = http.environ
         headers = read_headers(environ, username, self._settings.minimum_version, echo, trace_context)
         current.headers = headers
-        body = self._read_body(http) if asked.has_body else b""
+        body = self._read_body(http) if route.has_body else b""
         table = self.current_table()
         for resource_id in ids.values():
             if "\ufffd" in resource_id:
                 _check_encoding(environ)
-        request = asked.decode(
+        request = DECODERS[route.operation](
             RawRequest(
                 table.catalog,
                 headers,
@@ -214,8 +205,8 @@ class Pipeline:
             )
         )
         current.request = request
-        if asked.operation is not _CATALOG:
-            return self._dispatch.serve(table, asked.operation, request)
+        if route.operation is not _CATALOG:
+            return self._dispatch.serve(table, route.operation, request)
         self._dispatch.ensure_started()
         return table.catalog, encode_catalog(table.catalog, environ.get("HTTP_IF_NONE_MATCH"))
 
