@@ -28,7 +28,7 @@ from ..store.errors import StoreError
 from ..store.keys import resource_key
 from ..store.models import BindingRecord, InstanceRecord, Mode, OperationRecord, Progress, Snapshot, State
 from ..store.schema import NEWEST
-from ..store.statements.reads import every_binding, every_instance, every_operation
+from ..store.statements.reads import select_bindings, select_instances, select_operations
 from ..store.store import Store
 from ..store.tables import bindings, instances, operations
 from ..store.transitions import Query
@@ -93,7 +93,7 @@ def list_operations(
         instance_key: Only those on this instance and its bindings.
         binding_key: Only those on bindings with this id.
     """
-    statement = every_operation(store.database.engine.dialect)
+    statement = select_operations(store.database.engine.dialect)
     statement = statement.order_by(operations.c.created_at.desc(), operations.c.id.desc())
     if state is not None:
         statement = statement.where(operations.c.state == state.value)
@@ -133,14 +133,14 @@ def find_deleted_bindings(store: Store, told: str) -> list[tuple[str, str]]:
 def _instances(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[InstanceRow], bool]:
     its_own = bindings.c.instance_id == instances.c.id
     number = select(func.count()).select_from(bindings).where(its_own).scalar_subquery()
-    statement = every_instance(store.database.engine.dialect).add_columns(number).where(*which)
+    statement = select_instances(store.database.engine.dialect).add_columns(number).where(*which)
     statement = statement.order_by(instances.c.created_at.desc(), instances.c.id.desc())
     found, more = _some(store, statement, limit)
     return [(rows.instance(row, store.encryptor), row[-1]) for row in found], more
 
 
 def _bindings(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[BindingRow], bool]:
-    statement = every_binding(store.database.engine.dialect).where(*which)
+    statement = select_bindings(store.database.engine.dialect).where(*which)
     statement = statement.order_by(bindings.c.created_at.desc(), bindings.c.instance_id, bindings.c.id)
     found, more = _some(store, statement, limit)
     vault = store.encryptor

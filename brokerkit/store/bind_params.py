@@ -1,4 +1,4 @@
-"""What is written becomes parameters of statements: who writes, what begins, what becomes of it."""
+"""Bind parameters of statements, made from attempts, new operations and changes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from .encryption import Encryptor
 from .keys import resource_key
 from .models import Attempt, Change, Mode, NewOperation, Outcome, Progress, State
 
-Given: TypeAlias = dict[str, Any]
+BindParams: TypeAlias = dict[str, Any]
 
 _NO_OUTCOME = Outcome()
 
 
-def fence_params(attempt: Attempt) -> Given:
-    """Who writes, and of what."""
+def fence_params(attempt: Attempt) -> BindParams:
+    """Build the parameters of the attempt fence, and the keys of the attempt's instance and binding."""
     return {
         "o_id": attempt.operation_id,
         "o_attempt": attempt.number,
@@ -23,9 +23,15 @@ def fence_params(attempt: Attempt) -> Given:
     }
 
 
-def claim_params(new: NewOperation, term: float, vault: Encryptor) -> Given:
-    """An operation that begins; at once, its first attempt has a lease for this term."""
-    at_once = new.mode is Mode.INLINE
+def claim_params(new: NewOperation, lease: float, encryptor: Encryptor) -> BindParams:
+    """Build the parameters of a claim.
+
+    Args:
+        new: The new operation. The first attempt of a synchronous one starts with a lease.
+        lease: The term of that lease, in seconds.
+        encryptor: Encrypts the request.
+    """
+    is_inline = new.mode is Mode.INLINE
     return {
         "o_id": new.id,
         "i_id": resource_key(new.instance_id),
@@ -34,42 +40,42 @@ def claim_params(new: NewOperation, term: float, vault: Encryptor) -> Given:
         "o_mode": new.mode.value,
         "o_service_id": new.service_id,
         "o_plan_id": new.plan_id,
-        "o_attempt": 1 if at_once else 0,
-        "o_lease": term if at_once else None,
-        "o_wake": term if at_once else new.wait,
+        "o_attempt": 1 if is_inline else 0,
+        "o_lease": lease if is_inline else None,
+        "o_wake": lease if is_inline else new.wait,
         "o_deadline": new.deadline,
         "o_follows": new.follows,
-        "o_request": vault.encrypt(new.request),
+        "o_request": encryptor.encrypt(new.request),
     }
 
 
 def end_params(
-    attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change, vault: Encryptor
-) -> Given:
-    """An operation that is over, and what becomes of its instance or binding."""
+    attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change, encryptor: Encryptor
+) -> BindParams:
+    """Build the parameters that end an operation and change its instance or binding."""
     return {
         **fence_params(attempt),
         "o_state": state.value,
-        "o_outcome": b"" if outcome == _NO_OUTCOME else encrypt_params(outcome, vault),
+        "o_outcome": b"" if outcome == _NO_OUTCOME else encrypt_params(outcome, encryptor),
         **state_params(change.state),
         "i_plan_id": change.plan_id,
-        "i_attributes": encrypt_params(change.attributes, vault),
-        **result_params(change.result, vault),
+        "i_attributes": encrypt_params(change.attributes, encryptor),
+        **result_params(change.result, encryptor),
     }
 
 
-def state_params(state: State | None) -> Given:
-    """What the instance or binding is then; None if it stays as it is."""
+def state_params(state: State | None) -> BindParams:
+    """Build the parameters for the new state of the instance or binding. None keeps the state."""
     value = None if state is None else state.value
     return {"i_state": value, "b_state": value}
 
 
-def result_params(result: object, vault: Encryptor) -> Given:
-    """What its handler answered; None if nothing."""
-    value = encrypt_params(result, vault)
+def result_params(result: object, encryptor: Encryptor) -> BindParams:
+    """Build the parameters for the result of the instance or binding. None keeps the stored result."""
+    value = encrypt_params(result, encryptor)
     return {"i_result": value, "b_result": value}
 
 
-def encrypt_params(value: object, vault: Encryptor) -> bytes | None:
-    """What there is, sealed; None if nothing."""
-    return None if value is None else vault.encrypt(value)
+def encrypt_params(value: object, encryptor: Encryptor) -> bytes | None:
+    """Encrypt a value. None stays None, and the statement then keeps the stored value."""
+    return None if value is None else encryptor.encrypt(value)

@@ -1,7 +1,7 @@
-"""Who commits: on PostgreSQL each for itself, on SQLite one for all who wait.
+"""Commits: one for each transition on PostgreSQL, one for all waiting threads on SQLite.
 
-SQLite has one writer at a time, and a commit costs it a write to the disk. So while one thread commits, the
-others queue up, and the next one commits for all of them at once.
+SQLite allows one writer at a time, and every commit writes to the disk. So while one thread commits, the
+other threads queue their writes, and the next commit has all of them.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from .transitions import Parameters, Transition
 
 
 class Write(NamedTuple):
-    """A transition that is to happen."""
+    """A transition to run, with its parameters."""
 
     transition: Transition
     parameters: Parameters
 
 
 class Committer(Protocol):
-    """Lets transitions happen, each if it can."""
+    """A strategy to run and commit transitions."""
 
     def run(self, writes: Sequence[Write]) -> list[bool]:
-        """Have transitions happen, one after the other, and wait until that is durable.
+        """Run transitions in order, and wait until they are durable.
 
         Returns:
-            Of each, whether it happened.
+            Whether each of them was applied.
 
         Raises:
-            StoreUnavailable: The database is away, or cannot write.
+            StoreUnavailable: The database cannot be reached, or cannot write.
         """
         ...
 
 
 class AutoCommitter:
-    """One statement a transition, in autocommit.
+    """A committer that runs each transition as one statement in autocommit mode.
 
     Args:
         database: The database.
@@ -49,53 +49,53 @@ class AutoCommitter:
         self._database = database
 
     def run(self, writes: Sequence[Write]) -> list[bool]:
-        """As :meth:`Committer.run`."""
+        """Run transitions as :meth:`Committer.run` describes."""
         with self._database.writing() as connection:
             return [write.transition.run(connection, write.parameters) for write in writes]
 
 
 class GroupCommitter:
-    """Transitions that wait at the same time share a commit.
+    """A committer that shares one commit between all waiting threads.
 
     Args:
-        database: The database, on SQLite.
+        database: The SQLite database.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._begin_anew()
-        database.after_fork.append(self._begin_anew)
+        self._reset()
+        database.after_fork.append(self._reset)
 
-    def _begin_anew(self) -> None:
-        """Nobody waits, and nobody commits; of a fork's parent, somebody may."""
+    def _reset(self) -> None:
+        """Empty the queue. A forked child must not wait for threads of its parent."""
         self._waiting: deque[_Ticket] = deque()
         self._committing = Lock()
 
     def run(self, writes: Sequence[Write]) -> list[bool]:
-        """As :meth:`Committer.run`."""
+        """Run transitions as :meth:`Committer.run` describes."""
         ticket = _Ticket(writes)
         self._waiting.append(ticket)
         with self._committing:
             if not ticket.is_finished:
-                self._commit_for_all()
+                self._commit_waiting()
         if ticket.error is not None:
-            raise ticket.own_error()
-        return ticket.happened
+            raise ticket.error_for_thread()
+        return ticket.results
 
-    def _commit_for_all(self) -> None:
+    def _commit_waiting(self) -> None:
         tickets = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             self._commit(tickets)
         except StoreUnavailable as error:
             for ticket in tickets:
                 ticket.fail(error)
-        except Exception:  # noqa: BLE001 - it is raised where the ticket is from
-            for ticket in tickets:  # one of them is to blame, the others are not
+        except Exception:  # noqa: BLE001 - raised again in the ticket's thread
+            for ticket in tickets:  # one of them failed; commit the others
                 try:
                     self._commit([ticket])
-                except Exception as error:  # noqa: BLE001 - likewise
+                except Exception as error:  # noqa: BLE001 - raised again in the ticket's thread
                     ticket.fail(error)
-        except BaseException:  # of this thread alone, such as a server's abort
+        except BaseException:  # concerns only this thread, for example the abort of a request
             for ticket in tickets:
                 ticket.fail(StoreUnavailable())
             raise
@@ -104,39 +104,39 @@ class GroupCommitter:
         with self._database.writing() as connection:
             if len(tickets) == 1 == len(tickets[0].writes):
                 transition, parameters = tickets[0].writes[0]
-                happened = [[transition.run(connection, parameters)]]
+                results = [[transition.run(connection, parameters)]]
             else:
                 cursor = connection.cursor()
                 cursor.execute("BEGIN IMMEDIATE")
-                happened = [
+                results = [
                     [write.transition.run_within(connection, write.parameters) for write in ticket.writes]
                     for ticket in tickets
                 ]
                 cursor.execute("COMMIT")
-        for ticket, outcome in zip(tickets, happened, strict=True):
+        for ticket, outcome in zip(tickets, results, strict=True):
             ticket.succeed(outcome)
 
 
 class _Ticket:
-    """Somebody's transitions, and how they went."""
+    """The writes of one thread, and their results."""
 
     def __init__(self, writes: Sequence[Write]) -> None:
         self.writes = writes
         self.is_finished = False
-        self.happened: list[bool] = []
+        self.results: list[bool] = []
         self.error: Exception | None = None
 
-    def succeed(self, happened: list[bool]) -> None:
-        self.happened, self.is_finished = happened, True
+    def succeed(self, results: list[bool]) -> None:
+        self.results, self.is_finished = results, True
 
     def fail(self, error: Exception) -> None:
         self.error, self.is_finished = error, True
 
-    def own_error(self) -> Exception:
-        """The error, for this thread alone, as each adds to its traceback."""
-        assert self.error is not None, "there was one"
+    def error_for_thread(self) -> Exception:
+        """Return the error as a separate object, because each thread adds to its traceback."""
+        assert self.error is not None, "the ticket has no error"
         if isinstance(self.error, StoreUnavailable):
-            own = StoreUnavailable()
-            own.__cause__ = self.error.__cause__
-            return own
+            copy = StoreUnavailable()
+            copy.__cause__ = self.error.__cause__
+            return copy
         return self.error

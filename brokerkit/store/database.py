@@ -1,4 +1,4 @@
-"""The database of a store: SQLite or PostgreSQL, its connections, and what to say when it is away."""
+"""Connections to the database of a store, SQLite or PostgreSQL, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -28,137 +28,142 @@ from sqlalchemy.pool import StaticPool
 
 from .errors import StoreError, StoreUnavailable
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 _TIMEOUTS = {
-    "connect_timeout": 10,  # in seconds, as all but the last
+    "connect_timeout": 10,  # in seconds, like all but the last, which is in milliseconds
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 2,
     "tcp_user_timeout": 15_000,
 }
-"""After which a PostgreSQL that does not answer is away."""
+"""Timeouts after which an unresponsive PostgreSQL server counts as unavailable."""
 
 _CONNECTIONS = {"sqlite": 32, "postgresql": 10}
-"""How many a process has at most, and keeps half of. PostgreSQL allows 100 to all together, unless told."""
+"""The maximum number of connections of a process. Half of them stay open.
 
-_PATIENCE = 10
-"""For how many seconds a process waits for another one that holds a lock of SQLite's."""
+PostgreSQL's own default is 100 connections for all processes together.
+"""
 
-_PAUSE = 0.01
-"""In seconds, between two tries where SQLite itself does not wait."""
+_LOCK_TIMEOUT = 10
+"""The maximum wait for a SQLite lock of another process, in seconds."""
 
-_SETTINGS = frozenset({"lease"})
-_STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
+_RETRY_PAUSE = 0.01
+"""The pause between two attempts, in seconds, where SQLite itself does not wait."""
 
-FAULTS = (DBAPIError, PoolTimeoutError)
-"""What a driver or its pool raises."""
+_STORE_PARAMETERS = frozenset({"lease"})
+_PARAM_STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
+
+DATABASE_ERRORS = (DBAPIError, PoolTimeoutError)
+"""Errors that a driver or its connection pool raises."""
 
 
 class Database:
-    """Connections to a database, each in autocommit.
+    """A pool of connections to a database, each in autocommit mode.
 
     Args:
         url: An SQLAlchemy URL.
-        options: For SQLAlchemy's `create_engine`.
+        options: Arguments for SQLAlchemy's `create_engine`.
 
     Raises:
-        StoreError: The URL is none that a store can be on, or its driver is not installed.
+        StoreError: The URL is invalid or names an unsupported database, or the driver is not installed.
 
-    :attr:`settings` has what the URL says to the store, and not to the driver. In the child of a fork, what
-    :attr:`after_fork` holds is called.
+    :attr:`settings` has the parameters of the URL that are for the store and not for the driver. The
+    callbacks in :attr:`after_fork` are called in the child process after a fork.
     """
 
     def __init__(self, url: str | URL, options: dict[str, Any]) -> None:
-        parsed = _url(url)
-        self.settings = {name: str(parsed.query[name]) for name in _SETTINGS & parsed.query.keys()}
-        self.url = parsed.difference_update_query(_SETTINGS)
+        parsed = _parse_url(url)
+        self.settings = {name: str(parsed.query[name]) for name in _STORE_PARAMETERS & parsed.query.keys()}
+        self.url = parsed.difference_update_query(_STORE_PARAMETERS)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.is_in_memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
         self.engine = self._make_engine(options)
         driver = self.engine.dialect.loaded_dbapi
-        self._away = (driver.OperationalError, driver.InterfaceError, driver.InternalError)
+        self._outage_errors = (driver.OperationalError, driver.InterfaceError, driver.InternalError)
         self._make_locks()
         self.after_fork: list[Callable[[], None]] = []
-        _forget_in_children(self)
+        _reset_in_forked_children(self)
 
     def __str__(self) -> str:
-        return self.url.set(query={}).render_as_string(hide_password=True)  # a query may have one too
+        return self.url.set(query={}).render_as_string(
+            hide_password=True
+        )  # the query can have a password too
 
     @property
     def path(self) -> Path:
-        """The file of a SQLite database."""
+        """The path of a SQLite database's file."""
         return Path(self.url.database or "")
 
     def check_folder(self) -> None:
-        """Make sure that a database of SQLite's can be where it is to be.
+        """Check that a SQLite database can be created or written.
 
         Raises:
-            StoreError: It cannot, which SQLite tells in no more than five words.
+            StoreError: It cannot. SQLite's own message would not say why.
         """
         if not self.is_sqlite or self.is_in_memory:
             return
         folder = self.path.parent
         if not folder.is_dir():
-            raise StoreError(f"the folder of the store {self} does not exist; make {folder}")
+            raise StoreError(f"the folder of the store {self} does not exist; create {folder}")
         if self.path.is_dir():
             raise StoreError(
-                f"the store {self} is a folder; give a file in it, such as {self.path}/broker.db"
+                f"the store {self} is a folder; name a file in it, such as {self.path}/broker.db"
             )
         if not os.access(folder, os.W_OK) or (self.path.exists() and not os.access(self.path, os.W_OK)):
             raise StoreError(
-                f"the store {self} cannot be written by the user of this process; give that user the rights"
+                f"the store {self} is not writable for the user of this process; give that user write access"
                 f" to the folder {folder} and the files in it"
             )
 
     def reading(self) -> AbstractContextManager[DBAPIConnection]:
-        """A connection of the driver's own, to read from; SQLAlchemy's own costs more than the reading.
+        """Return a driver connection to read from. It skips SQLAlchemy's own, which costs more than the read.
 
         Raises:
-            StoreUnavailable: The database is away.
+            StoreUnavailable: The database cannot be reached.
         """
-        return _Use(self, self._one_reader)
+        return _ConnectionContext(self, self._read_lock)
 
     def writing(self) -> AbstractContextManager[DBAPIConnection]:
-        """A connection to write to, likewise.
+        """Return a driver connection to write to, as :meth:`reading` does.
 
         Raises:
-            StoreUnavailable: The database is away, or cannot write.
+            StoreUnavailable: The database cannot be reached, or cannot write.
         """
-        return _Use(self, self._one_writer)
+        return _ConnectionContext(self, self._write_lock)
 
-    def failed(self, error: BaseException) -> None:
-        """What to raise instead of an error of the driver's.
+    def raise_if_unavailable(self, error: BaseException) -> None:
+        """Translate a driver error that means an outage. Return without an exception for any other error.
 
         Raises:
-            StoreUnavailable: The database is away, or cannot write.
+            StoreUnavailable: The database cannot be reached, or cannot write.
         """
-        if isinstance(error, (*self._away, *_AWAY)):
+        if isinstance(error, (*self._outage_errors, *_CONNECT_ERRORS)):
             if not isinstance(error, PoolTimeoutError):
-                self.dispose()  # the other connections are likely to be of no use either
-            _logger.error("the store is not available: %s", reason(error))
+                self.dispose()  # the other connections are probably broken too
+            _logger.error("Store %s is unavailable: %s", self, driver_message(error))
             raise StoreUnavailable from error
 
     def dispose(self) -> None:
-        """Close the connections; the next use opens new ones. What is in memory stays."""
+        """Close the idle connections. The next use opens new ones. A database in memory stays open."""
         if not self.is_in_memory:
             self.engine.dispose()
 
     def close(self) -> None:
-        """Close the connections, for good."""
+        """Close the connections, and discard a database in memory."""
         self.engine.dispose()
 
     def _make_locks(self) -> None:
-        # SQLite has one writer at a time: waiting for it here is quicker than asking it again and again.
-        self._one_writer = Lock() if self.is_sqlite else None
-        self._one_reader = self._one_writer if self.is_in_memory else None
+        # SQLite allows one writer at a time, and polls for its lock. Waiting for a thread lock is faster.
+        self._write_lock = Lock() if self.is_sqlite else None
+        self._read_lock = self._write_lock if self.is_in_memory else None
 
-    def _forget(self) -> None:
-        """A child of a fork has its parent's sockets; it must not speak on them, nor close them."""
+    def _reset_after_fork(self) -> None:
+        """Drop inherited connections in a forked child, which must not use or close its parent's sockets."""
         self.engine.dispose(close=False)
         self._make_locks()
-        for begin_anew in self.after_fork:
-            begin_anew()
+        for callback in self.after_fork:
+            callback()
 
     def _make_engine(self, options: dict[str, Any]) -> Engine:
         if self.is_in_memory:
@@ -171,26 +176,28 @@ class Database:
         try:
             engine = create_engine(
                 self.url,
-                paramstyle=_STYLES[self.url.get_backend_name()],
+                paramstyle=_PARAM_STYLES[self.url.get_backend_name()],
                 isolation_level="AUTOCOMMIT",
                 pool_reset_on_return=None,
                 **options,
             )
-        except ModuleNotFoundError as error:
+        except ModuleNotFoundError:
             raise StoreError(
-                f"a store on {self} needs {error.name}: pip install '{error.name}[binary]'"
+                f"a store on {self} needs the extra 'postgres': pip install 'osb-brokerkit[postgres]'"
             ) from None
         if self.is_sqlite:
             event.listen(engine, "connect", _set_up_sqlite)
         return engine
 
 
-class _Use:
-    """A connection in use. A class, as a generator would cost a poll a tenth of its time.
+class _ConnectionContext:
+    """A context manager for a pooled connection.
+
+    It is a class because a generator would add a tenth to the time of a poll.
 
     Args:
-        database: Whose connection.
-        lock: What is held meanwhile, if anything.
+        database: The database.
+        lock: A lock to hold while the connection is in use. None for no lock.
     """
 
     __slots__ = ("_database", "_lock", "_pool", "_pooled")
@@ -204,85 +211,87 @@ class _Use:
         try:
             self._pooled = self._pool.connect()
         except Exception as error:
-            self._database.failed(error)
+            self._database.raise_if_unavailable(error)
             raise
         if self._lock is not None:
             self._lock.acquire()
-        assert self._pooled.dbapi_connection is not None, "it was taken from the pool just now"
+        assert self._pooled.dbapi_connection is not None, (
+            "the pool returned a connection without a driver connection"
+        )
         return self._pooled.dbapi_connection
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if error is not None:
-            self._pooled.invalidate()  # whatever was begun on it is undone
+            self._pooled.invalidate()  # which rolls back an open transaction
         if self._lock is not None:
             self._lock.release()
         if error is not None:
-            self._database.failed(error)
+            self._database.raise_if_unavailable(error)
             return
         self._pooled.close()
         if self._database.engine.pool is not self._pool:
-            self._pool.dispose()  # it was done with meanwhile, and nobody would close what it gets back
+            self._pool.dispose()  # the pool was replaced meanwhile, and its connections must still be closed
 
 
-_AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
-"""What SQLAlchemy raises where it connects."""
+_CONNECT_ERRORS = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
+"""Errors that SQLAlchemy raises when it connects."""
 
 
-def reason(error: BaseException) -> str:
-    """What a driver said, without the statement and its parameters."""
+def driver_message(error: BaseException) -> str:
+    """Return a driver's error message without the statement and its parameters."""
     return str(getattr(error, "orig", None) or error).strip()
 
 
-def _url(url: str | URL) -> URL:
-    if isinstance(url, str) and url.startswith("postgres://"):  # as many platforms hand it out
+def _parse_url(url: str | URL) -> URL:
+    if isinstance(url, str) and url.startswith("postgres://"):  # the form that many platforms provide
         url = url.replace("postgres://", "postgresql://", 1)
     try:
         parsed = make_url(url)
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError):
         raise StoreError(
-            "the store's URL cannot be read; give one such as sqlite:///broker.db or"
+            "the store's URL is invalid; use one such as sqlite:///broker.db or"
             " postgresql+psycopg://user:password@host/database"
         ) from None
     backend = parsed.get_backend_name()
     if backend == "postgresql" and parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if backend not in ("sqlite", "postgresql") or parsed.get_driver_name() not in ("pysqlite", "psycopg"):
-        raise StoreError(f"the store cannot be on {parsed.drivername}; use sqlite or postgresql+psycopg")
+        raise StoreError(f"a store on {parsed.drivername} is not supported; use sqlite or postgresql+psycopg")
     if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
         parsed = parsed.set(database=str(Path(parsed.database).absolute()))
     return parsed
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    connection.execute(f"PRAGMA busy_timeout={1000 * _PATIENCE}")
-    _write_ahead(connection)
+    connection.execute(f"PRAGMA busy_timeout={1000 * _LOCK_TIMEOUT}")
+    _enable_wal(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Use a write-ahead log. SQLite does not wait for others who may be beginning to do so too."""
-    until = monotonic() + _PATIENCE
+def _enable_wal(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log. SQLite does not wait for another process that does the same, so retry."""
+    end = monotonic() + _LOCK_TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > until:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > end:
                 raise
-            sleep(_PAUSE)
+            sleep(_RETRY_PAUSE)
         else:
             return
 
 
-def _forget_in_children(database: Database) -> None:
+def _reset_in_forked_children(database: Database) -> None:
     if not hasattr(os, "register_at_fork"):
         return
-    known = weakref.ref(database)
+    reference = weakref.ref(database)
 
-    def forget() -> None:
-        forked = known()
-        if forked is not None:
-            forked._forget()
+    def reset() -> None:
+        inherited = reference()
+        if inherited is not None:
+            inherited._reset_after_fork()
 
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(after_in_child=reset)

@@ -1,14 +1,14 @@
-"""Secrets at rest: all that a platform or handler said is sealed before it is stored.
+"""Encryption at rest: everything that a platform or a handler sent is encrypted before it is stored.
 
-Sealing is `cryptography`'s Fernet (AES-128-CBC with HMAC-SHA-256). The first key seals, every key opens, so a
-new one can be put in front of the old ones, and the old ones go when everything is sealed anew.
+Encryption is `cryptography`'s Fernet (AES-128-CBC with HMAC-SHA-256). The first key encrypts, and every key
+decrypts. So a new key can be put in front of the old ones. The old ones can be removed when everything has
+been reencrypted.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,80 +17,88 @@ from typing import TypeVar
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from .._internal.files import create_atomically, write_atomically
 from .errors import StoreError
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
 _decoders: dict[object, msgspec.json.Decoder[object]] = {}
 
 KEY_COMMAND = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
-"""A command that prints a key."""
+"""A shell command that prints a new key."""
 
 
 def new_key() -> str:
-    """A key that nobody else has."""
+    """Generate a random key."""
     return Fernet.generate_key().decode()
 
 
 class Encryptor:
-    """Seals and opens.
+    """Encryption and decryption with a list of keys.
 
     Args:
         keys: Fernet keys (32 bytes in URL-safe base64), the newest first.
 
     Raises:
-        StoreError: There is none, or one is no key.
+        StoreError: The list is empty, or an entry is not a valid key.
     """
 
     def __init__(self, keys: Sequence[str | bytes]) -> None:
         if isinstance(keys, str | bytes):
-            raise StoreError("encryption_keys is one text; give a list of keys, the newest first")
+            raise StoreError("encryption_keys is a single string; pass a list of keys, the newest first")
         if not keys:
             raise StoreError(
-                f"encryption_keys is empty; give at least one key. This makes one: {KEY_COMMAND}"
+                f"encryption_keys is empty; pass at least one key. To generate a key, run: {KEY_COMMAND}"
             )
         fernets = [_fernet(key, number) for number, key in enumerate(keys)]
         self._newest, self._fernet = fernets[0], MultiFernet(fernets)
 
     def encrypt(self, value: object) -> bytes:
-        """A struct or JSON value, so that only who has a key can read it.
+        """Encode a struct or a JSON value, and encrypt it with the newest key.
 
         Raises:
-            TypeError: JSON cannot hold it. Also a ValueError or RecursionError.
+            TypeError: JSON cannot represent the value.
+            ValueError: JSON cannot represent the value.
+            RecursionError: The value is nested too deeply.
         """
         return self._fernet.encrypt(_encoder.encode(value))
 
-    def decrypt(self, sealed: bytes, kind: type[_T]) -> _T:
-        """What was sealed.
+    def decrypt(self, token: bytes, kind: type[_T]) -> _T:
+        """Decrypt and decode a value.
+
+        Args:
+            token: The encrypted value.
+            kind: The type to decode.
 
         Raises:
-            StoreError: With none of the keys.
+            StoreError: None of the keys decrypts it.
         """
         decoder = _decoders.get(kind)
         if decoder is None:
             decoder = _decoders[kind] = msgspec.json.Decoder(kind)
-        return decoder.decode(self._decrypt(sealed))  # type: ignore[return-value]
+        return decoder.decode(self._decrypt(token))  # type: ignore[return-value]
 
-    def reencrypt(self, sealed: bytes) -> bytes | None:
-        """The same, sealed with the newest key; None if it is.
+    def reencrypt(self, token: bytes) -> bytes | None:
+        """Encrypt a value again with the newest key. Return None if the newest key decrypts it already.
 
         Raises:
-            StoreError: It was sealed with none of the keys.
+            StoreError: None of the keys decrypts it.
         """
         try:
-            self._newest.decrypt(sealed)
+            self._newest.decrypt(token)
         except InvalidToken:
-            return self._fernet.encrypt(self._decrypt(sealed))
+            return self._fernet.encrypt(self._decrypt(token))
         return None
 
-    def _decrypt(self, sealed: bytes) -> bytes:
+    def _decrypt(self, token: bytes) -> bytes:
         try:
-            return self._fernet.decrypt(sealed)
+            return self._fernet.decrypt(token)
         except InvalidToken:
             raise StoreError(
-                "what is stored was sealed with a key that is not among encryption_keys; add it at their end"
+                "a stored value was encrypted with a key that is not in encryption_keys; add that key at the"
+                " end of the list"
             ) from None
 
 
@@ -99,22 +107,26 @@ def _fernet(key: str | bytes, number: int) -> Fernet:
         return Fernet(key)
     except (ValueError, TypeError):
         raise StoreError(
-            f"encryption_keys[{number}] is no key: a key is 32 bytes in URL-safe base64. This makes one:"
-            f" {KEY_COMMAND}"
+            f"encryption_keys[{number}] is not a valid key, which is 32 bytes in URL-safe base64. To generate"
+            f" a key, run: {KEY_COMMAND}"
         ) from None
 
 
 class KeyFile:
-    """The key of a SQLite store, in a file beside its database: `broker.db.key`, mode 0600."""
+    """The key file of a SQLite store, beside its database: `broker.db.key` with mode 0600.
+
+    Args:
+        database: The path of the database file.
+    """
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_name(f"{database.name}.key")
 
     def read(self) -> list[str] | None:
-        """The keys in it, a line each, the newest first; None if there is no file.
+        """Return the keys in the file, the newest first, or None if there is no file.
 
         Raises:
-            StoreError: It cannot be read, or others than its owner can read it.
+            StoreError: The file cannot be read, is empty, or is readable by other users than its owner.
         """
         try:
             with self.path.open() as file:
@@ -123,67 +135,55 @@ class KeyFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"the key file {self.path} cannot be read: {error.strerror}") from None
+            raise StoreError(
+                f"the key file {self.path} cannot be read: {error.strerror}; correct its permissions"
+            ) from None
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
             raise StoreError(
-                f"the key file {self.path} can be read by others than its owner; chmod 600 it, and think"
-                " about who has read it"
+                f"the key file {self.path} is readable by other users than its owner; run chmod 600 on it,"
+                " and rotate the key if another user may have read it"
             )
         if not keys:
-            raise StoreError(f"the key file {self.path} is empty; put back the one that there was")
+            raise StoreError(f"the key file {self.path} is empty; restore it from a backup")
         return keys
 
     def create(self) -> list[str]:
-        """Make it, unless another process does at the same time; then that one's.
+        """Create the file with a new key. If another process created it first, return that process's keys.
 
         Raises:
-            StoreError: The folder cannot be written to.
+            StoreError: The folder is not writable.
         """
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(f"{new_key()}\n".encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.link(draft, self.path)  # whole, or not at all
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
+            create_atomically(self.path, f"{new_key()}\n".encode())
+        except FileExistsError:
+            pass
         except OSError as error:
-            raise StoreError(f"the key file {self.path} cannot be made: {error.strerror}") from None
+            raise StoreError(
+                f"the key file {self.path} cannot be created: {error.strerror}; give the user of this process"
+                " write access to its folder"
+            ) from None
         keys = self.read()
-        assert keys is not None, "it was made just now"
+        assert keys is not None, "the key file vanished after its creation"
         return keys
 
     def replace(self, keys: Sequence[str]) -> None:
-        """Put other keys into it, as a whole or not at all; its owner stays.
+        """Replace the keys in the file atomically. Its owner and group stay.
 
         Raises:
-            StoreError: It cannot be written.
+            StoreError: The file is not writable.
         """
-        path = self.path.resolve()
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        path = self.path.resolve()  # a symbolic link stays, and its target is replaced
         try:
-            owner = path.stat()
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    if os.name == "posix":
-                        os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-                    file.write("".join(f"{key}\n" for key in keys).encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
+            data = "".join(f"{key}\n" for key in keys).encode()
+            write_atomically(path, data, like=path.stat())
         except OSError as error:
-            raise StoreError(f"the key file {self.path} cannot be written: {error.strerror}") from None
+            raise StoreError(
+                f"the key file {self.path} cannot be written: {error.strerror}; give the user of this process"
+                " write access to its folder"
+            ) from None
 
     def version(self) -> tuple[int, int] | None:
-        """Another one whenever other keys are in it; None if it cannot be looked at."""
+        """Return a value that changes with the file, or None if there is no file."""
         try:
             status = self.path.stat()
         except OSError:
@@ -192,42 +192,45 @@ class KeyFile:
 
 
 class FileEncryptor(Encryptor):
-    """Seals and opens with the keys that are in a key file now: a new one need not be told to who runs.
+    """An encryptor that reads the key file again when it changes, so a new key needs no restart.
 
     Args:
         file: The key file.
-        keys: What was in it.
+        keys: The keys that were read from it.
     """
 
     def __init__(self, file: KeyFile, keys: Sequence[str]) -> None:
         super().__init__(keys)
         self._file = file
-        self._stamp: tuple[int, int] | None = None
+        self._version: tuple[int, int] | None = None
 
     def encrypt(self, value: object) -> bytes:
-        """As :meth:`Encryptor.encrypt`."""
-        self._look()
+        """Encrypt a value as :meth:`Encryptor.encrypt` does, with the newest key in the file."""
+        self._reload()
         return super().encrypt(value)
 
-    def _decrypt(self, sealed: bytes) -> bytes:
+    def _decrypt(self, token: bytes) -> bytes:
         try:
-            return super()._decrypt(sealed)
+            return super()._decrypt(token)
         except StoreError:
-            if not self._look():
+            if not self._reload():
                 raise
-        return super()._decrypt(sealed)
+        return super()._decrypt(token)
 
-    def _look(self) -> bool:
-        """Read the file again, if it is another one. What cannot be read is told, and the keys stay."""
-        stamp = self._file.version()
-        if stamp is None or stamp == self._stamp:
+    def _reload(self) -> bool:
+        """Read a changed key file, and return whether new keys were loaded.
+
+        An unreadable file is logged, and the keys that were loaded earlier stay in use.
+        """
+        version = self._file.version()
+        if version is None or version == self._version:
             return False
-        self._stamp = stamp
+        self._version = version
         try:
             keys = self._file.read()
-            vault = Encryptor(keys) if keys else self
+            encryptor = Encryptor(keys) if keys else self
         except StoreError as error:
-            _logger.error("%s", error)
+            _logger.error("Cannot reload the key file: %s; keeping the loaded keys", error)
             return False
-        self._newest, self._fernet = vault._newest, vault._fernet
+        self._newest, self._fernet = encryptor._newest, encryptor._fernet
         return True

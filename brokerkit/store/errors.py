@@ -1,4 +1,4 @@
-"""What goes wrong with a store."""
+"""Errors of a store."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from ..errors import BrokerError
 
 
 class StoreError(Exception):
-    """The store cannot be used as it is; the message says what to do about it."""
+    """An error in a store's configuration, keys or tables. The message says what to do about it."""
 
 
 class StoreUnavailable(BrokerError):
-    """The database does not answer, or cannot write, for now: 503, with `Retry-After`.
+    """A temporary failure of the database: it cannot be reached, or cannot write.
 
-    What was in progress goes on when it is back.
+    The response is 503 with `Retry-After`. Operations in progress continue when the database is back.
     """
 
     status = 503
     error = "StoreUnavailable"
-    description = "The service broker cannot reach its memory; try again in a while."
+    description = "The service broker cannot reach its database. Try again later."
     headers = (("Retry-After", "10"),)

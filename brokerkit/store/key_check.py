@@ -1,4 +1,4 @@
-"""How a store knows its keys: by a word that was sealed when it was made."""
+"""The key check: an encrypted constant in the store shows whether the configured keys belong to it."""
 
 from __future__ import annotations
 
@@ -12,61 +12,66 @@ from .database import Database
 from .encryption import Encryptor, FileEncryptor, KeyFile, new_key
 from .errors import StoreError
 
-WORD = "brokerkit"
+_KEY_CHECK = "brokerkit"
 
 
 def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> Encryptor:
-    """What seals and opens what is in a database.
+    """Return the encryptor for a database, after a check of its keys.
 
     Args:
         database: The database.
-        keys: The keys; on SQLite None for those of the key file, which is made for a new database.
+        keys: The configured keys. Defaults to those of the key file, which is created for a new SQLite
+            database.
 
     Raises:
-        StoreError: They are not those that it was sealed with, or the key file is gone.
+        StoreError: The keys do not belong to this store, or the key file is missing or invalid.
     """
     with database.engine.connect() as connection:
-        sealed = connection.scalar(select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
-    where = "encryption_keys"
+        key_check = connection.scalar(select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
+    source = "encryption_keys"
     if keys is not None:
-        vault = Encryptor(keys)
+        encryptor = Encryptor(keys)
     elif database.is_in_memory:
-        vault = Encryptor([new_key()])
+        encryptor = Encryptor([new_key()])
     else:
         file = KeyFile(database.path)
-        where = f"the key file {file.path}"
-        keys_of_file = _keys_of_file(database, file, is_new=sealed is None)
+        source = f"the key file {file.path}"
+        file_keys = _load_key_file(database, file, is_new=key_check is None)
         try:
-            vault = FileEncryptor(file, keys_of_file)
+            encryptor = FileEncryptor(file, file_keys)
         except StoreError:
-            raise StoreError(f"{where} holds what is no key; put back the one that there was") from None
-    if sealed is None:
-        return _leave_word(database, vault, keys)
+            raise StoreError(
+                f"{source} has an entry that is not a valid key; restore it from a backup"
+            ) from None
+    if key_check is None:
+        return _write_key_check(database, encryptor, keys)
     try:
-        vault.decrypt(sealed, str)
+        encryptor.decrypt(key_check, str)
     except StoreError:
         raise StoreError(
-            f"the store {database} was sealed with a key that is not in {where}; add it at the end, and take"
-            " it out after flask broker rotate-keys"
+            f"the store {database} was encrypted with a key that is not in {source}; add that key at the end,"
+            " and remove it after flask broker rotate-keys"
         ) from None
-    return vault
+    return encryptor
 
 
-def _leave_word(database: Database, vault: Encryptor, keys: Sequence[str | bytes] | None) -> Encryptor:
-    """Leave the word; who comes second reads that of the first."""
+def _write_key_check(
+    database: Database, encryptor: Encryptor, keys: Sequence[str | bytes] | None
+) -> Encryptor:
+    """Write the key check. If another process wrote it first, check the keys against that one."""
     try:
         with database.engine.connect() as connection:
-            connection.execute(insert(tables.keys).values(id=1, sealed=vault.encrypt(WORD)))
+            connection.execute(insert(tables.keys).values(id=1, sealed=encryptor.encrypt(_KEY_CHECK)))
     except IntegrityError:
         return open_encryptor(database, keys)
-    return vault
+    return encryptor
 
 
-def _keys_of_file(database: Database, file: KeyFile, *, is_new: bool) -> Sequence[str]:
+def _load_key_file(database: Database, file: KeyFile, *, is_new: bool) -> Sequence[str]:
     keys = file.read()
     if keys is None and not is_new:
         raise StoreError(
-            f"the store {database} is sealed, and its key file {file.path} is gone; put it back, or give"
-            " Broker(encryption_keys=…)"
+            f"the store {database} is encrypted, and its key file {file.path} is missing; restore the file,"
+            " or pass Broker(encryption_keys=…)"
         )
     return file.create() if keys is None else keys

@@ -1,14 +1,14 @@
-"""A new key for all that is sealed, while brokers run on the store.
+"""Key rotation: reencryption of the whole store while brokers run on it.
 
-Every sealed value is compared and set by itself: what a request writes meanwhile is looked at once more. The
-word by which a store knows its keys comes last, so whoever has the newest key alone can then read everything.
+Every encrypted value is replaced by a compare-and-set of its own. A value that a request changes meanwhile is
+read again in the next pass. The key check is last. After it, the newest key alone can decrypt everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from sqlalchemy import Column, LargeBinary, Table, bindparam, select, tuple_, update
@@ -20,19 +20,19 @@ from .tables import bindings, instances, keys, operations
 from .transitions import Query
 
 _BATCH = 200
-"""How many rows are sealed anew in a transaction."""
+"""The number of rows that are reencrypted in one transaction."""
 
 _PASSES = 10
-"""How often all is looked at, if there is always something that was sealed with an older key meanwhile."""
+"""The maximum number of passes, if each finds a value that was written with an older key meanwhile."""
 
 
 class RotationResult(Struct, frozen=True, kw_only=True):
-    """What was done.
+    """The result of a rotation.
 
     Args:
-        reencrypted: How many rows of each kind were sealed anew.
-        key_made: Was a new key put into the key file?
-        keys_removed: How many older keys were taken out of it.
+        reencrypted: The number of reencrypted rows for each table.
+        key_made: Whether a new key was added to the key file. Defaults to False.
+        keys_removed: The number of older keys that were removed from the key file. Defaults to 0.
     """
 
     reencrypted: Mapping[str, int]
@@ -41,58 +41,66 @@ class RotationResult(Struct, frozen=True, kw_only=True):
 
 
 def rotate(store: Store) -> RotationResult:
-    """Seal everything with the newest key.
+    """Reencrypt everything with the newest key.
 
-    With a key file, that is a new one, which running brokers find there. The one before stays in the file
-    until the next rotation, for what a process was writing at this moment; those before that are taken out.
+    With a key file, a new key is generated, and running brokers load it from the file. The previous key stays
+    in the file until the next rotation, because a process may be writing with it. Keys older than that are
+    removed.
 
     Raises:
-        StoreError: Something was sealed with a key that is not there; or a broker goes on sealing with an
-            older one.
-        StoreUnavailable: The database is away. It can be done again.
+        StoreError: A value was encrypted with an unknown key, or a broker keeps encrypting with an older key.
+        StoreUnavailable: The database cannot be reached. The rotation can be repeated.
     """
     file = store.key_file
     if file is None:
-        return RotationResult(reencrypted=_seal_all(store, store.encryptor))
-    told, made = _with_new_key(store, file)
-    sealed = _seal_all(store, Encryptor(told))
+        return RotationResult(reencrypted=_reencrypt_all(store, store.encryptor))
+    file_keys, key_made = _add_key(store, file)
+    reencrypted = _reencrypt_all(store, Encryptor(file_keys))
     return RotationResult(
-        reencrypted=sealed, key_made=made, keys_removed=_without_old_keys(store, file, told[0])
+        reencrypted=reencrypted,
+        key_made=key_made,
+        keys_removed=_remove_old_keys(store, file, file_keys[0]),
     )
 
 
-def _with_new_key(store: Store, file: KeyFile) -> tuple[Sequence[str], bool]:
-    """The keys with a new one in front; one that a rotation put there which did not get through is new."""
-    with _alone(store) as connection:
-        told = _read(file)
-        if Encryptor(told).reencrypt(_word(store, connection)) is not None:
-            return told, False
-        told = [new_key(), *told]
-        file.replace(told)
-        return told, True
+def _add_key(store: Store, file: KeyFile) -> tuple[Sequence[str], bool]:
+    """Add a new key in front, and return all keys and whether one was added.
+
+    A key that an interrupted rotation has added is used instead of another one.
+    """
+    with _exclusive(store) as connection:
+        file_keys = _read_keys(file)
+        if Encryptor(file_keys).reencrypt(_read_key_check(store, connection)) is not None:
+            return file_keys, False
+        file_keys = [new_key(), *file_keys]
+        file.replace(file_keys)
+        return file_keys, True
 
 
-def _without_old_keys(store: Store, file: KeyFile, newest: str) -> int:
-    """Leave the newest key and the one before it, unless somebody else has begun another rotation."""
-    with _alone(store) as connection:
-        told = _read(file)
-        if told[0] != newest or Encryptor(told).reencrypt(_word(store, connection)) is not None:
+def _remove_old_keys(store: Store, file: KeyFile, newest: str) -> int:
+    """Remove all keys but the newest and its predecessor, unless another rotation has begun meanwhile."""
+    with _exclusive(store) as connection:
+        file_keys = _read_keys(file)
+        if (
+            file_keys[0] != newest
+            or Encryptor(file_keys).reencrypt(_read_key_check(store, connection)) is not None
+        ):
             return 0
-        if len(told) > 2:
-            file.replace(told[:2])
-        return max(0, len(told) - 2)
+        if len(file_keys) > 2:
+            file.replace(file_keys[:2])
+        return max(0, len(file_keys) - 2)
 
 
-def _read(file: KeyFile) -> list[str]:
-    told = file.read()
-    if told is None:
-        raise StoreError(f"the key file {file.path} is gone; put it back")
-    return told
+def _read_keys(file: KeyFile) -> list[str]:
+    file_keys = file.read()
+    if file_keys is None:
+        raise StoreError(f"the key file {file.path} is missing; restore it from a backup")
+    return file_keys
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[Any]:
-    """A transaction that no other process has at the same time. Only SQLite has a key file."""
+def _exclusive(store: Store) -> Iterator[Any]:
+    """Open a transaction that excludes other writers. Only SQLite has a key file."""
     with store.database.writing() as connection:
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
@@ -100,37 +108,45 @@ def _alone(store: Store) -> Iterator[Any]:
         cursor.execute("COMMIT")
 
 
-def _word(store: Store, connection: Any) -> bytes:
+def _read_key_check(store: Store, connection: Any) -> bytes:
     query = Query(store.database.engine.dialect, select(keys.c.sealed).where(keys.c.id == 1))
-    (sealed,) = query.run(connection, {}).fetchone() or (b"",)
-    return bytes(sealed)
+    (key_check,) = query.run(connection, {}).fetchone() or (b"",)
+    return bytes(key_check)
 
 
-# Sealing anew
+# Reencryption
 
 
-def _seal_all(store: Store, vault: Encryptor) -> dict[str, int]:
-    names = {"instances": instances, "bindings": bindings, "operations": operations}
-    sealed = dict.fromkeys(names, 0)
+def _reencrypt_all(store: Store, encryptor: Encryptor) -> dict[str, int]:
+    tables = {"instances": instances, "bindings": bindings, "operations": operations}
+    reencrypted = dict.fromkeys(tables, 0)
     for _ in range(_PASSES):
-        found = 0
-        for name, table in names.items():
-            older, written = _Sealing(store, table).seal(vault)
-            sealed[name] += written
-            found += older
-        if not found:
+        remaining = 0
+        for name, table in tables.items():
+            outdated, written = _TableRotation(store, table).run(encryptor)
+            reencrypted[name] += written
+            remaining += outdated
+        if not remaining:
             break
     else:
         raise StoreError(
-            "a process of the broker goes on sealing with an older key; restart all of them with the newest"
-            " one in front of encryption_keys, and run flask broker rotate-keys again"
+            "a broker process keeps encrypting with an older key; restart all processes with the newest key"
+            " in front of encryption_keys, and run flask broker rotate-keys again"
         )
-    _Sealing(store, keys).seal(vault)
-    return sealed
+    _TableRotation(store, keys).run(encryptor)
+    return reencrypted
 
 
-class _Sealing:
-    """Seals the rows of one table anew.
+class _Update(NamedTuple):
+    """The replacement of one encrypted value."""
+
+    query: Query
+    old: bytes
+    new: bytes
+
+
+class _TableRotation:
+    """The reencryption of one table.
 
     Args:
         store: The store.
@@ -141,70 +157,70 @@ class _Sealing:
         dialect = store.database.engine.dialect
         self._database = store.database
         self._key: list[Column[Any]] = list(table.primary_key.columns)
-        sealed = [column for column in table.columns if isinstance(column.type, LargeBinary)]
-        rows = select(*self._key, *sealed).order_by(*self._key).limit(_BATCH)
-        after = tuple_(*self._key) > tuple_(*(_parameter(f"k_{column.name}", column) for column in self._key))
+        encrypted = [column for column in table.columns if isinstance(column.type, LargeBinary)]
+        rows = select(*self._key, *encrypted).order_by(*self._key).limit(_BATCH)
+        after = tuple_(*self._key) > tuple_(*(_bind(f"k_{column.name}", column) for column in self._key))
         self._first, self._next = Query(dialect, rows), Query(dialect, rows.where(after))
-        is_it = [column == _parameter(f"k_{column.name}", column) for column in self._key]
-        self._set = [
+        is_row = [column == _bind(f"k_{column.name}", column) for column in self._key]
+        self._queries = [
             Query(
                 dialect,
                 update(table)
-                .values({column.name: _parameter("new", column)})
-                .where(*is_it, column == _parameter("old", column)),
+                .values({column.name: _bind("new", column)})
+                .where(*is_row, column == _bind("old", column)),
             )
-            for column in sealed
+            for column in encrypted
         ]
 
-    def seal(self, vault: Encryptor) -> tuple[int, int]:
-        """Go through all rows.
+    def run(self, encryptor: Encryptor) -> tuple[int, int]:
+        """Reencrypt all rows once.
 
         Returns:
-            How many rows had something that was sealed with an older key, and how many of them have not.
+            The number of rows that had a value under an older key, and how many of them were rewritten.
         """
-        query, place = self._first, dict[str, Any]()
-        found = written = 0
+        query, position = self._first, dict[str, Any]()
+        outdated = written = 0
         while True:
             with self._database.reading() as connection:
-                rows = list(query.run(connection, place).fetchall())
+                rows = list(query.run(connection, position).fetchall())
             if not rows:
-                return found, written
+                return outdated, written
             width = len(self._key)
-            changes = [(self._place(row), self._anew(row[width:], vault)) for row in rows]
-            older = [(where, values) for where, values in changes if values]
-            found += len(older)
-            written += self._write(older)
-            query, place = self._next, self._place(rows[-1])
+            changes = [(self._key_params(row), self._updates(row[width:], encryptor)) for row in rows]
+            changes = [(key, updates) for key, updates in changes if updates]
+            outdated += len(changes)
+            written += self._write(changes)
+            query, position = self._next, self._key_params(rows[-1])
 
-    def _place(self, row: Sequence[Any]) -> dict[str, Any]:
+    def _key_params(self, row: Sequence[Any]) -> dict[str, Any]:
         return {f"k_{column.name}": value for column, value in zip(self._key, row, strict=False)}
 
-    def _anew(self, values: Sequence[Any], vault: Encryptor) -> list[tuple[Query, bytes, bytes]]:
-        anew = []
-        for query, value in zip(self._set, values, strict=True):
-            if value:  # of what was deleted, nothing is left
-                sealed = vault.reencrypt(bytes(value))
-                if sealed is not None:
-                    anew.append((query, value, sealed))
-        return anew
+    def _updates(self, values: Sequence[Any], encryptor: Encryptor) -> list[_Update]:
+        updates = []
+        for query, value in zip(self._queries, values, strict=True):
+            if value:  # a deleted instance has empty columns
+                new = encryptor.reencrypt(bytes(value))
+                if new is not None:
+                    updates.append(_Update(query, value, new))
+        return updates
 
-    def _write(self, rows: Sequence[tuple[dict[str, Any], list[tuple[Query, bytes, bytes]]]]) -> int:
-        """Write what is still as it was read."""
-        if not rows:
+    def _write(self, changes: Sequence[tuple[dict[str, Any], list[_Update]]]) -> int:
+        """Write the values that did not change since they were read, and return the number of rows."""
+        if not changes:
             return 0
         written = 0
         with self._database.writing() as connection:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE" if self._database.is_sqlite else "BEGIN")
-            for place, values in rows:
-                done = [
-                    query.run(connection, {**place, "old": old, "new": new}).rowcount > 0
-                    for query, old, new in values
+            for key, updates in changes:
+                results = [
+                    query.run(connection, {**key, "old": old, "new": new}).rowcount > 0
+                    for query, old, new in updates
                 ]
-                written += all(done)
+                written += all(results)
             cursor.execute("COMMIT")
         return written
 
 
-def _parameter(name: str, column: Column[Any]) -> Any:
+def _bind(name: str, column: Column[Any]) -> Any:
     return bindparam(name, type_=column.type)

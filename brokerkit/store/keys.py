@@ -1,19 +1,23 @@
-"""The key columns of instances and bindings: ids of any length and characters."""
+"""Key columns of instances and bindings, for ids of any length and with any characters."""
 
 from __future__ import annotations
 
 import hashlib
 
-_LONGEST = 200
-_HASHED = "~"
+_MAX_LENGTH = 200
+_HASH_PREFIX = "~"
 
 
 def resource_key(resource_id: str) -> str:
-    """What stands in a key column for an id of any length and characters.
+    """Return the value that represents an id in a key column.
 
-    That is the id itself, but for those that a database cannot hold or index: PostgreSQL's text has no NUL,
-    and its indexes have entries of less than 3 kB.
+    It is the id itself, or a hash where a database cannot store or index the id. PostgreSQL's text cannot
+    contain NUL, and its index entries are limited to less than 3 kB.
     """
-    if len(resource_id) <= _LONGEST and "\0" not in resource_id and not resource_id.startswith(_HASHED):
+    if (
+        len(resource_id) <= _MAX_LENGTH
+        and "\0" not in resource_id
+        and not resource_id.startswith(_HASH_PREFIX)
+    ):
         return resource_id
-    return _HASHED + hashlib.sha256(resource_id.encode()).hexdigest()
+    return _HASH_PREFIX + hashlib.sha256(resource_id.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The lease of who works: for how long it is taken to be alive when it no longer says so."""
+"""The lease of an attempt: the time after which a silent process counts as dead."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ DEFAULT_LEASE = 30.0
 
 
 class Lease:
-    """A lease, in two parts: its term, and then the grace in which who is called out can say that it lives.
+    """A lease in two parts: its term, and a grace period to renew it after a challenge.
 
-    What waits in a queue has none. It is taken for lost after one lease, then after twice as long, up to
-    twenty.
+    A queue entry has no lease. It counts as lost after one lease, then after twice as long, up to twenty
+    leases.
 
     Args:
-        told: How many seconds both are together, as a number or from a URL.
+        value: The sum of both parts in seconds, as a number or as a string from a URL.
 
     Raises:
-        StoreError: That is no lease.
+        StoreError: The value is invalid.
     """
 
-    def __init__(self, told: object) -> None:
-        self.seconds = _seconds(told)
+    def __init__(self, value: object) -> None:
+        self.seconds = _seconds(value)
         self.term = self.seconds * 2 / 3
         self.grace = self.seconds / 3
         self.longest_in_queue = self.seconds * 20
 
 
-def _seconds(told: object) -> float:
+def _seconds(value: object) -> float:
     try:
-        seconds = float(told)  # type: ignore[arg-type]
+        seconds = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         seconds = 0.0
     if not 0 < seconds < inf:
-        raise StoreError(f"the lease of a store is {told!r}; give a number of seconds, more than 0")
+        raise StoreError(f"the lease of a store is {value!r}; use a number of seconds greater than 0")
     return seconds

@@ -1,4 +1,4 @@
-"""What is remembered of an instance, a binding and an operation, as the store hands it out."""
+"""Records of instances, bindings and operations, as the store returns them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .keys import resource_key
 
 
 class State(StrEnum):
-    """What became of an instance or binding."""
+    """The state of an instance or binding."""
 
     CREATING = "creating"
     READY = "ready"
-    FAILED = "failed"  # it could not be made, and what there is of it must be deleted
+    FAILED = "failed"  # creation or deletion failed, and the rest must be deleted
     DELETED = "deleted"
 
 
 class Mode(StrEnum):
-    """How an operation is worked on."""
+    """The way in which an operation is executed."""
 
-    INLINE = "at once"  # by the request that asked for it
-    POLLED = "polled"  # elsewhere: the handler answered `Accepted`
-    BACKGROUND = "background"  # by an executor
+    INLINE = "at once"  # by a synchronous handler; the value is the one in released stores
+    POLLED = "polled"  # outside the broker: the handler returned `Accepted`
+    BACKGROUND = "background"  # by a background handler in an executor
 
 
 class Progress(StrEnum):
-    """How far an operation is, in the words of R-LAST-1."""
+    """The progress of an operation, in the words of R-LAST-1."""
 
     IN_PROGRESS = "in progress"
     SUCCEEDED = "succeeded"
@@ -43,7 +43,7 @@ class Progress(StrEnum):
 
 
 class InstanceAttributes(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """What a platform asked of an instance. Sealed in the store, as all that follows."""
+    """Attributes of an instance that the platform sent. Encrypted in the store, like the structs below."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters"})
 
@@ -56,7 +56,7 @@ class InstanceAttributes(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class InstanceResult(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """What handlers answered of an instance."""
+    """Values that handlers returned for an instance."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"data"})
 
@@ -66,7 +66,7 @@ class InstanceResult(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BindingAttributes(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """What a platform asked of a binding."""
+    """Attributes of a binding that the platform sent."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters"})
 
@@ -81,7 +81,7 @@ class BindingAttributes(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BindingResult(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """What a handler answered of a binding."""
+    """Values that a handler returned for a binding."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"data"})
 
@@ -90,16 +90,16 @@ class BindingResult(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is told of an operation.
+    """The reported progress or end of an operation.
 
     Args:
-        description: How far it is or how it ended, for the user.
-        instance_usable: Of an update or deprovision that failed (R-ERR-2).
-        update_repeatable: Of an update that failed (R-ERR-2).
-        accepted: The string that its handler put into `Accepted`.
-        retry_after: When to ask again, in seconds, as its handler said.
-        result: Of an update that goes on elsewhere: what the instance is to have when it succeeds.
-        cancelled: Did it fail because its platform had it deleted (R-DEL-3)?
+        description: A message for the user. Defaults to None.
+        instance_usable: For a failed update or deprovision (R-ERR-2). Defaults to None.
+        update_repeatable: For a failed update (R-ERR-2). Defaults to None.
+        accepted: The operation string that the handler passed to `Accepted`. Defaults to None.
+        retry_after: The number of seconds until the next poll, from the handler. Defaults to None.
+        result: The new values of the instance after the success of an asynchronous update. Defaults to None.
+        cancelled: Whether it failed because the platform deleted the resource (R-DEL-3). Defaults to False.
     """
 
     description: str | None = None
@@ -108,40 +108,40 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     accepted: str | None = None
     retry_after: int | None = None
     result: InstanceResult | None = None
-    cancelled: bool = field(default=False, name="halted")  # the name in stores of every version
+    cancelled: bool = field(default=False, name="halted")  # the name in released stores
 
 
-# What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.
-_FOUND_OUT = [
+# Build decoders at import time: msgspec inspects types lazily, which is not thread-safe.
+_INSPECTED = [
     Decoder(kind) for kind in (InstanceAttributes, InstanceResult, BindingAttributes, BindingResult, Outcome)
 ]
 
 
 class OperationRecord(Struct, frozen=True, kw_only=True):
-    """An operation. Times are seconds since 1970, by the store's clock.
+    """An operation. Times are in seconds since 1970, by the database's clock.
 
     Args:
-        id: What platforms poll with.
-        instance_key: Which instance it is about, by the key that the store has for its id.
-        binding_key: Which binding, if it is about one.
-        kind: What was asked.
-        mode: How it is worked on.
-        state: How far it is.
-        service_id: The offering.
-        plan_id: The plan: of an update, the one that it leads to.
-        attempt: How often it was begun. Who writes of an attempt names its number, so that nobody whose
-            attempt was taken over can write. It only ever grows.
-        attempts_before: How many of these were made before an operator had it begin anew.
-        lease_until: Until when somebody who runs it is taken for alive; None if nobody does.
-        wake_at: When somebody must look at it.
-        deadline: When it fails by itself.
-        follows: The operation whose attempt must end before this one begins.
-        created_at: When it was asked for.
-        updated_at: When it last changed.
-        request: The request, sealed.
-        outcome: The :class:`Outcome`, sealed; None if there is none.
-        due_at: When its next attempt may begin, while it waits in the queue of an executor. Then `wake_at` is
-            when it is handed to the executor again.
+        id: The id that platforms poll with.
+        instance_key: The store's key of the instance.
+        binding_key: The store's key of the binding. None if the operation is on the instance.
+        kind: The requested operation.
+        mode: The way in which it is executed.
+        state: Its progress.
+        service_id: The id of the offering.
+        plan_id: The id of the plan. For an update, that of the new plan.
+        attempt: The number of the last attempt. Every write names its attempt's number, so that a lost
+            attempt cannot write. The number only grows.
+        attempts_before: The number of attempts before an operator retried the operation.
+        lease_until: The end of the running attempt's lease. None if no attempt runs.
+        wake_at: The time at which a process must handle the operation next. None if it has ended.
+        deadline: The time at which it fails automatically.
+        follows: The id of the operation whose attempt must end before this one begins.
+        created_at: The time of the request.
+        updated_at: The time of the last change.
+        request: The request, encrypted.
+        outcome: The :class:`Outcome`, encrypted. None if there is none.
+        due_at: The time from which the next attempt may begin, while the operation waits in an executor's
+            queue. Then `wake_at` is the time at which it is enqueued again.
     """
 
     id: str
@@ -166,16 +166,16 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def tries(self) -> int:
-        """How often it was begun, as its handler counts."""
+        """The number of attempts, as the handler counts them."""
         return self.attempt - self.attempts_before
 
     def is_running_at(self, now: float) -> bool:
-        """Does somebody work on it, also if it has been given up?"""
+        """Whether an attempt runs at a time. An attempt of a cancelled operation may still run."""
         return self.lease_until is not None and self.lease_until > now
 
 
 class InstanceRecord(Struct, frozen=True, kw_only=True):
-    """An instance. `revision` is another one after each change; `operation` is the last that it had."""
+    """An instance. `revision` increases with each change, and `operation` is its last operation."""
 
     key: str
     revision: int
@@ -191,7 +191,7 @@ class InstanceRecord(Struct, frozen=True, kw_only=True):
 
 
 class BindingRecord(Struct, frozen=True, kw_only=True):
-    """A binding, as :class:`InstanceRecord`."""
+    """A binding. Its fields have the same meanings as those of :class:`InstanceRecord`."""
 
     instance_key: str
     key: str
@@ -205,12 +205,12 @@ class BindingRecord(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """What is remembered of what a request is about, at one moment.
+    """The instance and binding of a request, read at one moment.
 
     Args:
-        instance: The instance, also a deleted one.
-        binding: The binding, likewise.
-        now: The moment.
+        instance: The instance, which may be deleted. Defaults to None.
+        binding: The binding. Defaults to None.
+        now: The time of the read, by the database's clock.
     """
 
     instance: InstanceRecord | None = None
@@ -219,20 +219,20 @@ class Snapshot(Struct, frozen=True):
 
 
 class NewOperation(Masked, frozen=True, kw_only=True):
-    """An operation that is to begin. Times are seconds from now.
+    """An operation to claim. Durations are in seconds from now.
 
     Args:
-        id: What platforms poll with.
-        kind: What is asked.
-        mode: How it is worked on; at once, its first attempt begins with it.
-        instance_id: The instance.
-        binding_id: The binding, if it is about one.
-        service_id: The offering.
-        plan_id: The plan that it is about, or leads to.
-        deadline: When it fails by itself.
-        request: What is kept of the request.
-        follows: The operation whose attempt must end before.
-        wait: When to look whether it has.
+        id: The id that platforms poll with.
+        kind: The requested operation.
+        mode: The way in which it is executed. A synchronous one is claimed together with its first attempt.
+        instance_id: The id of the instance.
+        binding_id: The id of the binding. None if the operation is on the instance.
+        service_id: The id of the offering.
+        plan_id: The id of the plan. For an update, that of the new plan.
+        deadline: The time until it fails automatically.
+        request: The stored part of the request.
+        follows: The id of the operation whose attempt must end first. Defaults to None.
+        wait: The time until that is checked. Defaults to 0.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"request"})
@@ -250,13 +250,13 @@ class NewOperation(Masked, frozen=True, kw_only=True):
     wait: float = 0.0
 
     def attempt(self) -> Attempt:
-        """The first attempt, of one that is worked on at once."""
+        """Return the first attempt of a synchronous operation."""
         binding_key = None if self.binding_id is None else resource_key(self.binding_id)
         return Attempt(self.id, 1, self.kind, resource_key(self.instance_id), binding_key)
 
 
 class Attempt(Struct, frozen=True):
-    """Who writes: an attempt of an operation, by its number: one that was taken over writes nothing."""
+    """An attempt of an operation. Its number is the fence: a lost attempt cannot write."""
 
     operation_id: str
     number: int
@@ -266,14 +266,14 @@ class Attempt(Struct, frozen=True):
 
     @classmethod
     def of(cls, operation: OperationRecord) -> Attempt:
-        """The attempt that an operation is in."""
+        """Return the current attempt of an operation."""
         return cls(
             operation.id, operation.attempt, operation.kind, operation.instance_key, operation.binding_key
         )
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """What becomes of the instance or binding of an operation; what is None stays as it is."""
+    """A change of an operation's instance or binding. Fields that are None stay as they are."""
 
     state: State | None = None
     plan_id: str | None = None
@@ -285,5 +285,5 @@ UNCHANGED = Change()
 
 
 def new_operation_id() -> str:
-    """An id that sorts by time, and that nobody can guess."""
+    """Generate an id that sorts by time and cannot be guessed."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

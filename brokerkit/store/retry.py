@@ -1,4 +1,4 @@
-"""Writing what must not be lost, though the store is away."""
+"""Retries of writes that must not be lost when the store is unavailable."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ def persist(
     outcome: Outcome | None = None,
     patience: float | None = None,
 ) -> bool:
-    """Write how an attempt ended, again and again while the store is away.
+    """Write the end of an attempt, and retry while the store is unavailable.
 
     Args:
         store: The store.
-        attempt: Who writes.
-        write: Returns whether the store was as it must be.
-        stopping: Is set when the process is about to end.
-        leads_to: The state that the operation then has.
-        outcome: Of a failure, what is written of it: by that it is told from one that others noted.
-        patience: For how many seconds; None for as long as the process lives.
+        attempt: The attempt that writes.
+        write: Performs the write, and returns whether the store had the expected state.
+        stopping: Is set when the process shuts down. There are no retries then.
+        leads_to: The state of the operation after the write.
+        outcome: The outcome of a failure. It distinguishes this write from one by another process. Defaults
+            to None.
+        patience: The maximum number of seconds to retry. Defaults to None, which is without a limit.
 
     Returns:
-        Whether it is written. If not, the operation was given up or taken over.
+        Whether the end is stored. If not, the operation was cancelled, or another process took it over.
 
     Raises:
-        StoreUnavailable: The store was away for too long.
+        StoreUnavailable: The store stayed unavailable.
     """
     waited, pause = 0.0, 0.05
     while True:
@@ -49,19 +50,19 @@ def persist(
 
 
 def follower_of(store: Store, attempt: Attempt) -> str | None:
-    """The operation that waits for an attempt to end, if there is one."""
-    known = store.find_by_key(attempt.instance_key, attempt.binding_key)
-    subject = known.instance if attempt.binding_key is None else known.binding
-    operation = subject.operation if subject else None
+    """Return the id of the operation that waits for the end of an attempt, or None."""
+    snapshot = store.find_by_key(attempt.instance_key, attempt.binding_key)
+    resource = snapshot.instance if attempt.binding_key is None else snapshot.binding
+    operation = resource.operation if resource else None
     return operation.id if operation and operation.follows == attempt.operation_id else None
 
 
 def is_written(store: Store, attempt: Attempt, leads_to: Progress, outcome: Outcome | None) -> bool:
-    """A commit whose answer was lost may have happened all the same."""
-    found = store.find_operation(attempt.operation_id)
-    if found is None:
+    """Whether the end of an attempt is in the store. A commit can succeed though its response was lost."""
+    result = store.find_operation(attempt.operation_id)
+    if result is None:
         return False
-    operation, _ = found
+    operation, _ = result
     return (
         operation.attempt == attempt.number
         and operation.state is leads_to

@@ -1,4 +1,4 @@
-"""Rows become records. Their columns are in the order of `statements.reads`."""
+"""Conversion of rows to records. The columns are in the order of `statements.reads`."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ _BINDING_ENDS = _LAST_ENDS + len(tables.bindings.c)
 _NO_INSTANCE_RESULT, _NO_BINDING_RESULT = InstanceResult(), BindingResult()
 
 
-def known_instance(row: Row, vault: Encryptor) -> Snapshot:
-    """An instance, at a moment."""
-    return Snapshot(instance(row, vault), None, row[-1])
+def instance_snapshot(row: Row, encryptor: Encryptor) -> Snapshot:
+    """Build the snapshot of an instance."""
+    return Snapshot(instance(row, encryptor), None, row[-1])
 
 
-def known_binding(row: Row, vault: Encryptor) -> Snapshot:
-    """An instance and a binding of it, if there is one, at a moment."""
-    there = row[_LAST_ENDS] is not None
-    return Snapshot(instance(row, vault), binding_behind_instance(row, vault) if there else None, row[-1])
+def binding_snapshot(row: Row, encryptor: Encryptor) -> Snapshot:
+    """Build the snapshot of an instance and one of its bindings, if that exists."""
+    exists = row[_LAST_ENDS] is not None
+    record = binding_behind_instance(row, encryptor) if exists else None
+    return Snapshot(instance(row, encryptor), record, row[-1])
 
 
-def binding_behind_instance(row: Row, vault: Encryptor) -> BindingRecord:
-    """A binding with its last operation, where the row begins with its instance."""
-    return binding(row[_LAST_ENDS:_BINDING_ENDS], vault, row[_BINDING_ENDS:-1])
+def binding_behind_instance(row: Row, encryptor: Encryptor) -> BindingRecord:
+    """Build a binding with its last operation, from a row that begins with the instance."""
+    return binding(row[_LAST_ENDS:_BINDING_ENDS], encryptor, row[_BINDING_ENDS:-1])
 
 
-def instance(row: Row, vault: Encryptor) -> InstanceRecord:
-    """An instance with its last operation, with which the row begins."""
+def instance(row: Row, encryptor: Encryptor) -> InstanceRecord:
+    """Build an instance with its last operation, from the beginning of a row."""
     own, last = row[:_INSTANCE_ENDS], row[_INSTANCE_ENDS:_LAST_ENDS]
     key, revision, state, service_id, plan_id, busy, _, attributes, result, created, updated = own
     return InstanceRecord(
@@ -60,27 +61,27 @@ def instance(row: Row, vault: Encryptor) -> InstanceRecord:
         plan_id=plan_id,
         busy_bindings=busy,
         attributes=(
-            vault.decrypt(attributes, InstanceAttributes)
+            encryptor.decrypt(attributes, InstanceAttributes)
             if attributes
-            else InstanceAttributes(instance_id=key)  # it was deleted
+            else InstanceAttributes(instance_id=key)  # a deleted instance keeps only its key
         ),
-        result=vault.decrypt(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
+        result=encryptor.decrypt(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
         created_at=created,
         updated_at=updated,
         operation=operation(last) if last[0] is not None else None,
     )
 
 
-def binding(row: Row, vault: Encryptor, last: Row = ()) -> BindingRecord:
-    """A binding, with its last operation if that was read too."""
+def binding(row: Row, encryptor: Encryptor, last: Row = ()) -> BindingRecord:
+    """Build a binding, with its last operation if `last` has one."""
     instance_key, key, revision, state, _, attributes, result, created, updated = row
     return BindingRecord(
         instance_key=instance_key,
         key=key,
         revision=revision,
         state=State(state),
-        attributes=vault.decrypt(attributes, BindingAttributes),
-        result=vault.decrypt(result, BindingResult) if result else _NO_BINDING_RESULT,
+        attributes=encryptor.decrypt(attributes, BindingAttributes),
+        result=encryptor.decrypt(result, BindingResult) if result else _NO_BINDING_RESULT,
         created_at=created,
         updated_at=updated,
         operation=operation(last) if last and last[0] is not None else None,
@@ -88,7 +89,7 @@ def binding(row: Row, vault: Encryptor, last: Row = ()) -> BindingRecord:
 
 
 def operation(row: Row) -> OperationRecord:
-    """An operation."""
+    """Build an operation."""
     return OperationRecord(
         id=row[0],
         instance_key=row[1],
@@ -113,19 +114,19 @@ def operation(row: Row) -> OperationRecord:
 
 
 def operation_now(row: Row) -> tuple[OperationRecord, float]:
-    """An operation, with the time now."""
+    """Build an operation, and return it with the database's current time."""
     return operation(row), row[-1]
 
 
-def store_stats(found: Sequence[Row]) -> StoreStats:
-    """All that was counted, of the columns in `statements.census`."""
-    by_what: dict[str, list[Row]] = {INSTANCES: [], BINDINGS: [], OPERATIONS: []}
-    for what, *row in found:
-        by_what[what].append(row)
+def store_stats(counts: Sequence[Row]) -> StoreStats:
+    """Build the counts of a store, from the columns in `statements.stats`."""
+    by_subject: dict[str, list[Row]] = {INSTANCES: [], BINDINGS: [], OPERATIONS: []}
+    for subject, *row in counts:
+        by_subject[subject].append(row)
     return StoreStats(
-        instances=tuple(map(_count, by_what[INSTANCES])),
-        bindings=tuple(map(_count, by_what[BINDINGS])),
-        operations=tuple(map(_in_progress, by_what[OPERATIONS])),
+        instances=tuple(map(_count, by_subject[INSTANCES])),
+        bindings=tuple(map(_count, by_subject[BINDINGS])),
+        operations=tuple(map(_in_progress, by_subject[OPERATIONS])),
     )
 
 

@@ -1,6 +1,6 @@
-"""Which version a store's tables have, and how they get another one.
+"""The version of a store's tables, and its upgrade.
 
-Alembic is loaded only where tables are made or upgraded.
+Alembic is imported only when tables are created or upgraded.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .errors import StoreError
 
 VERSION_TABLE = "brokerkit_version"
 NEWEST = "0002"
-"""The version that this package works with: the newest migration."""
+"""The schema version that this package works with: the revision of the newest migration."""
 
-_LOCK = 0x62726F6B  # of PostgreSQL's advisory locks, ours
+_LOCK = 0x62726F6B  # brokerkit's key among PostgreSQL's advisory locks
 
 
 def version_of(connection: Connection) -> str | None:
-    """The version of the tables that there are; None if there are none."""
+    """Return the schema version of the tables, or None if there are none."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     version = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
@@ -30,10 +30,10 @@ def version_of(connection: Connection) -> str | None:
 
 
 def require_newest(engine: Engine) -> None:
-    """Make the tables where there are none.
+    """Check the schema version, and create the tables in an empty database.
 
     Raises:
-        StoreError: They are of another version.
+        StoreError: The tables have another version.
     """
     with engine.connect() as connection:
         version = version_of(connection)
@@ -41,29 +41,29 @@ def require_newest(engine: Engine) -> None:
         upgrade(engine)
     elif version < NEWEST:
         raise StoreError(
-            f"the store has version {version}, and this brokerkit works with {NEWEST}; stop the broker, and"
-            " run flask broker upgrade-store"
+            f"the store has schema version {version}, and this brokerkit requires {NEWEST}; stop the broker,"
+            " and run flask broker upgrade-store"
         )
     elif version > NEWEST:
         raise StoreError(
-            f"the store has version {version}, which this brokerkit does not know (it works with {NEWEST});"
-            " install the brokerkit that made it, or a later one"
+            f"the store has schema version {version}, and this brokerkit supports only versions up to"
+            f" {NEWEST}; install the brokerkit version that upgraded the store, or a later one"
         )
 
 
 def upgrade(engine: Engine) -> tuple[str | None, str]:
-    """Bring the tables to the newest version; others who do that at the same time wait.
+    """Upgrade the tables to the newest version. Another process that upgrades concurrently waits.
 
     Returns:
-        The version before, and the one now.
+        The version before the upgrade (None for an empty database), and the version after it.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps are of no use to anybody
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it would log each step
     from alembic import command
     from alembic.config import Config
 
     config = Config(attributes={"connection": None})
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with _alone(engine) as connection:
+    with _exclusive(engine) as connection:
         before = version_of(connection)
         if before is None or before < NEWEST:
             config.attributes["connection"] = connection
@@ -72,8 +72,8 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """A transaction that nobody else has at the same time."""
+def _exclusive(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that excludes every other upgrade."""
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")

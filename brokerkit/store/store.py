@@ -1,7 +1,8 @@
-"""The store: what a broker remembers, in SQLite or PostgreSQL.
+"""The store: the state of a broker, in SQLite or PostgreSQL.
 
-Reads give records. Each write is a transition: one transaction that happens only if the store still is as its
-caller saw it, so that any number of threads, processes and machines may race. Times are the database's.
+Reads return records. Each write is a transition: one transaction that is applied only if the store still has
+the state that the caller read. So any number of threads, processes and machines may write concurrently. Times
+are those of the database's clock.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..stats import StoreStats
 from . import rows, schema
 from .bind_params import claim_params, encrypt_params, end_params, fence_params, result_params, state_params
 from .commits import AutoCommitter, GroupCommitter, Write
-from .database import FAULTS, Database, reason
+from .database import DATABASE_ERRORS, Database, driver_message
 from .encryption import KEY_COMMAND, Encryptor, KeyFile
 from .errors import StoreError, StoreUnavailable
 from .key_check import open_encryptor
@@ -44,24 +45,24 @@ from .statements.expressions import PerResource, clock
 from .transitions import Parameters, Query, Transition
 
 _NO_OUTCOME = Outcome()
-_SHORT = 2048
+_CACHED_SIZE = 2048
 
 
 class Store:
-    """What a broker remembers.
+    """A broker's database, with its encryption and leases.
 
     Args:
         url: An SQLAlchemy URL, such as ``"sqlite:///broker.db"`` or
             ``"postgresql+psycopg://user:password@host/database"``. ``"sqlite://"`` is in memory, for tests.
-        encryption_keys: Fernet keys, the newest first. Required on PostgreSQL; on SQLite, where none are
-            given, one is made in a file beside the database.
-        lease: For how many seconds a process that no longer says so is taken to be alive; 30, unless this
-            or the URL says another number (``"sqlite:///broker.db?lease=10"``).
-        engine_options: For SQLAlchemy's `create_engine`. On PostgreSQL a process has ``pool_size=5`` and
-            ``max_overflow=5`` connections, ten at most, unless told.
+        encryption_keys: Fernet keys, the newest first. Required on PostgreSQL. Defaults to those of a key
+            file beside the SQLite database, which is created when it is missing.
+        lease: The number of seconds after which a silent process counts as dead. Defaults to the URL's
+            parameter (``"sqlite:///broker.db?lease=10"``), or else to 30.
+        engine_options: Arguments for SQLAlchemy's `create_engine`. On PostgreSQL they default to
+            ``pool_size=5`` and ``max_overflow=5``, which is at most ten connections for a process.
 
     Raises:
-        StoreError: The URL, a key or the lease cannot be used.
+        StoreError: The URL, a key or the lease is invalid.
     """
 
     def __init__(
@@ -73,19 +74,19 @@ class Store:
         **engine_options: Any,
     ) -> None:
         self.database = Database(url, engine_options)
-        told = self.database.settings.get("lease", DEFAULT_LEASE) if lease is None else lease
-        self._lease = Lease(told)
+        seconds = self.database.settings.get("lease", DEFAULT_LEASE) if lease is None else lease
+        self._lease = Lease(seconds)
         self.lease = self._lease.seconds
         self._keys = encryption_keys
         if encryption_keys is not None:
-            Encryptor(encryption_keys)  # tells at once what is no key
+            Encryptor(encryption_keys)  # rejects an invalid key now, and not when the store is opened
         elif not self.database.is_sqlite:
             raise StoreError(
-                f"a store on {self.database} needs encryption_keys, the same on every machine; keep them"
-                f" where you keep other secrets. This makes one: {KEY_COMMAND}"
+                f"a store on {self.database} needs encryption_keys, the same on every machine; keep them with"
+                f" your other secrets. To generate a key, run: {KEY_COMMAND}"
             )
         self._encryptor: Encryptor | None = None
-        self._outcomes = lru_cache(256)(self._open_outcome)
+        self._outcomes = lru_cache(256)(self._decrypt_outcome)
         self._sql = statements_for(self.database.engine.dialect)
         self._commits = (GroupCommitter if self.database.is_sqlite else AutoCommitter)(self.database)
 
@@ -95,10 +96,10 @@ class Store:
     # Opening
 
     def open(self) -> None:
-        """Make the tables where there are none, and make sure that they and the keys are the right ones.
+        """Create the tables in an empty database, and check the schema version and the keys.
 
         Raises:
-            StoreError: They are not, or the database cannot be reached.
+            StoreError: A check failed, or the database cannot be reached.
         """
         if self._encryptor is not None:
             return
@@ -109,27 +110,27 @@ class Store:
         except StoreError:
             self.close()
             raise
-        except (*FAULTS, StoreUnavailable) as error:
-            raise StoreError(f"{self!r} cannot be opened: {_why(error)}") from error
-        self.database.dispose()  # a server that forks after this must not share connections with its children
+        except (*DATABASE_ERRORS, StoreUnavailable) as error:
+            raise StoreError(f"{self!r} cannot be opened: {_cause(error)}") from error
+        self.database.dispose()  # a server that forks later must not share connections with its children
 
     def upgrade(self) -> tuple[str | None, str]:
-        """Bring the tables to the version that this brokerkit works with.
+        """Upgrade the tables to the schema version of this package.
 
         Returns:
-            The version before (None if there were no tables), and the one now.
+            The version before (None if there were no tables), and the version after.
 
         Raises:
             StoreError: The database cannot be reached or changed.
         """
         try:
             return schema.upgrade(self.database.engine)
-        except FAULTS as error:
-            raise StoreError(f"{self!r} cannot be upgraded: {reason(error)}") from error
+        except DATABASE_ERRORS as error:
+            raise StoreError(f"{self!r} cannot be upgraded: {driver_message(error)}") from error
 
     @property
     def exists(self) -> bool:
-        """Was it ever opened? To ask makes nothing.
+        """Whether the tables exist. Reading this property creates nothing.
 
         Raises:
             StoreError: The database cannot be reached.
@@ -137,11 +138,11 @@ class Store:
         try:
             return self.version is not None
         except StoreUnavailable as error:
-            raise StoreError(f"{self!r} cannot be opened: {_why(error)}") from error
+            raise StoreError(f"{self!r} cannot be opened: {_cause(error)}") from error
 
     @property
     def version(self) -> str | None:
-        """The version that its tables have; None if it was never opened. To ask makes nothing.
+        """The schema version of the tables, or None without tables. Reading this property creates nothing.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
@@ -151,24 +152,24 @@ class Store:
         try:
             with self.database.engine.connect() as connection:
                 return schema.version_of(connection)
-        except FAULTS as error:
+        except DATABASE_ERRORS as error:
             raise StoreUnavailable from error
 
     def close(self) -> None:
-        """Close the connections. What was in memory is gone, and opened anew it is empty."""
+        """Close the connections. A store in memory loses its content."""
         self.database.close()
         if self.database.is_in_memory:
             self._encryptor = None
 
     @property
     def encryptor(self) -> Encryptor:
-        """What seals and opens; there once the store is open."""
+        """The encryptor of the open store."""
         assert self._encryptor is not None, "the store is not open"
         return self._encryptor
 
     @property
     def key_file(self) -> KeyFile | None:
-        """Where its keys are, if they were not given."""
+        """The key file, or None if keys were given."""
         if self._keys is not None or self.database.is_in_memory:
             return None
         return KeyFile(self.database.path)
@@ -176,22 +177,22 @@ class Store:
     # Reading
 
     def find(self, instance_id: str, binding_id: str | None = None) -> Snapshot:
-        """What is remembered of an instance, and of a binding of it."""
+        """Return the snapshot of an instance, and of one of its bindings."""
         return self.find_by_key(
             resource_key(instance_id), None if binding_id is None else resource_key(binding_id)
         )
 
     def find_by_key(self, instance_key: str, binding_key: str | None = None) -> Snapshot:
-        """As :meth:`find`, by the keys of a record."""
+        """Return a snapshot as :meth:`find` does, by the keys of a record."""
         if binding_key is None:
             row = self._row(self._sql.reads.instance, {"i_id": instance_key})
-            return Snapshot() if row is None else rows.known_instance(row, self.encryptor)
+            return Snapshot() if row is None else rows.instance_snapshot(row, self.encryptor)
         row = self._row(self._sql.reads.binding, {"i_id": instance_key, "b_id": binding_key})
-        return Snapshot() if row is None else rows.known_binding(row, self.encryptor)
+        return Snapshot() if row is None else rows.binding_snapshot(row, self.encryptor)
 
     def find_operation(self, operation_id: str) -> tuple[OperationRecord, float] | None:
-        """An operation by its id, with the time now."""
-        if "\0" in operation_id:  # which no id has, and PostgreSQL cannot ask for
+        """Return an operation by its id, with the database's current time, or None."""
+        if "\0" in operation_id:  # no id has it, and PostgreSQL rejects it in a parameter
             return None
         row = self._row(self._sql.reads.operation, {"o_id": operation_id})
         return None if row is None else rows.operation_now(row)
@@ -199,128 +200,136 @@ class Store:
     def last_operation_of_binding(
         self, instance_id: str, binding_id: str
     ) -> tuple[OperationRecord, float] | None:
-        """The last operation on a binding, also on one that is gone."""
+        """Return the last operation on a binding, which may be deleted, with the current time, or None."""
         keys = {"i_id": resource_key(instance_id), "b_id": resource_key(binding_id)}
         row = self._row(self._sql.reads.last_of_binding, keys)
         return None if row is None else rows.operation_now(row)
 
     def bindings_of(self, instance_key: str) -> list[BindingRecord]:
-        """The bindings of an instance, the oldest first, without their operations."""
+        """Return the bindings of an instance, the oldest first, without their operations."""
         with self.database.reading() as connection:
-            found = self._sql.reads.bindings_of.run(connection, {"i_id": instance_key}).fetchall()
-        return [rows.binding(row, self.encryptor) for row in found]
+            result = self._sql.reads.bindings_of.run(connection, {"i_id": instance_key}).fetchall()
+        return [rows.binding(row, self.encryptor) for row in result]
 
     def outcome_of(self, operation: OperationRecord) -> Outcome:
-        """What is told of an operation. Polls ask for the same again and again: short ones are kept open."""
-        sealed = operation.outcome
-        if not sealed:
+        """Return the outcome of an operation. Short ones are cached, because polls read them repeatedly."""
+        token = operation.outcome
+        if not token:
             return _NO_OUTCOME
-        return self._opened(sealed) if len(sealed) < _SHORT else self.encryptor.decrypt(sealed, Outcome)
+        return (
+            self._cached_outcome(token)
+            if len(token) < _CACHED_SIZE
+            else self.encryptor.decrypt(token, Outcome)
+        )
 
-    def _open_outcome(self, sealed: bytes) -> tuple[Outcome, bool]:
-        outcome = self.encryptor.decrypt(sealed, Outcome)
+    def _decrypt_outcome(self, token: bytes) -> tuple[Outcome, bool]:
+        outcome = self.encryptor.decrypt(token, Outcome)
         return outcome, outcome.result is None
 
-    def _opened(self, sealed: bytes) -> Outcome:
-        outcome, can_be_shared = self._outcomes(sealed)
-        return outcome if can_be_shared else self.encryptor.decrypt(sealed, Outcome)
+    def _cached_outcome(self, token: bytes) -> Outcome:
+        outcome, is_shareable = self._outcomes(token)
+        return outcome if is_shareable else self.encryptor.decrypt(token, Outcome)
 
     def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
-        """What must be looked at.
+        """Return the operations that a process must handle now.
 
         Returns:
-            So many operations at most; the time now; in how many seconds the next is due, if there is one.
+            At most `limit` operations, the current time, and the number of seconds until the next is due
+            (None if there is none).
         """
         with self.database.reading() as connection:
-            found = self._sql.sweeps.due.run(connection, {"limit": limit}).fetchall()
-            (wait,) = self._sql.sweeps.next_due.run(connection, {}).fetchone() or (None,)
-        return [rows.operation(row) for row in found], found[0][-1] if found else 0.0, wait
+            result = self._sql.due.operations.run(connection, {"limit": limit}).fetchall()
+            (wait,) = self._sql.due.next_due.run(connection, {}).fetchone() or (None,)
+        return [rows.operation(row) for row in result], result[0][-1] if result else 0.0, wait
 
     def read(self, statement: Select[Any]) -> list[rows.Row]:
-        """What a statement gives that is put together for this once, as operators' are."""
+        """Run a statement that is not precompiled, such as an operator's query, and return its rows."""
         query = Query(self.database.engine.dialect, statement)
         with self.database.reading() as connection:
             return list(query.run(connection, {}).fetchall())
 
     def now(self) -> float:
-        """The time, in seconds since 1970 by the database's clock."""
-        ((moment,),) = self.read(select(clock(self.database.engine.dialect)))
-        return float(moment)
+        """Return the time in seconds since 1970, by the database's clock."""
+        ((now,),) = self.read(select(clock(self.database.engine.dialect)))
+        return float(now)
 
     def stats(self) -> StoreStats:
-        """Count what it holds. It reads every instance and binding, so it is not for every request.
+        """Count the instances, bindings and running operations.
+
+        This reads every instance and binding, so do not call it for every request.
 
         Raises:
-            StoreError: It cannot be opened.
-            StoreUnavailable: The database is away.
+            StoreError: The store cannot be opened.
+            StoreUnavailable: The database cannot be reached.
         """
         self.open()
         with self.database.reading() as connection:
-            return rows.store_stats(self._sql.census.count.run(connection, {}).fetchall())
+            return rows.store_stats(self._sql.stats.count.run(connection, {}).fetchall())
 
     # Claims
 
     def claim_new_instance(self, new: NewOperation, attributes: InstanceAttributes) -> bool:
-        """Begin a provision, if there is no such instance."""
-        return self._happens(
+        """Claim a provision, if the instance does not exist."""
+        return self._apply(
             self._sql.claims.new_instance,
-            {**self._begins(new), "i_attributes": self.encryptor.encrypt(attributes)},
+            {**self._claim_params(new), "i_attributes": self.encryptor.encrypt(attributes)},
         )
 
     def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
-        """Begin an update or deprovision, if the instance is as it was seen, and no binding of it is busy."""
-        return self._happens(
-            self._sql.claims.instance, {**self._begins(new), "i_revision": instance.revision}
+        """Claim an update or deprovision, if the instance is unchanged and none of its bindings is busy."""
+        return self._apply(
+            self._sql.claims.instance, {**self._claim_params(new), "i_revision": instance.revision}
         )
 
     def claim_new_binding(
         self, new: NewOperation, instance: InstanceRecord, attributes: BindingAttributes
     ) -> bool:
-        """Begin a bind, if the instance is as it was seen, and there is no such binding."""
-        return self._happens(
+        """Claim a bind, if the instance is unchanged and the binding does not exist."""
+        return self._apply(
             self._sql.claims.new_binding,
             {
-                **self._begins(new),
+                **self._claim_params(new),
                 "i_revision": instance.revision,
                 "b_attributes": self.encryptor.encrypt(attributes),
             },
         )
 
     def claim_binding(self, new: NewOperation, instance: InstanceRecord, binding: BindingRecord) -> bool:
-        """Begin an unbind, if the instance and the binding are as they were seen."""
-        return self._happens(
+        """Claim an unbind, if the instance and the binding are unchanged."""
+        return self._apply(
             self._sql.claims.binding,
-            {**self._begins(new), "i_revision": instance.revision, "b_revision": binding.revision},
+            {**self._claim_params(new), "i_revision": instance.revision, "b_revision": binding.revision},
         )
 
-    def _begins(self, new: NewOperation) -> dict[str, Any]:
+    def _claim_params(self, new: NewOperation) -> dict[str, Any]:
         return claim_params(new, self._lease.term, self.encryptor)
 
     # Ends
 
     def end(self, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change) -> bool:
-        """The attempt is through, and its operation over."""
+        """End an operation together with its attempt."""
         ends = self._sql.ends
-        how = ends.gone if change.state is State.DELETED else ends.done
-        return self._ends(how, attempt, state, outcome, change)
+        transition = ends.deleted if change.state is State.DELETED else ends.done
+        return self._end(transition, attempt, state, outcome, change)
 
     def abandon(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
-        """The operation failed, its attempt can still write nothing but :meth:`release`."""
-        return self._ends(self._sql.ends.abandoned, attempt, Progress.FAILED, outcome, change)
+        """Mark the operation as failed. Its attempt may still run, but can only :meth:`release`."""
+        return self._end(self._sql.ends.abandoned, attempt, Progress.FAILED, outcome, change)
 
     def expire(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
-        """The operation failed, if who ran it was called out and did not say that it lives."""
-        return self._ends(self._sql.ends.expired, attempt, Progress.FAILED, outcome, change)
+        """Mark the operation as failed, if its lease was challenged and was not renewed."""
+        return self._end(self._sql.ends.expired, attempt, Progress.FAILED, outcome, change)
 
     def withdraw(self, attempt: Attempt, previous: str | None) -> bool:
-        """The handler refused: all is as it was before.
+        """Undo the claim after the handler refused the request.
 
         Args:
-            attempt: The attempt, the only one.
-            previous: The operation that the instance or binding had before.
+            attempt: The attempt, which must be the only one.
+            previous: The id of the last operation that the instance or binding had before. None if there was
+                none.
         """
-        how = self._sql.ends.withdrawn[attempt.kind]
-        return self._happens(how, {**fence_params(attempt), "o_previous": previous})
+        transition = self._sql.ends.withdrawn[attempt.kind]
+        return self._apply(transition, {**fence_params(attempt), "o_previous": previous})
 
     def accept(
         self,
@@ -329,134 +338,161 @@ class Store:
         request: object,
         result: InstanceResult | BindingResult | None,
     ) -> bool:
-        """The work goes on elsewhere, and its handler will be polled."""
-        how = self._sql.ends.accepted.on(attempt.binding_key)
+        """Record that the work continues outside the broker, and that its handler will be polled.
+
+        Args:
+            attempt: The attempt.
+            outcome: Has the operation string and the progress.
+            request: The stored part of the request.
+            result: The values that the handler returned. None keeps the stored ones.
+        """
+        transition = self._sql.ends.accepted.for_binding(attempt.binding_key)
         parameters = {
             **fence_params(attempt),
             "o_outcome": self.encryptor.encrypt(outcome),
             "o_request": self.encryptor.encrypt(request),
             **result_params(result, self.encryptor),
         }
-        return self._happens(how, parameters)
+        return self._apply(transition, parameters)
 
-    def _ends(
-        self, how: PerResource, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change
+    def _end(
+        self,
+        transition: PerResource,
+        attempt: Attempt,
+        state: Progress,
+        outcome: Outcome | None,
+        change: Change,
     ) -> bool:
         parameters = end_params(attempt, state, outcome, change, self.encryptor)
-        return self._happens(how.on(attempt.binding_key), parameters)
+        return self._apply(transition.for_binding(attempt.binding_key), parameters)
 
     # Attempts
 
     def begin(
         self, operation_id: str, is_served: Callable[[OperationRecord], bool] = lambda _: True
     ) -> OperationRecord | None:
-        """Begin the next attempt of a background operation, if it is due and nobody else has it.
+        """Begin the next attempt of a background operation, if it is due and no other process runs it.
 
         Args:
-            operation_id: Which.
-            is_served: Can this process do it? If not, it is left to others.
-        """
-        found = self.find_operation(operation_id)
-        if found is None or not is_served(found[0]):
-            return None
-        seen, now = found
-        # By the number that was seen, so that none is ever given twice.
-        numbers = {"o_id": seen.id, "o_attempt": seen.attempt, "lease": self._lease.term}
-        if not self._happens(self._sql.attempts.begin, numbers):
-            return None
-        return replace(seen, attempt=seen.attempt + 1, lease_until=now + self._lease.term, updated_at=now)
-
-    def mark_enqueued(self, operation_id: str, ahead: float = 0.0) -> bool:
-        """A background operation is put into a queue, from which whoever comes to it begins it.
-
-        It is not due for anybody who looks until it must be taken for lost: one lease, or as long as it has
-        waited already, up to twenty.
-
-        Args:
-            operation_id: Which.
-            ahead: So many seconds before it is due, at most.
+            operation_id: The id of the operation.
+            is_served: Whether this process has the operation's handler. If not, the operation is left to
+                other processes. Defaults to true for every operation.
 
         Returns:
-            Whether the caller is to do that, and nobody else.
+            The operation with its new attempt, or None.
         """
-        limits = {"least": self.lease, "longest": self._lease.longest_in_queue, "ahead": ahead}
-        return self._happens(self._sql.attempts.hand_on, {"o_id": operation_id, **limits})
+        result = self.find_operation(operation_id)
+        if result is None or not is_served(result[0]):
+            return None
+        operation, now = result
+        # Fence by the number that was read, so that no attempt number is used twice.
+        parameters = {"o_id": operation.id, "o_attempt": operation.attempt, "lease": self._lease.term}
+        if not self._apply(self._sql.attempts.begin, parameters):
+            return None
+        return replace(
+            operation, attempt=operation.attempt + 1, lease_until=now + self._lease.term, updated_at=now
+        )
+
+    def mark_enqueued(self, operation_id: str, early: float = 0.0) -> bool:
+        """Claim the right to put a background operation into an executor's queue.
+
+        The operation is not due again until its queue entry counts as lost. That is after one lease, or after
+        as long as it has waited already, up to twenty leases.
+
+        Args:
+            operation_id: The id of the operation.
+            early: The maximum number of seconds before it is due. Defaults to 0.
+
+        Returns:
+            Whether the caller, and no other process, must put it into the queue.
+        """
+        limits = {"least": self.lease, "longest": self._lease.longest_in_queue, "early": early}
+        return self._apply(self._sql.attempts.mark_enqueued, {"o_id": operation_id, **limits})
 
     def requeue(self, operation_id: str, after: float) -> bool:
-        """It could not be put into the queue; somebody tries that again in so many seconds."""
-        return self._happens(self._sql.attempts.take_back, {"o_id": operation_id, "after": after})
+        """Record that the operation could not be enqueued. A process tries that again after some seconds."""
+        return self._apply(self._sql.attempts.requeue, {"o_id": operation_id, "after": after})
 
     def record_progress(self, attempt: Attempt, outcome: Outcome) -> bool:
-        """The attempt got further."""
-        return self._happens(
-            self._sql.attempts.tell, {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)}
+        """Store the progress of a running attempt."""
+        return self._apply(
+            self._sql.attempts.record_progress,
+            {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)},
         )
 
     def postpone(self, attempt: Attempt, after: float, outcome: Outcome | None) -> bool:
-        """The attempt is over, and the next one begins in so many seconds."""
-        return self._happens(
+        """End the attempt, and schedule the next one after some seconds."""
+        return self._apply(
             self._sql.attempts.postpone,
             {**fence_params(attempt), "after": after, "o_outcome": encrypt_params(outcome, self.encryptor)},
         )
 
     def release(self, attempt: Attempt, result: InstanceResult | BindingResult | None) -> bool:
-        """An attempt of an operation that was given up is through; what follows can begin.
+        """End the attempt of a cancelled operation, so that its follower can begin.
 
         Args:
             attempt: The attempt.
-            result: What it made all the same, for who deletes it.
+            result: The values that the handler returned, for the handler that deletes the resource.
         """
-        how = self._sql.attempts.leave.on(attempt.binding_key)
-        return self._happens(how, {**fence_params(attempt), **result_params(result, self.encryptor)})
+        transition = self._sql.attempts.release.for_binding(attempt.binding_key)
+        return self._apply(transition, {**fence_params(attempt), **result_params(result, self.encryptor)})
 
     def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """Say of attempts that they live.
+        """Renew the leases of running attempts.
 
         Returns:
-            Those that somebody else has taken over.
+            The attempts that were lost to another process.
         """
-        how, term = self._sql.attempts.renew, self._lease.term
-        writes = [Write(how, {**fence_params(attempt), "lease": term}) for attempt in attempts]
+        transition, term = self._sql.attempts.renew, self._lease.term
+        writes = [Write(transition, {**fence_params(attempt), "lease": term}) for attempt in attempts]
         renewed = self._commits.run(writes)
-        return [attempt for attempt, lives in zip(attempts, renewed, strict=True) if not lives]
+        return [attempt for attempt, is_renewed in zip(attempts, renewed, strict=True) if not is_renewed]
 
     def challenge_lease(self, operation_id: str) -> bool:
-        """Give who may run an operation, or the one that it follows, time to say that it lives.
+        """Give the attempt of an operation, or of the one that it follows, time to renew its expired lease.
 
-        Where the database was away, or hung, nobody could; so that a lease has ended shows nothing by itself.
+        A lease can expire because the database was unavailable, so an expired lease alone does not prove that
+        the process is dead.
 
         Returns:
-            Whether there is somebody to wait for; then it is due again later.
+            Whether an attempt may still run. If so, the operation is due again after the grace period.
         """
-        return self._happens(self._sql.sweeps.call_out, {"o_id": operation_id, "grace": self._lease.grace})
+        return self._apply(self._sql.due.challenge_lease, {"o_id": operation_id, "grace": self._lease.grace})
 
     def retry_failed(
-        self, operation: OperationRecord, known: Snapshot, deadline: float, state: State | None
+        self, operation: OperationRecord, snapshot: Snapshot, deadline: float, state: State | None
     ) -> bool:
-        """Begin a background operation that failed once more, if nothing has happened since."""
-        how = self._sql.attempts.repeat.on(operation.binding_key)
-        return self._happens(
-            how,
+        """Start a failed background operation again, if its instance and binding are unchanged since.
+
+        Args:
+            operation: The operation.
+            snapshot: Its instance and binding as they were read.
+            deadline: The number of seconds until it fails automatically.
+            state: The new state of the instance or binding. None keeps the state.
+        """
+        transition = self._sql.attempts.retry_failed.for_binding(operation.binding_key)
+        return self._apply(
+            transition,
             {
                 **fence_params(Attempt.of(operation)),
                 "o_deadline": deadline,
-                "i_revision": known.instance.revision if known.instance else None,
-                "i_busy": known.instance.busy_bindings if known.instance else None,
+                "i_revision": snapshot.instance.revision if snapshot.instance else None,
+                "i_busy": snapshot.instance.busy_bindings if snapshot.instance else None,
                 **state_params(state),
             },
         )
 
     # Connections
 
-    def _happens(self, transition: Transition, parameters: Parameters) -> bool:
-        (happened,) = self._commits.run([Write(transition, parameters)])
-        return happened
+    def _apply(self, transition: Transition, parameters: Parameters) -> bool:
+        (applied,) = self._commits.run([Write(transition, parameters)])
+        return applied
 
     def _row(self, query: Query, parameters: Parameters) -> Any:
         with self.database.reading() as connection:
             return query.run(connection, parameters).fetchone()
 
 
-def _why(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-    return reason(cause) if isinstance(cause, Exception) else str(error)
+    return driver_message(cause) if isinstance(cause, Exception) else str(error)

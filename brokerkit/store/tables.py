@@ -1,4 +1,7 @@
-"""The tables of a store. Whatever a platform or handler said is in the sealed columns, `LargeBinary`."""
+"""Tables of a store.
+
+The `LargeBinary` columns are encrypted: they have everything that a platform or a handler sent.
+"""
 
 from __future__ import annotations
 
@@ -84,4 +87,7 @@ keys = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
 )
-"""One row, by which a store knows its keys."""
+"""One row with an encrypted constant, which shows whether the configured keys belong to this store.
+
+Its column is still called `sealed`, because released stores have that name.
+"""

@@ -1,8 +1,8 @@
-"""Chains of statements that happen as a whole or not at all, on PostgreSQL and on SQLite.
+"""Atomic chains of statements, on PostgreSQL and on SQLite.
 
-A transition is a chain of statements, each of which happens only where the one before it changed a row. On
-PostgreSQL a chain is a single statement, with common table expressions that modify data, so that it costs one
-round trip; on SQLite, where a round trip costs nothing, it is a transaction.
+A transition is a chain of statements. Each runs only if the one before it changed a row. On PostgreSQL a
+chain is a single statement with data-modifying common table expressions, so it costs one round trip. On
+SQLite, where a round trip costs nothing, it is a transaction.
 """
 
 from __future__ import annotations
@@ -30,66 +30,66 @@ Parameters: TypeAlias = Mapping[str, Any]
 
 
 class Step(NamedTuple):
-    """A statement of a chain.
+    """A statement in a chain.
 
     Args:
         statement: An insert with values, an update or a delete.
-        must: Must it change a row? If not, and it does not, the chain goes on without it.
+        required: Whether the transition fails if this statement changes no row. Defaults to False.
     """
 
     statement: _Statement
-    must: bool = False
+    required: bool = False
 
 
 class Transition:
-    """A chain of statements that happens as a whole or not at all.
+    """An atomic chain of statements.
 
     Args:
-        dialect: The database's.
-        steps: The first must change a row for the others to happen. So must each other that says so.
+        dialect: The SQL dialect of the database.
+        steps: The statements. The first is always required to change a row.
     """
 
     def __init__(self, dialect: Dialect, *steps: Step) -> None:
         self._conflict: type[Exception] = dialect.loaded_dbapi.IntegrityError
         if dialect.name == "postgresql":
             self._queries = [Query(dialect, _chained(steps))]
-            self._must = [True]
+            self._required = [True]
         else:
             self._queries = [Query(dialect, step.statement) for step in steps]
-            self._must = [True, *(step.must for step in steps[1:])]
+            self._required = [True, *(step.required for step in steps[1:])]
 
     def run(self, connection: DBAPIConnection, parameters: Parameters) -> bool:
-        """Let it happen, on a connection in autocommit.
+        """Run the transition on a connection in autocommit mode.
 
         Returns:
-            Whether it did: whether the store was as the transition requires.
+            Whether it was applied, because the store had the state that the transition requires.
         """
         if len(self._queries) == 1:
-            return self._changes(self._queries[0], connection, parameters)
+            return self._execute(self._queries[0], connection, parameters)
         connection.cursor().execute("BEGIN IMMEDIATE")
-        happened = self._happens(connection, parameters)
-        connection.cursor().execute("COMMIT" if happened else "ROLLBACK")
-        return happened
+        applied = self._apply(connection, parameters)
+        connection.cursor().execute("COMMIT" if applied else "ROLLBACK")
+        return applied
 
     def run_within(self, connection: DBAPIConnection, parameters: Parameters) -> bool:
-        """Let it happen as a part of a transaction of SQLite's, which goes on whether it does or not."""
+        """Run the transition inside a SQLite transaction, which continues whether or not it is applied."""
         if len(self._queries) == 1:
-            return self._changes(self._queries[0], connection, parameters)
+            return self._execute(self._queries[0], connection, parameters)
         cursor = connection.cursor()
         cursor.execute("SAVEPOINT transition")
-        happened = self._happens(connection, parameters)
-        if not happened:
+        applied = self._apply(connection, parameters)
+        if not applied:
             cursor.execute("ROLLBACK TO transition")
         cursor.execute("RELEASE transition")
-        return happened
+        return applied
 
-    def _happens(self, connection: DBAPIConnection, parameters: Parameters) -> bool:
+    def _apply(self, connection: DBAPIConnection, parameters: Parameters) -> bool:
         return all(
-            self._changes(query, connection, parameters) or not must
-            for query, must in zip(self._queries, self._must, strict=True)
+            self._execute(query, connection, parameters) or not required
+            for query, required in zip(self._queries, self._required, strict=True)
         )
 
-    def _changes(self, query: Query, connection: DBAPIConnection, parameters: Parameters) -> bool:
+    def _execute(self, query: Query, connection: DBAPIConnection, parameters: Parameters) -> bool:
         try:
             return query.run(connection, parameters).rowcount > 0
         except self._conflict:
@@ -97,7 +97,7 @@ class Transition:
 
 
 class Query:
-    """A statement, compiled once, with its constants."""
+    """A statement with its constants, compiled once."""
 
     def __init__(self, dialect: Dialect, statement: _Statement | Select[Any] | CompoundSelect[Any]) -> None:
         compiled = statement.compile(dialect=dialect)
@@ -105,24 +105,24 @@ class Query:
         self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
     def run(self, connection: DBAPIConnection, parameters: Parameters) -> DBAPICursor:
-        """Execute it. It goes straight to the driver, as its types need no conversion there."""
+        """Execute the statement. It goes straight to the driver, because its types need no conversion."""
         cursor = connection.cursor()
         cursor.execute(self._sql, {**self._constants, **parameters} if self._constants else parameters)
         return cursor
 
 
 def _chained(steps: tuple[Step, ...]) -> Select[Any]:
-    """The steps as one statement of PostgreSQL's, which gives a row if they happened.
+    """Combine the steps into one PostgreSQL statement, which returns a row if all required steps changed one.
 
-    What the last required step refers to is executed first, the rest in its order. So whatever locks several
-    rows does it in the same order: an operation, its instance, its binding.
+    PostgreSQL executes what the last required step refers to first, and the rest in order. So every statement
+    locks its rows in the same order: an operation, its instance, its binding.
     """
     first = _expression(steps[0].statement, 0)
     expressions, required = [first], [first]
     for number, step in enumerate(steps[1:], 1):
         expression = _expression(_after(step.statement, first, *required[1:]), number)
         expressions.append(expression)
-        if step.must:
+        if step.required:
             required.append(expression)
     return select(literal_column("1")).select_from(required[-1]).add_cte(*expressions)
 
@@ -133,13 +133,14 @@ def _expression(statement: Any, number: int) -> CTE:
 
 
 def _after(statement: Any, first: CTE, *required: CTE) -> Any:
-    """The statement, where the first step changed a row.
+    """Restrict a statement to the case that the first step changed a row.
 
-    An insert fails, and all with it, unless each required step did too: its id would be null.
+    An insert fails, and the whole chain with it, unless each required step changed a row: its id would be
+    null.
     """
-    happened = exists(select(literal_column("1")).select_from(first))
+    applied = exists(select(literal_column("1")).select_from(first))
     if not isinstance(statement, Insert):
-        return statement.where(happened)
+        return statement.where(applied)
     values: dict[Any, Any] = {
         statement.table.c[str(getattr(column, "name", column))]: value
         for column, value in (statement._values or {}).items()
@@ -147,5 +148,5 @@ def _after(statement: Any, first: CTE, *required: CTE) -> Any:
     for step in required:
         key = statement.table.c.id
         values[key] = select(values[key]).select_from(step).scalar_subquery()
-    chosen = select(*values.values()).where(happened)
+    chosen = select(*values.values()).where(applied)
     return insert(statement.table).from_select([column.name for column in values], chosen)

@@ -115,15 +115,15 @@ class Points:
 
     def watch(self, store: Store) -> None:
         """Before and after each transition of a store is a point."""
-        happens = store._happens
+        apply = store._apply
 
         def counted(transition: Any, parameters: Any) -> bool:
             self.passed("before a transition")
-            happened = happens(transition, parameters)
+            applied: bool = apply(transition, parameters)
             self.passed("after a transition")
-            return happened
+            return applied
 
-        store._happens = counted  # type: ignore[method-assign]
+        store._apply = counted  # type: ignore[method-assign]
 
 
 class Handlers:

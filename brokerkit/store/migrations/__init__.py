@@ -1,1 +1,1 @@
-"""The versions of a store's tables, as Alembic migrations, and the way from one to the next."""
+"""Alembic migrations of a store's tables."""

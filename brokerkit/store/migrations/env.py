@@ -1,4 +1,4 @@
-"""How Alembic runs a migration: on the connection that the store gives it."""
+"""Alembic's environment. A migration runs on the connection that the store passes to it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Every statement of a store, in chapters: reads, and transitions that compare and set."""
+"""SQL statements of a store: reads, and transitions that compare and set."""

@@ -1,4 +1,4 @@
-"""Attempts: a background operation is begun, lives, waits, is given up, and begins once more."""
+"""Statements for attempts of background operations: begin, renew, enqueue, postpone, release and retry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..transitions import Step, Transition
 from .expressions import (
     CURRENT,
     DUE,
-    IS_CHALLENGED,
+    LEASE_CHALLENGED,
     ONE,
     THE_BINDING,
     THE_INSTANCE,
@@ -32,23 +32,23 @@ _THE_ATTEMPT = operations.c.attempt == number("o_attempt")
 
 
 class AttemptStatements:
-    """How an attempt goes.
+    """Transitions of an attempt.
 
     Args:
-        dialect: The database's.
+        dialect: The SQL dialect of the database.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         now = clock(dialect)
-        self.begin = Transition(dialect, _begun(dialect, now))
-        self.hand_on = Transition(dialect, _handed_on(dialect, now))
-        self.take_back = Transition(dialect, _taken_back(dialect, now))
-        told = (
+        self.begin = Transition(dialect, _begin(dialect, now))
+        self.mark_enqueued = Transition(dialect, _mark_enqueued(dialect, now))
+        self.requeue = Transition(dialect, _requeue(dialect, now))
+        progress = (
             update(operations)
             .values(outcome=blob("o_outcome"), updated_at=now)
             .where(*CURRENT, operations.c.deadline > now)
         )
-        self.tell = Transition(dialect, Step(told))
+        self.record_progress = Transition(dialect, Step(progress))
         postponed = (
             update(operations)
             .values(
@@ -61,26 +61,26 @@ class AttemptStatements:
             .where(*CURRENT)
         )
         self.postpone = Transition(dialect, Step(postponed))
-        self.leave = _left(dialect, now)
-        self.renew = Transition(dialect, _renewed(dialect, now))
-        self.repeat = _repeated(dialect, now)
+        self.release = _release(dialect, now)
+        self.renew = Transition(dialect, _renew(dialect, now))
+        self.retry_failed = _retry_failed(dialect, now)
 
 
 def _is_free() -> tuple[ColumnElement[bool], ...]:
-    """Nobody works on the background operation, nor on the one that it follows."""
-    before = operations.alias("before")
-    may_run_before = exists(
-        select(ONE).where(before.c.id == operations.c.follows, before.c.lease_until >= DUE)
+    """Build the conditions that no attempt runs, neither of the operation nor of the one that it follows."""
+    predecessor = operations.alias("predecessor")
+    predecessor_runs = exists(
+        select(ONE).where(predecessor.c.id == operations.c.follows, predecessor.c.lease_until >= DUE)
     )
     return (
         operations.c.state == Progress.IN_PROGRESS.value,
         operations.c.mode == Mode.BACKGROUND.value,
-        or_(operations.c.lease_until.is_(None), IS_CHALLENGED),
-        ~may_run_before,
+        or_(operations.c.lease_until.is_(None), LEASE_CHALLENGED),
+        ~predecessor_runs,
     )
 
 
-def _begun(dialect: Dialect, now: Now) -> Step:
+def _begin(dialect: Dialect, now: Now) -> Step:
     return Step(
         update(operations)
         .values(
@@ -94,11 +94,11 @@ def _begun(dialect: Dialect, now: Now) -> Step:
     )
 
 
-def _handed_on(dialect: Dialect, now: Now) -> Step:
-    """It is put into a queue, and nobody does that again for a while: each time twice as long."""
+def _mark_enqueued(dialect: Dialect, now: Now) -> Step:
+    """Build the step that marks an operation as enqueued. Each wait is twice as long as the last one."""
     waited = lesser(dialect, now - DUE, seconds("longest"))
     pause = greater(dialect, waited, seconds("least"))
-    has_no_call_to_wait_for = or_(operations.c.follows.is_(None), operations.c.attempt > 0)
+    awaits_no_predecessor = or_(operations.c.follows.is_(None), operations.c.attempt > 0)
     return Step(
         update(operations)
         .values(
@@ -109,15 +109,15 @@ def _handed_on(dialect: Dialect, now: Now) -> Step:
             THE_OPERATION,
             or_(
                 operations.c.wake_at <= now,
-                and_(operations.c.wake_at <= now + seconds("ahead"), has_no_call_to_wait_for),
+                and_(operations.c.wake_at <= now + seconds("early"), awaits_no_predecessor),
             ),
             *_is_free(),
         )
     )
 
 
-def _taken_back(dialect: Dialect, now: Now) -> Step:
-    """It could not be put into the queue."""
+def _requeue(dialect: Dialect, now: Now) -> Step:
+    """Build the step for an operation that could not be put into the queue."""
     return Step(
         update(operations)
         .values(
@@ -131,9 +131,9 @@ def _taken_back(dialect: Dialect, now: Now) -> Step:
     )
 
 
-def _left(dialect: Dialect, now: Now) -> PerResource:
-    """The attempt of an operation that was given up is through, and what follows it can begin."""
-    left = Step(
+def _release(dialect: Dialect, now: Now) -> PerResource:
+    """Build the transition that ends the attempt of a cancelled operation and wakes its follower."""
+    released = Step(
         update(operations)
         .values(lease_until=None)
         .where(THE_OPERATION, _THE_ATTEMPT, operations.c.lease_until > now)
@@ -147,14 +147,14 @@ def _left(dialect: Dialect, now: Now) -> PerResource:
             operations.c.state == Progress.IN_PROGRESS.value,
         )
     )
-    # The revisions, so that who is about to follow looks anew, and sees that it need not wait.
+    # Change the revisions, so that a request about to follow reads again and sees that it need not wait.
     instance = Step(
         update(instances)
         .values(
             revision=instances.c.revision + 1,
             result=func.coalesce(blob("i_result"), instances.c.result),
         )
-        .where(THE_INSTANCE, _is_ours(instances.c.operation))
+        .where(THE_INSTANCE, _belongs_to_operation(instances.c.operation))
     )
     binding = Step(
         update(bindings)
@@ -162,39 +162,39 @@ def _left(dialect: Dialect, now: Now) -> PerResource:
             revision=bindings.c.revision + 1,
             result=func.coalesce(blob("b_result"), bindings.c.result),
         )
-        .where(*THE_BINDING, _is_ours(bindings.c.operation))
+        .where(*THE_BINDING, _belongs_to_operation(bindings.c.operation))
     )
     return PerResource(
-        instance=Transition(dialect, left, followers, instance),
-        binding=Transition(dialect, left, followers, binding),
+        instance=Transition(dialect, released, followers, instance),
+        binding=Transition(dialect, released, followers, binding),
     )
 
 
-def _is_ours(last: ColumnElement[Any]) -> ColumnElement[bool]:
-    """The last operation is the one that was given up, or one that waits for it."""
-    after = operations.alias("after")
-    waits = exists(
-        select(ONE).where(after.c.id == last, after.c.follows == text("o_id"), after.c.attempt == 0)
+def _belongs_to_operation(last: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Build the condition that the last operation is the cancelled one or one that waits for it."""
+    follower = operations.alias("follower")
+    is_follower = exists(
+        select(ONE).where(follower.c.id == last, follower.c.follows == text("o_id"), follower.c.attempt == 0)
     )
-    return or_(last == text("o_id"), waits)
+    return or_(last == text("o_id"), is_follower)
 
 
-def _renewed(dialect: Dialect, now: Now) -> Step:
+def _renew(dialect: Dialect, now: Now) -> Step:
     return Step(
         update(operations)
-        .values(lease_until=now + seconds("lease"), due_at=None, wake_at=_waking(dialect, now))
+        .values(lease_until=now + seconds("lease"), due_at=None, wake_at=_wake_at(dialect, now))
         .where(
             THE_OPERATION,
             _THE_ATTEMPT,
             operations.c.lease_until.is_not(None),
-            # Of what was given up, a lease that has ended stays so: what follows may have begun.
+            # An expired lease of a cancelled operation stays expired: its follower may have begun.
             or_(operations.c.state == Progress.IN_PROGRESS.value, operations.c.lease_until > now),
         )
     )
 
 
-def _waking(dialect: Dialect, now: Now) -> Case[Any]:
-    """Who runs at once has no deadline; who works in the background has, and then its end is looked at."""
+def _wake_at(dialect: Dialect, now: Now) -> Case[Any]:
+    """Build the next wake-up time. Only a background attempt has a deadline."""
     lease = now + seconds("lease")
     return case(
         (operations.c.state != Progress.IN_PROGRESS.value, null()),
@@ -203,9 +203,9 @@ def _waking(dialect: Dialect, now: Now) -> Case[Any]:
     )
 
 
-def _repeated(dialect: Dialect, now: Now) -> PerResource:
-    """An operation that failed begins once more, if nothing has happened since."""
-    can_be_repeated = exists(
+def _retry_failed(dialect: Dialect, now: Now) -> PerResource:
+    """Build the transition that starts a failed operation again, if nothing has changed since."""
+    is_retryable = exists(
         select(ONE).where(
             THE_OPERATION,
             operations.c.state == Progress.FAILED.value,
@@ -213,19 +213,19 @@ def _repeated(dialect: Dialect, now: Now) -> PerResource:
             or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
         )
     )
-    # First the instance: every claim changes one of these two, and PostgreSQL looks at the row that it
-    # waited for anew, but not at what a subquery found.
-    as_seen = (
+    # First the instance: every claim changes one of these two columns. After a wait for a lock, PostgreSQL
+    # checks the locked row again, but not the result of a subquery.
+    unchanged = (
         update(instances)
         .where(
             THE_INSTANCE,
             instances.c.revision == number("i_revision"),
             instances.c.busy_bindings == number("i_busy"),
-            can_be_repeated,
+            is_retryable,
         )
         .values(revision=instances.c.revision + 1)
     )
-    again = Step(
+    restarted = Step(
         update(operations)
         .values(
             state=Progress.IN_PROGRESS.value,
@@ -237,17 +237,19 @@ def _repeated(dialect: Dialect, now: Now) -> PerResource:
             updated_at=now,
         )
         .where(THE_OPERATION, operations.c.state == Progress.FAILED.value),
-        must=True,
+        required=True,
     )
-    idle = Step(
-        as_seen.values(state=func.coalesce(text("i_state"), instances.c.state)).where(
+    without_binding = Step(
+        unchanged.values(state=func.coalesce(text("i_state"), instances.c.state)).where(
             instances.c.operation == text("o_id"),
             instances.c.busy_bindings == 0,
             instances.c.state != State.DELETED.value,
         )
     )
     is_last_of_binding = exists(select(ONE).where(*THE_BINDING, bindings.c.operation == text("o_id")))
-    busy = Step(as_seen.values(busy_bindings=instances.c.busy_bindings + 1).where(is_last_of_binding))
+    with_binding = Step(
+        unchanged.values(busy_bindings=instances.c.busy_bindings + 1).where(is_last_of_binding)
+    )
     binding = Step(
         update(bindings)
         .values(
@@ -257,5 +259,6 @@ def _repeated(dialect: Dialect, now: Now) -> PerResource:
         .where(*THE_BINDING)
     )
     return PerResource(
-        instance=Transition(dialect, idle, again), binding=Transition(dialect, busy, again, binding)
+        instance=Transition(dialect, without_binding, restarted),
+        binding=Transition(dialect, with_binding, restarted, binding),
     )

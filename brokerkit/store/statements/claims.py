@@ -1,4 +1,4 @@
-"""Claims: an operation begins, if its instance and binding are still as they were seen."""
+"""Statements for claims: an operation begins, if its instance and binding are unchanged."""
 
 from __future__ import annotations
 
@@ -12,37 +12,41 @@ from .expressions import THE_BINDING, THE_INSTANCE, Now, blob, clock, number, se
 
 
 class ClaimStatements:
-    """How an operation begins.
+    """Transitions that claim an operation.
 
     Args:
-        dialect: The database's.
+        dialect: The SQL dialect of the database.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         now = clock(dialect)
-        begun = Step(_insert_operation(now), must=True)
-        seen = THE_INSTANCE & (instances.c.revision == number("i_revision"))
-        idle = Step(
+        new_operation = Step(_insert_operation(now), required=True)
+        unchanged = THE_INSTANCE & (instances.c.revision == number("i_revision"))
+        claim_instance = Step(
             update(instances)
             .values(revision=instances.c.revision + 1, operation=text("o_id"))
-            .where(seen, instances.c.busy_bindings == 0)
+            .where(unchanged, instances.c.busy_bindings == 0)
         )
-        busy = Step(update(instances).values(busy_bindings=instances.c.busy_bindings + 1).where(seen))
-        known = Step(
+        mark_busy = Step(
+            update(instances).values(busy_bindings=instances.c.busy_bindings + 1).where(unchanged)
+        )
+        claim_binding = Step(
             update(bindings)
             .values(revision=bindings.c.revision + 1, operation=text("o_id"))
             .where(*THE_BINDING, bindings.c.revision == number("b_revision")),
-            must=True,
+            required=True,
         )
-        self.new_instance = Transition(dialect, Step(_insert_instance(dialect, now)), begun)
-        self.instance = Transition(dialect, idle, begun)
-        self.new_binding = Transition(dialect, busy, Step(_insert_binding(now), must=True), begun)
-        self.binding = Transition(dialect, busy, known, begun)
+        self.new_instance = Transition(dialect, Step(_insert_instance(dialect, now)), new_operation)
+        self.instance = Transition(dialect, claim_instance, new_operation)
+        self.new_binding = Transition(
+            dialect, mark_busy, Step(_insert_binding(now), required=True), new_operation
+        )
+        self.binding = Transition(dialect, mark_busy, claim_binding, new_operation)
 
 
 def _insert_instance(dialect: Dialect, now: Now) -> Insert:
-    """A new instance, or one that was deleted and is made again."""
-    born = {
+    """Build the insert of a new instance. It overwrites a deleted instance with the same id."""
+    values = {
         "revision": 1,
         "state": State.CREATING.value,
         "service_id": text("o_service_id"),
@@ -55,9 +59,9 @@ def _insert_instance(dialect: Dialect, now: Now) -> Insert:
         "updated_at": now,
     }
     upsert = (postgresql if dialect.name == "postgresql" else sqlite).insert(instances)
-    reborn = {**born, "revision": instances.c.revision + 1}
-    inserted: Insert = upsert.values(id=text("i_id"), **born).on_conflict_do_update(
-        index_elements=["id"], set_=reborn, where=instances.c.state == State.DELETED.value
+    recreated = {**values, "revision": instances.c.revision + 1}
+    inserted: Insert = upsert.values(id=text("i_id"), **values).on_conflict_do_update(
+        index_elements=["id"], set_=recreated, where=instances.c.state == State.DELETED.value
     )
     return inserted
 

@@ -1,4 +1,4 @@
-"""All chapters, compiled once for each kind of database."""
+"""The groups of statements, compiled once for each kind of database."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .stats import StatsStatements
 
 
 class Statements:
-    """Every statement of a store.
+    """All statements of a store.
 
     Args:
-        dialect: The database's.
+        dialect: The SQL dialect of the database.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -24,16 +24,16 @@ class Statements:
         self.claims = ClaimStatements(dialect)
         self.ends = EndStatements(dialect)
         self.attempts = AttemptStatements(dialect)
-        self.sweeps = DueStatements(dialect)
-        self.census = StatsStatements(dialect)
+        self.due = DueStatements(dialect)
+        self.stats = StatsStatements(dialect)
 
 
 _COMPILED: dict[str, Statements] = {}
 
 
 def statements_for(dialect: Dialect) -> Statements:
-    """The statements for a kind of database, compiled once for all stores on it."""
-    found = _COMPILED.get(dialect.name)
-    if found is None:
-        found = _COMPILED[dialect.name] = Statements(dialect)
-    return found
+    """Return the statements for a dialect. They are compiled once and shared by all stores."""
+    statements = _COMPILED.get(dialect.name)
+    if statements is None:
+        statements = _COMPILED[dialect.name] = Statements(dialect)
+    return statements

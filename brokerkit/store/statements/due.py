@@ -1,4 +1,4 @@
-"""Sweeps: what must be looked at, and who may run it still."""
+"""Statements for due operations: the search for them, and the challenge of their leases."""
 
 from __future__ import annotations
 
@@ -8,47 +8,52 @@ from ..models import Progress
 from ..tables import operations
 from ..transitions import Query, Step, Transition
 from .expressions import DUE, THE_OPERATION, Now, clock, number, seconds
-from .reads import every_operation
+from .reads import select_operations
 
-# Written out, not a parameter: only so does a planner know that the partial index will do.
+# A literal instead of a parameter, so that the query planner can use the partial index.
 IN_PROGRESS = operations.c.state == literal_column(f"'{Progress.IN_PROGRESS.value}'")
 
 
 class DueStatements:
-    """How a keeper finds what to do.
+    """Statements with which the scheduler finds its work.
 
     Args:
-        dialect: The database's.
+        dialect: The SQL dialect of the database.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         now = clock(dialect)
-        self.due = Query(
+        self.operations = Query(
             dialect,
-            every_operation(dialect)
+            select_operations(dialect)
             .where(IN_PROGRESS, operations.c.wake_at <= now)
             .order_by(operations.c.wake_at)
             .limit(number("limit")),
         )
         next_due: Select[tuple[float]] = select(func.min(operations.c.wake_at) - now).where(IN_PROGRESS)
         self.next_due = Query(dialect, next_due)
-        self.call_out = Transition(dialect, _called_out(now))
+        self.challenge_lease = Transition(dialect, _challenge_lease(now))
 
 
-def _called_out(now: Now) -> Step:
-    """Who may run the operation, or the one that it follows, is given time to say that it lives."""
-    before = operations.alias("before")
-    lease_before = select(before.c.lease_until).where(before.c.id == operations.c.follows).scalar_subquery()
+def _challenge_lease(now: Now) -> Step:
+    """Build the step that gives the running attempt, or its predecessor's, time to renew its lease."""
+    predecessor = operations.alias("predecessor")
+    predecessor_lease = (
+        select(predecessor.c.lease_until).where(predecessor.c.id == operations.c.follows).scalar_subquery()
+    )
     return Step(
         update(operations)
-        .values(wake_at=case((lease_before > now, lease_before), else_=now + seconds("grace")), due_at=None)
+        .values(
+            wake_at=case((predecessor_lease > now, predecessor_lease), else_=now + seconds("grace")),
+            due_at=None,
+        )
         .where(
             THE_OPERATION,
             IN_PROGRESS,
             operations.c.wake_at <= now,
             or_(
                 operations.c.lease_until >= DUE,
-                lease_before >= DUE,
+                predecessor_lease >= DUE,
             ),
         )
     )

@@ -1,4 +1,4 @@
-"""Ends: an operation is over, or goes on elsewhere, and its instance or binding is what it is then."""
+"""Statements for ends: an operation ends or continues asynchronously, and its instance or binding changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..tables import bindings, instances, operations
 from ..transitions import Step, Transition
 from .expressions import (
     CURRENT,
-    IS_CHALLENGED,
+    LEASE_CHALLENGED,
     THE_BINDING,
     THE_INSTANCE,
     Now,
@@ -22,35 +22,35 @@ from .expressions import (
     text,
 )
 
-_AT_REST = Step(update(instances).values(busy_bindings=instances.c.busy_bindings - 1).where(THE_INSTANCE))
-_NO_BINDING = Step(delete(bindings).where(*THE_BINDING))
+_UNMARK_BUSY = Step(update(instances).values(busy_bindings=instances.c.busy_bindings - 1).where(THE_INSTANCE))
+_DELETE_BINDING = Step(delete(bindings).where(*THE_BINDING))
 
 
 class EndStatements:
-    """How an operation ends.
+    """Transitions that end an operation.
 
     Args:
-        dialect: The database's.
+        dialect: The SQL dialect of the database.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         now = clock(dialect)
-        over = _over(now)
-        done = Step(over.values(lease_until=None))
-        abandoned = Step(over)  # by who does not run it; who does may do so still
-        expired = Step(over.values(lease_until=None).where(IS_CHALLENGED, operations.c.wake_at <= now))
-        self.done = _changing(dialect, done, now)
-        self.abandoned = _changing(dialect, abandoned, now)
-        self.expired = _changing(dialect, expired, now)
-        self.gone = PerResource(
-            instance=Transition(dialect, done, *_no_instance(now)),
-            binding=Transition(dialect, done, _AT_REST, _NO_BINDING),
+        ended = _end(now)
+        done = Step(ended.values(lease_until=None))
+        abandoned = Step(ended)  # the attempt may still run in another process, so its lease stays
+        expired = Step(ended.values(lease_until=None).where(LEASE_CHALLENGED, operations.c.wake_at <= now))
+        self.done = _with_resource(dialect, done, now)
+        self.abandoned = _with_resource(dialect, abandoned, now)
+        self.expired = _with_resource(dialect, expired, now)
+        self.deleted = PerResource(
+            instance=Transition(dialect, done, *_delete_instance(now)),
+            binding=Transition(dialect, done, _UNMARK_BUSY, _DELETE_BINDING),
         )
-        self.withdrawn = _withdrawn(dialect)
-        self.accepted = _accepted(dialect, now)
+        self.withdrawn = _withdraw(dialect)
+        self.accepted = _accept(dialect, now)
 
 
-def _over(now: Now) -> Update:
+def _end(now: Now) -> Update:
     return (
         update(operations)
         .values(
@@ -64,8 +64,8 @@ def _over(now: Now) -> Update:
     )
 
 
-def _changing(dialect: Dialect, over: Step, now: Now) -> PerResource:
-    """The operation is over, and its instance or binding is there."""
+def _with_resource(dialect: Dialect, ended: Step, now: Now) -> PerResource:
+    """Build the transition that ends an operation and updates its instance or binding."""
     instance = Step(
         update(instances)
         .values(
@@ -89,13 +89,14 @@ def _changing(dialect: Dialect, over: Step, now: Now) -> PerResource:
         .where(*THE_BINDING)
     )
     return PerResource(
-        instance=Transition(dialect, over, instance), binding=Transition(dialect, over, _AT_REST, binding)
+        instance=Transition(dialect, ended, instance),
+        binding=Transition(dialect, ended, _UNMARK_BUSY, binding),
     )
 
 
-def _no_instance(now: Now) -> tuple[Step, Step]:
-    """The instance is deleted, and so are its bindings."""
-    no_instance = Step(
+def _delete_instance(now: Now) -> tuple[Step, Step]:
+    """Build the steps that delete an instance and its bindings."""
+    tombstone = Step(
         update(instances)
         .values(
             revision=instances.c.revision + 1,
@@ -106,14 +107,14 @@ def _no_instance(now: Now) -> tuple[Step, Step]:
         )
         .where(THE_INSTANCE)
     )
-    return no_instance, Step(delete(bindings).where(bindings.c.instance_id == text("i_id")))
+    return tombstone, Step(delete(bindings).where(bindings.c.instance_id == text("i_id")))
 
 
-def _withdrawn(dialect: Dialect) -> Mapping[Operation, Transition]:
-    """All is as it was before the operation, of each kind."""
+def _withdraw(dialect: Dialect) -> Mapping[Operation, Transition]:
+    """Build the transitions that undo a claim, for each kind of operation."""
     withdrawn = Step(delete(operations).where(*CURRENT))
-    never_made = Step(delete(instances).where(THE_INSTANCE, instances.c.revision == 1))
-    last_before = (
+    delete_new = Step(delete(instances).where(THE_INSTANCE, instances.c.revision == 1))
+    previous_operation = (
         select(func.max(operations.c.id))
         .where(
             operations.c.instance_id == text("i_id"),
@@ -122,12 +123,12 @@ def _withdrawn(dialect: Dialect) -> Mapping[Operation, Transition]:
         )
         .scalar_subquery()
     )
-    deleted_again = Step(
+    restore_tombstone = Step(
         update(instances)
         .values(
             revision=instances.c.revision + 1,
             state=State.DELETED.value,
-            operation=last_before,
+            operation=previous_operation,
             attributes=b"",
         )
         .where(THE_INSTANCE, instances.c.revision > 1)
@@ -144,16 +145,16 @@ def _withdrawn(dialect: Dialect) -> Mapping[Operation, Transition]:
     )
     change = Transition(dialect, withdrawn, instance)
     return {
-        Operation.PROVISION: Transition(dialect, withdrawn, never_made, deleted_again),
+        Operation.PROVISION: Transition(dialect, withdrawn, delete_new, restore_tombstone),
         Operation.UPDATE: change,
         Operation.DEPROVISION: change,
-        Operation.BIND: Transition(dialect, withdrawn, _AT_REST, _NO_BINDING),
-        Operation.UNBIND: Transition(dialect, withdrawn, _AT_REST, binding),
+        Operation.BIND: Transition(dialect, withdrawn, _UNMARK_BUSY, _DELETE_BINDING),
+        Operation.UNBIND: Transition(dialect, withdrawn, _UNMARK_BUSY, binding),
     }
 
 
-def _accepted(dialect: Dialect, now: Now) -> PerResource:
-    """The work goes on elsewhere, and nobody here runs it."""
+def _accept(dialect: Dialect, now: Now) -> PerResource:
+    """Build the transition for work that continues outside the broker, without a running attempt."""
     accepted = Step(
         update(operations)
         .values(

@@ -1,6 +1,6 @@
-"""What the chapters share: parameters, the clock, the fence and other conditions.
+"""Expressions that several statements share: parameters, the clock, the fence and other conditions.
 
-Names of parameters begin with what they are of: `o_` an operation, `i_` an instance, `b_` a binding.
+The names of parameters begin with their subject: `o_` is an operation, `i_` an instance, `b_` a binding.
 """
 
 from __future__ import annotations
@@ -36,37 +36,37 @@ _GREATER: dict[str, Callable[..., ColumnElement[float]]] = {"postgresql": func.g
 
 
 def clock(dialect: Dialect) -> Now:
-    """The time now, by the database's clock."""
+    """Return an expression for the current time, by the database's clock."""
     return literal_column(_CLOCKS[dialect.name], Double())
 
 
 def lesser(dialect: Dialect, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
-    """The lesser of two numbers."""
+    """Return an expression for the lesser of two numbers."""
     return _LESSER[dialect.name](one, other)
 
 
 def greater(dialect: Dialect, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
-    """The greater of two numbers."""
+    """Return an expression for the greater of two numbers."""
     return _GREATER[dialect.name](one, other)
 
 
 def text(name: str) -> BindParameter[str]:
-    """A string that is given."""
+    """Return a string parameter."""
     return bindparam(name, type_=String())
 
 
 def number(name: str) -> BindParameter[int]:
-    """A whole number that is given."""
+    """Return an integer parameter."""
     return bindparam(name, type_=Integer())
 
 
 def seconds(name: str) -> BindParameter[float]:
-    """A duration that is given."""
+    """Return a parameter for a duration in seconds."""
     return bindparam(name, type_=Double())
 
 
 def blob(name: str) -> BindParameter[bytes]:
-    """What is given sealed."""
+    """Return a parameter for an encrypted value."""
     return bindparam(name, type_=LargeBinary())
 
 
@@ -83,21 +83,24 @@ CURRENT = (
     operations.c.attempt == number("o_attempt"),
     operations.c.state == Progress.IN_PROGRESS.value,
 )
-"""An operation that is in progress, in the attempt that its writer knows: the fence."""
+"""The fence: the operation is in progress, in the attempt that writes."""
 
 DUE: ColumnElement[float] = func.coalesce(operations.c.due_at, operations.c.wake_at)
-"""When the next attempt may begin: while it waits in a queue, `wake_at` is when it is handed on again."""
+"""The time from which the next attempt may begin. In a queue, `wake_at` is when it is enqueued again."""
 
-IS_CHALLENGED = operations.c.lease_until < DUE
-"""Somebody noted that a lease had ended, and who may live had time to renew it. A lease ends at `wake_at`."""
+LEASE_CHALLENGED = operations.c.lease_until < DUE
+"""The condition that an expired lease was challenged and the attempt had time to renew it.
+
+A lease ends at `wake_at`, until a challenge moves `wake_at` behind the end of the lease.
+"""
 
 
 class PerResource(NamedTuple):
-    """The same transition for an operation on an instance, and for one on a binding."""
+    """A pair of equivalent transitions, for operations on instances and on bindings."""
 
     instance: Transition
     binding: Transition
 
-    def on(self, binding_key: str | None) -> Transition:
-        """The one for an operation on this binding, or on none."""
+    def for_binding(self, binding_key: str | None) -> Transition:
+        """Return the transition for an operation on a binding, or on the instance if the key is None."""
         return self.instance if binding_key is None else self.binding

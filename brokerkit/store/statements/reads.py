@@ -1,4 +1,4 @@
-"""Reads: what is remembered. Of the rows that they give, `rows` makes records."""
+"""Statements that read records. The module `rows` converts their rows."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from ..tables import bindings, instances, operations
 from ..transitions import Query
 from .expressions import THE_INSTANCE, THE_OPERATION, clock, text
 
-_LAST, _OWN = operations.alias("last"), operations.alias("own")
+_LAST, _BINDING_LAST = operations.alias("last"), operations.alias("own")
 _LAST_OF_INSTANCE = _LAST.c.id == instances.c.operation
-_LAST_OF_BINDING = _OWN.c.id == bindings.c.operation
+_LAST_OF_BINDING = _BINDING_LAST.c.id == bindings.c.operation
 
 
 class ReadStatements:
-    """How one thing is found, with what belongs to it.
+    """Queries for one record and its related rows.
 
     Args:
-        dialect: The database's.
+        dialect: The SQL dialect of the database.
     """
 
     def __init__(self, dialect: Dialect) -> None:
-        self.instance = Query(dialect, every_instance(dialect).where(THE_INSTANCE))
+        self.instance = Query(dialect, select_instances(dialect).where(THE_INSTANCE))
         self.binding = Query(dialect, _instance_and_binding(dialect))
-        self.operation = Query(dialect, every_operation(dialect).where(THE_OPERATION))
+        self.operation = Query(dialect, select_operations(dialect).where(THE_OPERATION))
         self.last_of_binding = Query(
             dialect,
-            every_operation(dialect)
+            select_operations(dialect)
             .where(operations.c.instance_id == text("i_id"), operations.c.binding_id == text("b_id"))
             .order_by(operations.c.created_at.desc(), operations.c.id.desc())
             .limit(1),
@@ -41,33 +41,33 @@ class ReadStatements:
         )
 
 
-def every_instance(dialect: Dialect) -> Select[Any]:
-    """Instances, each with its last operation and the time now."""
+def select_instances(dialect: Dialect) -> Select[Any]:
+    """Select instances, with their last operation and the current time."""
     return select(instances, _LAST, clock(dialect)).outerjoin_from(instances, _LAST, _LAST_OF_INSTANCE)
 
 
-def every_binding(dialect: Dialect) -> Select[Any]:
-    """Bindings, each behind its instance, both with their last operation; and the time now."""
+def select_bindings(dialect: Dialect) -> Select[Any]:
+    """Select bindings behind their instances, both with their last operation, and the current time."""
     return (
-        select(instances, _LAST, bindings, _OWN, clock(dialect))
+        select(instances, _LAST, bindings, _BINDING_LAST, clock(dialect))
         .join_from(bindings, instances, bindings.c.instance_id == instances.c.id)
         .outerjoin(_LAST, _LAST_OF_INSTANCE)
-        .outerjoin(_OWN, _LAST_OF_BINDING)
+        .outerjoin(_BINDING_LAST, _LAST_OF_BINDING)
     )
 
 
-def every_operation(dialect: Dialect) -> Select[Any]:
-    """Operations, each with the time now."""
+def select_operations(dialect: Dialect) -> Select[Any]:
+    """Select operations with the current time."""
     return select(operations, clock(dialect))
 
 
 def _instance_and_binding(dialect: Dialect) -> Select[Any]:
-    """As a row of :func:`every_binding`, also where there is no such binding of the instance."""
-    is_it = (bindings.c.instance_id == instances.c.id) & (bindings.c.id == text("b_id"))
+    """Select columns as :func:`select_bindings` does, also if the instance has no such binding."""
+    matches = (bindings.c.instance_id == instances.c.id) & (bindings.c.id == text("b_id"))
     return (
-        select(instances, _LAST, bindings, _OWN, clock(dialect))
+        select(instances, _LAST, bindings, _BINDING_LAST, clock(dialect))
         .outerjoin_from(instances, _LAST, _LAST_OF_INSTANCE)
-        .outerjoin(bindings, is_it)
-        .outerjoin(_OWN, _LAST_OF_BINDING)
+        .outerjoin(bindings, matches)
+        .outerjoin(_BINDING_LAST, _LAST_OF_BINDING)
         .where(THE_INSTANCE)
     )

@@ -1,4 +1,4 @@
-"""The census: how much there is of each, counted in one statement, so that all of it is of one moment."""
+"""The statement that counts a store's rows in one query, so that all counts are of the same moment."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from .due import IN_PROGRESS
 from .expressions import clock
 
 INSTANCES, BINDINGS, OPERATIONS = "instances", "bindings", "operations"
-"""What a row counts, as its first column says."""
+"""Subjects of the counts, in the first column."""
 
 
 class StatsStatements:
-    """How a store is counted. It reads all instances and bindings, and of operations those in progress.
+    """Statements that count. They read all instances and bindings, and the operations in progress.
 
     Args:
-        dialect: The database's.
+        dialect: The SQL dialect of the database.
     """
 
     def __init__(self, dialect: Dialect) -> None:
-        offered = (instances.c.service_id, instances.c.plan_id)
-        belongs = bindings.c.instance_id == instances.c.id
+        plan = (instances.c.service_id, instances.c.plan_id)
+        of_instance = bindings.c.instance_id == instances.c.id
         self.count = Query(
             dialect,
             union_all(
-                _counted(INSTANCES, instances.c.state, *offered).where(_is_there(instances.c.state)),
-                _counted(BINDINGS, bindings.c.state, *offered)
-                .join_from(bindings, instances, belongs)
-                .where(_is_there(bindings.c.state)),
-                _counted(
+                _counts(INSTANCES, instances.c.state, *plan).where(_exists(instances.c.state)),
+                _counts(BINDINGS, bindings.c.state, *plan)
+                .join_from(bindings, instances, of_instance)
+                .where(_exists(bindings.c.state)),
+                _counts(
                     OPERATIONS,
                     operations.c.kind,
                     operations.c.service_id,
@@ -55,10 +55,10 @@ class StatsStatements:
         )
 
 
-def _counted(what: str, *by: ColumnElement[str], oldest: ColumnElement[float] | None = None) -> Select[Any]:
-    """Rows of: what is counted, by what, how many, and the age of the oldest where that is asked."""
+def _counts(subject: str, *by: ColumnElement[str], oldest: ColumnElement[float] | None = None) -> Select[Any]:
+    """Select the subject, the columns to group by, a count, and optionally the age of the oldest row."""
     columns: list[ColumnElement[Any]] = [
-        literal_column(f"'{what}'").label("what"),
+        literal_column(f"'{subject}'").label("subject"),
         *by,
         func.count(),
         cast(null(), Double()) if oldest is None else oldest,
@@ -66,5 +66,5 @@ def _counted(what: str, *by: ColumnElement[str], oldest: ColumnElement[float] | 
     return select(*columns).group_by(*by)
 
 
-def _is_there(state: ColumnElement[str]) -> ColumnElement[bool]:
+def _exists(state: ColumnElement[str]) -> ColumnElement[bool]:
     return state != State.DELETED.value

@@ -1,4 +1,4 @@
-"""Instances, bindings and operations."""
+"""The tables for instances, bindings, operations and keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables of the first version."""
+    """Create the tables."""
     op.create_table(
         "brokerkit_instances",
         sa.Column("id", sa.String, primary_key=True),
@@ -82,6 +82,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove them."""
+    """Drop the tables."""
     for table in ("keys", "operations", "bindings", "instances"):
         op.drop_table(f"brokerkit_{table}")

@@ -1,4 +1,4 @@
-"""Since when an operation is due that waits in a queue."""
+"""The column with the due time of an operation that waits in a queue."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add it; nothing waits in a queue yet."""
+    """Add the column. Operations that exist do not wait in a queue."""
     op.add_column("brokerkit_operations", sa.Column("due_at", sa.Double))
 
 
 def downgrade() -> None:
-    """Remove it."""
+    """Drop the column."""
     op.drop_column("brokerkit_operations", "due_at")

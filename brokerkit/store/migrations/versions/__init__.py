@@ -1,1 +1,1 @@
-"""One module for each version, the later above the earlier."""
+"""One migration for each schema version, in ascending order."""
