@@ -126,7 +126,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """The exit code: 1 if a MUST rule is broken, 2 if the check did not finish or left resources, else 0."""
+        """The exit code: 1 if a MUST rule is broken, 2 if the check is incomplete, else 0."""
         if self.count(Outcome.FAILED, Level.MUST):
             return 1
         return 2 if self.trouble or self.leftovers else 0

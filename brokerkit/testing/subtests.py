@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from .._internal.console import printable
+from .._internal.text import plural, printable
 from ..checker.report import Failure, Outcome, Report, Verdict
 from ..checker.reporters import common as telling
 
@@ -49,7 +49,7 @@ def _told(verdict: Verdict) -> str:
         lines += ["", *_times(failure)]
     more = len(verdict.failures) - _MOST_FAILURES
     if more > 0:
-        lines += ["", f"and {telling.plural(more, 'time')} more"]
+        lines += ["", f"and {plural(more, 'time')} more"]
     return _clean(lines)
 
 

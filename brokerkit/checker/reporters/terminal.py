@@ -169,7 +169,7 @@ def _print_failure(page: _Page, failure: Failure, verbose: bool) -> None:
     where = _text(f"{failure.where}: {common.bounded(failure.fault)}")
     page.write(_indented(where))
     parts = Table.grid(padding=(0, 2, 0, 0))
-    parts.add_column(width=9, no_wrap=True, style="dim")
+    parts.add_column(width=10, no_wrap=True, style="dim")
     parts.add_column(overflow="fold")
     for part in common.exchanges(failure, headers=verbose):
         parts.add_row(_indented(_text(part.label)), _text(part.text))
