@@ -1,12 +1,11 @@
-"""Parameters for a plan, out of its JSON Schema: some that it takes, and some that it refuses.
+"""Example parameters from a plan's JSON Schema: valid ones and invalid ones.
 
-What is chosen is what a person would: the schema's own `examples`, `default`, `const` and `enum` come first,
-then bounds. A property that is optional and says nothing of its values is left out, because a service may
-make something of any word in it. What is found is judged by the compiled schema, so nothing here can
-be wrong but for finding too little.
+The schema's own `examples`, `default`, `const` and `enum` come first, then bounds. An optional property
+without a hint about its values is left out, because a service may act on any value of it. The compiled schema
+validates each candidate, so the only possible error is to find too few.
 
-A schema is a stranger's, and may be made to take for ever: so the search has an end, and what is too
-intricate is not even compiled.
+A schema comes from outside and may be built to take forever. The search is therefore bounded, and a schema
+that is too complex is not compiled.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ import msgspec
 from ..catalog.json_schema import SchemaError, Validator, compile_schema
 from .example_strings import string_matching
 
-_TRIES = 400
-_STEPS = 20_000
-"""How many values are made of one schema at most, with those that are parts of others."""
-_DEPTH = 8
-_LARGEST = 5_000
-"""How many characters and parts an array may have in all."""
-_INTRICATE = 100_000
-"""From how many subschemas on, those that are referred to counted each time, none is looked into."""
-_TEXTS = {
+_MAX_CANDIDATES = 400
+_MAX_VALUES = 20_000
+"""Values generated from one schema, nested values included."""
+_MAX_DEPTH = 8
+_MAX_ARRAY_SIZE = 5_000
+"""Characters and elements of an array in total."""
+_MAX_SUBSCHEMAS = 100_000
+"""Subschemas of a schema, counting each reference's target each time. A schema with more is not compiled."""
+_FORMAT_EXAMPLES = {
     "date-time": "2026-01-01T00:00:00Z",
     "date": "2026-01-01",
     "time": "00:00:00Z",
@@ -52,95 +51,98 @@ _WORDS = (
     "brokerkit-1",
     "Brokerkit-2026!",
 )
-_STRANGER = "brokerkit_check_unknown"
-_WRONG: tuple[Any, ...] = (-1.5, [[]], {"": None}, "\0", None)
+_UNKNOWN_NAME = "brokerkit_check_unknown"
+_INVALID_VALUES: tuple[Any, ...] = (-1.5, [[]], {"": None}, "\0", None)
 
 Values = dict[str, Any]
 
 
 def accepted_examples(schema: Mapping[str, Any], count: int = 2) -> list[Values]:
-    """Parameters that a schema takes, all different, those that say something first.
+    """Generate distinct parameters that a schema accepts, non-empty ones first.
 
     Args:
         schema: A JSON Schema of a catalog.
-        count: How many at most.
+        count: The maximum number of examples. Defaults to 2.
 
     Returns:
-        Maybe fewer, or none, where the schema is too intricate.
+        The examples. There may be fewer, or none if the schema is too complex.
     """
     validator = _compiled(schema)
     if validator is None:
         return []
-    found: list[Values] = []
-    for value in islice(_candidates(schema, _Search(schema), 0), _TRIES):
-        if isinstance(value, dict) and value not in found and _is_valid(validator, value):
-            found.append(value)
-    found.sort(key=lambda value: not value)  # stable: the empty ones last
-    return found[:count]
+    examples: list[Values] = []
+    for value in islice(_candidates(schema, _Search(schema), 0), _MAX_CANDIDATES):
+        if isinstance(value, dict) and value not in examples and _is_valid(validator, value):
+            examples.append(value)
+    examples.sort(key=lambda value: not value)  # a stable sort: empty ones last
+    return examples[:count]
 
 
 def rejected_examples(schema: Mapping[str, Any], like: Mapping[str, Any]) -> Values | None:
-    """Parameters that a schema refuses; None if none are found.
+    """Generate parameters that a schema rejects.
 
     Args:
         schema: A JSON Schema of a catalog.
-        like: Parameters that it takes.
+        like: Valid parameters to start from.
+
+    Returns:
+        The parameters; None if no example is found.
     """
     validator = _compiled(schema)
     if validator is None:
         return None
     properties = schema.get("properties")
     names = list(properties) if isinstance(properties, dict) else []
-    wrong = ({**like, name: value} for name in [*names, _STRANGER] for value in _WRONG)
-    short = ({k: v for k, v in like.items() if k != name} for name in like)
-    return next(
-        (each for each in islice(chain(wrong, short, [{}]), _TRIES) if _is_valid(validator, each) is False),
-        None,
+    with_wrong_value = (
+        {**like, name: value} for name in [*names, _UNKNOWN_NAME] for value in _INVALID_VALUES
     )
+    with_missing_name = ({k: v for k, v in like.items() if k != name} for name in like)
+    candidates = islice(chain(with_wrong_value, with_missing_name, [{}]), _MAX_CANDIDATES)
+    return next((value for value in candidates if _is_valid(validator, value) is False), None)
 
 
 def required_example(schema: Mapping[str, Any]) -> bool:
-    """Does a schema refuse to have no parameters at all?"""
+    """Return whether a schema rejects empty parameters."""
     validator = _compiled(schema)
     return validator is not None and _is_valid(validator, {}) is False
 
 
 class _Search:
-    """One search for values of a schema, which ends.
+    """A bounded search for values of a schema.
 
     Args:
-        root: The whole schema, for references.
+        root: The root schema, to resolve references in.
     """
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
-        self._left = _STEPS
+        self._remaining = _MAX_VALUES
 
-    def goes_on(self) -> bool:
-        """Is there time for another value?"""
-        self._left -= 1
-        return self._left > 0
+    def take_step(self) -> bool:
+        """Count a value, and return whether the search may continue."""
+        self._remaining -= 1
+        return self._remaining > 0
 
-    def resolved(self, target: str) -> object:
-        """What a reference inside the schema refers to."""
-        return _resolved(target, self.root)
+    def resolve(self, reference: str) -> object:
+        """Return the target of a reference inside the schema."""
+        return _resolve(reference, self.root)
 
 
 def _compiled(schema: Mapping[str, Any]) -> Validator | None:
     try:
-        if _size(schema, schema, {}) >= _INTRICATE:
+        if _count_subschemas(schema, schema, {}) >= _MAX_SUBSCHEMAS:
             return None
         return compile_schema(dict(schema))
     except (SchemaError, RecursionError):
         return None
 
 
-def _size(node: object, root: Mapping[str, Any], known: dict[int, int]) -> int:
-    """How many subschemas a validator may have to look into, up to :data:`_INTRICATE`."""
-    if id(node) in known:
-        return known[id(node)]
-    known[id(node)] = 1  # of a circle
-    size = 1
+def _count_subschemas(node: object, root: Mapping[str, Any], counts: dict[int, int]) -> int:
+    """Count the subschemas that a validator may evaluate, up to :data:`_MAX_SUBSCHEMAS`."""
+    if id(node) in counts:
+        return counts[id(node)]
+    counts[id(node)] = 1  # ends a cycle
+    count = 1
     if isinstance(node, dict):
         inner = [
             value for name, value in node.items() if name not in ("definitions", "$defs", "enum", "const")
@@ -148,19 +150,19 @@ def _size(node: object, root: Mapping[str, Any], known: dict[int, int]) -> int:
         target = node.get("$ref")
         if isinstance(target, str):
             if target != "#" and not target.startswith("#/"):
-                return _INTRICATE
-            inner.append(_resolved(target, root))
+                return _MAX_SUBSCHEMAS
+            inner.append(_resolve(target, root))
     else:
         inner = node if isinstance(node, list) else []
-    for each in inner:
-        if isinstance(each, dict | list):
-            size = min(size + _size(each, root, known), _INTRICATE)
-    known[id(node)] = size
-    return size
+    for child in inner:
+        if isinstance(child, dict | list):
+            count = min(count + _count_subschemas(child, root, counts), _MAX_SUBSCHEMAS)
+    counts[id(node)] = count
+    return count
 
 
 def _is_valid(validator: Validator, value: Values) -> bool | None:
-    """Does a schema take it? None if it cannot be sent."""
+    """Return whether a schema accepts a value; None if JSON cannot represent it."""
     try:
         msgspec.json.encode(value)
         return validator.is_valid(value)
@@ -169,37 +171,37 @@ def _is_valid(validator: Validator, value: Values) -> bool | None:
 
 
 def _candidates(schema: object, search: _Search, depth: int) -> Iterator[Any]:
-    """Values that a schema may take, the most telling first."""
-    if depth > _DEPTH or schema is False or not search.goes_on():
+    """Generate values that a schema may accept, the most typical first."""
+    if depth > _MAX_DEPTH or schema is False or not search.take_step():
         return
     if not isinstance(schema, dict):
         yield from _WORDS[:1]
         return
-    yield from _told(schema)
+    yield from _stated_values(schema)
     if "const" in schema or "enum" in schema:
         return
     target = schema.get("$ref")
     if isinstance(target, str):
-        yield from _candidates(search.resolved(target), search, depth + 1)
+        yield from _candidates(search.resolve(target), search, depth + 1)
         return
-    for each in ("allOf", "anyOf", "oneOf"):
-        branches = schema.get(each)
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        branches = schema.get(keyword)
         if isinstance(branches, list) and branches:
-            rest = {name: value for name, value in schema.items() if name != each}
-            if each == "allOf":
+            rest = {name: value for name, value in schema.items() if name != keyword}
+            if keyword == "allOf":
                 for branch in branches:
-                    rest = _merged(rest, _whole(branch, search))
+                    rest = _merge(rest, _dereference(branch, search))
                 yield from _candidates(rest, search, depth + 1)
             else:
                 for branch in branches:
-                    yield from _candidates(_merged(rest, _whole(branch, search)), search, depth + 1)
+                    yield from _candidates(_merge(rest, _dereference(branch, search)), search, depth + 1)
             return
     for kind in _kinds(schema):
         yield from _of_kind(kind, schema, search, depth)
 
 
-def _told(schema: Mapping[str, Any]) -> Iterator[Any]:
-    """What a schema says itself of its values."""
+def _stated_values(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the values that a schema states itself."""
     examples = schema.get("examples")
     if isinstance(examples, list):
         yield from examples
@@ -216,7 +218,7 @@ def _kinds(schema: Mapping[str, Any]) -> list[str]:
     if isinstance(kind, str):
         return [kind]
     if isinstance(kind, list):
-        return [each for each in kind if isinstance(each, str)]
+        return [name for name in kind if isinstance(name, str)]
     if "properties" in schema or "required" in schema:
         return ["object"]
     return ["array"] if "items" in schema else ["string", "integer", "object"]
@@ -242,67 +244,69 @@ def _objects(schema: Mapping[str, Any], search: _Search, depth: int) -> Iterator
     properties = schema.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     required = schema.get("required")
-    needed = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+    required_names = (
+        [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+    )
     base: Values = {}
-    others: list[tuple[str, list[Any]]] = []
-    for name in needed:
+    alternatives: list[tuple[str, list[Any]]] = []
+    for name in required_names:
         values = list(islice(_candidates(properties.get(name, {}), search, depth + 1), 40))
         if not values:
             return
         base[name] = values[0]
-        others.append((name, values[1:]))
+        alternatives.append((name, values[1:]))
     for name, inner in properties.items():
-        if name not in needed and _is_telling(inner, search):
+        if name not in required_names and _hints_at_values(inner, search):
             values = list(islice(_candidates(inner, search, depth + 1), 8))
-            others.append((name, values))
+            alternatives.append((name, values))
     yield base
-    for name, values in others:
+    for name, values in alternatives:
         for value in values:
             yield {**base, name: value}
-    yield {**base, **{name: values[0] for name, values in others if values}}
+    yield {**base, **{name: values[0] for name, values in alternatives if values}}
 
 
-def _is_telling(schema: object, search: _Search, depth: int = 0) -> bool:
-    """Does it say enough of its values that one of them can be chosen?"""
-    if not isinstance(schema, dict) or depth > _DEPTH:
+def _hints_at_values(schema: object, search: _Search, depth: int = 0) -> bool:
+    """Return whether a schema says enough about its values to choose one."""
+    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return False
-    if next(_told(schema), None) is not None or schema.get("type") == "boolean":
+    if next(_stated_values(schema), None) is not None or schema.get("type") == "boolean":
         return True
     if "minimum" in schema or "maximum" in schema:
         return True
     target = schema.get("$ref")
     if isinstance(target, str):
-        return _is_telling(search.resolved(target), search, depth + 1)
-    return schema.get("type") == "array" and _is_telling(schema.get("items"), search, depth + 1)
+        return _hints_at_values(search.resolve(target), search, depth + 1)
+    return schema.get("type") == "array" and _hints_at_values(schema.get("items"), search, depth + 1)
 
 
 def _arrays(schema: Mapping[str, Any], search: _Search, depth: int) -> Iterator[list[Any]]:
     least = schema.get("minItems")
     least = least if isinstance(least, int) else 0
     values = list(islice(_candidates(schema.get("items", {}), search, depth + 1), 20))
-    if least <= _LARGEST:
+    if least <= _MAX_ARRAY_SIZE:
         for value in values:
-            if max(least, 1) * _parts(value) <= _LARGEST:
+            if max(least, 1) * _size(value) <= _MAX_ARRAY_SIZE:
                 yield [value] * max(least, 1)
-        if 1 < least <= len(values) and sum(map(_parts, values[:least])) <= _LARGEST:
+        if 1 < least <= len(values) and sum(map(_size, values[:least])) <= _MAX_ARRAY_SIZE:
             yield values[:least]
     if least == 0:
         yield []
 
 
-def _parts(value: object) -> int:
-    """How large it is, more or less as JSON."""
+def _size(value: object) -> int:
+    """Estimate the size of a value as JSON."""
     if isinstance(value, dict):
-        return 1 + sum(len(name) + _parts(each) for name, each in value.items())
+        return 1 + sum(len(name) + _size(item) for name, item in value.items())
     if isinstance(value, list):
-        return 1 + sum(map(_parts, value))
+        return 1 + sum(map(_size, value))
     return 1 + len(value) if isinstance(value, str) else 1
 
 
 def _strings(schema: Mapping[str, Any]) -> Iterator[str]:
     kind = schema.get("format")
-    if isinstance(kind, str) and kind in _TEXTS:
-        yield _TEXTS[kind]
+    if isinstance(kind, str) and kind in _FORMAT_EXAMPLES:
+        yield _FORMAT_EXAMPLES[kind]
     least = schema.get("minLength")
     most = schema.get("maxLength")
     for word in _WORDS:
@@ -330,7 +334,7 @@ def _numbers(schema: Mapping[str, Any]) -> Iterator[int | float]:
 
 
 def _multiples(step: int | float, start: int | float) -> Iterator[int | float]:
-    """Those below and above a number, unless they are too large."""
+    """Yield the multiples of a step next to a number, unless they overflow."""
     try:
         yield step * (start // step)
         yield step * (start // step + 1)
@@ -338,23 +342,23 @@ def _multiples(step: int | float, start: int | float) -> Iterator[int | float]:
         return
 
 
-def _resolved(target: str, root: Mapping[str, Any]) -> object:
-    """What a reference inside the schema refers to."""
-    found: object = root
-    for step in target.removeprefix("#").split("/")[1:]:
+def _resolve(reference: str, root: Mapping[str, Any]) -> object:
+    """Return the target of a reference inside the schema, or None."""
+    node: object = root
+    for step in reference.removeprefix("#").split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+        node = node.get(name) if isinstance(node, dict) else None
+    return node
 
 
-def _whole(branch: object, search: _Search) -> Mapping[str, Any]:
+def _dereference(branch: object, search: _Search) -> Mapping[str, Any]:
     if isinstance(branch, dict) and isinstance(branch.get("$ref"), str):
-        branch = search.resolved(branch["$ref"])
+        branch = search.resolve(branch["$ref"])
     return branch if isinstance(branch, dict) else {}
 
 
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Both schemas in one, as far as it goes; the compiled schema has the last word."""
+def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two schemas approximately; the compiled schema decides in the end."""
     both = {**one, **other}
     for name in ("properties", "required"):
         if name in one and name in other:

@@ -1,7 +1,7 @@
-"""Texts that match a regular expression, as JSON Schemas have them (ECMA-262).
+"""Example strings for the regular expressions of JSON Schemas (ECMA-262).
 
-A pattern is read, and never run: so none can take longer than it is long. What looks ahead or behind, or
-back to a group, is taken for nothing; whoever asks must see for himself whether a text matches.
+A pattern is parsed and never executed, so the time is linear in its length. Lookaheads, lookbehinds and back
+references are ignored, so the caller must check whether a string matches.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_DEEPEST = 40
-_LONGEST = 4_000
-"""How long a text may be."""
-_MORE = (0, 1, 2, 5, 12, 30, 70)
-"""How often to repeat what may be repeated more often than it must be; one text for each."""
+_MAX_DEPTH = 40
+_MAX_LENGTH = 4_000
+_REPETITIONS = (0, 1, 2, 5, 12, 30, 70)
+"""Extra repetitions beyond a quantifier's minimum; one string for each."""
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _ANY = _LETTERS + "0123456789" + _LETTERS.upper() + "-_.:/ @"
@@ -24,56 +23,57 @@ _CLASSES = {
     "d": _DIGITS,
     "w": _WORD,
     "s": _SPACE,
-    "D": "".join(each for each in _ANY if each not in _DIGITS),
-    "W": "".join(each for each in _ANY if each not in _WORD),
-    "S": "".join(each for each in _ANY if each not in _SPACE),
+    "D": "".join(c for c in _ANY if c not in _DIGITS),
+    "W": "".join(c for c in _ANY if c not in _WORD),
+    "S": "".join(c for c in _ANY if c not in _SPACE),
 }
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "0": "\0"}
 _QUANTIFIER = re.compile(r"([*+?]|\{(\d{1,6})(?:(,)(\d{0,6}))?\})\??")
 _BOUNDS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 
-class _Unreadable(Exception):
-    """The pattern is none, or makes too long a text."""
+class _UnusablePattern(Exception):
+    """An invalid pattern, or one whose string would be too long."""
 
 
 def string_matching(pattern: str) -> Iterator[str]:
-    """Make some texts that match, the shortest first.
+    """Generate strings that probably match, the shortest first.
 
     Args:
         pattern: A regular expression.
     """
-    known = set()
-    for more in _MORE:
+    generated = set()
+    for extra in _REPETITIONS:
         for branch in (0, 1):
             try:
-                text = _Reader(pattern, more, branch).read()
-            except _Unreadable:
+                text = _Generator(pattern, extra, branch).generate()
+            except _UnusablePattern:
                 return
-            if text not in known:
-                known.add(text)
+            if text not in generated:
+                generated.add(text)
                 yield text
 
 
-class _Reader:
-    """Reads a pattern once, and writes a text that matches.
+class _Generator:
+    """A recursive-descent parser of one pattern that generates a string.
 
     Args:
         pattern: The pattern.
-        more: How often to repeat things more than they must be.
-        branch: Which of several branches to take.
+        extra: The repetitions beyond each quantifier's minimum.
+        branch: The index of the alternative to take.
     """
 
-    def __init__(self, pattern: str, more: int, branch: int) -> None:
+    def __init__(self, pattern: str, extra: int, branch: int) -> None:
         self._pattern = pattern
-        self._more = more
+        self._extra = extra
         self._branch = branch
         self._at = 0
 
-    def read(self) -> str:
+    def generate(self) -> str:
+        """Generate the string."""
         text = self._branches(0)
         if self._at < len(self._pattern):
-            raise _Unreadable
+            raise _UnusablePattern
         return text
 
     def _peek(self, length: int = 1) -> str:
@@ -82,13 +82,13 @@ class _Reader:
     def _take(self, length: int = 1) -> str:
         taken = self._peek(length)
         if len(taken) < length:
-            raise _Unreadable
+            raise _UnusablePattern
         self._at += length
         return taken
 
     def _branches(self, depth: int) -> str:
-        if depth > _DEEPEST:
-            raise _Unreadable
+        if depth > _MAX_DEPTH:
+            raise _UnusablePattern
         branches = [self._sequence(depth)]
         while self._peek() == "|":
             self._take()
@@ -103,9 +103,9 @@ class _Reader:
             if match := _QUANTIFIER.match(self._pattern, self._at):
                 self._at = match.end()
                 least, most = self._bounds(match, len(piece))
-            text += piece * (least + min(self._more, most - least))
-            if len(text) > _LONGEST:
-                raise _Unreadable
+            text += piece * (least + min(self._extra, most - least))
+            if len(text) > _MAX_LENGTH:
+                raise _UnusablePattern
         return text
 
     def _bounds(self, match: re.Match[str], length: int) -> tuple[int, int]:
@@ -113,9 +113,9 @@ class _Reader:
             int(match[2]),
             int(match[4]) if match[4] else None if match[3] else int(match[2]),
         )
-        if least * length > _LONGEST:
-            raise _Unreadable
-        return least, least + self._more if most is None else max(most, least)
+        if least * length > _MAX_LENGTH:
+            raise _UnusablePattern
+        return least, least + self._extra if most is None else max(most, least)
 
     def _piece(self, depth: int) -> str:
         match self._take():
@@ -130,7 +130,7 @@ class _Reader:
             case "(":
                 return self._group(depth)
             case "*" | "+" | "?":
-                raise _Unreadable
+                raise _UnusablePattern
             case character:
                 return character
 
@@ -143,11 +143,11 @@ class _Reader:
             self._at = kind.end()
         text = self._branches(depth + 1)
         if self._take() != ")":
-            raise _Unreadable
+            raise _UnusablePattern
         return "" if kind and kind[0] in ("?=", "?!", "?<=", "?<!") else text
 
     def _escaped(self) -> str:
-        """The characters that an escape stands for; none for a place, or a group from before."""
+        """Return the characters of an escape; none for an assertion or a back reference."""
         character = self._take()
         if character in _CLASSES:
             return _CLASSES[character]
@@ -166,26 +166,26 @@ class _Reader:
     def _property(self, *, negative: bool) -> str:
         name = re.compile(r"\{([\w=]+)\}|\w").match(self._pattern, self._at)
         if name is None:
-            raise _Unreadable
+            raise _UnusablePattern
         self._at = name.end()
-        told = (name[1] or name[0]).rpartition("=")[2]
+        category = (name[1] or name[0]).rpartition("=")[2]
         if negative:
             return "-"
-        return {"Lu": "A", "N": "1", "Nd": "1"}.get(told, "-" if told.startswith(("P", "S")) else "a")
+        return {"Lu": "A", "N": "1", "Nd": "1"}.get(category, "-" if category.startswith(("P", "S")) else "a")
 
     def _code(self, length: int) -> str:
         digits = self._take(length)
         try:
             return chr(int(digits, 16))
         except ValueError:
-            raise _Unreadable from None
+            raise _UnusablePattern from None
 
     def _set(self) -> str:
-        """The characters of ``[…]``, letters first."""
+        """Return the characters of ``[…]``, letters first."""
         negative = self._peek() == "^"
         if negative:
             self._take()
-        found: dict[str, None] = {}  # in this order
+        members: dict[str, None] = {}  # in order of appearance
         while (character := self._take()) != "]":
             characters = self._escaped() if character == "\\" else character
             if len(characters) == 1 and self._peek() == "-" and self._peek(2) != "-]":
@@ -193,10 +193,10 @@ class _Reader:
                 last = self._take()
                 last = self._escaped() if last == "\\" else last
                 if len(last) != 1 or last < characters:
-                    raise _Unreadable
-                found |= dict.fromkeys(each for each in (*_ANY, characters) if characters <= each <= last)
+                    raise _UnusablePattern
+                members |= dict.fromkeys(c for c in (*_ANY, characters) if characters <= c <= last)
             else:
-                found |= dict.fromkeys(characters)
+                members |= dict.fromkeys(characters)
         if negative:
-            return "".join(each for each in _ANY if each not in found)
-        return "".join(sorted(found, key=lambda each: (_ANY + each).index(each)))
+            return "".join(c for c in _ANY if c not in members)
+        return "".join(sorted(members, key=lambda c: (_ANY + c).index(c)))

@@ -1,4 +1,4 @@
-"""What a check is told to do, and how it tells how far it is."""
+"""The options of a check, and its progress."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .report import Level
 
 
 class Progress(NamedTuple):
-    """How far a check is.
+    """The progress of a check.
 
     Args:
-        done: How many of its steps are done.
-        total: How many there are, as far as it is known.
-        doing: What it does now, in a few words: ``"hello-db/small: bind"``.
+        done: The number of finished steps.
+        total: The number of steps, as far as it is known.
+        doing: The current step, such as ``"hello-db/small: bind"``.
     """
 
     done: int
@@ -26,26 +26,31 @@ class Progress(NamedTuple):
 
 
 class Options(Masked, frozen=True, kw_only=True):
-    """What a check is told to do. Its repr shows no secrets.
+    """The options of a check. Its repr shows no secrets.
 
     Args:
-        username: For basic authentication (R-REQ-2).
-        password: For basic authentication.
-        token: A bearer token instead.
-        platform: The platform to speak as, or the name of one in `brokerkit.client.PLATFORMS`; None for
-            none of them.
-        plans: The plans to work through, ``"offering"`` or ``"offering/plan"``, names or ids; empty for all.
-        parameters: What to order with, as :func:`~brokerkit.checker.parameter_file.read_parameters` gives it.
-        level: The least level that is judged: with MUST only that; with INTEROP all.
-        only: Judge only the rules that begin so: ``"R-PROV"``, ``"R-PROV-4"``, ``"R-PROV-4.same-operation"``.
-        skip: Do not judge the rules that begin so.
-        timeout: How many seconds an answer may take.
-        operation_timeout: How many seconds an asynchronous operation may take.
-        jobs: How many offerings to work through at a time; of each, one thing after the other.
-        verify: Check the server's certificate? Or the path of a file with those to trust.
+        username: The username for basic authentication (R-REQ-2). Defaults to none.
+        password: The password for basic authentication. Defaults to none.
+        token: A bearer token, instead of username and password. Defaults to none.
+        platform: The platform to act as, or its name in `brokerkit.client.PLATFORMS`. Defaults to no specific
+            platform.
+        plans: The plans to check, each ``"offering"`` or ``"offering/plan"``, by name or id. Defaults to
+            all.
+        parameters: The parameters to send, from :func:`~brokerkit.checker.parameter_file.read_parameters`.
+            Defaults to examples made from the schemas.
+        level: The least severe level to evaluate. Defaults to INTEROP, which means all levels.
+        only: Evaluate only rules with these prefixes: ``"R-PROV"``, ``"R-PROV-4"``,
+            ``"R-PROV-4.same-operation"``. Defaults to all rules.
+        skip: Skip rules with these prefixes. Defaults to none.
+        timeout: The seconds to wait for a response. Defaults to 30.
+        operation_timeout: The seconds to wait for an asynchronous operation. Defaults to 600.
+        jobs: The number of offerings to check concurrently. Plans of one offering are checked in sequence.
+            Defaults to 4.
+        verify: Whether to verify the server's certificate, or the path of a file with trusted certificates.
+            Defaults to True.
 
     Raises:
-        ValueError: The platform is unknown, or a number makes no sense.
+        ValueError: The platform is unknown, or a number is out of range.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"password", "token", "parameters"})
@@ -66,21 +71,21 @@ class Options(Masked, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if isinstance(self.platform, str) and self.platform not in PLATFORMS:
-            raise ValueError(f"there is no platform {self.platform!r}; give one of {', '.join(PLATFORMS)}")
+            raise ValueError(f"platform {self.platform!r} is unknown; use one of {', '.join(PLATFORMS)}")
         for name in ("plans", "only", "skip"):
-            if isinstance(getattr(self, name), str):  # whose letters would be taken for names
-                raise ValueError(f"{name} is a string; give a list of them")
-        for name, most in _MOST.items():
+            if isinstance(getattr(self, name), str):  # its characters would be used as names
+                raise ValueError(f"{name} is a string; use a list of strings")
+        for name, maximum in _MAXIMA.items():
             value = getattr(self, name)
-            if not 0 < value <= most:  # NaN neither
-                raise ValueError(f"{name} is {value}; give a number above 0, and at most {most}")
+            if not 0 < value <= maximum:  # also false for NaN
+                raise ValueError(f"{name} is {value}; use a number above 0 and at most {maximum}")
 
     def wants(self, key: str, level: Level) -> bool:
-        """Is a rule to be judged?
+        """Return whether a rule is to be evaluated.
 
         Args:
-            key: Its key: ``"R-PROV-4.same-operation"``.
-            level: How bad it is to break it.
+            key: The rule's key, such as ``"R-PROV-4.same-operation"``.
+            level: The severity of breaking it.
         """
         if _LEVELS.index(level) > _LEVELS.index(self.level):
             return False
@@ -90,12 +95,12 @@ class Options(Masked, frozen=True, kw_only=True):
 
 
 def key_matches(key: str, prefix: str) -> bool:
-    """Does a rule's key begin with this, up to a ``.``, a ``-`` or its end?
+    """Return whether a rule's key has a prefix that ends at a ``.``, a ``-`` or the key's end.
 
-    ``R-PROV-4`` begins ``R-PROV-4.same-operation``, and not ``R-PROV-40``.
+    ``R-PROV-4`` matches ``R-PROV-4.same-operation``, but not ``R-PROV-40``.
     """
     return re.match(rf"{re.escape(prefix)}(?![^.-])", key, re.IGNORECASE) is not None
 
 
-_LEVELS = tuple(Level)  # the worst first
-_MOST = {"timeout": 86_400, "operation_timeout": 7 * 86_400, "jobs": 100}
+_LEVELS = tuple(Level)  # the most severe first
+_MAXIMA = {"timeout": 86_400, "operation_timeout": 7 * 86_400, "jobs": 100}

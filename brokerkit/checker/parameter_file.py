@@ -1,6 +1,6 @@
-"""Parameters to order with, from a file.
+"""The parameters file: parameters to send, for each plan and action.
 
-The file is a JSON object (or YAML, if PyYAML is there)::
+The file is a JSON object, or YAML if PyYAML is installed::
 
     {
       "hello-db/large": {"provision": [{"size": 3}, {"size": 4}], "bind": {"role": "reader"}},
@@ -8,10 +8,10 @@ The file is a JSON object (or YAML, if PyYAML is there)::
       "*": {"update": {"size": 2}}
     }
 
-A key names a plan, an offering, or with ``*`` all; of each action the most specific key wins. What is ordered
-is the first of a list of objects; the others are valid too, and other: the check needs two for conflicts.
+A key names a plan, an offering, or with ``*`` all plans. For each action the most specific key wins. The
+first object of a list is sent. The others must be valid and different: tests of conflicts need two.
 
-Parameters may be secret. So faults are told with their place, and never with a value.
+Parameters may be secret, so a fault is reported with its location and never with a value.
 """
 
 from __future__ import annotations
@@ -25,33 +25,36 @@ from typing import Any
 import msgspec
 
 from .._internal.json_decode import MAX_DEPTH
+from .._internal.text import plural, truncate
 
 ACTIONS = ("provision", "update", "bind")
-"""What parameters can be given for."""
+"""The actions that take parameters."""
 
 ParameterSets = tuple[dict[str, Any], ...]
-"""The parameters of an action: those to order with, and others that are valid too."""
+"""The parameters of an action: the object to send, then valid alternatives."""
 
 
 class ParametersError(ValueError):
-    """A parameters file that cannot be used; :attr:`faults` has each fault, with its place."""
+    """An invalid parameters file. :attr:`faults` lists each fault with its location."""
 
     def __init__(self, path: str | Path, *faults: str) -> None:
         self.faults = faults
-        some = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-        super().__init__("\n  ".join([f"{path} has {some}:", *faults]))
+        super().__init__("\n  ".join([f"{path} has {plural(len(faults), 'fault')}:", *faults]))
 
 
 def read_parameters(path: str | Path) -> Mapping[str, Mapping[str, ParameterSets]]:
-    """Read a parameters file: what it has for each of its keys and each action.
+    """Read a parameters file.
 
     Args:
-        path: The file; JSON, unless its name ends in ``.yml`` or ``.yaml``.
+        path: The file. It is YAML if its name ends in ``.yml`` or ``.yaml``, else JSON.
+
+    Returns:
+        The parameters by key and action.
 
     Raises:
-        OSError: It cannot be read.
-        ModuleNotFoundError: It is YAML, and there is no PyYAML.
-        ParametersError: It has faults.
+        OSError: The file cannot be read.
+        ModuleNotFoundError: The file is YAML and PyYAML is not installed.
+        ParametersError: The file is invalid.
     """
     content = Path(path).read_bytes()
     try:
@@ -59,16 +62,16 @@ def read_parameters(path: str | Path) -> Mapping[str, Mapping[str, ParameterSets
     except ValueError as error:
         raise ParametersError(path, str(error)) from None
     try:
-        return sets_of(document)
+        return parameter_sets(document)
     except ParametersError as error:
         raise ParametersError(path, *error.faults) from None
 
 
-def sets_of(document: object) -> Mapping[str, Mapping[str, ParameterSets]]:
-    """What a parameters file has for each of its keys and each action, from what was read of it.
+def parameter_sets(document: object) -> Mapping[str, Mapping[str, ParameterSets]]:
+    """Validate the document of a parameters file and return the parameters by key and action.
 
     Raises:
-        ParametersError: It has faults.
+        ParametersError: The document is invalid.
     """
     faults = list(_faults(document))
     if faults or not isinstance(document, dict):
@@ -90,39 +93,42 @@ def find_value(
     plan_id: str,
     action: str,
 ) -> ParameterSets | None:
-    """What to order with; None if nothing is told.
+    """Find the parameters for an action on a plan.
 
     Args:
-        parameters: What :func:`read_parameters` gave.
+        parameters: The result of :func:`read_parameters`.
         offering_name: The name of the service offering.
         offering_id: Its id.
         plan_name: The name of the service plan.
         plan_id: Its id.
         action: One of :data:`ACTIONS`.
+
+    Returns:
+        The parameters; None if the file has none for the action.
     """
     for key in keys(offering_name, offering_id, plan_name, plan_id):
-        if action in (found := parameters.get(key, {})):
-            return found[action]
+        if action in (actions := parameters.get(key, {})):
+            return actions[action]
     return None
 
 
 def unused_keys(
     parameters: Mapping[str, Mapping[str, ParameterSets]], plans: Iterable[tuple[str, str, str, str]]
 ) -> list[str]:
-    """The keys that name nothing in a catalog, and so are mistakes.
+    """List the keys that match nothing in a catalog. They are mistakes.
 
     Args:
-        parameters: What :func:`read_parameters` gave.
-        plans: The offering's name and id, and the plan's name and id, of each plan of the catalog.
+        parameters: The result of :func:`read_parameters`.
+        plans: For each plan of the catalog, the offering's name and id and the plan's name and id.
     """
-    known = {"*", *(key for names in plans for key in keys(*names))}
-    return [key for key in parameters if key not in known]
+    valid = {"*", *(key for names in plans for key in keys(*names))}
+    return [key for key in parameters if key not in valid]
 
 
 def keys(offering_name: str, offering_id: str, plan_name: str, plan_id: str) -> tuple[str, ...]:
-    """The keys that a plan goes by, the most specific first."""
+    """Return the keys that match a plan, the most specific first."""
     offering = (offering_name, offering_id)
-    plans = (f"{of}/{plan}" for of, plan in product(offering, (plan_name, plan_id)))
+    plans = ("/".join(pair) for pair in product(offering, (plan_name, plan_id)))
     return (*plans, *offering, "*")
 
 
@@ -135,39 +141,41 @@ def _read_json(content: bytes) -> Any:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
-        raise ValueError(f"is no JSON: {error}") from None
+        raise ValueError(f"invalid JSON: {error}") from None
 
 
 def _read_yaml(content: bytes) -> Any:
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("parameters in YAML need PyYAML: pip install pyyaml", name="yaml") from None
+        raise ModuleNotFoundError(
+            "a parameters file in YAML needs PyYAML: pip install pyyaml", name="yaml"
+        ) from None
     try:
         return yaml.safe_load(content)
-    except yaml.YAMLError as error:  # its words repeat what stands there
+    except yaml.YAMLError as error:  # its message quotes the content
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ValueError(f"is no YAML{place}") from None
+        raise ValueError(f"invalid YAML{place}") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
 
 # Faults
 
-_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
 def _faults(document: object) -> Iterator[str]:
     if not isinstance(document, dict):
-        yield f"must be an object with a key for each plan, and is {_kind(document)}"
+        yield f"expected an object with a key for each plan, got {_kind(document)}"
         return
     for key, actions in document.items():
         place = _quoted(key)
         if not isinstance(key, str):
-            yield f"{place}: a key must be a string; write it in quotes"
+            yield f"{place}: the key is not a string; quote it"
         elif not isinstance(actions, dict):
-            yield f"{place}: must be an object with some of {_known()}, and is {_kind(actions)}"
+            yield f"{place}: expected an object with {_action_names()}, got {_kind(actions)}"
         else:
             for action, given in actions.items():
                 yield from _faults_of_action(f"{place}.{_bare(action)}", action, given)
@@ -175,45 +183,45 @@ def _faults(document: object) -> Iterator[str]:
 
 def _faults_of_action(place: str, action: object, given: object) -> Iterator[str]:
     if action not in ACTIONS:
-        yield f"{place}: is none of {_known()}"
+        yield f"{place}: unknown action; use {_action_names()}"
         return
     if given in ([], ()):
-        yield f"{place}: is an empty list; write at least one object into it, or {{}} for no parameters"
-    for at, each in (
-        [(f"{place}[{number}]", each) for number, each in enumerate(given)]
+        yield f"{place}: the list is empty; add an object, or use {{}} for no parameters"
+    for location, parameters in (
+        [(f"{place}[{number}]", item) for number, item in enumerate(given)]
         if isinstance(given, list | tuple)
         else [(place, given)]
     ):
-        if isinstance(each, dict):
-            yield from _not_json(at, each, MAX_DEPTH)
+        if isinstance(parameters, dict):
+            yield from _json_faults(location, parameters, MAX_DEPTH)
         else:
-            yield f"{at}: must be an object of parameters, and is {_kind(each)}"
+            yield f"{location}: expected an object of parameters, got {_kind(parameters)}"
 
 
-def _not_json(place: str, value: object, levels: int) -> Iterator[str]:
-    """What of a value there is not in JSON. YAML has more: dates, sets, keys of any kind, and loops."""
+def _json_faults(place: str, value: object, levels: int) -> Iterator[str]:
+    """Yield the parts of a value that JSON cannot represent. YAML has dates, sets, other keys and cycles."""
     match value:
         case dict() | list() if not levels:
             yield f"{place}: {_TOO_DEEP}"
         case dict():
             for name, inner in value.items():
                 if isinstance(name, str):
-                    yield from _not_json(f"{place}.{_bare(name)}", inner, levels - 1)
+                    yield from _json_faults(f"{place}.{_bare(name)}", inner, levels - 1)
                 else:
-                    yield f"{place}: has a key that is {_kind(name)}; write it in quotes"
+                    yield f"{place}: a key is {_kind(name)}; quote it"
         case list():
             for number, inner in enumerate(value):
-                yield from _not_json(f"{place}[{number}]", inner, levels - 1)
+                yield from _json_faults(f"{place}[{number}]", inner, levels - 1)
         case float() if not math.isfinite(value):
-            yield f"{place}: is a number that JSON does not have"
+            yield f"{place}: the number is not finite; JSON cannot represent it"
         case None | str() | int() | float():
             pass
         case _:
-            yield f"{place}: is {_kind(value)}, which JSON does not have; write it in quotes"
+            yield f"{place}: JSON cannot represent {_kind(value)}; quote it"
 
 
-def _known() -> str:
-    return f"{', '.join(ACTIONS[:-1])} and {ACTIONS[-1]}"
+def _action_names() -> str:
+    return f"{', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}"
 
 
 def _kind(value: object) -> str:
@@ -232,16 +240,8 @@ _KINDS = {
 
 
 def _quoted(key: object) -> str:
-    return _short(f'"{key}"')
+    return truncate(f'"{key}"')
 
 
 def _bare(name: object) -> str:
-    return _short(str(name))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-_LONGEST = 100
-"""How many characters of a key are told."""
+    return truncate(str(name))

@@ -1,4 +1,4 @@
-"""What a check found: a verdict for each rule, and what could not be deleted."""
+"""The report of a check: a verdict for each rule, and the leftovers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..client.exchange import Exchange
 
 
 class Level(StrEnum):
-    """How bad it is to break a rule."""
+    """The severity of breaking a rule."""
 
     MUST = "MUST"  # the specification requires it
     SHOULD = "SHOULD"  # the specification recommends it
-    INTEROP = "INTEROP"  # a platform in the field needs it
+    INTEROP = "INTEROP"  # a platform in use requires it
 
 
 class Outcome(StrEnum):
-    """What became of a rule."""
+    """The outcome of a rule."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -28,13 +28,14 @@ class Outcome(StrEnum):
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """One time that a rule was broken.
+    """One violation of a rule.
 
     Args:
-        where: The offering and plan, ``"hello-db/small"``; or what else it is about.
-        fault: What is wrong, in a sentence that begins with what the broker did.
-        exchange: The request, and the answer that is wrong.
-        before: The exchanges that it contradicts, in order; none if the answer is wrong by itself.
+        where: The offering and plan, such as ``"hello-db/small"``, or another subject.
+        fault: The fault, as a sentence whose subject is the broker: ``"returned 404, expected 410"``.
+        exchange: The request and the response that violates the rule.
+        before: The earlier exchanges that the response contradicts, in order. Empty if the response is wrong
+            by itself.
     """
 
     where: str
@@ -44,15 +45,15 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What became of one rule.
+    """The verdict on one rule.
 
     Args:
         key: The rule's number and the name of this part of it: ``"R-PROV-3.again"``.
-        level: How bad it is to break it.
-        sentence: What it asks for.
-        judged: How many times it was looked at.
-        failures: The times that it was broken.
-        why: Why it was skipped; None if it was not.
+        level: The severity of breaking it.
+        sentence: The requirement.
+        judged: The number of times that it was evaluated.
+        failures: The violations.
+        why: The reason for skipping the rule. None if it was evaluated.
     """
 
     key: str
@@ -64,26 +65,26 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     @property
     def rule(self) -> str:
-        """The rule's number: ``"R-PROV-3"``."""
+        """The rule's number, such as ``"R-PROV-3"``."""
         return self.key.partition(".")[0]
 
     @property
     def outcome(self) -> Outcome:
-        """Passed, failed or skipped."""
+        """The outcome: passed, failed or skipped."""
         if self.failures:
             return Outcome.FAILED
         return Outcome.PASSED if self.judged else Outcome.SKIPPED
 
 
 class Leftover(Struct, frozen=True, kw_only=True):
-    """What the check made and could not delete.
+    """A resource that the check created and could not delete.
 
     Args:
         what: ``"service instance"`` or ``"service binding"``.
         instance_id: The id of the instance, or of the binding's instance.
-        binding_id: The id of the binding.
-        why: What the broker said to the last try.
-        curl: The command that tries again.
+        binding_id: The id of the binding. None for an instance.
+        why: The broker's response to the last attempt.
+        curl: The command that repeats the deletion.
     """
 
     what: str
@@ -94,17 +95,17 @@ class Leftover(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What a check found.
+    """The result of a check.
 
     Args:
-        url: Where the broker is.
-        started_at: When the check began, in UTC.
-        seconds: How long it took.
-        requests: How many requests it sent.
-        plans: The plans that it worked through: ``"hello-db/small"``.
+        url: The broker's URL.
+        started_at: The start of the check, in UTC.
+        seconds: The duration of the check.
+        requests: The number of requests sent.
+        plans: The plans that were checked, such as ``"hello-db/small"``.
         verdicts: One for each rule, in the order of the rules.
-        leftovers: What could not be deleted.
-        trouble: Why the check could not be done, or not to its end; None if it could.
+        leftovers: The resources that could not be deleted.
+        trouble: The reason why the check could not run or not finish. None if it finished.
     """
 
     url: str
@@ -117,12 +118,15 @@ class Report(Struct, frozen=True, kw_only=True):
     trouble: str | None = None
 
     def count(self, outcome: Outcome, *levels: Level) -> int:
-        """How many rules passed, failed or were skipped; of some levels, or of all."""
-        return sum(each.outcome is outcome and (not levels or each.level in levels) for each in self.verdicts)
+        """Count the rules with an outcome, of the given levels. Defaults to all levels."""
+        return sum(
+            verdict.outcome is outcome and (not levels or verdict.level in levels)
+            for verdict in self.verdicts
+        )
 
     @property
     def exit_code(self) -> int:
-        """1 if the broker breaks what it MUST do; else 2 if that could not be found out; else 0."""
+        """The exit code: 1 if a MUST rule is broken, 2 if the check is incomplete, else 0."""
         if self.count(Outcome.FAILED, Level.MUST):
             return 1
         return 2 if self.trouble or self.leftovers else 0

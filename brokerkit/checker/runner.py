@@ -21,7 +21,7 @@ from ..client.transport import Login, Transport
 from .cleanup import clean_up, leftovers
 from .evaluation import evaluate
 from .options import Options, Progress, key_matches
-from .parameter_file import find_value, keys, sets_of, unused_keys
+from .parameter_file import find_value, keys, parameter_sets, unused_keys
 from .registry import RULES
 from .report import Report
 from .rule import Rule
@@ -127,7 +127,7 @@ class _Check:
         self._rules = rules
         self._wanted = {each for rule in rules for each in rule.situations}
         self._any_answer = any(not rule.situations for rule in rules)
-        self._parameters = sets_of(options.parameters)
+        self._parameters = parameter_sets(options.parameters)
         self._targets: Sequence[Target] = ()
         self._troubles: list[str] = []
         self._running: dict[Future[str | None], _Step] = {}

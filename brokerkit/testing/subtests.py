@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from .._internal.console import printable
+from .._internal.text import plural, printable
 from ..checker.report import Failure, Outcome, Report, Verdict
 from ..checker.reporters import common as telling
 
@@ -36,7 +36,7 @@ def show(report: Report, subtests: Subtests) -> None:
     if trouble is not None:
         lines.append(f"{telling.url(report)}: {trouble}")
     for each in report.leftovers:
-        lines.append(f"could not be deleted: {telling.leftover_name(each)}: {telling.shortened(each.why)}")
+        lines.append(f"could not be deleted: {telling.leftover_name(each)}: {telling.bounded(each.why)}")
         lines.append(f"  try again: {each.curl}")
     if lines:
         pytest.fail(_clean(lines), pytrace=False)
@@ -49,13 +49,13 @@ def _told(verdict: Verdict) -> str:
         lines += ["", *_times(failure)]
     more = len(verdict.failures) - _MOST_FAILURES
     if more > 0:
-        lines += ["", f"and {telling.counted(more, 'time')} more"]
+        lines += ["", f"and {plural(more, 'time')} more"]
     return _clean(lines)
 
 
 def _times(failure: Failure) -> list[str]:
     return [
-        f"{failure.where}: {telling.shortened(failure.fault)}",
+        f"{failure.where}: {telling.bounded(failure.fault)}",
         *(f"  {part.label:<8} {part.text}" for part in telling.exchanges(failure)),
         f"  repeat   {failure.exchange.curl}",
     ]

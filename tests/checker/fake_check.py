@@ -15,31 +15,31 @@ from brokerkit.checker.options import Options, Progress
 from brokerkit.checker.report import Report
 from brokerkit.cli.check import check as command
 
-from . import sample_reports as made
+from . import sample_reports as samples
 
-Tell = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-def play(name: str) -> Callable[..., Report]:
-    """A check that finds what it is told to find."""
+def fake_check(name: str) -> Callable[..., Report]:
+    """Return a check that returns a prepared report."""
 
-    def check(url: str, options: Options, *, progress: Tell | None = None) -> Report:
+    def check(url: str, options: Options, *, progress: ProgressCallback | None = None) -> Report:
         assert progress is not None
-        if name in made.ALL:
+        if name in samples.ALL:
             for done in range(4):
                 progress(Progress(done, 3, f"[red]hello-db/small\x1b[31m{done}"))
-            return made.ALL[name]
+            return samples.ALL[name]
         try:
             _wait(progress, "waiting")
         except KeyboardInterrupt:
             if name == "wait-long":
                 _wait(progress, "deleting")
-        return made.INTERRUPTED
+        return samples.INTERRUPTED
 
     return check
 
 
-def _wait(progress: Tell, doing: str) -> None:
+def _wait(progress: ProgressCallback, doing: str) -> None:
     progress(Progress(0, 0, doing))
     while True:
         time.sleep(0.01)
@@ -47,6 +47,6 @@ def _wait(progress: Tell, doing: str) -> None:
 
 if __name__ == "__main__":
     module = ModuleType("brokerkit.checker.runner")
-    module.__dict__["check"] = play(sys.argv.pop(1))
+    module.__dict__["check"] = fake_check(sys.argv.pop(1))
     sys.modules[module.__name__] = module
     command(prog_name="brokerkit check")

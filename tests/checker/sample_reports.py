@@ -1,4 +1,4 @@
-"""Reports that no check made: of brokers that are right, wrong and hostile."""
+"""Handmade reports of correct, faulty and hostile brokers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SECRETS = login_secrets("platform", PASSWORD, None)
 HOSTILE = (
     "\x1b[31;1m<script>alert(1)</script>]]>&amp;\x00\x07\x9b2J\u202e\ud800 [bold]no[/bold] :boom: {{ 7*7 }}"
 )
-"""What a broker may write into any text."""
+"""A text that a hostile broker may send anywhere."""
 
 
 def make_exchange(**fields: Any) -> Exchange:
-    """A PUT with a login, that was answered with 202."""
+    """Build an exchange: a PUT with a login and a 202 response."""
     return Exchange(
         **{
             "method": "PUT",
@@ -40,7 +40,7 @@ def make_failure(**fields: Any) -> Failure:
     return Failure(
         **{
             "where": "hello-db/large",
-            "fault": "answered with another operation than before",
+            "fault": "returned a different operation than before",
             "exchange": make_exchange(),
             **fields,
         }
@@ -48,7 +48,7 @@ def make_failure(**fields: Any) -> Failure:
 
 
 def passed(key: str = "R-REQ-1.required", level: Level = Level.MUST) -> Verdict:
-    return Verdict(key=key, level=level, sentence="A request without a version is refused.", judged=2)
+    return Verdict(key=key, level=level, sentence="A request without a version is rejected.", judged=2)
 
 
 def skipped(key: str = "R-GETI-1.found", level: Level = Level.MUST) -> Verdict:
@@ -59,9 +59,9 @@ def skipped(key: str = "R-GETI-1.found", level: Level = Level.MUST) -> Verdict:
 def failed(
     key: str = "R-PROV-4.same", level: Level = Level.MUST, failures: int = 1, **fields: Any
 ) -> Verdict:
-    each = make_failure(**fields)
-    sentence = "A PUT that is sent again while it is in progress gets the same operation."
-    return Verdict(key=key, level=level, sentence=sentence, judged=9, failures=[each] * failures)
+    failure = make_failure(**fields)
+    sentence = "A repeated PUT during an operation returns the same operation."
+    return Verdict(key=key, level=level, sentence=sentence, judged=9, failures=[failure] * failures)
 
 
 def make_report(*verdicts: Verdict, **fields: Any) -> Report:
@@ -78,9 +78,9 @@ def make_report(*verdicts: Verdict, **fields: Any) -> Report:
     )
 
 
-RIGHT = make_report(passed(), passed("R-PROV-1.created"), skipped())
+CORRECT = make_report(passed(), passed("R-PROV-1.created"), skipped())
 
-WRONG = make_report(
+FAULTY = make_report(
     passed(),
     failed(level=Level.SHOULD, key="R-REQ-4.echoed"),
     failed(
@@ -101,7 +101,7 @@ LEFT = make_report(
             what="service binding",
             instance_id="i1",
             binding_id="b1",
-            why="no answer",
+            why="no response",
             curl="curl -X DELETE b1",
         ),
     ],
@@ -115,7 +115,7 @@ UNREACHABLE = make_report(
 )
 
 LONG = make_report(*LEFT.verdicts, *(passed(f"R-X-{n}") for n in range(5_000)), leftovers=LEFT.leftovers)
-"""More than a pipe holds."""
+"""A report larger than a pipe's buffer."""
 
 INTERRUPTED = make_report(passed(), skipped(), trouble="interrupted")
 
@@ -140,8 +140,8 @@ NASTY = make_report(
 )
 
 ALL = {
-    "right": RIGHT,
-    "wrong": WRONG,
+    "correct": CORRECT,
+    "faulty": FAULTY,
     "left": LEFT,
     "long": LONG,
     "unreachable": UNREACHABLE,

@@ -26,45 +26,45 @@ from brokerkit.checker.report import Level, Report
 from brokerkit.cli import report_files
 from brokerkit.cli.check import check as command
 
-from . import sample_reports as made
+from . import sample_reports as samples
 from .terminal import ROOT, Terminal
 
 KNOWN = [
-    made.passed("R-PROV-1.created"),
-    made.passed("R-PROV-4.same-operation"),
-    made.passed("R-BIND-1.created", Level.SHOULD),
-    made.passed("R-CAT-7.effective", Level.INTEROP),
+    samples.passed("R-PROV-1.created"),
+    samples.passed("R-PROV-4.same-operation"),
+    samples.passed("R-BIND-1.created", Level.SHOULD),
+    samples.passed("R-CAT-7.effective", Level.INTEROP),
 ]
 
 
 class Check:
-    """Runs the command with a check that notes what it was asked, and finds what it is told to."""
+    """A runner of the command with a fake check that records its calls and returns a prepared report."""
 
     def __init__(self) -> None:
-        self.finds: Report | Callable[[], Report] = made.RIGHT
-        self.asked: list[tuple[str, Options]] = []
+        self.report: Report | Callable[[], Report] = samples.CORRECT
+        self.calls: list[tuple[str, Options]] = []
 
     def __call__(self, url: str, options: Options, *, progress: Callable[[Progress], None]) -> Report:
-        self.asked.append((url, options))
+        self.calls.append((url, options))
         progress(Progress(1, 2, "hello-db/small"))
-        return self.finds() if callable(self.finds) else self.finds
+        return self.report() if callable(self.report) else self.report
 
     @property
     def options(self) -> Options:
-        ((_, options),) = self.asked
+        ((_, options),) = self.calls
         return options
 
     def run(self, *arguments: object, stdin: str | None = None, **environment: str) -> Result:
-        """Run it, without anything in the environment but this."""
+        """Run the command with exactly these environment variables."""
         runner = CliRunner(env={**dict.fromkeys(_ENVIRONMENT), **environment})
-        result = runner.invoke(command, [str(each) for each in arguments], input=stdin)
+        result = runner.invoke(command, [str(argument) for argument in arguments], input=stdin)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
     def refusal(self, *arguments: object, **environment: str) -> str:
-        """What the command says if it refuses to begin."""
+        """Return the error message of a command that rejects its arguments."""
         result = self.run(*arguments, **environment)
-        assert (result.exit_code, result.stdout, self.asked) == (2, "", [])
+        assert (result.exit_code, result.stdout, self.calls) == (2, "", [])
         return result.stderr.partition("Error: ")[2].rstrip()
 
 
@@ -81,12 +81,12 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Check:
     return check
 
 
-# What is asked
+# Arguments
 
 
 def test_check_command_uses_default_options(check: Check) -> None:
-    assert check.run(made.URL).exit_code == 0
-    assert check.asked == [(made.URL, Options())]
+    assert check.run(samples.URL).exit_code == 0
+    assert check.calls == [(samples.URL, Options())]
 
 
 def test_check_command_passes_every_option_on(check: Check, tmp_path: Path) -> None:
@@ -95,14 +95,14 @@ def test_check_command_passes_every_option_on(check: Check, tmp_path: Path) -> N
     parameters.write_text('{"*": {"bind": {"role": "reader"}}}')
     certificate.touch()
     check.run(
-        *(made.URL, "--username", "platform", "--password", made.PASSWORD, "--platform", "korifi"),
+        *(samples.URL, "--username", "platform", "--password", samples.PASSWORD, "--platform", "korifi"),
         *("--plan", "db", "--plan", "cache/small", "--parameters", parameters, "--level", "should"),
         *("--only", "R-PROV", "--only", "r-bind-1", "--skip", "R-PROV-4.same", "--timeout", "1.5"),
         *("--operation-timeout", "90", "--jobs", "2", "--ca-file", certificate),
     )
     assert check.options == Options(
         username="platform",
-        password=made.PASSWORD,
+        password=samples.PASSWORD,
         platform="korifi",
         plans=("db", "cache/small"),
         parameters={"*": {"bind": ({"role": "reader"},)}},
@@ -117,8 +117,8 @@ def test_check_command_passes_every_option_on(check: Check, tmp_path: Path) -> N
 
 
 def test_check_command_reads_environment_variables(check: Check) -> None:
-    check.run(BROKER_URL=made.URL, BROKER_USERNAME="platform", BROKER_PASSWORD=made.PASSWORD)
-    assert check.asked == [(made.URL, Options(username="platform", password=made.PASSWORD))]
+    check.run(BROKER_URL=samples.URL, BROKER_USERNAME="platform", BROKER_PASSWORD=samples.PASSWORD)
+    assert check.calls == [(samples.URL, Options(username="platform", password=samples.PASSWORD))]
 
 
 @pytest.mark.parametrize(
@@ -133,21 +133,21 @@ def test_command_line_credentials_override_environment(
     check: Check, typed: list[str], wanted: Options
 ) -> None:
     environment = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "x", "BROKER_TOKEN": "y"}
-    check.run(made.URL, *typed, **environment)
+    check.run(samples.URL, *typed, **environment)
     assert check.options == wanted
 
 
 def test_password_prompt_does_not_echo() -> None:
-    with Terminal("tests.checker.fake_check", "right", made.URL, "--username", "platform") as terminal:
+    with Terminal("tests.checker.fake_check", "correct", samples.URL, "--username", "platform") as terminal:
         terminal.read_until("Password of platform: ")
-        terminal.type(f"{made.PASSWORD}\n")
+        terminal.type(f"{samples.PASSWORD}\n")
         assert terminal.read_all() == 0
-        assert made.PASSWORD not in terminal.output
+        assert samples.PASSWORD not in terminal.output
 
 
 def test_password_prompt_interrupted_exits_130() -> None:
     """Ctrl+C at the password prompt ends the command with exit code 130 and without a traceback."""
-    with Terminal("tests.checker.fake_check", "right", made.URL, "--username", "platform") as terminal:
+    with Terminal("tests.checker.fake_check", "correct", samples.URL, "--username", "platform") as terminal:
         terminal.read_until("Password of platform: ")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.read_all() == 130
@@ -156,36 +156,42 @@ def test_password_prompt_interrupted_exits_130() -> None:
 
 def test_insecure_option_disables_certificate_verification(check: Check) -> None:
     with warnings.catch_warnings():
-        check.run(made.URL, "--insecure")
+        check.run(samples.URL, "--insecure")
     assert check.options.verify is False
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "where is the broker? Give its URL, or BROKER_URL"),
         (["127.0.0.1:8080"], "'127.0.0.1:8080' is not the URL of a broker; give one such as http://127"),
         (["ftp://u:hunter2@x"], "the URL has a login in it"),
         (["http://u:hunter2@x"], "the URL has a login in it"),
-        ([made.URL, "--token", "t", "--username", "u"], "give a username and password, or a token, not both"),
-        ([made.URL, "--password", "p"], "whose password is it? Give --username too"),
-        ([made.URL, "--username", "u"], "give a password too; best in BROKER_PASSWORD"),
-        ([made.URL, "--insecure", "--ca-file", __file__], "give --insecure or --ca-file, not both"),
-        ([made.URL, "--timeout", "1e9"], "timeout is 1000000000.0; give a number above 0, and at most 86400"),
-        ([made.URL, "--only", "R-PRV"], "--only: there is no rule 'R-PRV'; did you mean R-PROV"),
-        ([made.URL, "--skip", "r-prov-4.same-operatoin"], "did you mean R-PROV-4.same-operation"),
-        ([made.URL, "--skip", "xyz"], "--skip: there is no rule 'xyz'; --list lists all of them"),
-        ([made.URL, "--skip", "R"], "no rule is left to judge; --list lists all of them"),
-        ([made.URL, "--only", "R-CAT", "--level", "MUST"], "no rule is left to judge"),
-        ([made.URL, "--level", "MAY"], "Invalid value for '--level'"),
-        ([made.URL, "--jobs", "0"], "Invalid value for '--jobs'"),
-        ([made.URL, "--parameters", "nothing.json"], "Invalid value for '--parameters'"),
-        ([made.URL, "--json", "-", "--html", "-"], "--html and --json cannot both go to -"),
+        (
+            [samples.URL, "--token", "t", "--username", "u"],
+            "give a username and password, or a token, not both",
+        ),
+        ([samples.URL, "--password", "p"], "whose password is it? Give --username too"),
+        ([samples.URL, "--username", "u"], "give a password too; best in BROKER_PASSWORD"),
+        ([samples.URL, "--insecure", "--ca-file", __file__], "give --insecure or --ca-file, not both"),
+        (
+            [samples.URL, "--timeout", "1e9"],
+            "timeout is 1000000000.0; use a number above 0 and at most 86400",
+        ),
+        ([samples.URL, "--only", "R-PRV"], "--only: there is no rule 'R-PRV'; did you mean R-PROV"),
+        ([samples.URL, "--skip", "r-prov-4.same-operatoin"], "did you mean R-PROV-4.same-operation"),
+        ([samples.URL, "--skip", "xyz"], "--skip: there is no rule 'xyz'; --list lists all of them"),
+        ([samples.URL, "--skip", "R"], "no rule is left to judge; --list lists all of them"),
+        ([samples.URL, "--only", "R-CAT", "--level", "MUST"], "no rule is left to judge"),
+        ([samples.URL, "--level", "MAY"], "Invalid value for '--level'"),
+        ([samples.URL, "--jobs", "0"], "Invalid value for '--jobs'"),
+        ([samples.URL, "--parameters", "nothing.json"], "Invalid value for '--parameters'"),
+        ([samples.URL, "--json", "-", "--html", "-"], "--html and --json cannot both go to -"),
     ],
 )
-def test_check_command_rejects_invalid_arguments(check: Check, arguments: list[str], told: str) -> None:
+def test_check_command_rejects_invalid_arguments(check: Check, arguments: list[str], message: str) -> None:
     """Invalid arguments end the command with exit code 2 before any request is sent."""
-    assert told in check.refusal(*arguments)
+    assert message in check.refusal(*arguments)
 
 
 def test_parameter_file_errors_hide_values(check: Check, tmp_path: Path) -> None:
@@ -194,11 +200,11 @@ def test_parameter_file_errors_hide_values(check: Check, tmp_path: Path) -> None
     """
     path = tmp_path / "parameters.json"
     path.write_text(json.dumps({"db\x1b[31m": {"bind": "not-to-be-seen"}, "x": 1}))
-    told = check.refusal(made.URL, "--parameters", path)
-    assert told.splitlines() == [
+    message = check.refusal(samples.URL, "--parameters", path)
+    assert message.splitlines() == [
         f"{path} has 2 faults:",
-        r'  "db\x1b[31m".bind: must be an object of parameters, and is a string',
-        '  "x": must be an object with some of provision, update and bind, and is a number',
+        r'  "db\x1b[31m".bind: expected an object of parameters, got a string',
+        '  "x": expected an object with provision, update or bind, got a number',
     ]
 
 
@@ -209,7 +215,7 @@ def test_unreadable_parameter_file_is_rejected(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("brokerkit.cli.check.read_parameters", refuse)
-    assert check.refusal(made.URL, "--parameters", __file__).endswith("cannot be read: Permission denied")
+    assert check.refusal(samples.URL, "--parameters", __file__).endswith("cannot be read: Permission denied")
 
 
 # Reports
@@ -217,9 +223,9 @@ def test_unreadable_parameter_file_is_rejected(
 
 def test_check_command_writes_several_report_files(check: Check, tmp_path: Path) -> None:
     """One run writes JUnit, JSON and HTML files, prints the summary and leaves no temporary files."""
-    check.finds = made.WRONG
+    check.report = samples.FAULTY
     files = {name: tmp_path / f"report.{name}" for name in ("junit", "json", "html")}
-    result = check.run(made.URL, *(part for name, file in files.items() for part in (f"--{name}", file)))
+    result = check.run(samples.URL, *(part for name, file in files.items() for part in (f"--{name}", file)))
     assert (result.exit_code, result.stderr) == (1, "")
     assert result.stdout.splitlines()[-1].startswith(
         "2 rules passed, 2 failed (1 MUST, 1 SHOULD), 1 skipped;"
@@ -233,8 +239,8 @@ def test_check_command_writes_several_report_files(check: Check, tmp_path: Path)
 @pytest.mark.parametrize(("name", "start"), [("junit", "<?xml"), ("json", "{"), ("html", "<!DOCTYPE")])
 def test_stdout_report_excludes_other_output(check: Check, name: str, start: str) -> None:
     """A report on stdout is the only content there. The summary goes to stderr."""
-    check.finds = made.NASTY
-    result = check.run(made.URL, f"--{name}", "-")
+    check.report = samples.NASTY
+    result = check.run(samples.URL, f"--{name}", "-")
     assert result.exit_code == 1
     assert result.stdout.startswith(start)
     assert "rules passed" not in result.stdout
@@ -242,16 +248,16 @@ def test_stdout_report_excludes_other_output(check: Check, name: str, start: str
 
 
 def test_stdout_report_combines_with_file_report(check: Check, tmp_path: Path) -> None:
-    result = check.run(made.URL, "--json", "-", "--html", tmp_path / "x.html")
-    assert json.loads(result.stdout)["url"] == made.URL
+    result = check.run(samples.URL, "--json", "-", "--html", tmp_path / "x.html")
+    assert json.loads(result.stdout)["url"] == samples.URL
     assert (tmp_path / "x.html").read_text().endswith("</html>\n")
 
 
 def test_impossible_report_paths_are_rejected_early(check: Check, tmp_path: Path) -> None:
     """A missing folder, a folder as the file or the same file twice is rejected before the check starts."""
-    assert f"there is no folder {tmp_path}/no" in check.refusal(made.URL, "--json", tmp_path / "no" / "x")
-    assert f"{tmp_path} is a folder" in check.refusal(made.URL, "--html", tmp_path)
-    twice = check.refusal(made.URL, "--json", tmp_path / "x", "--junit", f"{tmp_path}/./x")
+    assert f"there is no folder {tmp_path}/no" in check.refusal(samples.URL, "--json", tmp_path / "no" / "x")
+    assert f"{tmp_path} is a folder" in check.refusal(samples.URL, "--html", tmp_path)
+    twice = check.refusal(samples.URL, "--json", tmp_path / "x", "--junit", f"{tmp_path}/./x")
     assert twice.startswith("--json and --junit cannot both go to ")
 
 
@@ -259,7 +265,7 @@ def test_unwritable_report_folder_is_rejected_early(
     check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    assert "is not yours to write to" in check.refusal(made.URL, "--json", tmp_path / "x")
+    assert "is not yours to write to" in check.refusal(samples.URL, "--json", tmp_path / "x")
 
 
 def test_report_file_replacement_is_atomic(
@@ -274,7 +280,7 @@ def test_report_file_replacement_is_atomic(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
-    result = check.run(made.URL, "--json", file)
+    result = check.run(samples.URL, "--json", file)
     assert (result.exit_code, result.stderr) == (
         2,
         f"Error: {file} could not be written: No space left on device\n",
@@ -283,7 +289,7 @@ def test_report_file_replacement_is_atomic(
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
     monkeypatch.setattr(Path, "replace", real)
-    assert check.run(made.URL, "--json", file).exit_code == 0
+    assert check.run(samples.URL, "--json", file).exit_code == 0
     assert json.loads(file.read_text())["exit_code"] == 0
 
 
@@ -291,9 +297,9 @@ def test_failed_report_write_keeps_exit_code_one(
     check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broken rule still gives exit code 1 if a report file cannot be written."""
-    check.finds = made.WRONG
+    check.report = samples.FAULTY
     monkeypatch.setattr(Path, "replace", lambda path, target: (_ for _ in ()).throw(OSError(5, "I/O error")))
-    assert check.run(made.URL, "--json", tmp_path / "x").exit_code == 1
+    assert check.run(samples.URL, "--json", tmp_path / "x").exit_code == 1
 
 
 def test_report_file_keeps_expected_permissions(tmp_path: Path) -> None:
@@ -318,7 +324,7 @@ def test_report_file_replaces_symlink_target(tmp_path: Path) -> None:
 
 
 def test_report_to_device_does_not_replace_it(check: Check) -> None:
-    assert check.run(made.URL, "--json", os.devnull).exit_code == 0
+    assert check.run(samples.URL, "--json", os.devnull).exit_code == 0
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
 
 
@@ -328,31 +334,31 @@ def test_report_to_device_does_not_replace_it(check: Check) -> None:
 @pytest.mark.parametrize(
     ("report", "code"),
     [
-        (made.RIGHT, 0),
-        (made.make_report(made.failed(level=Level.SHOULD), made.failed(level=Level.INTEROP)), 0),
-        (made.WRONG, 1),
-        (made.NASTY, 1),
-        (made.LEFT, 2),
-        (made.UNREACHABLE, 2),
-        (made.INTERRUPTED, 2),
+        (samples.CORRECT, 0),
+        (samples.make_report(samples.failed(level=Level.SHOULD), samples.failed(level=Level.INTEROP)), 0),
+        (samples.FAULTY, 1),
+        (samples.NASTY, 1),
+        (samples.LEFT, 2),
+        (samples.UNREACHABLE, 2),
+        (samples.INTERRUPTED, 2),
     ],
 )
 def test_exit_code_reflects_the_report(check: Check, report: Report, code: int) -> None:
     """Only a failed MUST rule gives 1. Leftovers or an aborted check give 2."""
-    check.finds = report
-    assert check.run(made.URL).exit_code == code
+    check.report = report
+    assert check.run(samples.URL).exit_code == code
 
 
 def test_verbose_shows_every_failure(check: Check) -> None:
-    check.finds = made.WRONG
-    assert "and 2 more; --verbose shows all" in check.run(made.URL).stdout
-    assert "more; --verbose" not in check.run(made.URL, "--verbose").stdout
+    check.report = samples.FAULTY
+    assert "and 2 more; --verbose shows all" in check.run(samples.URL).stdout
+    assert "more; --verbose" not in check.run(samples.URL, "--verbose").stdout
 
 
 def test_output_contains_no_secrets(check: Check) -> None:
     """No report format, help text or usage error contains the password or a masked secret."""
-    check.finds = made.NASTY
-    login = ("--username", "platform", "--password", made.PASSWORD)
+    check.report = samples.NASTY
+    login = ("--username", "platform", "--password", samples.PASSWORD)
     for more in (
         (),
         ("--verbose",),
@@ -362,9 +368,9 @@ def test_output_contains_no_secrets(check: Check) -> None:
         ("--jobs", "x"),
         ("--help",),
     ):
-        result = check.run(made.URL, *login, *more, BROKER_TOKEN=made.PASSWORD)
-        assert made.PASSWORD not in result.output
-        assert made.SECRETS[0] not in result.output
+        result = check.run(samples.URL, *login, *more, BROKER_TOKEN=samples.PASSWORD)
+        assert samples.PASSWORD not in result.output
+        assert samples.SECRETS[0] not in result.output
 
 
 def test_internal_checker_error_exits_with_two(check: Check) -> None:
@@ -373,15 +379,15 @@ def test_internal_checker_error_exits_with_two(check: Check) -> None:
     def fail() -> Report:
         raise RuntimeError("no\x1b[31m")
 
-    check.finds = fail
-    result = check.run(made.URL)
+    check.report = fail
+    result = check.run(samples.URL)
     assert (result.exit_code, result.stdout) == (2, "")
     assert r"RuntimeError: no\x1b[31m" in result.stderr
     assert result.stderr.endswith("Error: this is a mistake of the checker, and not of the broker\n")
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "message"),
     [
         (
             ModuleNotFoundError(
@@ -395,13 +401,13 @@ def test_internal_checker_error_exits_with_two(check: Check) -> None:
         ),
     ],
 )
-def test_missing_dependency_gives_one_line_error(check: Check, missing: Exception, told: str) -> None:
+def test_missing_dependency_gives_one_line_error(check: Check, missing: Exception, message: str) -> None:
     def fail() -> Report:
         raise missing
 
-    check.finds = fail
-    result = check.run(made.URL)
-    assert (result.exit_code, result.stderr) == (2, told)
+    check.report = fail
+    result = check.run(samples.URL)
+    assert (result.exit_code, result.stderr) == (2, message)
 
 
 def test_missing_rich_names_the_install_command(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +420,7 @@ def test_missing_rich_names_the_install_command(check: Check, monkeypatch: pytes
 
     monkeypatch.delitem(sys.modules, "brokerkit.checker.reporters.terminal", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
-    assert check.refusal(made.URL) == "'brokerkit check' needs rich: pip install rich"
+    assert check.refusal(samples.URL) == "'brokerkit check' needs rich: pip install rich"
 
 
 def test_missing_own_module_is_internal_error(check: Check) -> None:
@@ -423,8 +429,8 @@ def test_missing_own_module_is_internal_error(check: Check) -> None:
     def fail() -> Report:
         raise ModuleNotFoundError("No module named 'brokerkit.nothing'", name="brokerkit.nothing")
 
-    check.finds = fail
-    result = check.run(made.URL)
+    check.report = fail
+    result = check.run(samples.URL)
     assert result.exit_code == 2
     assert result.stderr.endswith("Error: this is a mistake of the checker, and not of the broker\n")
 
@@ -433,24 +439,24 @@ def test_usage_error_from_check_exits_two(check: Check) -> None:
     def fail() -> Report:
         raise click.UsageError("no")
 
-    check.finds = fail
-    assert check.run(made.URL).exit_code == 2
+    check.report = fail
+    assert check.run(samples.URL).exit_code == 2
 
 
 def test_interrupted_check_still_prints_report() -> None:
-    with Terminal("tests.checker.fake_check", "wait", made.URL) as terminal:
+    with Terminal("tests.checker.fake_check", "wait", samples.URL) as terminal:
         terminal.read_until("waiting")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.read_all() == 2
         assert terminal.lines[-2:] == [
-            "The check was not done to its end: interrupted.",
+            "The check did not finish: interrupted.",
             "1 rule passed, 0 failed, 1 skipped; 214 requests in 5.2 s.",
         ]
 
 
 def test_second_interrupt_stops_and_warns_of_leftovers() -> None:
     """A second Ctrl+C ends the command with 130 and warns that created resources may still exist."""
-    with Terminal("tests.checker.fake_check", "wait-long", made.URL) as terminal:
+    with Terminal("tests.checker.fake_check", "wait-long", samples.URL) as terminal:
         terminal.read_until("waiting")
         terminal.process.send_signal(signal.SIGINT)
         terminal.read_until("deleting")
@@ -475,7 +481,7 @@ def test_interrupted_report_write_prints_terminal_report(end: signal.Signals, tm
     """A signal during a blocked file write still prints the leftovers and the summary, then exits with 2."""
     pipe = tmp_path / "report.html"
     os.mkfifo(pipe)
-    with start("long", made.URL, "--html", str(pipe)) as process, pipe.open("rb", buffering=0) as reads:
+    with start("long", samples.URL, "--html", str(pipe)) as process, pipe.open("rb", buffering=0) as reads:
         assert reads.read(1) == b"<"
         process.send_signal(end)
         stdout, stderr = process.communicate(timeout=30)
@@ -488,14 +494,14 @@ def test_interrupted_report_write_prints_terminal_report(end: signal.Signals, tm
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_terminal_report_lists_leftovers(end: signal.Signals) -> None:
     """A signal during a blocked terminal report still lists the leftovers on stderr, then exits with 130."""
-    with start("long", made.URL) as process:
+    with start("long", samples.URL) as process:
         assert process.stdout is not None
         assert os.read(process.stdout.fileno(), 1)
         process.send_signal(end)
-        _, told = process.communicate(timeout=30)
+        _, message = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "could not be deleted: service binding b1 of the service instance i1; try again: curl" in told
-    assert told.endswith("Error: stopped; the report is not whole\n")
+    assert "could not be deleted: service binding b1 of the service instance i1; try again: curl" in message
+    assert message.endswith("Error: stopped; the report is not whole\n")
 
 
 @pytest.mark.parametrize("more", [[], ["--list"]])
@@ -505,7 +511,7 @@ def test_closed_stdout_pipe_keeps_exit_code(more: list[str]) -> None:
     os.close(reads)
     try:
         run = subprocess.run(
-            [sys.executable, "-m", "tests.checker.fake_check", "wrong", made.URL, *more],
+            [sys.executable, "-m", "tests.checker.fake_check", "faulty", samples.URL, *more],
             stdout=writes,
             stderr=subprocess.PIPE,
             text=True,
@@ -523,17 +529,17 @@ def test_closed_stdout_pipe_keeps_exit_code(more: list[str]) -> None:
 
 def test_list_prints_rules_without_a_broker(check: Check) -> None:
     result = check.run("--list")
-    assert (result.exit_code, check.asked) == (0, [])
+    assert (result.exit_code, check.calls) == (0, [])
     assert result.stdout.splitlines()[:3] == [
-        "R-PROV-1.created         MUST     A request without a version is refused.",
-        "R-PROV-4.same-operation  MUST     A request without a version is refused.",
-        "R-BIND-1.created         SHOULD   A request without a version is refused.",
+        "R-PROV-1.created         MUST     A request without a version is rejected.",
+        "R-PROV-4.same-operation  MUST     A request without a version is rejected.",
+        "R-BIND-1.created         SHOULD   A request without a version is rejected.",
     ]
 
 
 def test_list_applies_level_and_skip_filters(check: Check) -> None:
-    told = check.run("--list", "--level", "SHOULD", "--skip", "R-PROV-1").stdout.splitlines()
-    assert [line.split()[0] for line in told] == ["R-PROV-4.same-operation", "R-BIND-1.created"]
+    message = check.run("--list", "--level", "SHOULD", "--skip", "R-PROV-1").stdout.splitlines()
+    assert [line.split()[0] for line in message] == ["R-PROV-4.same-operation", "R-BIND-1.created"]
 
 
 def test_list_prints_every_rule(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -543,5 +549,5 @@ def test_list_prints_every_rule(check: Check, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_help_explains_exit_codes(check: Check) -> None:
-    told = " ".join(check.run("--help").stdout.split())
-    assert "The exit code is 0; 1 if the broker breaks a rule that it MUST keep; 2 if" in told
+    message = " ".join(check.run("--help").stdout.split())
+    assert "The exit code is 0; 1 if the broker breaks a rule that it MUST keep; 2 if" in message

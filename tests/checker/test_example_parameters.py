@@ -106,9 +106,9 @@ def test_schema_accepting_anything_has_no_invalid_example() -> None:
 
 
 def test_given_parameters_are_used_unchanged() -> None:
-    made = choices(needing(size={"type": "integer"}), [{"size": "told"}])
-    assert made.given == [{"size": "told"}]
-    assert made.told
+    examples = choices(needing(size={"type": "integer"}), [{"size": "given"}])
+    assert examples.given == [{"size": "given"}]
+    assert examples.told
 
 
 # All schemas
@@ -177,12 +177,12 @@ NESTED = st.recursive(
 def test_examples_agree_with_json_schema_validator(schema: dict[str, Any]) -> None:
     """For random schemas, valid examples pass a JSON Schema validator and invalid examples do not."""
     validator = jsonschema_rs.validator_for(schema)
-    found = accepted_examples(schema)
-    assert all(validator.is_valid(each) for each in found)
-    assert len(found) <= 2
-    assert len(found) < 2 or found[0] != found[1]
-    bad = rejected_examples(schema, found[0] if found else {})
-    assert bad is None or not validator.is_valid(bad)
+    valid = accepted_examples(schema)
+    assert all(validator.is_valid(example) for example in valid)
+    assert len(valid) <= 2
+    assert len(valid) < 2 or valid[0] != valid[1]
+    invalid = rejected_examples(schema, valid[0] if valid else {})
+    assert invalid is None or not validator.is_valid(invalid)
 
 
 # Hostile schemas
@@ -196,15 +196,15 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def doubled(times: int) -> dict[str, Any]:
-    """A schema whose validator would look into 2^times subschemas."""
-    each = {f"a{n}": {"allOf": [{"$ref": f"#/definitions/a{n + 1}"}] * 2} for n in range(times)}
-    return {**DRAFT, "allOf": [{"$ref": "#/definitions/a0"}], "definitions": {**each, f"a{times}": {}}}
+    """Build a schema whose validator would evaluate 2^times subschemas."""
+    definitions = {f"a{n}": {"allOf": [{"$ref": f"#/definitions/a{n + 1}"}] * 2} for n in range(times)}
+    return {**DRAFT, "allOf": [{"$ref": "#/definitions/a0"}], "definitions": {**definitions, f"a{times}": {}}}
 
 
 BRANCHES = [{"oneOf": [{"required": [f"x{n}{m}"]} for m in range(6)]} for n in range(6)]
 HOSTILE = {
     "itself": {**DRAFT, "$ref": "#"},
-    "itself in all of it": {**DRAFT, "allOf": [{"$ref": "#"}]},
+    "itself in allOf": {**DRAFT, "allOf": [{"$ref": "#"}]},
     "itself in itself": needing(a={"$ref": "#"}),
     "itself in many": needing(
         **{name: {"anyOf": [{"$ref": "#"}, {"type": "integer"}]} for name in "abcdefgh"}
@@ -212,15 +212,15 @@ HOSTILE = {
     "itself in arrays": with_optional(
         **{f"p{n}": {"type": "array", "items": {"$ref": "#"}, "default": []} for n in range(200)}
     ),
-    "a circle": {
+    "a cycle": {
         **needing(a={"$ref": "#/definitions/x"}),
         "definitions": {"x": {"$ref": "#/definitions/y"}, "y": {"$ref": "#/definitions/x"}},
     },
     "doubled sixty times": doubled(60),
-    "nobody there": needing(a={"$ref": "#/definitions/none"}),
+    "a dangling reference": needing(a={"$ref": "#/definitions/none"}),
     "by a name": {**needing(a={"$ref": "#it"}), "definitions": {"it": {"$id": "#it"}}},
     "nested": nested(60),
-    "nested for ever": nested(800),
+    "deeply nested": nested(800),
     "branches": {**DRAFT, "type": "object", "oneOf": BRANCHES * 3},
     "a huge enum": needing(a={"enum": [f"value-{n}" for n in range(4_000)]}),
     "many required": needing(**{f"p{n}": {"type": "string"} for n in range(1_500)}),
@@ -251,9 +251,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_schema_terminates_with_bounded_output(schema: dict[str, Any]) -> None:
-    made = choices(schema, None)
-    assert len(made.given) <= 2
-    assert len(str(made)) < 1_000_000
+    examples = choices(schema, None)
+    assert len(examples.given) <= 2
+    assert len(str(examples)) < 1_000_000
 
 
 # Patterns

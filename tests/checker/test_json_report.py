@@ -12,7 +12,7 @@ import pytest
 from brokerkit.checker.report import Report
 from brokerkit.checker.reporters.json_report import to_json
 
-from . import sample_reports as made
+from . import sample_reports as samples
 
 
 def read(report: Report) -> dict[str, Any]:
@@ -20,29 +20,29 @@ def read(report: Report) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("name", made.ALL)
+@pytest.mark.parametrize("name", samples.ALL)
 def test_json_report_is_portable_ascii_json(name: str) -> None:
     """Every report parses with a strict JSON reader and contains no secrets."""
-    text = to_json(made.ALL[name])
+    text = to_json(samples.ALL[name])
     assert text.isascii()
     assert text.endswith("}\n")
     assert msgspec.json.decode(text) == json.loads(text)  # a strict reader too
-    assert made.PASSWORD not in text
-    assert made.SECRETS[0] not in text
+    assert samples.PASSWORD not in text
+    assert samples.SECRETS[0] not in text
     assert "not-to-be-seen" not in text
 
 
 def test_json_report_contains_run_summary() -> None:
-    document = read(made.WRONG)
+    document = read(samples.FAULTY)
     assert document.pop("brokerkit")
     assert len(document.pop("rules")) == 5
     assert document == {
-        "url": made.URL,
+        "url": samples.URL,
         "started_at": "2026-11-24T03:00:00Z",
         "seconds": 5.2,
         "requests": 214,
         "plans": ["hello-db/small", "hello-db/large"],
-        "trouble": None,
+        "problem": None,
         "exit_code": 1,
         "summary": {
             "passed": 2,
@@ -55,7 +55,7 @@ def test_json_report_contains_run_summary() -> None:
 
 
 def test_json_rule_contains_its_outcome() -> None:
-    rules = {each["key"]: each for each in read(made.WRONG)["rules"]}
+    rules = {rule["key"]: rule for rule in read(samples.FAULTY)["rules"]}
     assert rules["R-GETI-1.found"] == {
         "key": "R-GETI-1.found",
         "rule": "R-GETI-1",
@@ -71,41 +71,41 @@ def test_json_rule_contains_its_outcome() -> None:
 
 
 def test_json_failure_contains_its_exchanges() -> None:
-    failure = read(made.WRONG)["rules"][2]["failures"][0]
+    failure = read(samples.FAULTY)["rules"][2]["failures"][0]
     assert (failure["where"], failure["fault"]) == (
         "hello-db/large",
-        "answered with another operation than before",
+        "returned a different operation than before",
     )
-    assert [each["answered"] for each in failure["before"]] == ['202 {"operation":"one"}']
+    assert [exchange["response"] for exchange in failure["before"]] == ['202 {"operation":"one"}']
     assert failure["exchange"] == {
         "method": "PUT",
-        "asked": "PUT /v2/service_instances/i1?accepts_incomplete=true",
-        "sent": '{"service_id":"s1","parameters":{"password":"***"}}',
+        "request": "PUT /v2/service_instances/i1?accepts_incomplete=true",
+        "request_body": '{"service_id":"s1","parameters":{"password":"***"}}',
         "status": 202,
-        "answered": '202 {"operation":"two"}',
-        "answer_headers": ["content-type: application/json", "set-cookie: ***"],
+        "response": '202 {"operation":"two"}',
+        "response_headers": ["content-type: application/json", "set-cookie: ***"],
         "seconds": 0.25,
-        "curl": made.make_exchange().curl,
+        "curl": samples.make_exchange().curl,
     }
 
 
 def test_json_exchange_without_response_has_null_status() -> None:
-    exchange = made.make_exchange(status=None, response_headers={}, failure="the connection was closed")
-    (rule,) = read(made.make_report(made.failed(exchange=exchange)))["rules"]
-    told = rule["failures"][0]["exchange"]
-    assert (told["status"], told["answered"]) == (None, "no answer: the connection was closed")
+    exchange = samples.make_exchange(status=None, response_headers={}, failure="the connection was closed")
+    (rule,) = read(samples.make_report(samples.failed(exchange=exchange)))["rules"]
+    written = rule["failures"][0]["exchange"]
+    assert (written["status"], written["response"]) == (None, "no answer: the connection was closed")
 
 
 def test_json_report_contains_leftovers_and_errors() -> None:
-    assert read(made.LEFT)["leftovers"][1] == {
+    assert read(samples.LEFT)["leftovers"][1] == {
         "what": "service binding",
         "instance_id": "i1",
         "binding_id": "b1",
-        "why": "no answer",
+        "why": "no response",
         "curl": "curl -X DELETE b1",
     }
-    assert read(made.LEFT)["exit_code"] == 2
-    assert read(made.INTERRUPTED)["trouble"] == "interrupted"
+    assert read(samples.LEFT)["exit_code"] == 2
+    assert read(samples.INTERRUPTED)["problem"] == "interrupted"
 
 
 def test_json_report_without_installed_version_says_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,9 +113,9 @@ def test_json_report_without_installed_version_says_unknown(monkeypatch: pytest.
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", missing)
-    assert read(made.RIGHT)["brokerkit"] == "unknown"
+    assert read(samples.CORRECT)["brokerkit"] == "unknown"
 
 
 def test_json_report_replaces_lone_surrogates() -> None:
-    sentence = read(made.NASTY)["rules"][1]["sentence"]
-    assert sentence == made.HOSTILE.replace("\ud800", "\ufffd")
+    sentence = read(samples.NASTY)["rules"][1]["sentence"]
+    assert sentence == samples.HOSTILE.replace("\ud800", "\ufffd")

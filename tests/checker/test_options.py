@@ -1,4 +1,4 @@
-"""What a check is told: which rules it wants, and what it keeps to itself."""
+"""Options of a check: selection of rules, validation, and secrets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_skip_overrides_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"platform": "heroku"}, "cloudfoundry, korifi, kubernetes"),
         ({"timeout": 0}, "timeout is 0"),
@@ -69,8 +69,8 @@ def test_skip_overrides_only() -> None:
         ({"skip": "R-CAT-5"}, "skip is a string"),
     ],
 )
-def test_options_reject_invalid_values(fields: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_options_reject_invalid_values(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Options(**fields)
 
 

@@ -1,4 +1,4 @@
-"""Parameters from a file: which key wins, and how faults are told without a value."""
+"""The parameters file: precedence of keys, and faults without values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(folder: Path, content: Any, name: str = "parameters.json") -> Path:
 
 
 def faults(path: Path) -> list[str]:
-    """The faults of a file, each of which is told without a value."""
+    """Return the faults of a file; none may contain a value."""
     with pytest.raises(ParametersError) as caught:
         read_parameters(path)
     assert SECRET not in str(caught.value)
@@ -63,7 +63,7 @@ GIVEN: dict[str, dict[str, tuple[dict[str, Any], ...]]] = {
 
 
 @pytest.mark.parametrize(
-    ("names", "action", "wanted"),
+    ("names", "action", "expected"),
     [
         (("db", "db-id", "small", "small-id"), "provision", "plan"),
         (("db", "db-id", "small", "small-id"), "update", "offering"),
@@ -75,9 +75,9 @@ GIVEN: dict[str, dict[str, tuple[dict[str, Any], ...]]] = {
     ],
 )
 def test_most_specific_key_wins_per_action(
-    names: tuple[str, str, str, str], action: str, wanted: str
+    names: tuple[str, str, str, str], action: str, expected: str
 ) -> None:
-    assert find_value(GIVEN, *names, action) == ({"of": wanted},)
+    assert find_value(GIVEN, *names, action) == ({"of": expected},)
 
 
 def test_parameters_without_matching_key_are_none() -> None:
@@ -97,24 +97,24 @@ def test_unknown_catalog_keys_are_detected() -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ([], "must be an object with a key for each plan, and is a list"),
-        (SECRET, "is no JSON: JSON is malformed: invalid character (byte 4)"),
-        ('"' + SECRET, "is no JSON: Input data was truncated"),
-        (json.dumps(SECRET), "must be an object with a key for each plan, and is a string"),
-        ({"db": SECRET}, '"db": must be an object with some of provision, update and bind, and is a string'),
-        ({"db": {"provison": SECRET}}, '"db".provison: is none of provision, update and bind'),
-        ({"db": {"bind": SECRET}}, '"db".bind: must be an object of parameters, and is a string'),
-        ({"db": {"bind": None}}, '"db".bind: must be an object of parameters, and is null'),
-        ({"db": {"bind": [{}, 7]}}, '"db".bind[1]: must be an object of parameters, and is a number'),
+        ([], "expected an object with a key for each plan, got a list"),
+        (SECRET, "invalid JSON: JSON is malformed: invalid character (byte 4)"),
+        ('"' + SECRET, "invalid JSON: Input data was truncated"),
+        (json.dumps(SECRET), "expected an object with a key for each plan, got a string"),
+        ({"db": SECRET}, '"db": expected an object with provision, update or bind, got a string'),
+        ({"db": {"provison": SECRET}}, '"db".provison: unknown action; use provision, update or bind'),
+        ({"db": {"bind": SECRET}}, '"db".bind: expected an object of parameters, got a string'),
+        ({"db": {"bind": None}}, '"db".bind: expected an object of parameters, got null'),
+        ({"db": {"bind": [{}, 7]}}, '"db".bind[1]: expected an object of parameters, got a number'),
         (
             {"db": {"bind": []}},
-            '"db".bind: is an empty list; write at least one object into it, or {} for no parameters',
+            '"db".bind: the list is empty; add an object, or use {} for no parameters',
         ),
         (
             {"x" * 200: 1},
-            f'"{"x" * 99}…: must be an object with some of provision, update and bind, and is a number',
+            f'"{"x" * 99}…: expected an object with provision, update or bind, got a number',
         ),
-        ('{"a":' * 5000 + "1" + "}" * 5000, "is nested deeper than 100 levels"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "nested deeper than 100 levels"),
     ],
 )
 def test_parameter_file_error_names_its_place(tmp_path: Path, content: Any, fault: str) -> None:
@@ -125,18 +125,18 @@ def test_parameter_file_error_names_its_place(tmp_path: Path, content: Any, faul
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (f"db: {{bind: {{a: {SECRET}\n", "is no YAML at line 2, column 1"),
-        (f"db: {{bind: !!python/object:x {SECRET}}}", "is no YAML at line 1, column 12"),
-        ("\x00", "is no YAML"),
-        ("7: {}", '"7": a key must be a string; write it in quotes'),
+        (f"db: {{bind: {{a: {SECRET}\n", "invalid YAML at line 2, column 1"),
+        (f"db: {{bind: !!python/object:x {SECRET}}}", "invalid YAML at line 1, column 12"),
+        ("\x00", "invalid YAML"),
+        ("7: {}", '"7": the key is not a string; quote it'),
         (
             "db: {bind: {a: [1, {b: 2026-01-01}]}}",
-            '"db".bind.a[1].b: is a date, which JSON does not have; write it in quotes',
+            '"db".bind.a[1].b: JSON cannot represent a date; quote it',
         ),
-        ("db: {bind: {on: a}}", '"db".bind: has a key that is true or false; write it in quotes'),
-        ("db: {bind: {a: .inf}}", '"db".bind.a: is a number that JSON does not have'),
-        ("db: {bind: &a {b: *a}}", f'"db".bind{".b" * 100}: is nested deeper than 100 levels'),
-        ("[" * 1_000, "is nested deeper than 100 levels"),
+        ("db: {bind: {on: a}}", '"db".bind: a key is true or false; quote it'),
+        ("db: {bind: {a: .inf}}", '"db".bind.a: the number is not finite; JSON cannot represent it'),
+        ("db: {bind: &a {b: *a}}", f'"db".bind{".b" * 100}: nested deeper than 100 levels'),
+        ("[" * 1_000, "nested deeper than 100 levels"),
     ],
 )
 def test_yaml_without_json_equivalent_is_error(tmp_path: Path, content: str, fault: str) -> None:
@@ -169,6 +169,8 @@ def test_yaml_file_without_pyyaml_names_install_command(
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(ModuleNotFoundError, match="parameters in YAML need PyYAML: pip install pyyaml"):
+    with pytest.raises(
+        ModuleNotFoundError, match="a parameters file in YAML needs PyYAML: pip install pyyaml"
+    ):
         read_parameters(write(tmp_path, "{}", "parameters.yml"))
     assert read_parameters(write(tmp_path, {})) == {}

@@ -1,4 +1,4 @@
-"""The report in a terminal, narrow or wide, and in a pipe."""
+"""The report on a terminal, narrow or wide, and in a pipe."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from brokerkit.checker.options import Progress
 from brokerkit.checker.report import Level, Report
 from brokerkit.checker.reporters.terminal import print_report, print_rules, progress_bar
 
-from . import sample_reports as made
+from . import sample_reports as samples
 from .terminal import Terminal
 
-CURL = made.make_exchange().curl
+CURL = samples.make_exchange().curl
 
 
 def printed(capsys: pytest.CaptureFixture[str], report: Report, *, verbose: bool = False) -> list[str]:
-    """What is printed to a pipe."""
+    """Return the lines printed to a pipe."""
     print_report(report, verbose=verbose)
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -31,7 +31,7 @@ def printed(capsys: pytest.CaptureFixture[str], report: Report, *, verbose: bool
 
 
 class Screen(io.TextIOWrapper):
-    """A stream that says it is a terminal."""
+    """A stream that reports to be a terminal."""
 
     def __init__(self, encoding: str = "utf-8") -> None:
         self.bytes = io.BytesIO()
@@ -52,7 +52,7 @@ class Screen(io.TextIOWrapper):
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    """A terminal of 60 columns with colours; what is printed gets there in :func:`on`."""
+    """A terminal with 60 columns and colours; use it with :func:`on`."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -62,7 +62,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 @contextmanager
 def on(screen: Screen) -> Iterator[None]:
-    """Print to this terminal; stdout and stderr both."""
+    """Redirect stdout and stderr to a terminal."""
     with redirect_stdout(screen), redirect_stderr(screen):
         yield
 
@@ -71,34 +71,34 @@ def on(screen: Screen) -> Iterator[None]:
 
 
 def test_piped_output_lists_rules_by_group(capsys: pytest.CaptureFixture[str]) -> None:
-    again = "A PUT that is sent again while it is in progress gets the same operation."
-    assert printed(capsys, made.WRONG)[:9] == [
+    sentence = "A repeated PUT during an operation returns the same operation."
+    assert printed(capsys, samples.FAULTY)[:9] == [
         "Every request",
-        "passed   R-REQ-1.required  MUST    A request without a version is refused.",
-        f"failed   R-REQ-4.echoed    SHOULD  {again}",
+        "passed   R-REQ-1.required  MUST    A request without a version is rejected.",
+        f"failed   R-REQ-4.echoed    SHOULD  {sentence}",
         "",
         "Provision",
-        f"failed   R-PROV-4.same     MUST    {again} (5 times)",
-        "passed   R-PROV-1.created  MUST    A request without a version is refused.",
+        f"failed   R-PROV-4.same     MUST    {sentence} (5 times)",
+        "passed   R-PROV-1.created  MUST    A request without a version is rejected.",
         "",
         "Fetch an instance",
     ]
 
 
 def test_skipped_rule_shows_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    told = "An instance can be fetched. (no offering is instances_retrievable)"
-    assert f"skipped  R-GETI-1.found    MUST  {told}" in printed(capsys, made.RIGHT)
+    sentence = "An instance can be fetched. (no offering is instances_retrievable)"
+    assert f"skipped  R-GETI-1.found    MUST  {sentence}" in printed(capsys, samples.CORRECT)
 
 
 def test_failure_shows_exchange_and_curl_command(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, made.make_report(made.failed()))
-    sent = '{"service_id":"s1","parameters":{"password":"***"}}'
-    asked = f"PUT /v2/service_instances/i1?accepts_incomplete=true {sent}"
+    lines = printed(capsys, samples.make_report(samples.failed()))
+    body = '{"service_id":"s1","parameters":{"password":"***"}}'
+    request = f"PUT /v2/service_instances/i1?accepts_incomplete=true {body}"
     assert lines[3:] == [
-        "R-PROV-4.same  MUST  A PUT that is sent again while it is in progress gets the same operation.",
-        "  hello-db/large: answered with another operation than before",
-        f"  request  {asked}",
-        '  answer   202 {"operation":"two"}',
+        "R-PROV-4.same  MUST  A repeated PUT during an operation returns the same operation.",
+        "  hello-db/large: returned a different operation than before",
+        f"  request   {request}",
+        '  response  202 {"operation":"two"}',
         "  repeat with:",
         CURL,
         "",
@@ -108,18 +108,18 @@ def test_failure_shows_exchange_and_curl_command(capsys: pytest.CaptureFixture[s
 
 def test_contradicted_response_precedes_the_failing_exchange(capsys: pytest.CaptureFixture[str]) -> None:
     """A failure that contradicts an earlier response shows that exchange first."""
-    before = made.make_exchange(method="POST", response_body=b'{"operation": "one"}')
-    lines = printed(capsys, made.make_report(made.failed(before=[before])))
-    assert [line.split()[0] for line in lines[5:9]] == ["before", "answer", "request", "answer"]
+    before = samples.make_exchange(method="POST", response_body=b'{"operation": "one"}')
+    lines = printed(capsys, samples.make_report(samples.failed(before=[before])))
+    assert [line.split()[0] for line in lines[5:9]] == ["before", "response", "request", "response"]
     assert lines[10:12] == [before.curl, CURL]
 
 
 def test_failures_are_sorted_by_severity(capsys: pytest.CaptureFixture[str]) -> None:
     verdicts = [
-        made.failed(f"R-X-{number}.a", level)
+        samples.failed(f"R-X-{number}.a", level)
         for number, level in enumerate((Level.INTEROP, Level.MUST, Level.SHOULD, Level.MUST))
     ]
-    lines = printed(capsys, made.make_report(*verdicts))
+    lines = printed(capsys, samples.make_report(*verdicts))
     headings = [line.split()[0] for line in lines if line.startswith("R-X-")]
     assert headings == ["R-X-1.a", "R-X-3.a", "R-X-2.a", "R-X-0.a"]
     assert lines[-1].startswith("0 rules passed, 4 failed (2 MUST, 1 SHOULD, 1 INTEROP), 0 skipped;")
@@ -128,23 +128,23 @@ def test_failures_are_sorted_by_severity(capsys: pytest.CaptureFixture[str]) -> 
 def test_failures_are_limited_to_three_unless_verbose(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    report = made.make_report(made.failed(failures=7))
+    report = samples.make_report(samples.failed(failures=7))
     short, long = printed(capsys, report), printed(capsys, report, verbose=True)
     assert (short.count(CURL), long.count(CURL)) == (3, 7)
     assert "  and 4 more; --verbose shows all" in short
     assert not [line for line in long if "more" in line]
-    assert "           content-type: application/json" in long
+    assert "            content-type: application/json" in long
     assert not [line for line in short if "content-type" in line]
 
 
 def test_leftovers_are_shown_with_delete_command(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, made.LEFT)
+    lines = printed(capsys, samples.LEFT)
     assert lines[3:] == [
-        "The check made this, and could not delete it:",
+        "The check created these resources and could not delete them:",
         "  service instance i1: 500 {}",
         "  delete it with:",
         "curl -X DELETE i1",
-        "  service binding b1 of the service instance i1: no answer",
+        "  service binding b1 of the service instance i1: no response",
         "  delete it with:",
         "curl -X DELETE b1",
         "",
@@ -153,33 +153,35 @@ def test_leftovers_are_shown_with_delete_command(capsys: pytest.CaptureFixture[s
 
 
 def test_check_that_cannot_start_shows_reason_only(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys, made.UNREACHABLE) == [
-        "Could not check: the service broker cannot be reached: no connection.",
+    assert printed(capsys, samples.UNREACHABLE) == [
+        "The check could not start: the service broker cannot be reached: no connection.",
         "0 rules passed, 0 failed, 1 skipped; 1 request in 5.2 s.",
     ]
 
 
 def test_interrupted_check_shows_results_then_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, made.INTERRUPTED)
+    lines = printed(capsys, samples.INTERRUPTED)
     assert [line.split()[0] for line in lines[:3] if line] == ["Every", "passed"]
     assert not [line for line in lines if line.startswith("skipped")]
-    assert lines[-2] == "The check was not done to its end: interrupted."
+    assert lines[-2] == "The check did not finish: interrupted."
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
-    [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.99, "1 min 0 s"), (119.6, "2 min 0 s"), (3671, "61 min 11 s")],
+    ("seconds", "duration"),
+    [(0.04, "40 ms"), (5.2, "5.2 s"), (59.94, "59 s"), (119.6, "1 min 59 s"), (3671, "1 h 1 min")],
 )
-def test_duration_is_human_readable(capsys: pytest.CaptureFixture[str], seconds: float, told: str) -> None:
-    (line,) = printed(capsys, made.make_report(seconds=seconds, requests=1234))
-    assert line == f"0 rules passed, 0 failed, 0 skipped; 1,234 requests in {told}."
+def test_duration_is_human_readable(
+    capsys: pytest.CaptureFixture[str], seconds: float, duration: str
+) -> None:
+    (line,) = printed(capsys, samples.make_report(seconds=seconds, requests=1234))
+    assert line == f"0 rules passed, 0 failed, 0 skipped; 1,234 requests in {duration}."
 
 
 def test_hostile_text_is_escaped_and_truncated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Broker text cannot control the terminal, is shortened and is free of secrets."""
-    lines = printed(capsys, made.NASTY, verbose=True)
+    lines = printed(capsys, samples.NASTY, verbose=True)
     text = "\n".join(lines)
     assert all(line.isprintable() for line in lines)
     assert (
@@ -187,23 +189,23 @@ def test_hostile_text_is_escaped_and_truncated(
         in text
     )
     assert len(text) < 50_000
-    for secret in (made.PASSWORD, made.SECRETS[0], "not-to-be-seen"):
+    for secret in (samples.PASSWORD, samples.SECRETS[0], "not-to-be-seen"):
         assert secret not in text
 
 
 def test_unencodable_characters_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", stream)
-    print_report(made.make_report(made.failed(fault="answered “yes”")))
+    print_report(samples.make_report(samples.failed(fault="returned “yes”")))
     stream.seek(0)
-    assert r"answered \u201cyes\u201d" in stream.read()
+    assert r"returned \u201cyes\u201d" in stream.read()
 
 
 def test_rules_are_listed_with_level(capsys: pytest.CaptureFixture[str]) -> None:
-    print_rules([made.passed(), made.failed(level=Level.SHOULD)])
+    print_rules([samples.passed(), samples.failed(level=Level.SHOULD)])
     assert capsys.readouterr().out.splitlines() == [
-        "R-REQ-1.required  MUST    A request without a version is refused.",
-        "R-PROV-4.same     SHOULD  A PUT that is sent again while it is in progress gets the same operation.",
+        "R-REQ-1.required  MUST    A request without a version is rejected.",
+        "R-PROV-4.same     SHOULD  A repeated PUT during an operation returns the same operation.",
     ]
 
 
@@ -212,44 +214,44 @@ def test_rules_are_listed_with_level(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_narrow_terminal_wraps_sentence_below_rule(screen: Screen) -> None:
     with on(screen):
-        print_report(made.WRONG)
+        print_report(samples.FAULTY)
     assert screen.lines[:5] == [
         "Every request",
         "passed  R-REQ-1.required  MUST",
-        "    A request without a version is refused.",
+        "    A request without a version is rejected.",
         "failed  R-REQ-4.echoed  SHOULD",
-        "    A PUT that is sent again while it is in progress gets",
+        "    A repeated PUT during an operation returns the same",
     ]
     assert all(len(line) <= 60 or line == CURL for line in screen.lines)
 
 
 def test_curl_command_stays_on_one_line(screen: Screen) -> None:
     with on(screen):
-        print_report(made.make_report(made.failed()))
+        print_report(samples.make_report(samples.failed()))
     assert CURL in screen.lines
     assert CURL in screen.shown
 
 
 def test_colours_are_disabled_by_no_color(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     with on(screen):
-        print_report(made.WRONG)
+        print_report(samples.FAULTY)
     assert "\x1b[1;31mfailed" in screen.shown
     assert "\x1b[32mpassed" in screen.shown
     before = len(screen.shown)
     monkeypatch.setenv("NO_COLOR", "1")
     with on(screen):
-        print_report(made.WRONG)
+        print_report(samples.FAULTY)
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", screen.shown[before:])
 
 
 @pytest.mark.parametrize(
     ("report", "colour"),
     [
-        (made.RIGHT, 32),
-        (made.make_report(made.failed(level=Level.SHOULD)), 33),
-        (made.WRONG, 31),
-        (made.LEFT, 31),
-        (made.INTERRUPTED, 31),
+        (samples.CORRECT, 32),
+        (samples.make_report(samples.failed(level=Level.SHOULD)), 33),
+        (samples.FAULTY, 31),
+        (samples.LEFT, 31),
+        (samples.INTERRUPTED, 31),
     ],
 )
 def test_verdict_line_is_green_yellow_or_red(
@@ -262,24 +264,24 @@ def test_verdict_line_is_green_yellow_or_red(
 
 
 def test_progress_bar_is_shown_on_terminal(screen: Screen) -> None:
-    with on(screen), progress_bar() as tell:
-        tell(Progress(0, 0, "reading the catalog"))
-        tell(Progress(2, 3, "[red]db/small\x1b[31m"))
+    with on(screen), progress_bar() as update:
+        update(Progress(0, 0, "reading the catalog"))
+        update(Progress(2, 3, "[red]db/small\x1b[31m"))
     assert "2/3" in screen.shown
     assert r"[red]db/small\x1b[31m" in screen.shown
-    with on(screen), progress_bar() as tell:
-        tell(Progress(0, 0, "reading the catalog"))
+    with on(screen), progress_bar() as update:
+        update(Progress(0, 0, "reading the catalog"))
     assert "0/?" in screen.shown
 
 
 def test_progress_bar_is_silent_in_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar() as tell:
-        tell(Progress(2, 3, "db/small"))
+    with progress_bar() as update:
+        update(Progress(2, 3, "db/small"))
     assert capsys.readouterr() == ("", "")
 
 
 def test_check_command_output_on_terminal() -> None:
-    with Terminal("tests.checker.fake_check", "wrong", made.URL, columns=60) as terminal:
+    with Terminal("tests.checker.fake_check", "faulty", samples.URL, columns=60) as terminal:
         assert terminal.read_all() == 1
         assert "3/3" in terminal.output
         assert "[red]hello-db/small" in terminal.output
@@ -290,7 +292,9 @@ def test_check_command_output_on_terminal() -> None:
 
 
 def test_progress_bar_works_without_colours() -> None:
-    with Terminal("tests.checker.fake_check", "right", made.URL, environment={"NO_COLOR": "1"}) as terminal:
+    with Terminal(
+        "tests.checker.fake_check", "correct", samples.URL, environment={"NO_COLOR": "1"}
+    ) as terminal:
         assert terminal.read_all() == 0
         assert "3/3" in terminal.output
         assert not re.search(r"\x1b\[[0-9;]*3[0-9](;[0-9]+)*m", terminal.output)

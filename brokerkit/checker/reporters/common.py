@@ -1,4 +1,4 @@
-"""What all reports say in the same words: chapters, what is told of a failure, the verdict."""
+"""Wording and structure that all report formats share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from typing import NamedTuple
 
-from ...client.exchange import mask_json
+from ..._internal.redaction import mask_json
+from ..._internal.text import VALUE_LIMIT, format_duration, plural, truncate
 from ..report import Failure, Leftover, Level, Outcome, Report, Verdict
 
 SECTIONS = {
@@ -23,11 +24,9 @@ SECTIONS = {
     "R-DEL": "Deprovision",
     "R-LAST": "Last operation",
 }
-"""The rules by what they are about."""
+"""The title of each family of rules."""
 
 _FAMILY = re.compile(r"(.+?)(-[0-9]+)?(\..*)?", re.DOTALL)
-_LONGEST = 4_000
-"""How many characters of a text are told. A command that is to be copied is told as a whole."""
 
 
 class Section(NamedTuple):
@@ -35,8 +34,8 @@ class Section(NamedTuple):
 
     Args:
         family: ``"R-PROV"``.
-        title: What they are about.
-        verdicts: What became of them.
+        title: Their subject.
+        verdicts: Their verdicts.
     """
 
     family: str
@@ -45,118 +44,104 @@ class Section(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Something that is told of a failure."""
+    """A labelled line of a failure."""
 
     label: str
     text: str
 
 
 def family(key: str) -> str:
-    """The family of a rule: ``"R-PROV"`` of ``"R-PROV-4.same-operation"``."""
+    """Return the family of a rule: ``"R-PROV"`` for ``"R-PROV-4.same-operation"``."""
     match = _FAMILY.fullmatch(key)
     return match[1] if match else key
 
 
 def by_section(verdicts: Iterable[Verdict]) -> list[Section]:
-    """The verdicts by what their rules are about, in the order of the rules."""
-    found: dict[str, Section] = {}
-    for each in verdicts:
-        name = family(each.key)
-        found.setdefault(name, Section(name, SECTIONS.get(name, name), [])).verdicts.append(each)
-    return list(found.values())
+    """Group verdicts by the family of their rules, in the order of the rules."""
+    sections: dict[str, Section] = {}
+    for verdict in verdicts:
+        name = family(verdict.key)
+        sections.setdefault(name, Section(name, SECTIONS.get(name, name), [])).verdicts.append(verdict)
+    return list(sections.values())
 
 
-def broken(report: Report) -> list[Verdict]:
-    """The rules that were broken, the worst first."""
-    failed = [each for each in report.verdicts if each.outcome is Outcome.FAILED]
-    return sorted(failed, key=lambda each: list(Level).index(each.level))
+def failed_verdicts(report: Report) -> list[Verdict]:
+    """Return the verdicts of broken rules, the most severe first."""
+    failed = [verdict for verdict in report.verdicts if verdict.outcome is Outcome.FAILED]
+    return sorted(failed, key=lambda verdict: list(Level).index(verdict.level))
 
 
 def exchanges(failure: Failure, *, headers: bool = False) -> Iterator[Part]:
-    """The requests and answers of a failure, in their order."""
+    """Yield the requests and responses of a failure in order."""
     for exchange in (*failure.before, failure.exchange):
-        asked = f"{exchange.request_line} {exchange.body_text}".rstrip()
-        yield Part("request" if exchange is failure.exchange else "before", shortened(asked))
-        yield Part("answer", shortened(exchange.response_line))
+        request = f"{exchange.request_line} {exchange.body_text}".rstrip()
+        yield Part("request" if exchange is failure.exchange else "before", bounded(request))
+        yield Part("response", bounded(exchange.response_line))
         if headers:
-            yield from (Part("", shortened(line)) for line in exchange.response_header_lines)
+            yield from (Part("", bounded(line)) for line in exchange.response_header_lines)
 
 
 def commands(failure: Failure) -> tuple[str, ...]:
-    """The commands that do it again."""
+    """Return the commands that repeat the requests of a failure."""
     return tuple(exchange.curl for exchange in (*failure.before, failure.exchange))
 
 
 def leftover_name(leftover: Leftover) -> str:
-    """What could not be deleted, by its ids."""
+    """Name a leftover by its ids."""
     if leftover.binding_id is None:
         return f"{leftover.what} {leftover.instance_id}"
     return f"{leftover.what} {leftover.binding_id} of the service instance {leftover.instance_id}"
 
 
 def url(report: Report) -> str:
-    """Where the broker is, without the login that somebody may have written into the URL."""
+    """Return the broker's URL with any login masked."""
     return str(mask_json(report.url))
 
 
 def trouble(report: Report) -> str | None:
-    """Why the check could not be done, in a sentence; None if it could."""
+    """Return the reason why the check could not finish, as a sentence. None if it finished."""
     if report.trouble is None:
         return None
-    judged = any(each.judged for each in report.verdicts)
-    what = "The check was not done to its end" if judged else "Could not check"
-    return f"{what}: {shortened(str(mask_json(report.trouble))).rstrip('.')}."
+    has_begun = any(verdict.judged for verdict in report.verdicts)
+    summary = "The check did not finish" if has_begun else "The check could not start"
+    return f"{summary}: {bounded(str(mask_json(report.trouble))).rstrip('.')}."
 
 
 def verdict(report: Report) -> str:
-    """What the check found, in one line."""
+    """Summarise the report in one line."""
     failed = report.count(Outcome.FAILED)
     levels = [f"{report.count(Outcome.FAILED, level)} {level}" for level in Level]
-    by_level = ", ".join(each for each in levels if not each.startswith("0 "))
+    by_level = ", ".join(level for level in levels if not level.startswith("0 "))
     counts = [
-        f"{counted(report.count(Outcome.PASSED), 'rule')} passed",
+        f"{plural(report.count(Outcome.PASSED), 'rule')} passed",
         f"{failed} failed" + (f" ({by_level})" if failed else ""),
         f"{report.count(Outcome.SKIPPED)} skipped",
     ]
-    return f"{', '.join(counts)}; {counted(report.requests, 'request')} in {duration(report.seconds)}."
+    return f"{', '.join(counts)}; {plural(report.requests, 'request')} in {format_duration(report.seconds)}."
 
 
 def conclusion(report: Report) -> str:
-    """What that means, in a few words."""
+    """State the conclusion of the report in a sentence."""
     must, others = report.count(Outcome.FAILED, Level.MUST), report.count(Outcome.FAILED)
     if must:
-        return f"This broker breaks {counted(must, 'rule')} that it must keep."
+        return f"This broker breaks {plural(must, 'MUST rule')}."
     if report.trouble:
-        return "Whether this broker keeps the rules could not be found out."
+        return "The check could not determine whether this broker keeps the rules."
     if others:
-        return f"This broker keeps all that it must, and should do {counted(others, 'thing')} better."
+        return f"This broker keeps all MUST rules and breaks {plural(others, 'other rule')}."
     if not report.count(Outcome.PASSED):
-        return "No rule was judged."
-    return "This broker keeps every rule that was judged."
+        return "No rule was evaluated."
+    return "This broker keeps every evaluated rule."
 
 
 def version() -> str:
-    """The version of brokerkit that tells it."""
+    """Return the version of brokerkit that writes the report."""
     try:
         return metadata.version("osb-brokerkit")
-    except metadata.PackageNotFoundError:  # it was not installed, but found in its folder
+    except metadata.PackageNotFoundError:  # imported from a folder without being installed
         return "unknown"
 
 
-def counted(number: int, what: str) -> str:
-    """``1 rule``, ``62 rules``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """``5.2 s``, ``3 min 20 s``."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
-
-
-def shortened(text: str) -> str:
-    """A text on one line and of a bounded length: most of it comes from the broker."""
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
+def bounded(text: str) -> str:
+    """Put a text on one line and bound its length, because most of it comes from the broker."""
+    return truncate(" ".join(text.split()), VALUE_LIMIT, count="characters")

@@ -1,7 +1,7 @@
-"""A report as one page to hand on: nothing is loaded for it, and no script runs in it.
+"""The report as one self-contained HTML page, without scripts or external resources.
 
-All that a broker says is hostile here: it is escaped, and what would not be seen or would deceive a reader is
-written out.
+Everything from the broker is treated as hostile: it is escaped, and invisible or misleading characters are
+written as escape sequences.
 """
 
 from __future__ import annotations
@@ -11,29 +11,31 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from ..._internal.console import printable
+from ..._internal.text import format_duration, plural, printable
 from ..report import Level, Outcome, Report
-from . import common as telling
+from . import common
 
 SHOWN = 3
-"""How many failures of a rule are open at first."""
+"""Failures of a rule that are open initially."""
 
 
 def html(report: Report) -> str:
-    """A report as a page of HTML.
+    """Render a report as an HTML page.
 
     Args:
-        report: What the check found.
+        report: The report.
     """
-    broken = telling.broken(report)
+    failed = common.failed_verdicts(report)
     page = _template().render(
         report=report,
-        telling=telling,
+        common=common,
+        plural=plural,
+        format_duration=format_duration,
         Level=Level,
         Outcome=Outcome,
-        broken=broken,
-        anchors={verdict.key: f"failed-{number}" for number, verdict in enumerate(broken, 1)},
-        chapters=telling.by_section(report.verdicts),
+        failed=failed,
+        anchors={verdict.key: f"failed-{number}" for number, verdict in enumerate(failed, 1)},
+        sections=common.by_section(report.verdicts),
         shown=SHOWN,
     )
     return f"{page}\n"
@@ -42,9 +44,9 @@ def html(report: Report) -> str:
 @cache
 def _template() -> Template:
     source = resources.files(__package__).joinpath("page.html.jinja").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined, finalize=_seen).from_string(source)
+    return Environment(autoescape=True, undefined=StrictUndefined, finalize=_finalize).from_string(source)
 
 
-def _seen(value: object) -> object:
-    """What an expression of the page shows."""
+def _finalize(value: object) -> object:
+    """Make the value of an expression printable."""
     return printable(value) if type(value) is str else value

@@ -1,47 +1,47 @@
-"""A report as JSON, for programs.
+"""The report as JSON, for programs.
 
-Fields stay as they are here; there may be more of them some day::
+These fields are stable; later versions may add others::
 
     {
       "brokerkit": "0.1.0",                   the version that wrote it
       "url": "http://127.0.0.1:8080",
-      "started_at": "2026-11-24T03:00:00Z",   RFC 3339, in UTC
+      "started_at": "2026-11-24T03:00:00Z",   RFC 3339, UTC
       "seconds": 5.2,
-      "requests": 214,                        how many were sent
-      "plans": ["hello-db/small"],            those that were worked through
-      "trouble": null,                        why the check could not be done, or not to its end
-      "exit_code": 1,                         that of the command
+      "requests": 214,                        requests sent
+      "plans": ["hello-db/small"],            plans that were checked
+      "problem": null,                        why the check could not run or finish
+      "exit_code": 1,                         exit code of the command
       "summary": {
         "passed": 62, "failed": 1, "skipped": 9,
         "failed_by_level": {"MUST": 1, "SHOULD": 0, "INTEROP": 0}
       },
       "rules": [
         {
-          "key": "R-PROV-3.again",            stays the same as long as the rule does
-          "rule": "R-PROV-3",                 its number in the digest of the specification
+          "key": "R-PROV-3.again",            stable identifier
+          "rule": "R-PROV-3",                 number in docs/rules.md
           "level": "MUST",                    MUST, SHOULD or INTEROP
-          "sentence": "…",                    what it asks for
+          "sentence": "…",                    the requirement
           "outcome": "failed",                passed, failed or skipped
-          "judged": 2,                        how many times it was looked at
-          "why": null,                        why it was skipped
+          "judged": 2,                        number of evaluations
+          "why": null,                        reason for skipping it
           "failures": [
             {
               "where": "hello-db/small",
               "fault": "…",
-              "exchange": {"asked": …},       the request, and the answer that is wrong
-              "before": []                    those that it contradicts, in order
+              "exchange": {"request": …},     the request and the violating response
+              "before": []                    earlier exchanges that it contradicts
             }
           ]
         }
       ],
-      "leftovers": [                          what could not be deleted
+      "leftovers": [                          resources that could not be deleted
         {"what": "service instance", "instance_id": "…", "binding_id": null, "why": "…", "curl": "…"}
       ]
     }
 
-An exchange has `method`, `asked` (the request in one line), `sent` (its body), `status` (null if there was
-no answer), `answered` (status and body, or why there was none), `answer_headers` (a list of lines), `seconds`
-and `curl` (the command that sends it again). In all of it secrets are masked, and long bodies are cut.
+An exchange has `method`, `request` (the request line), `request_body`, `status` (null without a response),
+`response` (status and body, or the reason for having none), `response_headers` (a list of lines), `seconds`
+and `curl` (the command that repeats the request). Secrets are masked and long bodies are truncated.
 """
 
 from __future__ import annotations
@@ -54,32 +54,32 @@ from typing import Any
 
 from ...client.exchange import Exchange
 from ..report import Failure, Leftover, Level, Outcome, Report, Verdict
-from . import common as telling
+from . import common
 
 
 def to_json(report: Report) -> str:
-    """A report as JSON, in ASCII.
+    """Render a report as JSON, in ASCII.
 
     Args:
-        report: What the check found.
+        report: The report.
     """
     document = {
-        "brokerkit": telling.version(),
-        "url": telling.url(report),
+        "brokerkit": common.version(),
+        "url": common.url(report),
         "started_at": report.started_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "seconds": round(report.seconds, 3),
         "requests": report.requests,
         "plans": list(report.plans),
-        "trouble": report.trouble,
+        "problem": report.trouble,
         "exit_code": report.exit_code,
         "summary": {
             **{outcome.value: report.count(outcome) for outcome in Outcome},
             "failed_by_level": {level.value: report.count(Outcome.FAILED, level) for level in Level},
         },
-        "rules": [_rule(each) for each in report.verdicts],
-        "leftovers": [_leftover(each) for each in report.leftovers],
+        "rules": [_rule(verdict) for verdict in report.verdicts],
+        "leftovers": [_leftover(leftover) for leftover in report.leftovers],
     }
-    return f"{json.dumps(_sound(document), indent=2)}\n"
+    return f"{json.dumps(_without_surrogates(document), indent=2)}\n"
 
 
 def _rule(verdict: Verdict) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _rule(verdict: Verdict) -> dict[str, Any]:
         "outcome": verdict.outcome.value,
         "judged": verdict.judged,
         "why": verdict.why,
-        "failures": [_failure(each) for each in verdict.failures],
+        "failures": [_failure(failure) for failure in verdict.failures],
     }
 
 
@@ -100,18 +100,18 @@ def _failure(failure: Failure) -> dict[str, Any]:
         "where": failure.where,
         "fault": failure.fault,
         "exchange": _exchange(failure.exchange),
-        "before": [_exchange(each) for each in failure.before],
+        "before": [_exchange(exchange) for exchange in failure.before],
     }
 
 
 def _exchange(exchange: Exchange) -> dict[str, Any]:
     return {
         "method": exchange.method,
-        "asked": exchange.request_line,
-        "sent": exchange.body_text,
+        "request": exchange.request_line,
+        "request_body": exchange.body_text,
         "status": exchange.status,
-        "answered": exchange.response_line,
-        "answer_headers": list(exchange.response_header_lines),
+        "response": exchange.response_line,
+        "response_headers": list(exchange.response_header_lines),
         "seconds": round(exchange.seconds, 3),
         "curl": exchange.curl,
     }
@@ -130,13 +130,13 @@ def _leftover(leftover: Leftover) -> dict[str, Any]:
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _sound(value: Any) -> Any:
-    """The document without halves of characters, which many readers of JSON refuse."""
+def _without_surrogates(value: Any) -> Any:
+    """Replace lone surrogates, which many JSON parsers reject."""
     match value:
         case Mapping():
-            return {name: _sound(inner) for name, inner in value.items()}
+            return {name: _without_surrogates(inner) for name, inner in value.items()}
         case list():
-            return [_sound(inner) for inner in value]
+            return [_without_surrogates(inner) for inner in value]
         case str():
             return _SURROGATE.sub("\ufffd", value)
         case _:

@@ -1,12 +1,11 @@
-"""A report as JUnit XML, as GitLab, Jenkins, GitHub's actions and others read it.
+"""The report as JUnit XML, for GitLab, Jenkins, GitHub Actions and other CI systems.
 
-Each chapter is a test suite and each rule a test case: its `classname` is the family of the rule
-(``R-PROV``), its `name` is the key and the sentence. A rule that was broken is a failure of the type
-``MUST``, ``SHOULD`` or ``INTEROP``. All three are failures, because these systems have nothing between right
-and wrong; ``--level MUST`` leaves the others out. The exit code of the command tells them apart.
+Each family of rules is a test suite and each rule a test case: its `classname` is the family (``R-PROV``),
+its `name` is the key and the sentence. A broken rule is a failure of the type ``MUST``, ``SHOULD`` or
+``INTEROP``. All three are failures, because these systems know only success and failure. ``--level MUST``
+leaves the others out. The exit code of the command distinguishes them.
 
-If the check could not be done to its end, or could not delete what it made, that is an error in a suite
-``check``.
+If the check could not finish, or could not delete a resource, that is an error in the suite ``check``.
 """
 
 from __future__ import annotations
@@ -14,31 +13,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree as ET
 
-from ..._internal.console import printable
+from ..._internal.text import plural, printable
 from ..report import Failure, Outcome, Report, Verdict
-from . import common as telling
+from . import common
 
 
 def junit(report: Report) -> str:
-    """A report as JUnit XML.
+    """Render a report as JUnit XML.
 
     Args:
-        report: What the check found.
+        report: The report.
     """
     root = ET.Element("testsuites", {"name": "brokerkit check", "time": f"{report.seconds:.3f}"})
     properties = {
-        "url": telling.url(report),
+        "url": common.url(report),
         "plans": ", ".join(report.plans),
         "requests": str(report.requests),
         "exit_code": str(report.exit_code),
-        "brokerkit": telling.version(),
+        "brokerkit": common.version(),
     }
     started = report.started_at.isoformat(timespec="seconds")
-    for chapter in telling.by_section(report.verdicts):
-        cases = [_case(verdict) for verdict in chapter.verdicts]
-        _add_suite(root, f"{chapter.family}: {chapter.title}", started, properties, cases)
-    if trouble := list(_trouble(report)):
-        _add_suite(root, "check", started, properties, trouble)
+    for section in common.by_section(report.verdicts):
+        cases = [_case(verdict) for verdict in section.verdicts]
+        _add_suite(root, f"{section.family}: {section.title}", started, properties, cases)
+    if errors := list(_errors(report)):
+        _add_suite(root, "check", started, properties, errors)
     _count(root, root.iter("testcase"))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
@@ -49,8 +48,8 @@ def _add_suite(
 ) -> None:
     suite = _element(root, "testsuite", name=name, timestamp=started, time="0.000")
     shown = _element(suite, "properties")
-    for each, value in properties.items():
-        _element(shown, "property", name=each, value=value)
+    for key, value in properties.items():
+        _element(shown, "property", name=key, value=value)
     suite.extend(cases)
     _count(suite, cases)
 
@@ -64,48 +63,46 @@ def _count(element: ET.Element, cases: Iterable[ET.Element]) -> None:
 
 def _case(verdict: Verdict) -> ET.Element:
     name = f"{verdict.key}: {verdict.sentence}"
-    case = _element(None, "testcase", classname=telling.family(verdict.key), name=name, time="0.000")
+    case = _element(None, "testcase", classname=common.family(verdict.key), name=name, time="0.000")
     if verdict.outcome is Outcome.FAILED:
         first, *others = verdict.failures
         more = f" (and {len(others)} more)" if others else ""
-        message = f"{first.where}: {telling.shortened(first.fault)}{more}"
-        body = "\n\n".join(_told(each) for each in verdict.failures)
+        message = f"{first.where}: {common.bounded(first.fault)}{more}"
+        body = "\n\n".join(_describe(failure) for failure in verdict.failures)
         _element(case, "failure", text=body, type=verdict.level.value, message=message)
     elif verdict.outcome is Outcome.SKIPPED:
         _element(case, "skipped", message=verdict.why or "")
     return case
 
 
-def _told(failure: Failure) -> str:
-    lines = [f"{failure.where}: {telling.shortened(failure.fault)}"]
-    lines += [f"  {part.label:<8} {part.text}" for part in telling.exchanges(failure, headers=True)]
-    return "\n".join([*lines, "  repeat with:", *telling.commands(failure)])
+def _describe(failure: Failure) -> str:
+    lines = [f"{failure.where}: {common.bounded(failure.fault)}"]
+    lines += [f"  {part.label:<8} {part.text}" for part in common.exchanges(failure, headers=True)]
+    return "\n".join([*lines, "  repeat with:", *common.commands(failure)])
 
 
-def _trouble(report: Report) -> Iterable[ET.Element]:
-    trouble = telling.trouble(report)
-    if trouble is not None:
-        case = _element(
-            None, "testcase", classname="check", name="The check is done to its end", time="0.000"
-        )
-        _element(case, "error", type="trouble", message=trouble)
+def _errors(report: Report) -> Iterable[ET.Element]:
+    problem = common.trouble(report)
+    if problem is not None:
+        case = _element(None, "testcase", classname="check", name="The check finishes", time="0.000")
+        _element(case, "error", type="problem", message=problem)
         yield case
     if report.leftovers:
         case = _element(
-            None, "testcase", classname="check", name="What the check made is deleted", time="0.000"
+            None, "testcase", classname="check", name="The check deletes its resources", time="0.000"
         )
         lines = [
-            f"{telling.leftover_name(each)}: {telling.shortened(each.why)}\n{each.curl}"
-            for each in report.leftovers
+            f"{common.leftover_name(leftover)}: {common.bounded(leftover.why)}\n{leftover.curl}"
+            for leftover in report.leftovers
         ]
-        what = telling.counted(len(lines), "thing")
-        message = f"{what} could not be deleted: {telling.leftover_name(report.leftovers[0])}"
+        first = common.leftover_name(report.leftovers[0])
+        message = f"{plural(len(lines), 'resource')} could not be deleted: {first}"
         _element(case, "error", text="\n\n".join(lines), type="leftovers", message=message)
         yield case
 
 
 def _element(parent: ET.Element | None, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
-    """An element with texts that XML 1.0 can have."""
+    """Create an element whose texts are valid in XML 1.0."""
     clean = {name: printable(value) for name, value in attributes.items()}
     element = ET.Element(tag, clean) if parent is None else ET.SubElement(parent, tag, clean)
     if text is not None:

@@ -1,7 +1,7 @@
-"""A report for people, in a terminal: how far it is, a table by rule, each failure, the verdict.
+"""The report on a terminal: progress, a table of rules, each failure, and the summary.
 
-On a terminal it is as wide as that, and has colours. Elsewhere each row is one whole line, however long, and
-without colours. Whatever a broker says is shown as it is: nothing in it is markup, or steers the terminal.
+On a terminal the output fits its width and has colours. In a pipe each row is one line of any length, without
+colours. Text from the broker is never interpreted as markup or as control sequences.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..._internal.console import printable
+from ..._internal.text import printable
 from ..options import Progress
 from ..report import Failure, Leftover, Level, Outcome, Report, Verdict
-from . import common as telling
+from . import common
 
 SHOWN = 3
-"""How many failures of a rule are shown in full, unless all are asked for."""
+"""Failures of a rule to show by default."""
 
 _WIDE = 1_000_000
 _NARROW = 100
-"""Below so many columns a sentence stands under its rule, and not beside it."""
+"""Columns below which a sentence is printed under its rule instead of beside it."""
 
 _OUTCOMES = {Outcome.PASSED: "green", Outcome.FAILED: "bold red", Outcome.SKIPPED: "dim"}
 _LEVELS = {Level.MUST: "bold red", Level.SHOULD: "yellow", Level.INTEROP: "yellow"}
 
 
 class RuleRow(Protocol):
-    """A rule as it is listed."""
+    """A row of the list of rules."""
 
     @property
     def key(self) -> str: ...
@@ -48,10 +48,10 @@ class RuleRow(Protocol):
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr that goes away at the end; nothing where that is no terminal.
+    """Show a transient progress bar on stderr, if stderr is a terminal.
 
     Returns:
-        Tells it how far the check is; safe for threads.
+        A thread-safe function that updates the bar.
     """
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -67,7 +67,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
     with Bars(*columns, console=console, transient=True, expand=True) as bars:
         task = bars.add_task("", total=None)
 
-        def tell(progress: Progress) -> None:
+        def update(progress: Progress) -> None:
             bars.update(
                 task,
                 completed=progress.done,
@@ -75,31 +75,31 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
                 description=printable(progress.doing),
             )
 
-        yield tell
+        yield update
 
 
 def print_report(report: Report, *, verbose: bool = False, err: bool = False) -> None:
     """Print a report.
 
     Args:
-        report: What the check found.
-        verbose: Show every failure in full, and the headers of answers.
-        err: Print it to stderr.
+        report: The report.
+        verbose: Whether to show all failures and response headers. Defaults to False.
+        err: Whether to print to stderr. Defaults to False.
     """
     page = _Page(err)
     shown = report.verdicts
-    if report.trouble:  # what was not come to would bury what was
-        shown = [each for each in shown if each.outcome is not Outcome.SKIPPED]
+    if report.trouble:  # skipped rules would bury the evaluated ones
+        shown = [verdict for verdict in shown if verdict.outcome is not Outcome.SKIPPED]
     _print_table(page, shown)
-    for each in telling.broken(report):
-        _print_failures(page, each, verbose)
+    for verdict in common.failed_verdicts(report):
+        _print_failures(page, verdict, verbose)
     if report.leftovers:
         _print_leftovers(page, report.leftovers)
     page.gap()
-    trouble = telling.trouble(report)
-    if trouble is not None:
-        page.write(_text(trouble, "bold red"))
-    page.write(_text(telling.verdict(report), _style_of(report)))
+    problem = common.trouble(report)
+    if problem is not None:
+        page.write(_text(problem, "bold red"))
+    page.write(_text(common.verdict(report), _style_of(report)))
 
 
 def print_rules(rules: Iterable[RuleRow]) -> None:
@@ -123,10 +123,10 @@ class _Row(NamedTuple):
 
 def _print_table(page: _Page, verdicts: Sequence[Verdict]) -> None:
     widths = _widths(_row(verdict) for verdict in verdicts)
-    for chapter in telling.by_section(verdicts):
+    for section in common.by_section(verdicts):
         page.gap()
-        page.write(_text(chapter.title, "bold"))
-        page.rows([_row(verdict) for verdict in chapter.verdicts], widths)
+        page.write(_text(section.title, "bold"))
+        page.rows([_row(verdict) for verdict in section.verdicts], widths)
 
 
 def _row(verdict: Verdict) -> _Row:
@@ -134,7 +134,7 @@ def _row(verdict: Verdict) -> _Row:
     text = _text(verdict.sentence)
     if outcome is Outcome.SKIPPED:
         text.stylize("dim")
-        text.append(printable(f" ({telling.shortened(verdict.why or 'nothing to judge')})"), "dim italic")
+        text.append(printable(f" ({common.bounded(verdict.why or 'nothing to evaluate')})"), "dim italic")
     elif len(verdict.failures) > 1:
         text.append(f" ({len(verdict.failures)} times)")
     cells = (_text(outcome.value, _OUTCOMES[outcome]), _text(verdict.key), _text(verdict.level.value))
@@ -142,12 +142,12 @@ def _row(verdict: Verdict) -> _Row:
 
 
 def _widths(rows: Iterable[_Row]) -> list[int]:
-    """How wide the columns are, of all chapters alike."""
+    """Return the widths of the columns, equal for all sections."""
     columns = zip(*(row.cells for row in rows), strict=True)
     return [max(cell.cell_len for cell in column) for column in columns]
 
 
-# What went wrong
+# Failures and leftovers
 
 
 def _print_failures(page: _Page, verdict: Verdict, verbose: bool) -> None:
@@ -166,27 +166,27 @@ def _print_failures(page: _Page, verdict: Verdict, verbose: bool) -> None:
 
 
 def _print_failure(page: _Page, failure: Failure, verbose: bool) -> None:
-    where = _text(f"{failure.where}: {telling.shortened(failure.fault)}")
+    where = _text(f"{failure.where}: {common.bounded(failure.fault)}")
     page.write(_indented(where))
     parts = Table.grid(padding=(0, 2, 0, 0))
-    parts.add_column(width=9, no_wrap=True, style="dim")
+    parts.add_column(width=10, no_wrap=True, style="dim")
     parts.add_column(overflow="fold")
-    for part in telling.exchanges(failure, headers=verbose):
+    for part in common.exchanges(failure, headers=verbose):
         parts.add_row(_indented(_text(part.label)), _text(part.text))
     page.write(parts)
     page.write(_indented(_text("repeat with:", "dim")))
-    for command in telling.commands(failure):
-        page.whole(command)
+    for command in common.commands(failure):
+        page.write_unbroken(command)
 
 
 def _print_leftovers(page: _Page, leftovers: Sequence[Leftover]) -> None:
     page.gap()
-    page.write(_text("The check made this, and could not delete it:", "bold red"))
-    for each in leftovers:
-        told = f"{telling.leftover_name(each)}: {telling.shortened(each.why)}"
-        page.write(_indented(_text(told, "red")))
+    page.write(_text("The check created these resources and could not delete them:", "bold red"))
+    for leftover in leftovers:
+        line = f"{common.leftover_name(leftover)}: {common.bounded(leftover.why)}"
+        page.write(_indented(_text(line, "red")))
         page.write(_indented(_text("delete it with:", "dim")))
-        page.whole(each.curl)
+        page.write_unbroken(leftover.curl)
 
 
 def _style_of(report: Report) -> str:
@@ -195,11 +195,11 @@ def _style_of(report: Report) -> str:
     return "bold yellow" if report.count(Outcome.FAILED) else "bold green"
 
 
-# Where it is printed
+# Output
 
 
 class _Page:
-    """Prints to stdout or stderr, whatever that is."""
+    """A writer to stdout or stderr, on a terminal or not."""
 
     def __init__(self, err: bool) -> None:
         self._err = err
@@ -214,26 +214,26 @@ class _Page:
             markup=False,
             emoji=False,
         )
-        self._begun = False
+        self._has_output = False
 
     def write(self, what: RenderableType) -> None:
-        """Print something, in as many lines as it takes on a terminal."""
+        """Print a renderable, wrapped to the width of a terminal."""
         with self._console.capture() as captured:
             self._console.print(what)
         for line in captured.get().splitlines():
             self._echo(line.rstrip())
 
-    def whole(self, line: str) -> None:
-        """Print a line that is to be copied, and so is not broken: the terminal does that if it must."""
+    def write_unbroken(self, line: str) -> None:
+        """Print a line to copy, without breaking it."""
         self._echo(printable(line))
 
     def gap(self) -> None:
-        """Print an empty line, if it is not the first."""
-        if self._begun:
+        """Print an empty line, except at the beginning."""
+        if self._has_output:
             self._echo("")
 
     def rows(self, rows: Sequence[_Row], widths: Sequence[int]) -> None:
-        """Print rules below each other, in columns or, where there is no room, in blocks."""
+        """Print rows in columns, or in blocks on a narrow terminal."""
         if self._console.width < _NARROW:
             for row in rows:
                 self.write(Text("  ").join(row.cells))
@@ -247,12 +247,12 @@ class _Page:
         self.write(table)
 
     def _echo(self, line: str) -> None:
-        self._begun = True
+        self._has_output = True
         click.echo(line.encode(self._encoding, "backslashreplace").decode(self._encoding), err=self._err)
 
 
 def _text(text: str, style: str = "") -> Text:
-    """A text in which nothing is markup, nor steers a terminal."""
+    """Build a text without markup and control characters."""
     return Text(printable(text), style=style, overflow="fold")
 
 
