@@ -210,3 +210,16 @@ def _is_password(given: bytes, secret: str) -> bool:
         return check_password_hash(secret, given.decode())
     except UnicodeDecodeError:
         return check_password_hash(secret, given.decode("latin-1"))
+
+
+# Internal accessors: for `testing`, which logs in to an app that it tests. No public API.
+
+
+def plain_credentials_of(auth: BasicAuth) -> tuple[str, str] | None:
+    """Return the first username and password that is stored in plain text; None if all are hashes."""
+    return next((pair for pair in auth._credentials if not _LIKE_A_HASH.match(pair[1])), None)
+
+
+def first_token_of(auth: BearerAuth) -> str:
+    """Return the first token that an authenticator accepts."""
+    return auth._tokens[0][1]

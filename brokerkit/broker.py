@@ -88,6 +88,7 @@ class Broker(HandlerGroup):
         if not isinstance(max_body, int) or max_body < 1:
             raise ValueError(f"Broker(max_body={max_body!r}): give the number of bytes, at least 1")
         self._groups: list[HandlerGroup] = [self]
+        self._auth = auth
         settings = Settings(auth, require_organization, parse_minimum_version(minimum_api_version), max_body)
         self._runtime: Runtime | None = None
         dispatch: Dispatch = StatelessDispatch(self)
@@ -240,3 +241,24 @@ class Broker(HandlerGroup):
                 self._runtime.store.open()
         for group in self._groups:
             group._attached = True
+
+
+# Internal accessors: for the layers above this module, `observe` and `testing`. No public API.
+
+
+def runtime_of(broker: Broker) -> Runtime | None:
+    """Return the background runtime of a broker; None for a broker without a store."""
+    return broker._runtime
+
+
+def auth_of(broker: Broker) -> Authenticator:
+    """Return the authenticator of a broker."""
+    return broker._auth
+
+
+def last_catalog_of(broker: Broker) -> Catalog | None:
+    """Return the catalog of the latest request; None before the first request or registration.
+
+    Unlike :attr:`Broker.catalog`, it does not call the catalog function of the broker.
+    """
+    return broker._pipeline.last_catalog
