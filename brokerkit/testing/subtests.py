@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from .._internal.console import printable
+from .._internal.text import printable
 from ..checker.report import Failure, Outcome, Report, Verdict
 from ..checker.reporters import common as telling
 

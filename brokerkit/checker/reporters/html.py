@@ -11,7 +11,7 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from ..._internal.console import printable
+from ..._internal.text import printable
 from ..report import Level, Outcome, Report
 from . import common as telling
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree as ET
 
-from ..._internal.console import printable
+from ..._internal.text import printable
 from ..report import Failure, Outcome, Report, Verdict
 from . import common as telling
 

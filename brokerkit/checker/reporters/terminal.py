@@ -19,7 +19,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..._internal.console import printable
+from ..._internal.text import printable
 from ..options import Progress
 from ..report import Failure, Leftover, Level, Outcome, Report, Verdict
 from . import common as telling

@@ -84,10 +84,14 @@ class InvalidRequests(Scenario):
             self._refused(Situation.PROVISION_OF_WRONG_TYPES, wrong, what=what)
         for field in ("service_id", "plan_id"):
             what = f"a provision without {field}"
-            self._send(Situation.PROVISION_WITHOUT_FIELD, lambda ask, field=field: ask.without_field(field), what)
+            self._send(
+                Situation.PROVISION_WITHOUT_FIELD, lambda ask, field=field: ask.without_field(field), what
+            )
             self._refused(Situation.PROVISION_WITHOUT_FIELD, {field: ""}, what=f"an empty {field}")
         self._send(
-            Situation.PROVISION_WITHOUT_ORGANIZATION, lambda ask: ask.without_field(*ORGANIZATION, "context"), None
+            Situation.PROVISION_WITHOUT_ORGANIZATION,
+            lambda ask: ask.without_field(*ORGANIZATION, "context"),
+            None,
         )
 
     def _ids(self) -> None:
