@@ -1,6 +1,6 @@
-"""What this thread is at: the request that it answers, or the attempt that it makes.
+"""The current call of a thread: the request that it serves, or the attempt that it runs.
 
-It is there for who was not handed it: a line that is logged somewhere inside a handler.
+A log record that is written somewhere inside a handler gets its ids from here.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ _NO_IDS: dict[str, str] = {}
 
 
 class CallContext:
-    """A request or an attempt, as far as it is known.
+    """The known facts about a request, or about an attempt of a background handler.
 
     Args:
-        operation: What is asked; None if the path or method is none of the API's.
-        ids: The `instance_id` and `binding_id` that it is about, as far as there are any.
+        operation: The requested operation; None if the path or method is not part of the API.
+        ids: The `instance_id` and the `binding_id` of the request, as far as it has them. Defaults to none.
 
     Attributes:
-        instance_id: The instance that it is about.
-        binding_id: The binding that it is about.
-        headers: What the request's headers say; None until they are read.
-        request: The request; None until it is read. With a store it becomes the one that the handler gets.
-        operation_id: The operation of the store that it is about; None while there is none.
-        is_attempt: Is it an attempt of work in the background?
-        is_over: Has the thread left it, whichever way? Threads begun within it may still have it.
+        instance_id: The id of the service instance; None if there is none.
+        binding_id: The id of the service binding; None if there is none.
+        headers: The decoded request headers; None until they are read.
+        request: The decoded request; None until it is read. With a store, it becomes the request that the
+            handler gets.
+        operation_id: The id of the operation in the store; None while there is none.
+        is_attempt: Whether this is an attempt of a background handler.
+        is_over: Whether the call has ended. A thread that the handler started may still have this context.
     """
 
     __slots__ = (
@@ -54,12 +55,12 @@ class CallContext:
 
 
 CURRENT_CALL: ContextVar[CallContext | None] = ContextVar("brokerkit_current", default=None)
-"""Threads of the handler's own have it only if they are begun in a copy of its context."""
+"""The current call. A thread that a handler starts has it only if it runs in a copy of the context."""
 
 
 @contextmanager
 def attempt_context(operation: Operation, operation_id: str) -> Iterator[CallContext]:
-    """Be at an attempt of an operation, whose request is not known yet."""
+    """Set the current call to an attempt of an operation, whose request is not known yet."""
     current = CallContext(operation)
     current.operation_id = operation_id
     current.is_attempt = True
@@ -72,7 +73,7 @@ def attempt_context(operation: Operation, operation_id: str) -> Iterator[CallCon
 
 
 def update_context(request: Request, operation_id: str | None = None) -> None:
-    """What the thread is at is known better now."""
+    """Add the request, and the operation id if there is one, to the current call."""
     current = CURRENT_CALL.get()
     if current is not None:
         current.request = request

@@ -1,4 +1,4 @@
-"""Which signal tells of a result."""
+"""The choice of the signal that reports a handler's result."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from . import signals
 from .requests import Operation, Request
 from .results import Accepted, LastOperation
 
-_DONE: dict[Operation, NamedSignal] = {
+_COMPLETED: dict[Operation, NamedSignal] = {
     Operation.PROVISION: signals.provisioned,
     Operation.UPDATE: signals.updated,
     Operation.DEPROVISION: signals.deprovisioned,
     Operation.BIND: signals.bound,
     Operation.UNBIND: signals.unbound,
 }
-"""What tells that an operation is done."""
+"""The signal that reports a completed operation."""
 
-_FOUND: dict[str, NamedSignal] = {
+_POLLED: dict[str, NamedSignal] = {
     "in progress": signals.operation_progressed,
     "failed": signals.operation_failed,
 }
-"""What tells how an operation goes that is not done at once."""
+"""The signal that reports a state of an asynchronous operation."""
 
 
 def publish(
@@ -35,22 +35,24 @@ def publish(
 ) -> None:
     """Send the signal that belongs to a result, if there is one.
 
+    A poll that found a success sends nothing: only a broker with a store knows which operation succeeded,
+    and it publishes the result of that operation itself.
+
     Args:
         sender: The broker.
-        operation: What was asked.
-        request: The request that asked.
-        result: The answer of its handler. Of a poll that found a success, only a broker that remembers
-            can tell whose it is; it tells the result of that operation itself.
-        seconds: How long ago it was asked for.
-        operation_id: Its id in the store.
+        operation: The requested operation.
+        request: The request that started the operation.
+        result: The result of the handler.
+        seconds: The seconds since the platform requested the operation.
+        operation_id: The id of the operation in the store. Defaults to none.
     """
-    kind = type(result)
-    if kind is LastOperation:
-        signal = _FOUND.get(result.state)  # type: ignore[attr-defined]
-    elif kind is Accepted:
+    result_type = type(result)
+    if result_type is LastOperation:
+        signal = _POLLED.get(result.state)  # type: ignore[attr-defined]
+    elif result_type is Accepted:
         signal = signals.operation_started
     else:
-        signal = None if getattr(result, "exists", False) else _DONE.get(operation)
+        signal = None if getattr(result, "exists", False) else _COMPLETED.get(operation)
     if signal is not None and signal.receivers:
         signals.send(
             signal,

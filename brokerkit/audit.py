@@ -1,4 +1,4 @@
-"""Who changed what, when, and how it ended: what the signal `audited` and `flask broker audit` tell."""
+"""The audit record: the signal `audited` and the command `flask broker audit` report it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from .requests import Operation, OriginatingIdentity
 
 
 class AuditRecord(Struct, frozen=True, kw_only=True):
-    """A change that a platform asked for and the broker accepted. It has no parameters and no credentials.
+    """A change that a platform requested and the broker accepted, without parameters and credentials.
 
-    `msgspec.json.encode(record)` makes a line of JSON of it, with the fields that `flask broker audit --json`
-    has, and always all of them.
+    `msgspec.json.encode(record)` returns one line of JSON with all fields, as `flask broker audit --json`
+    prints them.
 
     Args:
-        operation_id: Its id in the store.
-        operation: What was asked for.
-        instance_id: Of which instance.
-        binding_id: Of which binding; None if it is about the instance.
+        operation_id: The id of the operation in the store.
+        operation: The requested operation.
+        instance_id: The id of the service instance.
+        binding_id: The id of the service binding; None for an operation on the instance.
         offering: The name of the service offering.
-        offering_id: Its id.
-        plan: The name of the service plan; of an update, the one that it leads to.
-        plan_id: Its id.
-        previous_plan: Of an update, the name of the plan before it.
-        previous_plan_id: Its id.
-        organization_guid: Of a provision: whose the instance is to be.
-        space_guid: Of a provision: where it is to be.
-        app_guid: Of a bind: the application that the binding is for.
-        username: Who authenticated, mostly the platform; None where nobody has a name.
-        originating_identity: Whose wish the platform passed on (R-REQ-3); None if it did not say.
+        offering_id: The id of the service offering.
+        plan: The name of the service plan; for an update, the new plan.
+        plan_id: The id of the service plan; for an update, the new plan.
+        previous_plan: For an update, the name of the plan before it.
+        previous_plan_id: For an update, the id of the plan before it.
+        organization_guid: For a provision, the organization of the instance.
+        space_guid: For a provision, the space of the instance.
+        app_guid: For a bind, the application that the binding is for.
+        username: The name of the caller, usually the platform; None if the caller has no name.
+        originating_identity: The end user of the platform (R-REQ-3); None if the platform sent none.
         request_identity: The platform's id of the request (R-REQ-4).
-        correlation_id: The platform's id of all that belongs to one wish (R-REQ-5).
-        state: How it stands: ``"in progress"``, ``"succeeded"`` or ``"failed"``; or ``"halted"``, which to
-            platforms is a failure: it was deleted before it was done (R-DEL-3).
-        description: What the platform is told of that.
-        attempt: How often it was begun, also once more by an operator.
-        asked_at: When the platform asked for it, in UTC.
-        ended_at: When it ended, in UTC; None while it is in progress.
+        correlation_id: The platform's id of all requests that belong together (R-REQ-5).
+        state: ``"in progress"``, ``"succeeded"``, ``"failed"`` or ``"cancelled"``. To
+            platforms, a cancelled operation, whose resource was deleted meanwhile, has failed (R-DEL-3).
+        description: The description of the state that the platform gets.
+        attempt: The number of the latest attempt, from 1. A retry by an operator counts too.
+        asked_at: The time of the request, in UTC.
+        ended_at: The time of the end, in UTC; None while the operation is in progress.
     """
 
     operation_id: str

@@ -1,8 +1,8 @@
-"""Who may call: ways for a platform to authenticate itself (R-REQ-2).
+"""Authentication of the platform (R-REQ-2).
 
-An authenticator is any callable that takes Flask's request and returns the name of the caller, True for
-a caller without a name, or None or False to refuse. One with an attribute `challenge` chooses what the
-401 says in ``WWW-Authenticate``.
+An authenticator is any callable that takes Flask's request. It returns the name of the caller, or True for a
+caller without a name. It returns None or False to refuse the request. An attribute `challenge` of the
+authenticator sets the header ``WWW-Authenticate`` of the 401.
 """
 
 from __future__ import annotations
@@ -20,89 +20,97 @@ from typing import Protocol
 from flask import Request
 from werkzeug.security import check_password_hash
 
-_LIKE_A_HASH = re.compile(r"\s*(?:scrypt|pbkdf2):[^$]*\$[^$]*\$")
+_HASH_PREFIX = re.compile(r"\s*(?:scrypt|pbkdf2):[^$]*\$[^$]*\$")
 _HASH = re.compile(r"(?:scrypt|pbkdf2):[^$]+\$[^$]+\$[0-9a-f]+")
 
-_REMEMBERED = 1_000
-"""How many headers are remembered; there is one for each caller, but for what a caller varies on purpose."""
+_CACHE_SIZE = 1_000
+"""The maximum number of cached headers. A caller can send one login in many spellings, so it is bounded."""
 
 DEFAULT_CHALLENGE = 'Basic realm="service broker", charset="UTF-8"'
-"""What a 401 asks for, unless the authenticator has a `challenge` of its own."""
+"""The ``WWW-Authenticate`` header of a 401 if the authenticator has no `challenge`."""
 
 
 class Authenticator(Protocol):
-    """Decides who calls: the caller's name, True for one without a name, None or False to refuse."""
+    """A callable that authenticates a request.
+
+    Returns:
+        The name of the caller; True for a caller without a name; None or False to refuse the request.
+    """
 
     def __call__(self, request: Request, /) -> str | bool | None: ...
 
 
-def check_authenticator(auth: object, whose: str) -> None:
-    """Make sure that something can be asked who calls.
+def check_authenticator(auth: object, owner: str) -> None:
+    """Check that a value can be used as an authenticator.
 
     Args:
-        auth: What was given.
-        whose: To whom, for the message.
+        auth: The value.
+        owner: The class or function that takes it, for the message.
 
     Raises:
-        TypeError: It cannot.
+        TypeError: The value is not an authenticator.
     """
     if isinstance(auth, type):
-        raise TypeError(f"{whose}: auth is the class {auth.__name__}; make one: {auth.__name__}(…)")
+        raise TypeError(f"{owner}: auth is the class {auth.__name__}; create an instance: {auth.__name__}(…)")
     if inspect.iscoroutinefunction(auth):
-        raise TypeError(f"{whose}: auth is an async function; give a plain one")
+        raise TypeError(f"{owner}: auth is an async function; pass a plain function")
     if not callable(auth):
         raise TypeError(
-            f"{whose}: auth is of the type {type(auth).__name__}; give an authenticator, such as"
-            " BasicAuth.from_env(), or NoAuth() to let everyone call"
+            f"{owner}: auth is of the type {type(auth).__name__}; pass an authenticator, such as"
+            " BasicAuth.from_env(), or NoAuth() to accept every caller"
         )
 
 
 class _HeaderAuth(ABC):
-    """Judges the header ``Authorization``, and remembers which were right.
+    """Base of the authenticators that check the header ``Authorization`` and cache the valid headers.
 
-    What is remembered and looked up is a keyed digest, so that neither the bytes of a header nor how
-    many of them are right can be learnt from how long the look-up takes.
+    The cache key is a keyed digest. So the duration of a look-up reveals neither the bytes of a valid header
+    nor the number of correct ones.
     """
 
     challenge = DEFAULT_CHALLENGE
 
     def __init__(self) -> None:
-        self._keyed = blake2b(key=secrets.token_bytes(32), digest_size=32)
-        self._right: dict[bytes, str | bool] = {}
+        self._keyed_hash = blake2b(key=secrets.token_bytes(32), digest_size=32)
+        self._callers: dict[bytes, str | bool] = {}
 
     def __call__(self, request: Request, /) -> str | bool | None:
         try:
             header = request.environ["HTTP_AUTHORIZATION"].encode("latin-1")  # as WSGI decodes it
         except (KeyError, UnicodeEncodeError):
             return None
-        hashed = self._keyed.copy()
-        hashed.update(header)
-        digest = hashed.digest()
-        caller = self._right.get(digest)
+        keyed_hash = self._keyed_hash.copy()
+        keyed_hash.update(header)
+        digest = keyed_hash.digest()
+        caller = self._callers.get(digest)
         if caller is None:
             scheme, _, credentials = header.partition(b" ")
-            caller = self._judge(scheme.lower(), credentials.strip())
-            if caller is not None and len(self._right) < _REMEMBERED:
-                self._right[digest] = caller
+            caller = self._verify(scheme.lower(), credentials.strip())
+            if caller is not None and len(self._callers) < _CACHE_SIZE:
+                self._callers[digest] = caller
         return caller
 
     @abstractmethod
-    def _judge(self, scheme: bytes, credentials: bytes) -> str | bool | None:
-        """Say whose credentials these are, in a time that depends on their length alone."""
+    def _verify(self, scheme: bytes, credentials: bytes) -> str | bool | None:
+        """Return the caller with these credentials, in a time that depends only on their length.
+
+        Args:
+            scheme: The authentication scheme, in lower case.
+            credentials: The rest of the header.
+        """
 
 
 class BasicAuth(_HeaderAuth):
     """HTTP basic authentication.
 
     Args:
-        username: Not empty, without a colon (RFC 7617).
-        password: Not empty; or its hash, as ``werkzeug.security.generate_password_hash`` writes it.
-            A slow hash is computed once for a password that is right, not once a request.
-        *more: Further pairs of username and password that are good too, such as the old ones while the
-            platform is moved to new ones.
+        username: The username: not empty, without a colon (RFC 7617).
+        password: The password, not empty; or its hash from ``werkzeug.security.generate_password_hash``.
+            The hash of a valid password is computed once, not for every request.
+        *more: Further valid pairs of username and password, such as the old pair during a rotation.
 
     Raises:
-        ValueError: A username or password that no platform could send.
+        ValueError: A username or password is empty, malformed or impossible to send.
     """
 
     def __init__(self, username: str, password: str, *more: tuple[str, str]) -> None:
@@ -112,34 +120,38 @@ class BasicAuth(_HeaderAuth):
             raise ValueError('BasicAuth: further credentials are pairs: ("platform", "old password")')
         for name, secret in ((username, password), *more):
             if not isinstance(name, str) or not name or ":" in name:
-                raise ValueError("BasicAuth: a username must be a text, not empty and without ':' (RFC 7617)")
+                raise ValueError("BasicAuth: a username must be a non-empty string without ':' (RFC 7617)")
             if not isinstance(secret, str) or not secret:
-                raise ValueError(f"BasicAuth: the password of {name!r} must be a text and not empty")
-            if _LIKE_A_HASH.match(secret):
-                secret = secret.strip()  # of the line that it stood on
+                raise ValueError(f"BasicAuth: the password of {name!r} must be a non-empty string")
+            if _HASH_PREFIX.match(secret):
+                secret = secret.strip()  # the line break of the file that it was read from
             try:
-                _is_text(b"", name)
-                _is_password(b"", secret)
+                _matches_text(b"", name)
+                _matches_password(b"", secret)
             except UnicodeEncodeError:
-                raise ValueError("BasicAuth: a username or password is not in UTF-8") from None
+                raise ValueError("BasicAuth: a username or password cannot be encoded in UTF-8") from None
             except ValueError as error:
-                raise ValueError(f"BasicAuth: the password hash of {name!r} is unusable: {error}") from None
+                raise ValueError(
+                    f"BasicAuth: the password hash of {name!r} cannot be used: {error}"
+                ) from None
             self._credentials.append((name, secret))
 
     @classmethod
     def from_env(cls) -> BasicAuth:
-        """Take the environment variables `BROKER_USERNAME` and `BROKER_PASSWORD` (which may be a hash).
+        """Read the credentials from the environment variables `BROKER_USERNAME` and `BROKER_PASSWORD`.
+
+        The password may be a hash, as in the constructor.
 
         Raises:
-            ValueError: A variable is not set, or empty.
+            ValueError: A variable is not set or is empty, or the constructor refuses its value.
         """
         names = ("BROKER_USERNAME", "BROKER_PASSWORD")
         if missing := [name for name in names if not os.environ.get(name)]:
-            raise ValueError(f"BasicAuth.from_env: {' and '.join(missing)} must be set in the environment")
+            raise ValueError(f"BasicAuth.from_env: set {' and '.join(missing)} in the environment")
         username, password = (os.environ[name] for name in names)
         return cls(username, password)
 
-    def _judge(self, scheme: bytes, credentials: bytes) -> str | None:
+    def _verify(self, scheme: bytes, credentials: bytes) -> str | None:
         if scheme != b"basic":
             return None
         try:
@@ -147,21 +159,21 @@ class BasicAuth(_HeaderAuth):
         except ValueError:
             return None
         caller: str | None = None
-        for name, secret in self._credentials:  # all of them, whichever is right
-            if _is_text(username, name) & _is_password(password, secret):
+        for name, secret in self._credentials:  # no early exit: the duration must not tell which is valid
+            if _matches_text(username, name) & _matches_password(password, secret):
                 caller = name
         return caller
 
 
 class BearerAuth(_HeaderAuth):
-    """Bearer tokens (RFC 6750).
+    """Bearer token authentication (RFC 6750).
 
     Args:
-        *tokens: Tokens that are good, of callers without a name.
-        **named: Tokens that are good, each under the name of its caller.
+        *tokens: Valid tokens of callers without a name.
+        **named: Valid tokens by the name of their caller.
 
     Raises:
-        ValueError: There is no token, or one that no platform could send.
+        ValueError: No token is given, or a token is empty, malformed or impossible to send.
     """
 
     challenge = 'Bearer realm="service broker"'
@@ -170,54 +182,67 @@ class BearerAuth(_HeaderAuth):
         super().__init__()
         self._tokens: list[tuple[str | bool, str]] = [*((True, token) for token in tokens), *named.items()]
         if not self._tokens:
-            raise ValueError("BearerAuth: give at least one token")
+            raise ValueError("BearerAuth: pass at least one token")
         for name, token in self._tokens:
             if not isinstance(token, str) or not token or token != token.strip() or not name:
-                raise ValueError("BearerAuth: a token must be a text, not empty, without space around it")
+                raise ValueError(
+                    "BearerAuth: a token must be a non-empty string without surrounding whitespace"
+                )
             token.encode()  # a lone surrogate is a ValueError too
 
-    def _judge(self, scheme: bytes, credentials: bytes) -> str | bool | None:
+    def _verify(self, scheme: bytes, credentials: bytes) -> str | bool | None:
         caller: str | bool | None = None
         for name, token in self._tokens:
-            if _is_text(credentials, token) & (scheme == b"bearer"):
+            if _matches_text(credentials, token) & (scheme == b"bearer"):
                 caller = name
         return caller
 
 
 class NoAuth:
-    """Everyone may call. For a broker that something else protects, or one that you are trying out."""
+    """No authentication: every caller is accepted.
+
+    For a broker that is protected by other means, or for a first try.
+    """
 
     def __call__(self, request: Request, /) -> str | bool | None:
         return True
 
 
-def _is_text(given: bytes, text: str) -> bool:
-    """Are these the bytes of a text, in UTF-8 (RFC 7617), or in latin-1, as older clients still write it?"""
-    in_utf_8 = text.encode()
+def _matches_text(given: bytes, text: str) -> bool:
+    """Compare bytes with a text, in constant time.
+
+    The bytes may be UTF-8 (RFC 7617) or, from older clients, latin-1.
+    """
+    utf_8 = text.encode()
     try:
-        in_latin_1 = text.encode("latin-1")
+        latin_1 = text.encode("latin-1")
     except UnicodeEncodeError:
-        in_latin_1 = in_utf_8
-    return compare_digest(given, in_utf_8) | compare_digest(given, in_latin_1)
+        latin_1 = utf_8
+    return compare_digest(given, utf_8) | compare_digest(given, latin_1)
 
 
-def _is_password(given: bytes, secret: str) -> bool:
-    if not _LIKE_A_HASH.match(secret):
-        return _is_text(given, secret)
+def _matches_password(given: bytes, secret: str) -> bool:
+    """Compare bytes with a password or with a password hash.
+
+    Raises:
+        ValueError: The password hash is malformed.
+    """
+    if not _HASH_PREFIX.match(secret):
+        return _matches_text(given, secret)
     if not _HASH.fullmatch(secret):
-        raise ValueError("it is not as werkzeug writes one")
+        raise ValueError("it does not have the format of werkzeug.security.generate_password_hash")
     try:
         return check_password_hash(secret, given.decode())
     except UnicodeDecodeError:
         return check_password_hash(secret, given.decode("latin-1"))
 
 
-# Internal accessors: for `testing`, which logs in to an app that it tests. No public API.
+# Internal accessors for `brokerkit.testing`, which logs in to the app under test. Not public API.
 
 
 def plain_credentials_of(auth: BasicAuth) -> tuple[str, str] | None:
     """Return the first username and password that is stored in plain text; None if all are hashes."""
-    return next((pair for pair in auth._credentials if not _LIKE_A_HASH.match(pair[1])), None)
+    return next((pair for pair in auth._credentials if not _HASH_PREFIX.match(pair[1])), None)
 
 
 def first_token_of(auth: BearerAuth) -> str:

@@ -1,4 +1,4 @@
-"""`Broker`: what users hold."""
+"""The class `Broker`, with which users build a service broker."""
 
 from __future__ import annotations
 
@@ -42,28 +42,30 @@ class Broker(HandlerGroup):
         app.register_blueprint(broker.blueprint)
 
     Args:
-        catalog: What it offers; or a function that returns it, called in every request, which returns the
-            same object for as long as nothing changed.
-        auth: Who may call. There is no default; ``NoAuth()`` lets everyone.
-        require_organization: Refuse a provision that names no organization and space (R-PROV). Switch it
-            off for platforms that have none.
-        minimum_api_version: The least version of the API that a platform must speak (R-REQ-1).
-        max_body: How many bytes the body of a request may have.
-        store: Where to remember instances, bindings and operations: an SQLAlchemy URL, such as
+        catalog: The service catalog; or a function that returns it, which is called for every request. The
+            function must return the same object as long as nothing has changed.
+        auth: The authenticator. Required; ``NoAuth()`` accepts every caller.
+        require_organization: Whether a provision request must name an organization and a space (R-PROV).
+            Defaults to True. Switch it off for platforms that have neither.
+        minimum_api_version: The lowest API version that a platform may send (R-REQ-1). Defaults to
+            ``"2.13"``.
+        max_body: The maximum size of a request body in bytes. Defaults to 1 MiB.
+        store: The store of instances, bindings and operations: an SQLAlchemy URL, such as
             ``"sqlite:///broker.db"`` or ``"postgresql+psycopg://user:password@host/database"``; or a
             :class:`~brokerkit.store.store.Store`. Needs the extra `sql`, and `postgres` for PostgreSQL.
-            Without one, the handlers must remember.
-        encryption_keys: What the store is sealed with: Fernet keys, the newest first. Required on
-            PostgreSQL. On SQLite, where none are given, one is made in a file beside the database.
-        executor: Who runs handlers with ``background=True``; ``ThreadExecutor(workers=8)`` unless told, or a
-            :class:`~brokerkit.celery.CeleryExecutor`. Each broker needs its own.
+            Defaults to no store: the handlers must then store everything themselves.
+        encryption_keys: Fernet keys that encrypt the store, the newest first. Required on PostgreSQL. On
+            SQLite, defaults to a key that the broker creates in a file next to the database.
+        executor: The executor of handlers with ``background=True``, such as a
+            :class:`~brokerkit.celery.CeleryExecutor`. Each broker needs its own. Defaults to
+            ``ThreadExecutor(workers=8)``.
 
     Raises:
-        TypeError: `catalog` or `auth` is no such thing, or `executor` or `encryption_keys` come without a
-            store.
-        ValueError: `minimum_api_version` or `max_body` makes no sense.
-        StoreError: The store cannot be used as it is told.
-        ModuleNotFoundError: What a store needs is not installed.
+        TypeError: `catalog`, `auth` or `executor` has a wrong type, or `executor` or `encryption_keys` is
+            given without `store`.
+        ValueError: `minimum_api_version` or `max_body` is out of range.
+        StoreError: The store cannot be used with this configuration.
+        ModuleNotFoundError: A package that the store needs is not installed.
     """
 
     def __init__(
@@ -81,12 +83,12 @@ class Broker(HandlerGroup):
         super().__init__()
         if isinstance(catalog, type) or not (isinstance(catalog, Catalog) or callable(catalog)):
             raise TypeError(
-                f"Broker: the catalog is of the type {type(catalog).__name__}; give a Catalog, such as"
+                f"Broker: the catalog is of the type {type(catalog).__name__}; pass a Catalog, such as"
                 ' Catalog.from_file("catalog.yml"), or a function that returns one'
             )
         check_authenticator(auth, "Broker")
         if not isinstance(max_body, int) or max_body < 1:
-            raise ValueError(f"Broker(max_body={max_body!r}): give the number of bytes, at least 1")
+            raise ValueError(f"Broker(max_body={max_body!r}): pass a number of bytes, at least 1")
         self._groups: list[HandlerGroup] = [self]
         self._auth = auth
         settings = Settings(auth, require_organization, parse_minimum_version(minimum_api_version), max_body)
@@ -95,7 +97,7 @@ class Broker(HandlerGroup):
         if store is not None:
             self._runtime, dispatch = self._set_up_store(store, encryption_keys, executor)
         elif encryption_keys is not None or executor is not None:
-            raise TypeError("Broker: encryption_keys and executor are for a broker with a store; give store=")
+            raise TypeError("Broker: encryption_keys and executor need a store; pass store= too")
         self._pipeline = Pipeline(self, catalog, settings, dispatch, has_store=self._runtime is not None)
 
     def _set_up_store(
@@ -104,7 +106,10 @@ class Broker(HandlerGroup):
         encryption_keys: Sequence[str | bytes] | None,
         executor: Executor | None,
     ) -> tuple[Runtime, Dispatch]:
-        """Load what a store needs, which a broker without one never does."""
+        """Import and create the parts of a broker with a store.
+
+        The imports are local, as a broker without a store must run without SQLAlchemy.
+        """
         try:
             from .background.executors import ThreadExecutor
             from .background.runtime import Runtime
@@ -112,71 +117,79 @@ class Broker(HandlerGroup):
             from .store.store import Store
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                f"Broker(store=…) needs {error.name}: pip install sqlalchemy alembic cryptography",
+                f"Broker(store=…) needs {error.name}: pip install 'osb-brokerkit[sql]'",
                 name=error.name,
             ) from error
         if not isinstance(store, Store):
             store = Store(store, encryption_keys=encryption_keys)
         elif encryption_keys is not None:
-            raise TypeError("Broker: give encryption_keys to the Store")
+            raise TypeError("Broker: the store is a Store already; pass encryption_keys to the Store")
         if executor is not None and not all(
             callable(getattr(executor, name, None)) for name in ("start", "submit", "stop")
         ):
             raise TypeError(
-                f"Broker: executor is of the type {type(executor).__name__}; give one with start, submit and"
-                " stop, such as ThreadExecutor()"
+                f"Broker: executor is of the type {type(executor).__name__}; pass an object with the methods"
+                " start, submit and stop, such as ThreadExecutor()"
             )
-        running = Runtime(self, store, executor or ThreadExecutor(), lambda: self._pipeline.current_table())
-        return running, StatefulDispatch(running)
+        runtime = Runtime(self, store, executor or ThreadExecutor(), lambda: self._pipeline.current_table())
+        return runtime, StatefulDispatch(runtime)
 
     @property
     def handlers(self) -> Sequence[Handler]:
-        """All that was registered, on the broker and on the groups that it includes."""
+        """The registered handlers of the broker and of its groups."""
         return tuple(handler for group in self._groups for handler in group._handlers)
 
     def include(self, group: HandlerGroup) -> None:
-        """Take in the handlers of a group, also those that it gets later, until the blueprint is attached.
+        """Include the handlers of a group.
+
+        Handlers that the group gets later are included too, until the blueprint is registered.
+
+        Args:
+            group: The group.
 
         Raises:
-            TypeError: It is no `HandlerGroup`.
-            ValueError: The group is included already.
-            RuntimeError: The blueprint is attached already.
+            TypeError: `group` is not a `HandlerGroup`.
+            ValueError: The group is already included.
+            RuntimeError: The blueprint is already registered on an app.
         """
         if isinstance(group, Broker):
             raise TypeError(
-                "broker.include: a Broker is attached to an app; put its handlers in a HandlerGroup"
+                "broker.include: a Broker cannot be included; put its handlers into a HandlerGroup"
             )
         if not isinstance(group, HandlerGroup):
             raise TypeError(
-                f"broker.include takes a HandlerGroup, not a {type(group).__name__}; a module's group is"
-                " an attribute of it"
+                f"broker.include takes a HandlerGroup, not a {type(group).__name__}; for a module, pass the"
+                " group that it defines"
             )
         if group in self._groups:
-            raise ValueError("broker.include: this group is included already")
+            raise ValueError("broker.include: this group is already included")
         if self._attached:
             raise RuntimeError(
-                "broker.include comes too late: the broker's blueprint is attached to an app already"
+                "broker.include: the broker's blueprint is already registered on an app; include every group"
+                " before that"
             )
         self._groups.append(group)
 
     @cached_property
     def blueprint(self) -> Blueprint:
-        """The blueprint with the API's endpoints; register it under any prefix, also more than once.
+        """The blueprint with the endpoints of the API; register it under any prefix, also more than once.
 
-        When it is registered, the broker checks its handlers against its catalog, and raises
-        :class:`SetupError` with all that does not fit. No handler can be added from then on.
+        At registration, the broker checks its handlers against its catalog and raises :class:`SetupError`
+        with all faults. No handler can be added after that.
         """
         return BrokerBlueprint(self._pipeline, self._start, self._commands)
 
     @cached_property
     def health(self) -> Blueprint:
-        """A blueprint that tells load balancers how the broker is, without authentication, under any prefix.
+        """The blueprint with the health endpoints, for load balancers; register it under any prefix.
 
-        ``GET /health`` is 200 if this process may be sent requests: the store can be reached, its tables have
-        the right version, what runs in the background goes on, and the process is not about to end.
-        Else it is 503. It answers within a second, also while the database hangs.
+        ``GET /health`` returns 200 if this process can take requests: the store can be reached, its tables
+        have the right version, background work is running, and the process is not shutting down. Otherwise
+        it returns 503. It responds within a second, even while the database hangs.
 
-        ``GET /health/live`` is 503 only if the process cannot go on, and must be restarted.
+        ``GET /health/live`` returns 503 only if the process must be restarted.
+
+        Neither needs authentication.
         """
         return HealthBlueprint(self._ready, self._alive)
 
@@ -184,7 +197,7 @@ class Broker(HandlerGroup):
         if self._runtime is None:
             return Health(status=HealthStatus.OK)
         if self._attached:
-            # A process may get nothing but this, and is to take up what others left all the same.
+            # A process that only gets health checks must recover the work of crashed processes too.
             self._runtime.ensure_started()
         return self._runtime.health()
 
@@ -199,24 +212,28 @@ class Broker(HandlerGroup):
 
     @property
     def catalog(self) -> Catalog:
-        """What it offers now."""
+        """The current service catalog."""
         return self._pipeline.current_catalog()
 
     def stats(self) -> StoreStats | None:
-        """Count the instances, bindings and operations in progress that the store holds; None without one.
+        """Count the instances, the bindings and the operations in progress in the store.
 
-        All instances and bindings are read for it, which takes seconds where there are millions.
+        The store reads all its instances and bindings for that, which takes seconds for millions of them.
+
+        Returns:
+            The counts; None in a broker without a store.
 
         Raises:
             StoreError: The store cannot be opened.
-            StoreUnavailable: The database is away.
+            StoreUnavailable: The database cannot be reached.
         """
         return None if self._runtime is None else self._runtime.store.stats()
 
     def close(self) -> None:
-        """Stop what runs in the background, and close the store's connections.
+        """Stop background work and close the connections of the store.
 
-        Serving processes need not: they do so when they end. The next request would begin anew.
+        A server process need not call this: it happens when the process exits. The next request starts
+        background work and connections again.
         """
         if self._runtime is not None:
             self._runtime.stop()
@@ -243,7 +260,7 @@ class Broker(HandlerGroup):
             group._attached = True
 
 
-# Internal accessors: for the layers above this module, `observe` and `testing`. No public API.
+# Internal accessors for the layers above this module, `observe` and `testing`. Not public API.
 
 
 def runtime_of(broker: Broker) -> Runtime | None:
@@ -257,8 +274,9 @@ def auth_of(broker: Broker) -> Authenticator:
 
 
 def last_catalog_of(broker: Broker) -> Catalog | None:
-    """Return the catalog of the latest request; None before the first request or registration.
+    """Return the catalog of a broker without a call of its catalog function.
 
-    Unlike :attr:`Broker.catalog`, it does not call the catalog function of the broker.
+    Returns:
+        The catalog, or what the catalog function returned last; None before the first request.
     """
     return broker._pipeline.last_catalog

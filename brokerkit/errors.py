@@ -1,8 +1,8 @@
-"""How a handler refuses: every error that a platform is told of, with its status and word.
+"""The errors that a handler can raise, with their HTTP status and error code.
 
-A handler raises one of these; the platform gets its status and ``{"error": …, "description": …}``
-(R-ERR-1). Any other exception becomes a 500 that tells nothing of the inside. :class:`Retry` is no refusal:
-a background handler asks with it to be called again.
+For a :class:`BrokerError`, the platform gets its status and ``{"error": …, "description": …}`` (R-ERR-1). Any
+other exception becomes a 500 that reveals no internals. :class:`Retry` is not an error: a background handler
+raises it to be called again later.
 """
 
 from __future__ import annotations
@@ -11,31 +11,32 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-_WORD = re.compile(r"[A-Z][A-Za-z0-9]*")
+_ERROR_CODE = re.compile(r"[A-Z][A-Za-z0-9]*")
 
 
 class BrokerError(Exception):
-    """A refusal or failure that the platform is told of, in the words given here.
+    """A refusal or failure that is reported to the platform.
 
     Args:
-        description: What went wrong and what to do about it. The platform shows it to its end user.
-        status: The HTTP status, 400 to 599. Without it, the one of the class (500 for `BrokerError`).
-        error: One CamelCase word that tells programs which error it is (R-ERR-1).
-        instance_usable: After a failed update or deprovision: can the instance still be used?
-            Told in no other answer (R-ERR-2).
-        update_repeatable: After a failed update: may the platform try it again? (R-ERR-2)
+        description: The fault and the remedy. The platform shows it to its end user. Defaults to the
+            description of the class.
+        status: The HTTP status, 400 to 599. Defaults to the status of the class (500 for `BrokerError`).
+        error: The error code for programs, one CamelCase word (R-ERR-1). Defaults to the code of the class.
+        instance_usable: Whether the instance can still be used after a failed update or deprovision. Sent
+            in no other response (R-ERR-2).
+        update_repeatable: Whether the platform may repeat a failed update (R-ERR-2).
 
     Raises:
-        ValueError: One of the above cannot be sent to a platform.
+        ValueError: A value cannot be sent to a platform.
     """
 
     status: int = 500
     error: str | None = None
-    description: str = "The service broker could not do this."
+    description: str = "The service broker could not process the request."
 
-    #: The status in answer to a DELETE, where it is another one.
+    #: The status of the response to a DELETE, if it differs.
     status_on_delete: ClassVar[int | None] = None
-    #: Further headers of the answer.
+    #: Additional headers of the response.
     headers: Sequence[tuple[str, str]] = ()
 
     instance_usable: bool | None = None
@@ -70,18 +71,18 @@ class BrokerError(Exception):
         super().__init__(self.description)
 
     def check(self) -> None:
-        """Make sure that it can be sent.
+        """Check that the error can be sent to a platform (R-ERR-1).
 
         Raises:
-            ValueError: It cannot (R-ERR-1).
+            ValueError: The description, the status or the error code cannot be sent.
         """
         _check(self.description, self.status, self.error)
 
     def status_for(self, method: str) -> int:
-        """The status in answer to a request with this HTTP method.
+        """Return the HTTP status of the response to a request with this HTTP method.
 
-        What a DELETE was to remove and is not there is 410 to it, and 404 to all others; a status
-        that was given to the constructor holds for every method.
+        A missing resource is 410 for a DELETE and 404 for every other method. A status that was passed to
+        the constructor is used for every method.
         """
         if method == "DELETE" and self.status_on_delete is not None and not self._status_given:
             return self.status_on_delete
@@ -89,145 +90,166 @@ class BrokerError(Exception):
 
 
 def _check(description: object, status: object, error: object, where: str = "") -> None:
-    """Refuse what cannot be sent to a platform (R-ERR-1)."""
+    """Raise ValueError for a value that cannot be sent to a platform (R-ERR-1)."""
     if not isinstance(description, str) or not description:
-        raise ValueError(f"{where}description: give a non-empty text for the platform's end user")
+        raise ValueError(f"{where}description: pass a non-empty text for the platform's end user")
     description.encode()  # a lone surrogate is a ValueError too
     if not isinstance(status, int) or not 400 <= status <= 599:
-        raise ValueError(f"{where}status: {status!r} is not that of an error, 400 to 599")
-    if error is not None and not (isinstance(error, str) and _WORD.fullmatch(error)):
+        raise ValueError(f"{where}status: {status!r} is not an error status, 400 to 599")
+    if error is not None and not (isinstance(error, str) and _ERROR_CODE.fullmatch(error)):
         raise ValueError(f"{where}error: {error!r} is not one CamelCase word")
 
 
 class InstanceAlreadyExists(BrokerError):
-    """The instance id is taken, by an instance with other attributes: 409 (R-PROV-5)."""
+    """A conflict with an instance of the same id but other attributes: 409 (R-PROV-5)."""
 
     status = 409
     error = "InstanceAlreadyExists"
-    description = "A service instance with this id exists already, with other attributes."
+    description = "A service instance with this ID already exists with different attributes."
 
 
 class InstanceDoesNotExist(BrokerError):
-    """There is no such instance: 410 to its DELETE (R-DEL-1), 404 elsewhere."""
+    """A request for a missing instance: 410 for a DELETE (R-DEL-1), otherwise 404."""
 
     status = 404
     status_on_delete = 410
     error = "InstanceDoesNotExist"
-    description = "There is no service instance with this id."
+    description = "The service instance does not exist."
 
 
 class InstanceLimitMet(BrokerError):
-    """The broker has no room for another instance: 400, which every platform understands (R-ERR-4)."""
+    """A provision beyond the capacity of the broker: 400, which every platform understands (R-ERR-4)."""
 
     status = 400
     error = "InstanceLimitMet"
-    description = "The number of service instances has reached its limit."
+    description = "The maximum number of service instances has been reached."
 
 
 class BindingAlreadyExists(BrokerError):
-    """The binding id is taken, by a binding with other attributes: 409 (R-BIND-1)."""
+    """A conflict with a binding of the same id but other attributes: 409 (R-BIND-1)."""
 
     status = 409
     error = "BindingAlreadyExists"
-    description = "A service binding with this id exists already, with other attributes."
+    description = "A service binding with this ID already exists with different attributes."
 
 
 class BindingDoesNotExist(BrokerError):
-    """There is no such binding: 410 to its DELETE (R-UNB-1), 404 elsewhere."""
+    """A request for a missing binding: 410 for a DELETE (R-UNB-1), otherwise 404."""
 
     status = 404
     status_on_delete = 410
     error = "BindingDoesNotExist"
-    description = "There is no service binding with this id."
+    description = "The service binding does not exist."
 
 
 class AsyncRequired(BrokerError):
-    """It takes longer than a request, and the platform did not say that it can poll: 422 (R-PROV-7)."""
+    """A request without `accepts_incomplete` for an asynchronous operation: 422 (R-PROV-7).
+
+    Some platforms recognise the error by its default description.
+    """
 
     status = 422
     error = "AsyncRequired"
-    description = "This service plan needs a platform that supports asynchronous operations."
+    description = "This service plan requires client support for asynchronous service operations."
 
 
 class ConcurrencyError(BrokerError):
-    """Another operation on the same instance or binding is in progress: 422 (R-ERR-3)."""
+    """A request for a resource with another operation in progress: 422 (R-ERR-3).
+
+    Some platforms recognise the error by its default description.
+    """
 
     status = 422
     error = "ConcurrencyError"
-    description = "Another operation on this resource is in progress; try again when it is done."
+    description = "The Service Broker does not support concurrent requests that mutate the same resource."
 
 
 class RequiresApp(BrokerError):
-    """A binding of this plan needs an application: 422 (R-BIND-5)."""
+    """A bind without an application, which the plan requires: 422 (R-BIND-5).
+
+    Some platforms recognise the error by its default description.
+    """
 
     status = 422
     error = "RequiresApp"
-    description = "This service plan can only be bound to an application."
+    description = "This service supports generation of credentials through binding an application only."
 
 
 class MaintenanceInfoConflict(BrokerError):
-    """The platform asked for another maintenance_info version than the catalog's: 422 (R-PROV-8)."""
+    """A maintenance_info version that differs from the catalog's: 422 (R-PROV-8)."""
 
     status = 422
     error = "MaintenanceInfoConflict"
-    description = "The maintenance_info version is not the one in the catalog; fetch the catalog again."
+    description = (
+        "The requested maintenance version differs from the one in the service catalog."
+        " Please refresh the catalog and try again."
+    )
 
 
 class PlanChangeNotSupported(BrokerError):
-    """The instance cannot move from its plan to the one asked for: 422 (R-UPD-3)."""
+    """An update to a plan that the instance cannot change to: 422 (R-UPD-3)."""
 
     status = 422
     error = "PlanChangeNotSupported"
-    description = "A service instance of this plan cannot be moved to the plan asked for."
+    description = "The service instance cannot be changed to the requested service plan."
 
 
 class InvalidParameters(BrokerError):
-    """The parameters are not what the plan takes: 400 (R-PROV-6)."""
+    """Parameters that the plan does not accept: 400 (R-PROV-6)."""
 
     status = 400
     error = "InvalidParameters"
-    description = "The parameters are not those that the service plan takes."
+    description = "The parameters are not valid for this service plan."
 
 
 class QuotaExceeded(BrokerError):
-    """The user has used up what may be ordered: 400, which every platform understands (R-ERR-4)."""
+    """A request beyond the quota of the user: 400, which every platform understands (R-ERR-4)."""
 
     status = 400
     error = "QuotaExceeded"
-    description = "The quota for this service is used up."
+    description = "The quota for this service has been exceeded."
 
 
 class BadRequest(BrokerError):
-    """The request is not one of this API: 400."""
+    """A request that does not conform to the API: 400."""
 
     status = 400
     error = "BadRequest"
+    description = "The request is not valid."
 
 
 class Retry(Exception):
-    """Raised by a background handler: what it waits for is not there yet; run it again later.
+    """A request of a background handler to be called again later, because something is not ready yet.
 
-    The attempt ends here, and nothing of it stays in memory. The next one gets the same request, with
-    `request.attempt` one higher. What it is raised from (``raise Retry(…) from error``) is logged.
+    It ends the attempt, which leaves nothing in memory. The next attempt gets the same request, with
+    `request.attempt` increased by one. The cause (``raise Retry(…) from error``) is logged.
 
     Args:
-        after: In how many seconds, at the earliest; more than 0.
-        description: What is waited for, for the user who asks how it goes.
+        after: The minimum delay in seconds, greater than 0.
+        description: The progress, for the end user. Defaults to no change.
 
     Raises:
-        ValueError: `after` is no such number, or `description` no text.
+        ValueError: `after` is not a number greater than 0, or `description` is not a string.
     """
 
     def __init__(self, *, after: float, description: str | None = None) -> None:
         if isinstance(after, bool) or not isinstance(after, int | float) or not 0 < after < 1e9:
-            raise ValueError(f"Retry(after={after!r}): give a number of seconds, more than 0")
+            raise ValueError(f"Retry(after={after!r}): pass a number of seconds, greater than 0")
         if description is not None and not isinstance(description, str):
-            raise ValueError("Retry(description=…) takes a text")
+            raise ValueError("Retry(description=…) takes a string")
         (description or "").encode()  # a lone surrogate is a ValueError too
-        super().__init__(description or f"Tried again in {after:g} seconds.")
+        super().__init__(description or f"Retry in {after:g} seconds.")
         self.after = after
         self.description = description
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Support pickling, which passes the arguments of an exception by position otherwise."""
+        return _make_retry, (self.after, self.description)
+
+
+def _make_retry(after: float, description: str | None) -> Retry:
+    return Retry(after=after, description=description)
+
 
 class HandlerMistake(Exception):
-    """A handler answered what no platform may be told; the message tells its author what to change."""
+    """A handler result that must not be sent to a platform. The message names the remedy for the author."""

@@ -1,4 +1,4 @@
-"""How a broker is, for load balancers, and the blueprint that tells them."""
+"""The health of a broker, as the health endpoints report it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class HealthStatus(StrEnum):
-    """What is said of a broker, and of a part of it."""
+    """The status of a broker or of one of its parts."""
 
     OK = "ok"
     FAILED = "failed"
@@ -16,19 +16,19 @@ class HealthStatus(StrEnum):
     STOPPING = "stopping"
 
     @classmethod
-    def of(cls, fact: bool) -> HealthStatus:
-        """The word for what is so, or is not."""
-        return cls.OK if fact else cls.FAILED
+    def of(cls, is_ok: bool) -> HealthStatus:
+        """Return `OK` or `FAILED`."""
+        return cls.OK if is_ok else cls.FAILED
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a broker is.
+    """The health of the broker in this process, and of its parts.
 
     Args:
-        status: The broker in this process: may it be sent requests?
-        store: Can its store be reached? None where there is none, as of the next two.
-        schema: Do its tables have the version that this brokerkit works with?
-        executor: Does its background work go on in this process?
+        status: Whether the process can take requests.
+        store: Whether the store can be reached; None in a broker without a store, like the next two.
+        schema: Whether the tables have the version that this release of brokerkit needs.
+        executor: Whether background work is running in this process.
     """
 
     status: HealthStatus
@@ -38,6 +38,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def of(cls, *, store: HealthStatus, schema: HealthStatus, executor: HealthStatus) -> Health:
-        """The broker is in order if all of it is."""
+        """Build the health of a broker with a store: `OK` only if each part is."""
         status = HealthStatus.of(store == schema == executor == HealthStatus.OK)
         return cls(status=status, store=store, schema=schema, executor=executor)

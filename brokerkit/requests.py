@@ -1,6 +1,6 @@
-"""What a platform asks: one frozen struct for each operation.
+"""The requests of a platform: one frozen struct per operation.
 
-A handler gets one of these and nothing else, so it can be called without Flask too::
+A handler takes one of them as its only argument, so a test can call it without Flask::
 
     provision(ProvisionRequest(instance_id="i1", offering=offering, plan=plan))
 """
@@ -18,7 +18,7 @@ from .resources import BindResource, ServiceBinding, ServiceInstance
 
 
 class Operation(StrEnum):
-    """What a platform can ask for; equal to its name, which is also that of the handler's decorator."""
+    """The operations of the API. Each value is also the name of the handler's decorator."""
 
     CATALOG = "catalog"
     PROVISION = "provision"
@@ -31,15 +31,16 @@ class Operation(StrEnum):
     UNBIND = "unbind"
     LAST_BINDING_OPERATION = "last_binding_operation"
 
-    __hash__ = str.__hash__  # as fast as its name's; an enum's own is Python code
+    __hash__ = str.__hash__  # that of an enum is Python code, and slower
 
 
 class OriginatingIdentity(Struct, frozen=True):
-    """Whose wish the platform passes on (R-REQ-3).
+    """The end user of the platform who caused a request (R-REQ-3).
 
     Args:
-        platform: ``"cloudfoundry"``, ``"kubernetes"``, …
-        value: What that platform says of its user: `user_id`; or `username`, `uid`, `groups`, `extra`.
+        platform: The kind of platform: ``"cloudfoundry"``, ``"kubernetes"``, …
+        value: The properties of the user: `user_id` (Cloud Foundry); or `username`, `uid`, `groups` and
+            `extra` (Kubernetes).
     """
 
     platform: str
@@ -47,25 +48,25 @@ class OriginatingIdentity(Struct, frozen=True):
 
     @property
     def user(self) -> str | None:
-        """Who that is: Cloud Foundry's `user_id`, Kubernetes' `username` or `uid`; None if there is none."""
+        """The user: `user_id` of Cloud Foundry, `username` or `uid` of Kubernetes; None without any."""
         names = (self.value.get(name) for name in ("user_id", "username", "uid"))
         return next((name for name in names if isinstance(name, str) and name), None)
 
 
 class RequestHeaders(Struct, frozen=True, kw_only=True):
-    """What the headers of a request say.
+    """The decoded headers of a request.
 
     Args:
-        api_version: The version of the API that the platform speaks, such as ``"2.17"`` (R-REQ-1).
-        originating_identity: Whose wish it is (R-REQ-3).
-        request_identity: The platform's id of this request; the answer carries it back (R-REQ-4).
-        correlation_id: The platform's id of all that belongs to one wish, from ``X-Vcap-Request-Id``,
-            ``X-Correlation-ID`` or ``X-Request-ID``, the first that is there (R-REQ-5).
-        info_location: Where Cloud Foundry's API is, from ``X-Api-Info-Location`` (R-REQ-5).
-        username: Who authenticated; None where nobody has a name.
-        trace_context: How to go on with the platform's trace, as headers: `traceparent` and `tracestate` of
-            W3C, `b3` or `x-b3-…` of Zipkin; empty if it sent none. Where a subscriber records spans, with
-            the request's span. Work in the background has it too, then with the span of its attempt.
+        api_version: The API version of the platform, such as ``"2.17"`` (R-REQ-1).
+        originating_identity: The end user who caused the request (R-REQ-3); None if the platform sent none.
+        request_identity: The platform's id of this request. The response repeats it (R-REQ-4).
+        correlation_id: The platform's id of all requests that belong together: the first of
+            ``X-Vcap-Request-Id``, ``X-Correlation-ID`` and ``X-Request-ID`` (R-REQ-5).
+        info_location: The URL of the Cloud Foundry API, from ``X-Api-Info-Location`` (R-REQ-5).
+        username: The name of the authenticated caller; None if it has no name.
+        trace_context: The headers that continue the platform's trace: `traceparent` and `tracestate` of W3C,
+            `b3` or `x-b3-…` of Zipkin; empty if it sent none. If spans are recorded, the parent is the span
+            of the request; for a background handler, the span of its attempt.
     """
 
     api_version: str = "2.17"
@@ -78,7 +79,7 @@ class RequestHeaders(Struct, frozen=True, kw_only=True):
 
 
 class PreviousValues(Struct, frozen=True, kw_only=True):
-    """What a platform says an instance was before an update (R-UPD)."""
+    """The state of an instance before an update, according to the platform (R-UPD)."""
 
     service_id: str | None = None
     plan_id: str | None = None
@@ -88,10 +89,10 @@ class PreviousValues(Struct, frozen=True, kw_only=True):
 
 
 class Request(Masked, frozen=True, kw_only=True):
-    """What every request has.
+    """The base of every request.
 
     Args:
-        headers: What its headers say.
+        headers: The decoded headers.
     """
 
     _brief: ClassVar[frozenset[str]] = frozenset({"offering", "plan"})
@@ -100,51 +101,52 @@ class Request(Masked, frozen=True, kw_only=True):
 
 
 class CatalogRequest(Request, frozen=True, kw_only=True):
-    """``GET /v2/catalog``. No handler gets it; signals do."""
+    """Fetch the service catalog. No handler gets this request, but the receivers of signals do."""
 
 
-# Handlers of a broker with a store need not ask whether it is there, and those of another never look.
-_NOTHING: Any = None
+# The type omits None on purpose: with a store, handlers need no check for it; without one, it is not used.
+_NONE: Any = None
 
 
 class InstanceRequest(Request, frozen=True, kw_only=True):
-    """What every request about a service instance has.
+    """The base of every request for a service instance.
 
     Args:
-        instance_id: The id that the platform chose.
-        instance: What the broker remembers of it; None in a provision, and in a broker without a store.
+        instance_id: The id of the instance, chosen by the platform.
+        instance: The stored instance; None in a provision request and in a broker without a store.
     """
 
     instance_id: str
-    instance: ServiceInstance = _NOTHING
+    instance: ServiceInstance = _NONE
 
 
 class BindingRequest(InstanceRequest, frozen=True, kw_only=True):
-    """What every request about a service binding has.
+    """The base of every request for a service binding.
 
     Args:
-        binding_id: The id that the platform chose.
-        binding: What the broker remembers of it; None in a bind, and in a broker without a store.
+        binding_id: The id of the binding, chosen by the platform.
+        binding: The stored binding; None in a bind request and in a broker without a store.
     """
 
     binding_id: str
-    binding: ServiceBinding = _NOTHING
+    binding: ServiceBinding = _NONE
 
 
 class ProvisionRequest(InstanceRequest, frozen=True, kw_only=True):
-    """Make a service instance (R-PROV).
+    """Create a service instance (R-PROV).
 
     Args:
-        offering: The catalog's offering.
-        plan: The catalog's plan.
-        parameters: The user's, as the plan's schema allows; empty if there are none.
-        context: What the platform says of the surroundings: `platform`, and more by platform.
-        organization_guid: The body's, else the context's.
-        space_guid: The body's, else the context's.
+        offering: The service offering from the catalog.
+        plan: The service plan from the catalog.
+        parameters: The parameters of the user, valid against the schema of the plan. Defaults to none.
+        context: The context of the platform: `platform`, and further properties by platform.
+        organization_guid: The organization, from the body or else from the context.
+        space_guid: The space, from the body or else from the context.
         maintenance_info: The version that the platform read in the catalog.
-        accepts_incomplete: Can the platform poll? If not, `Accepted` is no answer (R-REQ-9).
-        body: The whole JSON object, for what a platform adds.
-        attempt: Which attempt of a background handler this is, from 1.
+        accepts_incomplete: Whether the platform can poll. If not, the handler must not return `Accepted`
+            (R-REQ-9).
+        body: The complete JSON object, with any fields that a platform adds.
+        attempt: The number of this attempt of a background handler, from 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
@@ -165,17 +167,17 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
     """Change a service instance (R-UPD).
 
     Args:
-        offering: The catalog's offering.
-        plan: The plan that the instance is to have: the one asked for, else the one it had before.
-            None only if the platform named neither.
-        parameters: Those to change; empty if there are none.
-        context: As for a provision; the new one, where it changed.
-        previous_values: What the platform says the instance was; its plan, where the broker remembers, is the
-            one that it remembers.
-        maintenance_info: The version to move to.
-        accepts_incomplete: Can the platform poll?
-        body: The whole JSON object, for what a platform adds.
-        attempt: Which attempt of a background handler this is, from 1.
+        offering: The service offering from the catalog.
+        plan: The plan after the update: the requested plan, or else the present one. None only if the
+            platform named neither.
+        parameters: The parameters to change. Defaults to none.
+        context: The context of the platform, as in `ProvisionRequest`, with its new values.
+        previous_values: The state of the instance before the update, according to the platform. With a
+            store, the plan is the stored one.
+        maintenance_info: The version to upgrade to.
+        accepts_incomplete: Whether the platform can poll.
+        body: The complete JSON object, with any fields that a platform adds.
+        attempt: The number of this attempt of a background handler, from 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
@@ -192,7 +194,7 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
 
 
 class DeprovisionRequest(InstanceRequest, frozen=True, kw_only=True):
-    """Delete a service instance (R-DEL). `attempt` as in `ProvisionRequest`."""
+    """Delete a service instance (R-DEL). The fields are as in `ProvisionRequest`."""
 
     offering: ServiceOffering
     plan: ServicePlan
@@ -201,19 +203,19 @@ class DeprovisionRequest(InstanceRequest, frozen=True, kw_only=True):
 
 
 class BindRequest(BindingRequest, frozen=True, kw_only=True):
-    """Make a service binding (R-BIND).
+    """Create a service binding (R-BIND).
 
     Args:
-        offering: The catalog's offering.
-        plan: The catalog's plan.
-        parameters: The user's, as the plan's schema allows; empty if there are none.
-        context: As for a provision.
-        bind_resource: What the instance is bound to.
-        app_guid: The application: `bind_resource`'s, else the body's own, which is deprecated.
-        predecessor: The id of the binding that this one is to follow (R-BIND-6).
-        accepts_incomplete: Can the platform poll?
-        body: The whole JSON object, for what a platform adds.
-        attempt: Which attempt of a background handler this is, from 1.
+        offering: The service offering from the catalog.
+        plan: The service plan from the catalog.
+        parameters: The parameters of the user, valid against the schema of the plan. Defaults to none.
+        context: The context of the platform, as in `ProvisionRequest`.
+        bind_resource: The application, route or other resource to bind the instance to.
+        app_guid: The application, from `bind_resource` or else from the deprecated field of the body.
+        predecessor: The id of the binding that this one replaces (R-BIND-6).
+        accepts_incomplete: Whether the platform can poll.
+        body: The complete JSON object, with any fields that a platform adds.
+        attempt: The number of this attempt of a background handler, from 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
@@ -231,7 +233,7 @@ class BindRequest(BindingRequest, frozen=True, kw_only=True):
 
 
 class UnbindRequest(BindingRequest, frozen=True, kw_only=True):
-    """Delete a service binding (R-UNB). `attempt` as in `ProvisionRequest`."""
+    """Delete a service binding (R-UNB). The fields are as in `ProvisionRequest`."""
 
     offering: ServiceOffering
     plan: ServicePlan
@@ -243,8 +245,8 @@ class GetInstanceRequest(InstanceRequest, frozen=True, kw_only=True):
     """Fetch a service instance (R-GETI).
 
     Args:
-        offering: The catalog's offering; None if the platform did not name one that is in it.
-        plan: The catalog's plan; None likewise.
+        offering: The service offering; None if the platform named none from the catalog.
+        plan: The service plan; None if the platform named none from the catalog.
     """
 
     offering: ServiceOffering | None = None
@@ -252,19 +254,20 @@ class GetInstanceRequest(InstanceRequest, frozen=True, kw_only=True):
 
 
 class GetBindingRequest(BindingRequest, frozen=True, kw_only=True):
-    """Fetch a service binding (R-GETB). `offering` and `plan` as in `GetInstanceRequest`."""
+    """Fetch a service binding (R-GETB). The fields are as in `GetInstanceRequest`."""
 
     offering: ServiceOffering | None = None
     plan: ServicePlan | None = None
 
 
 class LastOperationRequest(InstanceRequest, frozen=True, kw_only=True):
-    """Ask how an operation on a service instance goes (R-LAST).
+    """Poll the state of an operation on a service instance (R-LAST).
 
     Args:
-        offering: The catalog's offering; None if the platform did not name one that is in it.
-        plan: The catalog's plan; None likewise. During an update, the one before it (R-UPD-6).
-        operation: The string that `Accepted` gave.
+        offering: The service offering; None if the platform named none from the catalog.
+        plan: The service plan; None if the platform named none from the catalog. During an update, the
+            plan before it (R-UPD-6).
+        operation: The `operation` of the `Accepted` result; None if the platform sent none.
     """
 
     offering: ServiceOffering | None = None
@@ -273,7 +276,7 @@ class LastOperationRequest(InstanceRequest, frozen=True, kw_only=True):
 
 
 class LastBindingOperationRequest(BindingRequest, frozen=True, kw_only=True):
-    """Ask how an operation on a service binding goes; as `LastOperationRequest`."""
+    """Poll the state of an operation on a service binding. The fields are as in `LastOperationRequest`."""
 
     offering: ServiceOffering | None = None
     plan: ServicePlan | None = None

@@ -1,6 +1,7 @@
-"""What a broker with a store remembers: service instances and service bindings, as handlers see them.
+"""The stored service instances and service bindings, as handlers see them.
 
-A handler finds them at `request.instance` and `request.binding`. In a test of its own it can make them::
+A handler of a broker with a store gets them as `request.instance` and `request.binding`. A test creates its
+own::
 
     UnbindRequest(..., instance=ServiceInstance(instance_id="i1", offering=offering, plan=plan))
 """
@@ -21,7 +22,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class BindResource(Struct, frozen=True, kw_only=True):
-    """What an instance is bound to (R-BIND)."""
+    """The resource that an instance is bound to (R-BIND)."""
 
     app_guid: str | None = None
     route: str | None = None
@@ -32,19 +33,19 @@ class BindResource(Struct, frozen=True, kw_only=True):
 
 
 class ServiceBinding(Masked, frozen=True, kw_only=True):
-    """A service binding that the broker remembers.
+    """A stored service binding.
 
     Args:
-        binding_id: Its id.
-        parameters: Those it was made with.
-        context: What the platform said of the surroundings.
-        app_guid: The application, if it is for one.
-        bind_resource: What the instance is bound to.
-        predecessor: The id of the binding that it followed (R-BIND-6).
-        result: What the bind handler answered; None if it never did.
-        data: What the bind handler gave to be remembered; empty if nothing.
-        created_at: When it was asked for, in UTC.
-        updated_at: When it last changed, in UTC.
+        binding_id: The id of the binding.
+        parameters: The parameters of the bind request.
+        context: The context of the bind request.
+        app_guid: The application; None if the binding is not for an application.
+        bind_resource: The resource that the instance is bound to.
+        predecessor: The id of the binding that this one replaced (R-BIND-6).
+        result: The result of the bind handler; None until it succeeds.
+        data: The `data` of the bind handler's result. Defaults to none.
+        created_at: The time of the bind request, in UTC.
+        updated_at: The time of the last change, in UTC.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "data"})
@@ -62,25 +63,25 @@ class ServiceBinding(Masked, frozen=True, kw_only=True):
 
 
 class ServiceInstance(Masked, frozen=True, kw_only=True):
-    """A service instance that the broker remembers.
+    """A stored service instance.
 
     Args:
-        instance_id: Its id.
-        offering: The catalog's offering.
-        plan: The plan that it has, also while an update is to change it; the catalog's, or where that has
-            it no more, one with its id alone.
-        parameters: Those it was made with, and changed by updates since.
-        context: What the platform said last of the surroundings.
-        organization_guid: Whose it is.
-        space_guid: Where it is.
-        maintenance_info: The version of what it runs.
-        dashboard_url: Where its user manages it.
-        metadata: What it is.
-        data: What handlers gave to be remembered; empty if nothing.
-        bindings: Its bindings, the oldest first, also those that are being made or deleted, or failed. They
-            are read from the store when they are looked at.
-        created_at: When it was asked for, in UTC.
-        updated_at: When it last changed, in UTC.
+        instance_id: The id of the instance.
+        offering: The service offering from the catalog.
+        plan: The present plan; during an update, the plan before it. If the plan has left the catalog, a
+            plan with only its id.
+        parameters: The parameters of the provision request, with the changes of later updates.
+        context: The latest context from the platform.
+        organization_guid: The organization of the instance.
+        space_guid: The space of the instance.
+        maintenance_info: The maintenance version of the instance.
+        dashboard_url: The URL where users manage the instance.
+        metadata: The labels and attributes of the instance.
+        data: The `data` of the handlers' results. Defaults to none.
+        bindings: The bindings, the oldest first, including those in progress and failed. They are read from
+            the store on first use.
+        created_at: The time of the provision request, in UTC.
+        updated_at: The time of the last change, in UTC.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "data"})

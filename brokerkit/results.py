@@ -1,7 +1,7 @@
-"""What a handler answers: one frozen struct for each way that an operation can go well.
+"""The results of handlers: one frozen struct per successful outcome.
 
-What no platform may be told (an `operation` that is too long, a `renew_before` after `expires_at`) raises
-a ValueError or TypeError where it is made, in the handler, with what to change; to the platform it is a 500.
+A value that must not be sent to a platform, such as an `operation` that is too long, raises a ValueError or
+TypeError in the handler that creates it. The message names the remedy; the platform gets a 500.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ._internal.masking import Masked
 from .catalog.models import MaintenanceInfo
 
 MAX_OPERATION = 10_000
-"""How many characters an `operation` may have (R-PROV-1)."""
+"""The maximum length of an `operation`, in characters (R-PROV-1)."""
 
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 class InstanceMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an instance is, for the platform to show or filter by (R-PROV-1).
+    """The metadata of an instance, which the platform can show or filter by (R-PROV-1).
 
     Args:
         labels: Short values, such as ``{"region": "eu"}``.
-        attributes: Any other.
+        attributes: Any other values.
     """
 
     labels: dict[str, Any] | None = None
@@ -35,14 +35,15 @@ class InstanceMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Provisioned(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """The instance is there: 201 (R-PROV-1).
+    """The success of a provision: 201 (R-PROV-1).
 
     Args:
-        dashboard_url: Where its user manages it.
-        metadata: What it is.
-        exists: It was there before, with the same attributes: 200 (R-PROV-3).
-        data: What the broker is to remember, a JSON object; `request.instance.data` from then on. Only
-            for a broker with a store; no platform sees it.
+        dashboard_url: The URL where users manage the instance.
+        metadata: The labels and attributes of the instance.
+        exists: Whether the instance already existed with the same attributes: 200 (R-PROV-3). Defaults to
+            False.
+        data: A JSON object to store; later handlers get it as `request.instance.data`. Only for a broker
+            with a store, and never sent to a platform.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"data"})
@@ -54,12 +55,12 @@ class Provisioned(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Updated(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """The instance is as asked: 200 (R-UPD-1).
+    """The success of an update: 200 (R-UPD-1).
 
     Args:
-        dashboard_url: Where its user manages it now.
-        metadata: What it is now.
-        data: Replaces what the broker remembers, as that of `Provisioned`; None leaves it as it is.
+        dashboard_url: The new URL where users manage the instance.
+        metadata: The new labels and attributes of the instance.
+        data: A JSON object that replaces the stored `data`, as in `Provisioned`. Defaults to no change.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"data"})
@@ -70,29 +71,29 @@ class Updated(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Deprovisioned(Struct, frozen=True):
-    """The instance is gone: 200 (R-DEL-1)."""
+    """The success of a deprovision: 200 (R-DEL-1)."""
 
 
 class Unbound(Struct, frozen=True):
-    """The binding is gone: 200 (R-UNB-1)."""
+    """The success of an unbind: 200 (R-UNB-1)."""
 
 
 class Accepted(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """The work goes on elsewhere: 202, and the platform polls (R-PROV-1, R-UPD-1, R-BIND-1, R-DEL-4).
+    """The start of an asynchronous operation: 202, then polls (R-PROV-1, R-UPD-1, R-BIND-1, R-DEL-4).
 
-    Only for a request with `accepts_incomplete`; raise `AsyncRequired` before the work starts otherwise.
+    Only for a request with `accepts_incomplete`; otherwise, raise `AsyncRequired` before the work starts.
 
     Args:
-        operation: What the platform sends back when it polls, at most 10,000 characters. The
-            operation's name (``"provision"``, ``"unbind"`` …) unless told. A broker with a store sends an
-            id of its own; its handlers get this string back.
-        dashboard_url: Where the user manages the instance; for a provision or an update.
-        metadata: What the instance is; for a provision or an update.
-        data: What the broker is to remember, as that of `Provisioned`.
+        operation: The string that the platform sends back with each poll, at most 10,000 characters. A
+            broker with a store sends its own id, but passes this string to the polled handler. Defaults to
+            the name of the operation, such as ``"provision"``.
+        dashboard_url: The URL where users manage the instance; for a provision or an update.
+        metadata: The labels and attributes of the instance; for a provision or an update.
+        data: A JSON object to store, as in `Provisioned`.
 
     Raises:
-        TypeError: The operation is no text.
-        ValueError: It is empty or too long.
+        TypeError: The operation is not a string.
+        ValueError: The operation is empty or too long.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"data"})
@@ -106,10 +107,10 @@ class Accepted(Masked, frozen=True, kw_only=True, omit_defaults=True):
         if self.operation is None:
             return
         if not isinstance(self.operation, str):
-            raise TypeError(f"Accepted(operation=…) takes a text, not {type(self.operation).__name__}")
+            raise TypeError(f"Accepted(operation=…) takes a string, not {type(self.operation).__name__}")
         if not 1 <= len(self.operation) <= MAX_OPERATION:
             raise ValueError(
-                f"Accepted(operation=…) has {len(self.operation):,} characters; give 1 to {MAX_OPERATION:,},"
+                f"Accepted(operation=…) has {len(self.operation):,} characters; pass 1 to {MAX_OPERATION:,},"
                 " such as the id of a job"
             )
 
@@ -128,10 +129,10 @@ class VolumeMount(Struct, frozen=True, kw_only=True):
 
     Args:
         driver: The name of the volume driver.
-        container_dir: Where to mount it.
-        mode: ``"r"`` or ``"rw"``.
-        device: What to mount.
-        device_type: ``"shared"``, the only one there is.
+        container_dir: The path in the container to mount it at.
+        mode: ``"r"`` (read-only) or ``"rw"``.
+        device: The volume.
+        device_type: The type of the volume. Defaults to ``"shared"``, the only one in the API.
     """
 
     driver: str
@@ -142,15 +143,15 @@ class VolumeMount(Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """Where the service listens, for platforms that open networks (R-BIND-3).
+    """A network endpoint of the service, for platforms that open network access to it (R-BIND-3).
 
     Args:
         host: A host name or an IP address.
-        ports: At least one: ``"443"``, or a range, ``"9000-9010"``.
-        protocol: ``"tcp"``, ``"udp"`` or ``"all"``.
+        ports: At least one port, such as ``"443"``, or range of ports, such as ``"9000-9010"``.
+        protocol: ``"tcp"``, ``"udp"`` or ``"all"``. Defaults to ``"tcp"``.
 
     Raises:
-        ValueError: A port or range is not one.
+        ValueError: The host is empty, or a port or range is malformed.
     """
 
     host: str
@@ -159,7 +160,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.host:
-            raise ValueError("Endpoint(host=…) is empty; give a host name or an IP address")
+            raise ValueError("Endpoint(host=…) is empty; pass a host name or an IP address")
         if not isinstance(self.ports, list | tuple) or not self.ports:
             raise ValueError('Endpoint(ports=…) takes a list with at least one port, such as ["443"]')
         for ports in self.ports:
@@ -167,20 +168,20 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
             if not 1 <= first <= last <= 65535:
                 raise ValueError(
-                    f'Endpoint(ports=…): {ports!r} is neither a port, "443", nor a range, "9000-9010"'
+                    f'Endpoint(ports=…): {ports!r} is neither a port ("443") nor a range ("9000-9010")'
                 )
 
 
 class BindingMetadata(Struct, frozen=True, kw_only=True):
-    """Until when a binding is good (R-BIND-4).
+    """The lifetime of a binding (R-BIND-4).
 
     Args:
-        expires_at: When it ends; with a time zone.
-        renew_before: Until when the platform should have made its successor; not after `expires_at`.
+        expires_at: The time when the binding expires, with a time zone.
+        renew_before: The time by which the platform should replace the binding; not after `expires_at`.
 
     Raises:
-        TypeError: A time is no datetime.
-        ValueError: It has no zone, or they are in the wrong order.
+        TypeError: A time is not a datetime.
+        ValueError: A time has no time zone, or the times are in the wrong order.
     """
 
     expires_at: datetime | None = None
@@ -197,23 +198,24 @@ class BindingMetadata(Struct, frozen=True, kw_only=True):
                     f"BindingMetadata({name}=…) has no time zone; write datetime.now(timezone.utc) + …"
                 )
         if self.expires_at and self.renew_before and self.renew_before > self.expires_at:
-            raise ValueError("BindingMetadata(renew_before=…) is after expires_at; give an earlier time")
+            raise ValueError("BindingMetadata(renew_before=…) is after expires_at; pass an earlier time")
 
 
 class Binding(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """The binding: 201 to a bind, 200 to a fetch (R-BIND-1, R-GETB).
+    """The success of a bind, 201, or of a fetch of a binding, 200 (R-BIND-1, R-GETB).
 
     Args:
-        credentials: What an application needs to use the service.
-        syslog_drain_url: Where logs go; the offering must require ``"syslog_drain"``.
-        route_service_url: Where requests go; the offering must require ``"route_forwarding"``.
-        volume_mounts: What to mount; the offering must require ``"volume_mount"``.
-        endpoints: Where the service listens.
-        metadata: Until when it is good.
-        parameters: Those it was made with; only in answer to a fetch.
-        exists: It was there before, with the same attributes: 200 (R-BIND-1).
-        data: What the broker is to remember, a JSON object; `request.binding.data` from then on. Only for
-            a broker with a store; no platform sees it.
+        credentials: The credentials that an application needs to use the service.
+        syslog_drain_url: The URL to send logs to; the offering must require ``"syslog_drain"``.
+        route_service_url: The URL to proxy requests to; the offering must require ``"route_forwarding"``.
+        volume_mounts: The volumes to mount; the offering must require ``"volume_mount"``.
+        endpoints: The network endpoints of the service.
+        metadata: The lifetime of the binding.
+        parameters: The parameters of the binding; only for a fetch.
+        exists: Whether the binding already existed with the same attributes: 200 (R-BIND-1). Defaults to
+            False.
+        data: A JSON object to store; later handlers get it as `request.binding.data`. Only for a broker
+            with a store, and never sent to a platform.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset(
@@ -232,15 +234,15 @@ class Binding(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class InstanceDetails(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """An instance as it is: 200 to a fetch (R-GETI).
+    """The success of a fetch of an instance: 200 (R-GETI).
 
     Args:
-        service_id: The id of its offering.
-        plan_id: The id of its plan.
-        dashboard_url: Where its user manages it.
-        parameters: Those it was made or last updated with.
-        maintenance_info: The version of what it runs.
-        metadata: What it is.
+        service_id: The id of the service offering.
+        plan_id: The id of the service plan.
+        dashboard_url: The URL where users manage the instance.
+        parameters: The present parameters of the instance.
+        maintenance_info: The maintenance version of the instance.
+        metadata: The labels and attributes of the instance.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters"})
@@ -254,7 +256,7 @@ class InstanceDetails(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LastOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an operation goes: 200 to a poll (R-LAST-1). Made by one of its three class methods."""
+    """The state of an operation: 200 to a poll (R-LAST-1). Create it with one of its three class methods."""
 
     state: Literal["in progress", "succeeded", "failed"]
     description: str | None = None
@@ -265,11 +267,11 @@ class LastOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def in_progress(cls, description: str | None = None, *, retry_after: int | None = None) -> LastOperation:
-        """It goes on.
+        """Report an operation in progress.
 
         Args:
-            description: What is being done, for the user.
-            retry_after: In how many seconds to ask again (R-LAST-2).
+            description: The progress, for the end user.
+            retry_after: The seconds until the next poll (R-LAST-2). Defaults to the platform's interval.
 
         Raises:
             ValueError: `retry_after` is not a whole number of seconds, 0 or more.
@@ -282,12 +284,12 @@ class LastOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def succeeded(
         cls, description: str | None = None, *, result: Provisioned | Updated | Binding | None = None
     ) -> LastOperation:
-        """It is done.
+        """Report a successful operation.
 
         Args:
-            description: What was done, for the user.
-            result: What a handler that did it at once would have answered: the `Binding` of a bind, or
-                the `data` of a provision or update. Only for a broker with a store, which keeps it.
+            description: The outcome, for the end user.
+            result: The result that a synchronous handler would have returned: the `Binding` of a bind, or a
+                `Provisioned` or `Updated` with `data`. Only for a broker with a store, which stores it.
         """
         return cls(state="succeeded", description=description, result=result)
 
@@ -299,12 +301,13 @@ class LastOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
         instance_usable: bool | None = None,
         update_repeatable: bool | None = None,
     ) -> LastOperation:
-        """It ended without success.
+        """Report a failed operation.
 
         Args:
-            description: What went wrong and what to do about it, for the user.
-            instance_usable: After an update or deprovision: can the instance still be used? (R-ERR-2)
-            update_repeatable: After an update: may the platform try it again? (R-ERR-2)
+            description: The fault and the remedy, for the end user.
+            instance_usable: Whether the instance can still be used after a failed update or deprovision
+                (R-ERR-2).
+            update_repeatable: Whether the platform may repeat a failed update (R-ERR-2).
         """
         return cls(
             state="failed",
@@ -315,11 +318,14 @@ class LastOperation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def check_seconds(retry_after: int) -> int:
-    """Let only pass what a ``Retry-After`` header can say.
+    """Check the value of a ``Retry-After`` header.
+
+    Returns:
+        The value.
 
     Raises:
-        ValueError: It is not a whole number of seconds, 0 or more.
+        ValueError: The value is not a whole number of seconds, 0 or more.
     """
     if type(retry_after) is not int or retry_after < 0:
-        raise ValueError(f"retry_after={retry_after!r} is not a whole number of seconds, 0 or more")
+        raise ValueError(f"retry_after={retry_after!r}: pass a whole number of seconds, 0 or more")
     return retry_after

@@ -1,17 +1,17 @@
-"""What others may listen to: blinker signals, sent by the broker after the fact.
+"""The blinker signals that a broker sends after each event.
 
-In a broker with a store that is when the fact is stored, in whichever process does so. Of work that goes on
-after its answer, `provisioned` and its like are sent when it is done, with the request that began it.
+A broker with a store sends a signal once the event is stored, in the process that stored it. For an
+asynchronous operation, `provisioned`, `updated`, `deprovisioned`, `bound` and `unbound` are sent at its end,
+with the request that started it.
 
-Subscribe to one broker or to all::
+Subscribe to one broker or to all brokers::
 
     @provisioned.connect_via(broker)
     def count(broker, request, result, seconds, **extra): ...
 
-A receiver takes the broker and keyword arguments; take ``**extra`` too, for what is added later. A receiver
-that raises is logged and changes nothing: an instance that exists must not turn into an error. It is called
-where the work is done, so what takes long, such as a request to another server, belongs into a thread of its
-own.
+A receiver takes the broker and keyword arguments. Accept ``**extra`` too, as later releases may add
+arguments. An exception of a receiver is logged and does not change the response. Receivers are called
+synchronously, so run slow work, such as a request to another server, in a separate thread.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from enum import StrEnum
 
 from blinker import NamedSignal, Namespace
 
-_logger = logging.getLogger("brokerkit.signals")
+_logger = logging.getLogger(__name__)
 _signals = Namespace()
 
 request_started = _signals.signal(
     "request-started",
-    doc="""A request reached the broker. It may still be anybody's: who calls is not known yet.
+    doc="""Sent when a request reaches the broker, before its authentication.
 
     Args:
-        operation: The `Operation`; None if the path or method is none of the API's.
-        method: Of HTTP.
-        scheme: Of the URL, ``"http"`` or ``"https"``.
-        path: As Flask has it, with the ids in it.
+        operation: The `Operation`; None if the path or method is not part of the API.
+        method: The HTTP method.
+        scheme: The scheme of the URL, ``"http"`` or ``"https"``.
+        path: The path as Flask has it, with the ids.
         instance_id: The instance in the path; None if there is none.
         binding_id: The binding in the path; None if there is none.
         trace_context: A dict, with what the platform said of its trace: see `RequestHeaders`. What a receiver
@@ -42,131 +42,150 @@ request_started = _signals.signal(
 )
 request_finished = _signals.signal(
     "request-finished",
-    doc="""A request that reached the broker was answered, whichever way.
+    doc="""Sent when the response to a request is complete, whether it succeeded or not.
 
     Args:
-        operation: The `Operation`; None if the path or method is none of the API's.
-        status: The HTTP status of the answer.
-        seconds: How long it took, as a float.
+        operation: The `Operation`; None if the path or method is not part of the API.
+        status: The HTTP status of the response.
+        seconds: The duration in seconds, as a float.
         instance_id: The instance in the path; None if there is none.
         binding_id: The binding in the path; None if there is none.
-        headers: What its headers say, as `RequestHeaders`; None if it was refused before they were read.
-        request: The request that a handler got or would get; None if it was refused before it could be read.
-        result: What was answered; None if it was refused or failed.
-        error: The exception that ended it; None if it went well.
-        operation_id: The operation of the store that it began or asked for; None if there is none.
+        headers: The decoded `RequestHeaders`; None if the request was refused before they were read.
+        request: The decoded request; None if it was refused before it was decoded.
+        result: The result of the request; None if it was refused or failed.
+        error: The exception that ended the request; None if it succeeded.
+        operation_id: The id of the operation in the store that it started or polled; None if there is none.
     """,
 )
 
-_OF_OPERATIONS = """
+_OPERATION_ARGS = """
     Args:
-        request: The request that asked for it{request}.
+        request: The request that started the operation{request}.
         result: {result}.
-        operation: The `Operation` that was asked for.
-        operation_id: Its id in the store; None in a broker that has none.
-        seconds: How long ago it was asked for, as a float{seconds}.
+        operation: The requested `Operation`.
+        operation_id: The id of the operation in the store; None in a broker without a store.
+        seconds: The seconds since the operation was requested, as a float{seconds}.
     """
 
 
-def _of_operation(name: str, told: str, *, result: str, request: str = "", seconds: str = "") -> NamedSignal:
-    facts = _OF_OPERATIONS.format(result=result, request=request, seconds=seconds)
-    return _signals.signal(name, doc=f"{told}\n{facts}")
+def _operation_signal(
+    name: str, summary: str, *, result: str, request: str = "", seconds: str = ""
+) -> NamedSignal:
+    arguments = _OPERATION_ARGS.format(result=result, request=request, seconds=seconds)
+    return _signals.signal(name, doc=f"{summary}\n{arguments}")
 
 
-provisioned = _of_operation(
-    "provisioned", "An instance was made, and was not there before (`exists=True`).", result="A `Provisioned`"
+provisioned = _operation_signal(
+    "provisioned",
+    "Sent when an instance was created. Not sent for `exists=True`.",
+    result="A `Provisioned`",
 )
-updated = _of_operation("updated", "An instance was changed.", result="An `Updated`")
-deprovisioned = _of_operation("deprovisioned", "An instance was deleted.", result="A `Deprovisioned`")
-bound = _of_operation(
-    "bound", "A binding was made, and was not there before (`exists=True`).", result="A `Binding`"
+updated = _operation_signal("updated", "Sent when an instance was updated.", result="An `Updated`")
+deprovisioned = _operation_signal(
+    "deprovisioned", "Sent when an instance was deleted.", result="A `Deprovisioned`"
 )
-unbound = _of_operation("unbound", "A binding was deleted.", result="An `Unbound`")
-operation_started = _of_operation(
-    "operation-started", "Work goes on after the answer.", result="An `Accepted`"
+bound = _operation_signal(
+    "bound", "Sent when a binding was created. Not sent for `exists=True`.", result="A `Binding`"
+)
+unbound = _operation_signal("unbound", "Sent when a binding was deleted.", result="An `Unbound`")
+operation_started = _operation_signal(
+    "operation-started", "Sent when an asynchronous operation was accepted.", result="An `Accepted`"
 )
 
-_POLLS = {
+_POLL_ARGS = {
     "result": "A `LastOperation`",
     "request": "; in a broker without a store, the poll",
-    "seconds": "; of a poll in a broker without a store, how long its handler took",
+    "seconds": "; for a poll in a broker without a store, the duration of its handler",
 }
-operation_progressed = _of_operation(
-    "operation-progressed", "Work got further: a background handler said so, or a poll found it.", **_POLLS
+operation_progressed = _operation_signal(
+    "operation-progressed",
+    "Sent when a background handler reports progress, or a poll finds the operation in progress.",
+    **_POLL_ARGS,
 )
-operation_failed = _of_operation(
-    "operation-failed", "Work that went on after its answer failed, or was given up.", **_POLLS
+operation_failed = _operation_signal(
+    "operation-failed", "Sent when an asynchronous operation failed or was cancelled.", **_POLL_ARGS
 )
 
 
 class AttemptEnd(StrEnum):
-    """How an attempt of work in the background ended."""
+    """The end of an attempt of a background handler."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    ACCEPTED = "accepted"  # its handler answered `Accepted`: it goes on elsewhere, and is polled
-    RETRIED = "retried"  # its handler raised `Retry`: another attempt comes later
-    HANDED_OVER = "handed over"  # this process is about to end, and another goes on
-    GIVEN_UP = "given up"  # the operation is over without it: deleted, too late, or taken over
-    INTERRUPTED = "interrupted"  # by something else; it is taken up when its lease has ended
+    ACCEPTED = "accepted"  # the handler returned `Accepted`: the operation continues and is polled
+    RETRIED = "retried"  # the handler raised `Retry`: another attempt follows
+    HANDED_OVER = "handed over"  # this process is shutting down; another process continues
+    GIVEN_UP = "given up"  # the operation ended without it: cancelled, expired or recovered elsewhere
+    INTERRUPTED = "interrupted"  # by another cause; the operation is recovered when the lease expires
 
 
 attempt_started = _signals.signal(
     "attempt-started",
-    doc="""An attempt of work in the background begins, in this thread.
+    doc="""Sent in the thread of an attempt of a background handler, before the handler is called.
 
     Args:
-        request: The request that asked for the work; it has the `attempt` and the `trace_context`.
-        operation: The `Operation` that was asked for.
-        operation_id: Its id in the store.
+        request: The request that started the operation, with the `attempt` and the `trace_context`.
+        operation: The requested `Operation`.
+        operation_id: The id of the operation in the store.
     """,
 )
 attempt_finished = _signals.signal(
     "attempt-finished",
-    doc="""An attempt of work in the background is through, in the thread that began it.
+    doc="""Sent when an attempt of a background handler has ended, in the thread of the attempt.
 
     Args:
-        request: As for `attempt_started`.
-        operation: As for `attempt_started`.
-        operation_id: As for `attempt_started`.
-        end: How it ended, as `AttemptEnd`.
-        seconds: How long it took, as a float.
-        error: The exception that ended it; None if it went well.
+        request: The same as for `attempt_started`.
+        operation: The same as for `attempt_started`.
+        operation_id: The same as for `attempt_started`.
+        end: The end of the attempt, an `AttemptEnd`.
+        seconds: The duration in seconds, as a float.
+        error: The exception that ended the attempt; None if it succeeded.
     """,
 )
 audited = _signals.signal(
     "audited",
-    doc="""A change that a platform asked for was accepted, or has ended. Of a broker with a store only.
+    doc="""Sent when a change was accepted or has ended, only by a broker with a store.
 
-    It is sent for what `flask broker audit` shows: of a change that is done at once when it has ended, and of
-    one that goes on after its answer when it begins and when it has ended. Of one that an operator begins
-    once more it is sent again when that has ended, with a greater `attempt`: of the records with the same
-    `operation_id` the last one holds. It is sent by the process that wrote to the store; one that is killed
-    at that moment tells nobody, so the trail in the store has more.
+    A synchronous operation is reported at its end, an asynchronous operation at its start and its end. An
+    operation that an operator retries is reported again at its new end, with a higher `attempt`. Of all
+    records with the same `operation_id`, the last one counts.
+
+    The process that wrote to the store sends it. If that process is killed in between, the signal is lost,
+    but `flask broker audit` still shows the record.
 
     Args:
-        record: An `AuditRecord`: who, what, when, and how it ended.
+        record: The `AuditRecord`.
     """,
 )
 authentication_failed = _signals.signal(
     "authentication-failed",
-    doc="A request was refused with 401. Args: method, path, remote_addr; never what it tried.",
+    doc="""Sent when a request was refused with 401.
+
+    Args:
+        method: The HTTP method.
+        path: The path as Flask has it.
+        remote_addr: The address of the caller. The credentials are never sent.
+    """,
 )
 
 
 def send(signal: NamedSignal, sender: object, **facts: object) -> None:
-    """Send a signal to each of its receivers, whatever the others do. Costs nothing if there are none."""
+    """Send a signal to each of its receivers. An exception of one receiver is logged.
+
+    Args:
+        signal: The signal.
+        sender: The broker.
+        **facts: The arguments of the receivers.
+    """
     if not signal.receivers or signal.is_muted:
         return
     for receiver in signal.receivers_for(sender):
         try:
-            outcome = receiver(sender, **facts)
-            if inspect.iscoroutine(outcome):
-                outcome.close()
-                raise TypeError("an async receiver is never run; connect a plain function")
+            returned = receiver(sender, **facts)
+            if inspect.iscoroutine(returned):
+                returned.close()
+                raise TypeError("async receivers are not supported; connect a plain function")
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException:
-            _logger.exception(
-                "a receiver of the signal %r failed; the answer is not changed by it", signal.name
-            )
+            _logger.exception("A receiver of the signal %r failed; the response is unchanged", signal.name)

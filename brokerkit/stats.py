@@ -1,4 +1,4 @@
-"""How much a store holds, counted: what `Broker.stats()` tells."""
+"""Statistics of a store: the counts that `Broker.stats` returns."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from .requests import Operation
 
 
 class Count(Struct, frozen=True, kw_only=True):
-    """How many instances or bindings of a plan are in a state.
+    """The number of service instances or bindings of one plan in one state.
 
     Args:
-        offering_id: The service offering, which the catalog may no longer have.
-        plan_id: The service plan, likewise; of a binding, its instance's.
-        state: ``"creating"``, ``"ready"`` or ``"failed"``, which must be deleted. What is being updated or
-            deleted is still in the state that it had.
-        count: How many.
+        offering_id: The id of the service offering, which may have left the catalog.
+        plan_id: The id of the service plan, which may have left the catalog. For bindings, the plan of
+            their instance.
+        state: ``"creating"``, ``"ready"`` or ``"failed"`` (to be deleted). A resource that is being updated
+            or deleted counts in the state that it had before.
+        count: The number of instances or bindings.
     """
 
     offering_id: str
@@ -25,14 +26,14 @@ class Count(Struct, frozen=True, kw_only=True):
 
 
 class InProgress(Struct, frozen=True, kw_only=True):
-    """How many operations of a kind are in progress on instances and bindings of a plan.
+    """The number of operations of one kind that are in progress for one plan.
 
     Args:
-        operation: The kind.
-        offering_id: The service offering.
-        plan_id: The service plan; of an update, the one that it leads to.
-        count: How many.
-        oldest: How many seconds ago the oldest of them was asked for, by the database's clock.
+        operation: The kind of operation.
+        offering_id: The id of the service offering.
+        plan_id: The id of the service plan; for an update, the new plan.
+        count: The number of operations.
+        oldest: The age of the oldest operation in seconds, by the clock of the database.
     """
 
     operation: Operation
@@ -43,11 +44,11 @@ class InProgress(Struct, frozen=True, kw_only=True):
 
 
 class StoreStats(Struct, frozen=True, kw_only=True):
-    """What a store held at one moment. What there is none of is not in it, nor what was deleted.
+    """The content of a store at one moment, in counts greater than 0. Deleted resources do not count.
 
     Args:
-        instances: Instances, by offering, plan and state.
-        bindings: Bindings, likewise.
+        instances: Service instances, by offering, plan and state.
+        bindings: Service bindings, by offering, plan and state.
         operations: Operations in progress, by kind, offering and plan.
     """
 

@@ -1,1 +1,1 @@
-"""Helpers without a domain of their own: masking, JSON, the console."""
+"""Internal helpers for every layer: masking, JSON, text, files and the console."""

@@ -1,4 +1,4 @@
-"""Looks at what may hang: one thread at a time looks, and nobody waits long for what it finds."""
+"""Background calls of functions that may block, with a bounded wait for their results."""
 
 from __future__ import annotations
 
@@ -9,115 +9,118 @@ from threading import Event, Lock, Thread, current_thread
 from time import monotonic
 from typing import Generic, TypeVar
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 
 
-class BackgroundCall(Generic[_Found]):
-    """Looks, however many ask and however long a look hangs, one after the other.
+class BackgroundCall(Generic[_T]):
+    """A function that runs in a background thread, one call at a time, with a cached result.
+
+    All callers share one call, also while it blocks.
 
     Args:
-        look: Looks; it may hang, and what it raises is logged. None is as if it failed.
-        name: Of the thread that looks.
-        patience: For how many seconds an answer is waited for.
-        every: After how many seconds who asks has another look made, and not before.
-        times: Nor before so many times as long as the last one took, if it found anything.
+        function: The function. It may block. If it raises, the exception is logged and the result is None.
+        name: The name of the thread.
+        timeout: The maximum seconds that a caller waits for a call.
+        interval: The minimum seconds from the start of a call to the start of the next one.
+        pause_factor: The minimum pause after a successful call, as a multiple of its duration. Defaults to 0.
     """
 
     def __init__(
         self,
-        look: Callable[[], _Found | None],
+        function: Callable[[], _T | None],
         *,
         name: str,
-        patience: float,
-        every: float,
-        times: float = 0.0,
+        timeout: float,
+        interval: float,
+        pause_factor: float = 0.0,
     ) -> None:
-        self._look = look
+        self._function = function
         self._name = name
-        self._patience = patience
-        self._every = every
-        self._times = times
+        self._timeout = timeout
+        self._interval = interval
+        self._pause_factor = pause_factor
         self._lock = Lock()
-        self._last: CallResult[_Found] | None = None
-        self._before: CallResult[_Found] | None = None
+        self._last: CallResult[_T] | None = None
+        self._previous: CallResult[_T] | None = None
 
-    def start(self) -> CallResult[_Found]:
-        """The look that is good still, or that goes on; else one that begins now."""
+    def start(self) -> CallResult[_T]:
+        """Return the running call or the last one; start a new call if that has expired."""
         with self._lock:
             last = self._last
-            if last is None or not last.is_from_this_process or last.is_expired(self._every, self._times):
-                self._before = last if last is not None and last.is_from_this_process else None
-                last = self._last = CallResult(self._look, self._name)
+            if last is not None and not last.is_from_this_process:
+                last = None  # the threads of a parent process do not exist after a fork
+            if last is None or last.is_expired(self._interval, self._pause_factor):
+                self._previous = last
+                last = self._last = CallResult(self._function, self._name)
             return last
 
-    def result(self) -> _Found | None:
-        """What a look found that is good still, or that begins now and does not take long; else None."""
+    def result(self) -> _T | None:
+        """Return the result of the running call or the last one; None if it failed or timed out."""
         last = self.start()
-        last.wait(self._patience)
+        last.wait(self._timeout)
         return last.value
 
-    def latest(self) -> CallResult[_Found] | None:
-        """That look; while it takes long, the one before. None if there is none, or it failed."""
+    def latest(self) -> CallResult[_T] | None:
+        """Return the last finished call; None if there is none or it failed."""
         last = self.start()
-        last.wait(self._patience)
-        latest = last if last.is_finished else self._before
+        last.wait(self._timeout)
+        latest = last if last.is_finished else self._previous
         return None if latest is None or latest.value is None else latest
 
 
-class CallResult(Generic[_Found]):
-    """One look.
+class CallResult(Generic[_T]):
+    """One call, running or finished.
 
     Attributes:
-        value: What it found; None if it failed, or is not through yet.
+        value: The result; None if the call failed or is still running.
     """
 
-    def __init__(self, look: Callable[[], _Found | None], name: str) -> None:
-        self.value: _Found | None = None
-        self._is_through = Event()
+    def __init__(self, function: Callable[[], _T | None], name: str) -> None:
+        self.value: _T | None = None
+        self._finished = Event()
         self._pid = os.getpid()
-        self._begun = self._ended = monotonic()
-        Thread(target=self._do, args=(look,), name=name, daemon=True).start()
+        self._started_at = self._ended_at = monotonic()
+        Thread(target=self._run, args=(function,), name=name, daemon=True).start()
 
     @property
     def is_from_this_process(self) -> bool:
-        """Of a fork's parent, it is no longer heard of."""
+        """Whether this process started the call, rather than its parent before a fork."""
         return self._pid == os.getpid()
 
     @property
     def is_finished(self) -> bool:
-        """Has it come to an end, in whatever way?"""
-        return self._is_through.is_set()
+        """Whether the call has ended, with or without success."""
+        return self._finished.is_set()
 
     @property
     def duration(self) -> float:
-        """How many seconds it took."""
-        return self._ended - self._begun
+        """The duration of the finished call in seconds."""
+        return self._ended_at - self._started_at
 
     @property
     def age(self) -> float:
-        """How many seconds ago it ended."""
-        return monotonic() - self._ended
+        """The seconds since the call ended."""
+        return monotonic() - self._ended_at
 
-    def is_expired(self, every: float, times: float) -> bool:
-        """Is it to be made anew? What hangs is waited for."""
+    def is_expired(self, interval: float, pause_factor: float) -> bool:
+        """Whether a new call is due. A running call never expires."""
         if not self.is_finished:
             return False
-        rest = (
-            0.0 if self.value is None else times * self.duration
-        )  # what hung in vain says nothing of its cost
-        return monotonic() >= max(self._begun + every, self._ended + rest)
+        # The duration of a failed call, such as a timeout, says nothing about the cost of a call.
+        pause = 0.0 if self.value is None else pause_factor * self.duration
+        return monotonic() >= max(self._started_at + interval, self._ended_at + pause)
 
-    def wait(self, patience: float) -> None:
-        """Wait until it is through, or has gone on for so many seconds."""
-        self._is_through.wait(max(0.0, self._begun + patience - monotonic()))
+    def wait(self, timeout: float) -> None:
+        """Wait until the call ends, at most until it has run for `timeout` seconds."""
+        self._finished.wait(max(0.0, self._started_at + timeout - monotonic()))
 
-    def _do(self, look: Callable[[], _Found | None]) -> None:
+    def _run(self, function: Callable[[], _T | None]) -> None:
         try:
-            self.value = look()
+            self.value = function()
         except BaseException:
-            _logger.exception("what the thread %s looks at could not be found out", current_thread().name)
+            _logger.exception("The background call in the thread %s failed", current_thread().name)
         finally:
-            self._ended = monotonic()
-            self._is_through.set()
+            self._ended_at = monotonic()
+            self._finished.set()

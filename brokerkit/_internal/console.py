@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, tables for people."""
+"""Output of commands: JSON for programs, tables for people."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
 _STYLES = {"failed": "red"} | dict.fromkeys(("in progress", "creating", "updating", "deleting"), "yellow")
-_NARROW = frozenset(
+_NO_WRAP_COLUMNS = frozenset(
     {
         "operation_id",
         "operation",
@@ -32,41 +34,41 @@ _NARROW = frozenset(
         "expires_at",
     }
 )
-_WIDE = 1_000_000
+_UNLIMITED_WIDTH = 1_000_000
 
 
 def print_json(value: object) -> None:
-    """Print JSON that is ASCII alone, whatever the terminal makes of other characters."""
+    """Print a value as JSON in ASCII, so that it is readable in every terminal encoding."""
     click.echo(json.dumps(value, indent=2))
 
 
 def print_json_each(values: Iterable[object]) -> None:
-    """Print a list as :func:`print_json` does, each value as it comes, however many there are."""
-    before = "[\n"
+    """Print values as a JSON array like :func:`print_json`, one at a time, in constant memory."""
+    separator = "[\n"
     for value in values:
-        click.echo(before + indent(json.dumps(value, indent=2), "  "), nl=False)
-        before = ",\n"
-    click.echo("[]" if before == "[\n" else "\n]")
+        click.echo(separator + indent(json.dumps(value, indent=2), "  "), nl=False)
+        separator = ",\n"
+    click.echo("[]" if separator == "[\n" else "\n]")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Print a row for each object.
+    """Print a table with a row for each object.
 
     Args:
         rows: The objects.
-        columns: The heading of each of the fields that are shown.
+        columns: The heading of each field to print.
     """
     rich = _rich()
     table = rich.Table(box=None, pad_edge=False, header_style="bold")
     for name, heading in columns.items():
-        table.add_column(heading, overflow="fold", min_width=len(heading), no_wrap=name in _NARROW)
+        table.add_column(heading, overflow="fold", min_width=len(heading), no_wrap=name in _NO_WRAP_COLUMNS)
     for row in rows:
         table.add_row(*(rich.text(row[name]) for name in columns))
     _print(table)
 
 
 def fits_width(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> bool:
-    """Does each row of a table stand on one line? Where no terminal is written to, always."""
+    """Whether each row of a table fits on one line of the terminal. Without a terminal, always True."""
     if not _is_terminal():
         return True
     rich = _rich()
@@ -78,11 +80,11 @@ def fits_width(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) ->
 
 
 def print_facts(facts: Mapping[str, Any], *, exact: bool = False) -> None:
-    """Print the fields of an object, one below the other.
+    """Print the fields of an object, one per line.
 
     Args:
         facts: The fields.
-        exact: Are their names to be shown as they are?
+        exact: Whether to print underscores in the names as they are. Defaults to False: as spaces.
     """
     rich = _rich()
     table = rich.Table(box=None, pad_edge=False, show_header=False)
@@ -94,48 +96,26 @@ def print_facts(facts: Mapping[str, Any], *, exact: bool = False) -> None:
 
 
 def print_text(text: str, *, colour: str | None = None) -> None:
-    """Print a sentence, on a terminal in a colour."""
+    """Print a sentence; in a colour if the output is a terminal."""
     _echo(_encodable(printable(text)), colour, err=False)
 
 
 def print_note(text: str) -> None:
-    """Print a sentence beside the output."""
+    """Print a sentence to standard error."""
     click.echo(printable(text), err=True)
 
 
 def print_error(text: str) -> None:
-    """Print beside the output what is wrong, on a terminal in red."""
+    """Print an error message to standard error; in red if that is a terminal."""
     _echo(printable(text), "red", err=True)
 
 
-def printable(text: str) -> str:
-    """A text on one line, without what would steer a terminal or deceive a reader."""
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
-
-
 def local_time(moment: str) -> str:
-    """A time in RFC 3339, as ISO 8601 in the zone of this machine."""
+    """Convert an RFC 3339 time to ISO 8601 in the local time zone."""
     return datetime.fromisoformat(moment).astimezone().isoformat(timespec="seconds")
 
 
-def duration(seconds: float) -> str:
-    """A duration in its two greatest units, such as ``35 ms``, ``2.4 s``, ``5 min 12 s`` or ``2 d 4 h``."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{int(seconds)} s"
-    minutes, hours, days = (int(seconds) // size for size in (60, 3600, 86400))
-    if hours == 0:
-        return f"{minutes} min {int(seconds) % 60} s"
-    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _shown(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     if value is None or value in ({}, [], ""):
         return "-"
     if isinstance(value, bool):
@@ -146,13 +126,13 @@ def _shown(value: Any) -> str:
 
 
 class JSONLines(tuple[str, ...]):
-    """Several values in one cell, one below the other."""
+    """Several values in one table cell, one per line."""
 
     __slots__ = ()
 
 
 class _Rich:
-    """What there is of rich, which is loaded only where a table is printed."""
+    """The needed parts of rich, which is imported only to print a table."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -162,14 +142,14 @@ class _Rich:
         self.Console, self.Table, self._text = Console, Table, Text
 
     def text(self, value: Any) -> Text:
-        """A value as it stands in a cell; nothing in it is markup."""
+        """Convert a value to the text of a table cell, without markup."""
         if isinstance(value, JSONLines):
-            return self._text("\n").join(self.text(each) for each in value)
-        shown = _shown(value)
-        return self._text(shown, style=_STYLES.get(shown, ""))
+            return self._text("\n").join(self.text(line) for line in value)
+        text = _cell_text(value)
+        return self._text(text, style=_STYLES.get(text, ""))
 
     def name(self, name: str) -> RenderableType:
-        """The name of a fact; nothing in it is markup."""
+        """Convert a field name to a text without markup."""
         return self._text(printable(name))
 
 
@@ -190,8 +170,8 @@ def _is_terminal() -> bool:
 
 
 def _print(table: RenderableType) -> None:
-    """Print a table: to a terminal in its width, else each row on a line, however long that is."""
-    console: Console = _rich().Console(width=None if _is_terminal() else _WIDE, highlight=False)
+    """Print a table in the width of the terminal; without a terminal, each row on one line."""
+    console: Console = _rich().Console(width=None if _is_terminal() else _UNLIMITED_WIDTH, highlight=False)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():

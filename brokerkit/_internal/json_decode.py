@@ -1,4 +1,4 @@
-"""JSON objects from outside: of a bounded depth, and their faults in words."""
+"""Decoding of JSON objects from outside: a bounded depth, and readable error messages."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 import msgspec
 
 MAX_DEPTH = 100
-"""How deep an object may be nested. No platform needs more."""
+"""The maximum nesting depth of an object. No platform needs more."""
 
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
 class TooDeep(ValueError):
-    """JSON that is nested deeper than :data:`MAX_DEPTH`."""
+    """A JSON object that is nested deeper than :data:`MAX_DEPTH`."""
 
 
 def decode_object(raw: bytes) -> dict[str, Any]:
     """Decode a JSON object.
 
     Raises:
-        TooDeep: It is nested deeper than :data:`MAX_DEPTH`.
-        msgspec.ValidationError: It is JSON, but no object.
-        ValueError: It is no JSON, or not in UTF-8. The two above are ValueErrors too.
+        TooDeep: The object is nested deeper than :data:`MAX_DEPTH`.
+        msgspec.ValidationError: The value is not an object.
+        ValueError: The bytes are not JSON or not UTF-8. Base class of the two errors above.
     """
     try:
         document = _object.decode(raw)
@@ -35,23 +35,23 @@ def decode_object(raw: bytes) -> dict[str, Any]:
 
 
 def is_deeper_than(document: object, limit: int) -> bool:
-    """Is a JSON value nested deeper than so many levels?"""
+    """Whether a JSON value is nested deeper than a number of levels."""
     level = [document] if isinstance(document, dict | list) else []
     for _ in range(limit):
         level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
         ]
         if not level:
             return False
     return True
 
 
-_FAULT = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`")
+_WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<actual>[^`]+)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
-_WORDS = {
+_TYPE_NAMES = {
     "str": "a string",
     "int": "a number",
     "float": "a number",
@@ -63,14 +63,13 @@ _WORDS = {
 
 
 def describe_validation_error(error: msgspec.ValidationError) -> str:
-    """What msgspec says of a fault, in words: ``parameters: expected an object, got an array``."""
-    message, _, place = str(error).partition(" - at `$")
-    place = place.removesuffix("`").removeprefix(".")
+    """Convert an error of msgspec to a message: ``parameters: expected an object, got an array``."""
+    message, _, path = str(error).partition(" - at `$")
+    path = path.removesuffix("`").removeprefix(".")
     if match := _MISSING.fullmatch(message):
-        return f"{'.'.join(filter(None, (place, match['name'])))}: is required"
-    if match := _FAULT.fullmatch(message):
-        wanted = " or ".join(
-            _WORDS.get(kind, kind) for kind in match["wanted"].split(" | ") if kind != "null"
-        )
-        message = f"expected {wanted}, got {_WORDS.get(match['got'], match['got'])}"
-    return f"{place or 'the body'}: {message}"
+        return f"{'.'.join(filter(None, (path, match['name'])))}: is required"
+    if match := _WRONG_TYPE.fullmatch(message):
+        types = (name for name in match["expected"].split(" | ") if name != "null")
+        expected = " or ".join(_TYPE_NAMES.get(name, name) for name in types)
+        message = f"expected {expected}, got {_TYPE_NAMES.get(match['actual'], match['actual'])}"
+    return f"{path or 'the body'}: {message}"

@@ -1,7 +1,7 @@
-"""Structs that keep secrets out of their repr.
+"""Structs that keep secrets out of their ``repr``.
 
-Requests and results pass through logs, tracebacks, debuggers and signal receivers; what belongs to a
-platform's user alone is not told there.
+Requests and results pass through logs, tracebacks, debuggers and signal receivers, which must not show the
+secrets of a platform's user.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import ClassVar
 import msgspec
 
 MASK = "***"
-"""What stands where a secret was."""
+"""The replacement of a secret."""
 
 
 class Masked(msgspec.Struct, frozen=True, kw_only=True):
-    """A frozen struct whose ``repr`` shows :data:`MASK` for the fields named in ``_secret``.
+    """A frozen struct whose ``repr`` shows :data:`MASK` for the fields in ``_secret``.
 
-    Of those in ``_brief`` it shows the name alone.
+    For the fields in ``_brief``, it shows only the `name` of the value.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset()

@@ -1,4 +1,4 @@
-"""What a package's ``__init__`` needs to be the public home of names that are defined in its modules."""
+"""Helpers for a package's ``__init__`` that publishes names from its modules."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ from importlib import import_module
 
 
 def set_home(package: str, *classes: type) -> None:
-    """Let classes name the package that users import them from, in tracebacks and reprs.
+    """Set the module of classes to the package that users import them from.
 
-    Only for classes without annotations that are evaluated later: those are looked up in ``__module__``.
+    Tracebacks, reprs and pickles then name the package. Do not use it for classes whose annotations are
+    evaluated later, such as structs: they are evaluated in the namespace of ``__module__``.
 
     Args:
-        package: The package's ``__name__``.
+        package: The ``__name__`` of the package.
         *classes: The classes.
     """
-    for public in classes:
-        public.__module__ = package
+    for class_ in classes:
+        class_.__module__ = package
 
 
 def lazy(package: str, names: Mapping[str, str]) -> Callable[[str], object]:
-    """Make the ``__getattr__`` of a package whose names need an optional dependency.
+    """Create the ``__getattr__`` of a package that imports some of its names on first use.
+
+    It is for names that need an optional dependency.
 
     Args:
-        package: The package's ``__name__``.
-        names: Public name to the module that defines it, relative to the package.
+        package: The ``__name__`` of the package.
+        names: Each public name with the module that defines it, relative to the package.
 
     Returns:
-        The function. It raises `AttributeError` for any other name, and `ModuleNotFoundError`, with the
-        remedy, if the dependency is not installed.
+        The function. It raises `AttributeError` for any other name, and the `ModuleNotFoundError` of the
+        module if its dependency is not installed.
     """
 
     def getattr_(name: str) -> object:

@@ -1,6 +1,6 @@
-"""What is secret in what others wrote: by where it stands in JSON, or by what stands before it in a text.
+"""Masking of secrets in JSON and text from outside, by the names of their fields or the words before them.
 
-It masks generously, but what people read to understand a fault stays: names, ids, and sentences, such as
+It masks more than necessary in case of doubt. Names, ids and sentences that explain a fault stay, such as
 ``the password is wrong`` or ``invalid token: has expired``.
 """
 
@@ -14,8 +14,8 @@ from .masking import MASK
 
 # Names
 
-_BEGINS, _ENDS = (rf"(?:{beside}|(?-i:(?<=[a-z])(?=[A-Z])))" for beside in ("(?<![a-z])", "(?![a-z])"))
-"""Where a word begins and ends in a name: ``db_pw``, ``adminPw``."""
+_START, _END = (rf"(?:{edge}|(?-i:(?<=[a-z])(?=[A-Z])))" for edge in ("(?<![a-z])", "(?![a-z])"))
+"""The start and the end of a word in a name: ``db_pw``, ``adminPw``."""
 
 _KEYS = (
     "access|account|aes|api|auth|client|decryption|encrypt(?:ion)?|hmac|license|master|private|rsa|secret"
@@ -23,20 +23,20 @@ _KEYS = (
 )
 _WORDS = (
     r"(?<!by)(?<!com)pass(?!age|ed|eng|es|ing|iv)"
-    rf"|secret|token|credential|private|pwd{_ENDS}|dsn|cookie|authorization"
+    rf"|secret|token|credential|private|pwd{_END}|dsn|cookie|authorization"
     rf"|(?:{_KEYS})[ _-]?key|conn(?:ection)?[ _-]?str(?:ing)?"
     "|syslog_drain_url|route_service_url|mount_config"
-    rf"|{_BEGINS}(?:bearer|jwt|pw|sas|sig){_ENDS}"
+    rf"|{_START}(?:bearer|jwt|pw|sas|sig){_END}"
 )
-_IN_JSON = rf"client[_-]?cert|{_BEGINS}(?:certs?|certificates?|pem|signature){_ENDS}"
-"""What is said of in sentences too often."""
+_JSON_ONLY_WORDS = rf"client[_-]?cert|{_START}(?:certs?|certificates?|pem|signature){_END}"
+"""Words that are too frequent in sentences to mask what follows them in a text."""
 
-_SECRET = re.compile(f"{_WORDS}|{_IN_JSON}", re.IGNORECASE)
+_SECRET = re.compile(f"{_WORDS}|{_JSON_ONLY_WORDS}", re.IGNORECASE)
 _NAME = re.compile(r"[\w. /:-]{1,100}")
 
 
 def is_secret(name: str) -> bool:
-    """Is what has this name to be masked?"""
+    """Whether the value of a field with this name must be masked."""
     return _SECRET.search(name) is not None
 
 
@@ -54,12 +54,12 @@ _SENTENCE = (
     "|there|this|to|too|try|unable|unauthorized|unexpected|unknown|unset|use|user|was|were|will|with|without"
     "|wrong|you|your"
 )
-_GOES_ON = rf"(?:{_SENTENCE})(?=[.,;:!?]*(?:\s|\Z))"
-"""A word with which a sentence goes on, rather than a secret."""
+_CONTINUATION = rf"(?:{_SENTENCE})(?=[.,;:!?]*(?:\s|\Z))"
+"""A word that continues a sentence, rather than a secret."""
 
-_PLACES = tuple(
-    re.compile(each, re.IGNORECASE | re.DOTALL)
-    for each in (
+_PATTERNS = tuple(
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
         r"(-----BEGIN [a-z ]{0,40}PRIVATE KEY-----).*?(?:-----END [a-z ]{0,40}PRIVATE KEY-----|\Z)",
         # <password>…</password>
         rf"((?:<|&lt;)[\w:.-]{{0,60}}(?:{_WORDS})[\w:.-]{{0,60}}(?:\s[^<>]{{0,200}})?(?:>|&gt;))"
@@ -67,11 +67,11 @@ _PLACES = tuple(
         # name="password" value="…"
         rf"(\b(?:name|key){_QUOTE}?\s*[:=]\s*{_QUOTE}[\w. -]{{0,60}}(?:{_WORDS})[\w. -]{{0,60}}{_QUOTE}"
         rf"[\s,]*{_QUOTE}?value{_QUOTE}?\s*[:=]\s*)(?:{_QUOTED}|[^\s,;&<}}\]]+)",
-        # password=…, "password": …, Authorization: Bearer …; all to the end if that opens a bracket
-        rf"((?:{_WORDS})[\w-]{{0,60}}{_QUOTE}?\s*(?!:\s+{_GOES_ON})[:=]{{1,2}}+>?\s*+)"
+        # password=…, "password": …, Authorization: Bearer …; everything to the end after an opening bracket
+        rf"((?:{_WORDS})[\w-]{{0,60}}{_QUOTE}?\s*(?!:\s+{_CONTINUATION})[:=]{{1,2}}+>?\s*+)"
         rf"(?:[\[{{].*|{_QUOTED}|(?:basic|bearer|digest|token)\s+[^\s,;<]+|(?!=)[^\s,;&<}}\]]+)",
         # --password …
-        rf"((?<![\w-])--[\w-]{{0,60}}(?:{_WORDS})[\w-]{{0,60}}\s+)(?!-|{_GOES_ON})(?:{_QUOTED}|[^\s,;<]+)",
+        rf"((?<![\w-])--[\w-]{{0,60}}(?:{_WORDS})[\w-]{{0,60}}\s+)(?!-|{_CONTINUATION})(?:{_QUOTED}|[^\s,;<]+)",
         # ALTER ROLE … PASSWORD '…'
         rf"(\b(?:passw(?:or)?d|identified\s+by)\s+)(?=['\"\\]){_QUOTED}",
         r"(\b(?:basic|bearer)\s+)(?=[\w.~+/-]{0,2000}[0-9=])[\w.~+/-]{6,}={0,2}(?![\w=\"])",
@@ -81,45 +81,45 @@ _PLACES = tuple(
 _LOGIN = re.compile(
     r"""(?<=://)(?:[^\s"'/?#]+(?=@)|[^\s"'/@:]*:(?![0-9]{1,5}(?:[/?#"'\s]|$))[^\s"']{0,2000}(?=@))"""
 )
-"""The login in a URL, also where its password was not quoted and has a slash or an @ in it."""
-_MARKS = re.compile(r"""[:=<&'"]|--|eyJ|\b(?:basic|bearer)\s""", re.IGNORECASE)
-"""What there is in a text where there may be a secret."""
+"""The login in a URL, even if its password contains an unquoted slash or @."""
+_INDICATOR = re.compile(r"""[:=<&'"]|--|eyJ|\b(?:basic|bearer)\s""", re.IGNORECASE)
+"""A character or word that every text with a secret contains. It saves the search in most texts."""
 
 
 def mask_text(text: str) -> str:
-    """A text with :data:`MASK` for what is called a password, a token …; and for logins in URLs."""
-    if not _MARKS.search(text):
+    """Replace passwords, tokens and other secrets, and logins in URLs, by :data:`MASK`."""
+    if not _INDICATOR.search(text):
         return text
-    for place in _PLACES:
-        text = place.sub(rf"\1{MASK}", text)
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\1{MASK}", text)
     return strip_logins(text)
 
 
 def strip_logins(text: str) -> str:
-    """A text with :data:`MASK` for the logins in its URLs."""
+    """Replace the logins in URLs by :data:`MASK`."""
     return _LOGIN.sub(MASK, text)
 
 
 def mask_json(value: object, *, hide: bool = False) -> object:
-    """A JSON value with :data:`MASK` for all that its place says is secret, such as in `credentials`.
+    """Replace every secret in a JSON value, such as the value of `credentials`, by :data:`MASK`.
 
     Args:
-        value: What was decoded.
-        hide: Is it secret itself?
+        value: The decoded JSON value.
+        hide: Whether the value itself is secret. Defaults to False.
     """
     match value:
         case dict():
-            listed = not hide and _lists_a_secret(value)
+            is_pair = not hide and _is_secret_pair(value)
             return {
-                name: mask_json(inner, hide=hide or is_secret(str(name)) or (listed and name in _VALUES))
-                for name, inner in value.items()
+                name: mask_json(child, hide=hide or is_secret(str(name)) or (is_pair and name in _VALUES))
+                for name, child in value.items()
             }
         case list():
-            return [mask_json(inner, hide=hide) for inner in value]
+            return [mask_json(child, hide=hide) for child in value]
         case None | bool():
             return value
         case str() if not hide:
-            return _masked_json(value) if value[:1] in ("{", "[") else mask_text(value)
+            return _mask_json_text(value) if value[:1] in ("{", "[") else mask_text(value)
         case _:
             return MASK if hide else value
 
@@ -127,17 +127,17 @@ def mask_json(value: object, *, hide: bool = False) -> object:
 _NAMES, _VALUES = ("name", "key"), frozenset({"value", "default", "content"})
 
 
-def _lists_a_secret(value: dict[object, object]) -> bool:
-    """Is it such as ``{"name": "password", "value": …}``?"""
-    names = (value.get(each) for each in _NAMES)
+def _is_secret_pair(value: dict[object, object]) -> bool:
+    """Whether an object is a name and a secret value, such as ``{"name": "password", "value": …}``."""
+    names = (value.get(field) for field in _NAMES)
     return any(isinstance(name, str) and _NAME.fullmatch(name) and is_secret(name) for name in names)
 
 
-def _masked_json(text: str) -> str:
-    """A text that may be JSON itself; as it was, if nothing in it is secret."""
+def _mask_json_text(text: str) -> str:
+    """Mask a text that may be JSON. The text is unchanged if it contains no secret."""
     try:
-        found = msgspec.json.decode(text)
-        shown = mask_json(found)
+        document = msgspec.json.decode(text)
+        masked = mask_json(document)
     except (ValueError, RecursionError):
         return mask_text(text)
-    return text if shown == found else msgspec.json.encode(shown).decode()
+    return text if masked == document else msgspec.json.encode(masked).decode()

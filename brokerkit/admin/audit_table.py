@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from .._internal import console as display
+from .._internal.text import format_duration
 from ..audit import AuditRecord
 
 _Cells: TypeAlias = dict[str, Any]
@@ -62,7 +63,7 @@ def _who_did_what(record: AuditRecord) -> _Cells:
         "binding_id": record.binding_id,
         "plan": f"{record.offering}/{plan}",
         "state": record.state,
-        "took": None if took is None else display.duration(max(0.0, took)),
+        "took": None if took is None else format_duration(max(0.0, took)),
         "description": record.description,
     }
 

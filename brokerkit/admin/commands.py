@@ -20,6 +20,7 @@ import msgspec
 from flask.cli import FlaskGroup
 
 from .._internal import console as display
+from .._internal.text import printable
 from ..catalog.models import Catalog
 from . import audit_table as _audit_table
 
@@ -106,7 +107,7 @@ def _reason(error: Exception) -> str | None:
 
 
 def _refusal(told: str) -> click.ClickException:
-    return click.ClickException(display.printable(" ".join(told.split())))
+    return click.ClickException(printable(" ".join(told.split())))
 
 
 def _open(desk: AdminContext, *, as_it_is: bool = False) -> Store:

@@ -270,7 +270,7 @@ class HealthCheck:
     """
 
     def __init__(self, look: Callable[[], Health]) -> None:
-        self._looks = BackgroundCall(look, name="brokerkit-checkup", patience=_PATIENCE, every=_FRESH)
+        self._looks = BackgroundCall(look, name="brokerkit-checkup", timeout=_PATIENCE, interval=_FRESH)
 
     def result(self) -> Health:
         """What a look found that has just been made, or that begins now and does not take long."""

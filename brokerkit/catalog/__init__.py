@@ -1,4 +1,4 @@
-"""The catalog: service offerings and plans, their validation and their JSON Schemas."""
+"""The service catalog: offerings and plans, their validation and their JSON Schemas."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""JSON Schemas: compiled once, offline, and told apart from what they are given.
+"""Compilation of JSON Schemas, and validation against them.
 
-The validator is jsonschema-rs (drafts 4 to 2020-12). It is handed a retriever that refuses, so that no
-schema can make the broker fetch anything, and a mask, so that no message repeats a value.
+The validator is jsonschema-rs (drafts 4 to 2020-12). Its retriever refuses everything, so that no schema can
+make the broker fetch a document. Its messages mask all values, which may be secret.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import jsonschema_rs
 import msgspec
 
 from .._internal.json_decode import is_deeper_than
+from .._internal.text import truncate
 
 MAX_BYTES = 64 * 1024
-"""How large a schema may be, as JSON (R-CAT-4)."""
+"""The maximum size of a schema as JSON, in bytes (R-CAT-4)."""
 
-_VALUE = "the value"
-_MOST = 10
-"""How many faults are told."""
-_LONGEST = 300
-"""How many characters of a fault are told."""
+_VALUE_MASK = "the value"
+_MAX_FAULTS = 10
+"""The maximum number of reported faults."""
+_FAULT_LIMIT = 300
+"""Characters of a reported fault. The names in it come from the sender, in any number and length."""
 _LARGE = 4096
-"""From how many bytes as JSON on only the first fault of an instance is looked for."""
+"""The size in bytes, as JSON, above which only the first fault of a document is searched."""
 _DEEP = 6
-"""From how many levels on no fault of an instance is looked for."""
+"""The number of levels above which no fault of a document is searched."""
 
 
 class Validator(Protocol):
@@ -40,62 +41,78 @@ class Validator(Protocol):
 
 
 class SchemaError(ValueError):
-    """A schema that a catalog must not carry; the message says why."""
+    """A schema that must not be in a catalog. The message names the reason."""
 
 
 def compile_schema(schema: dict[str, Any]) -> Validator:
     """Compile a schema of a catalog.
 
+    Args:
+        schema: The JSON Schema.
+
+    Returns:
+        The compiled schema.
+
     Raises:
-        SchemaError: It has no ``$schema``, is larger than :data:`MAX_BYTES`, refers to another
-            document, or is no valid schema of its draft (R-CAT-4).
+        SchemaError: The schema has no ``$schema``, is larger than :data:`MAX_BYTES`, refers to another
+            document, or is not valid in its draft (R-CAT-4).
     """
     draft = schema.get("$schema")
     if not isinstance(draft, str) or not draft:
         raise SchemaError(
-            "has no '$schema'; name the draft, such as \"http://json-schema.org/draft-07/schema#\""
+            "has no '$schema'; add the draft, such as \"http://json-schema.org/draft-07/schema#\""
         )
     try:
         size = len(msgspec.json.encode(schema))
     except RecursionError:
-        raise SchemaError("is nested too deep") from None
+        raise SchemaError("is nested too deeply") from None
     if size > MAX_BYTES:
-        raise SchemaError(f"is {size:,} bytes long as JSON; at most {MAX_BYTES:,} are allowed")
-    refused: list[str] = []
+        raise SchemaError(f"has {size:,} bytes as JSON; at most {MAX_BYTES:,} are allowed")
+    refused_uris: list[str] = []
 
     def refuse(uri: str) -> Any:
-        refused.append(uri)
+        refused_uris.append(uri)
         raise LookupError("external references are not followed")
 
     try:
-        return jsonschema_rs.validator_for(schema, retriever=refuse, mask=_VALUE)
+        return jsonschema_rs.validator_for(schema, retriever=refuse, mask=_VALUE_MASK)
     except jsonschema_rs.ValidationError as error:
-        if refused:
-            raise SchemaError(f"refers to {refused[0]!r}; write what it refers to into the schema") from None
-        where = format_path(error.instance_path)
-        place = f" (at {where})" if where else ""
-        raise SchemaError(f"is not a valid JSON Schema{place}: {error.message}") from None
-    except (ValueError, TypeError, RecursionError) as error:  # too deep, or no JSON
+        if refused_uris:
+            raise SchemaError(f"refers to {refused_uris[0]!r}; copy that document into the schema") from None
+        path = format_path(error.instance_path)
+        location = f" (at {path})" if path else ""
+        raise SchemaError(f"is not a valid JSON Schema{location}: {error.message}") from None
+    except (ValueError, TypeError, RecursionError) as error:  # nested too deeply, or not JSON
         raise SchemaError(f"is not a valid JSON Schema: {error}") from None
 
 
 def find_problems(validator: Validator, instance: object, *, root: str) -> list[str]:
-    """What is wrong with `instance`, a line a fault, each with its place below `root`.
+    """Describe the faults of a document, each with its path.
 
-    Property names are told, values never. To name faults costs much more than to find that there are
-    some: memory for each, and for every branch of a recursive schema at every level. So of a large
-    instance only the first is told, and of a deep one none.
+    The messages contain property names, but never values. The search for faults costs much more than the
+    decision whether there are any: memory for each fault, and for each branch of a recursive schema at each
+    level. So a large document gets only its first fault, and a deep one a general message.
+
+    Args:
+        validator: The compiled schema.
+        instance: The document.
+        root: The name of the document, with which every path starts.
+
+    Returns:
+        The faults; empty if the document is valid.
     """
     if validator.is_valid(instance):
         return []
     if is_deeper_than(instance, _DEEP):
-        return [f"{root}: do not fit the plan's schema, and are nested too deep to say where"]
+        return [
+            f"{root}: do not match the plan's schema, and are nested too deeply for a more precise message"
+        ]
     large = len(msgspec.json.encode(instance)) > _LARGE
     errors = _first_error(validator, instance) if large else iter(validator.iter_errors(instance))
-    found = [_line(error, root) for error in islice(errors, _MOST)]
+    problems = [_describe(error, root) for error in islice(errors, _MAX_FAULTS)]
     if large or next(errors, None) is not None:
-        found.append("and maybe more" if large else "and more")
-    return found
+        problems.append("and possibly more" if large else "and more")
+    return problems
 
 
 def _first_error(validator: Validator, instance: object) -> Iterator[jsonschema_rs.ValidationError]:
@@ -106,26 +123,18 @@ def _first_error(validator: Validator, instance: object) -> Iterator[jsonschema_
 
 
 def format_path(steps: Iterable[str | int]) -> str:
-    """A place in a JSON document, written ``plans[0].id``."""
-    return "".join(_written(steps)).removeprefix(".")
+    """Format a path in a JSON document: ``plans[0].id``."""
+    parts = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return "".join(parts).removeprefix(".")
 
 
-def _written(steps: Iterable[str | int]) -> Iterator[str]:
-    for step in steps:
-        yield f"[{step}]" if isinstance(step, int) else f".{step}"
-
-
-def _line(error: jsonschema_rs.ValidationError, root: str) -> str:
-    place = format_path([root, *error.instance_path])
-    if isinstance(
-        error.kind, jsonschema_rs.ValidationErrorKind.PropertyNames
-    ):  # repeats what it is about, unmasked
-        return _short(f"{place}: has a property whose name is not allowed")
-    if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.FalseSchema):
-        return _short(f"{place}: is not allowed by the plan's schema")
-    return _short(f"{place}: {error.message.removeprefix(_VALUE + ' ')}")
-
-
-def _short(line: str) -> str:
-    """As much of a line as a user reads; the names in it are as long and as many as its sender likes."""
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+def _describe(error: jsonschema_rs.ValidationError, root: str) -> str:
+    path = format_path([root, *error.instance_path])
+    match error.kind:
+        case jsonschema_rs.ValidationErrorKind.PropertyNames():  # its message repeats the name, unmasked
+            problem = "has a property whose name is not allowed"
+        case jsonschema_rs.ValidationErrorKind.FalseSchema():
+            problem = "is not allowed by the plan's schema"
+        case _:
+            problem = error.message.removeprefix(f"{_VALUE_MASK} ")
+    return truncate(f"{path}: {problem}", _FAULT_LIMIT)

@@ -1,7 +1,7 @@
-"""What a broker offers: service offerings, their plans, and the checks that both must pass.
+"""The service catalog: offerings, their plans, and the validation of both.
 
-A :class:`Catalog` is made once, in Python or from a file, and is right from then on: its constructor
-applies every rule of the API to it and names all faults at once.
+A :class:`Catalog` is created in Python or from a file. Its constructor applies every rule of the API and
+reports all faults together, so an existing catalog is valid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from .._internal.masking import Masked
+from .._internal.text import plural
 from .json_schema import Validator
 from .validation import SchemaKey, unknown_fields, validate
 
@@ -28,28 +29,27 @@ _Text = Annotated[str, Meta(min_length=1)]
 _Seconds = Annotated[int, Meta(ge=1)]
 
 Requirement = Literal["syslog_drain", "route_forwarding", "volume_mount"]
-"""A permission that an offering needs of the platform (R-CAT-2)."""
+"""A permission that an offering needs from the platform (R-CAT-2)."""
 
 
 class CatalogError(ValueError):
-    """A catalog that no platform should see; :attr:`faults` has each fault, with its place."""
+    """An invalid catalog; :attr:`faults` has a message for each fault, with its path."""
 
     def __init__(self, faults: Sequence[str], *, source: str = "the catalog") -> None:
         self.faults = tuple(faults)
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__("\n  ".join([f"{source} has {count}:", *faults]))
+        super().__init__("\n  ".join([f"{source} has {plural(len(faults), 'fault')}:", *faults]))
 
 
 class CatalogWarning(UserWarning):
-    """What one platform refuses (R-CAT-6), what is not recommended, or a field that the API does not have."""
+    """A warning about a catalog: a limit of one platform (R-CAT-6), a recommendation or an unknown field."""
 
 
 class MaintenanceInfo(Struct, frozen=True, omit_defaults=True):
-    """The version of what a plan runs, so that platforms can offer upgrades.
+    """The maintenance version of a plan, with which platforms offer upgrades.
 
     Args:
         version: A semantic version, such as ``"1.2.0"``.
-        description: What an upgrade to this version does.
+        description: The effect of an upgrade to this version.
     """
 
     version: _Text
@@ -57,7 +57,7 @@ class MaintenanceInfo(Struct, frozen=True, omit_defaults=True):
 
 
 class DashboardClient(Masked, frozen=True, omit_defaults=True):
-    """An OAuth client for the offering's dashboard, which Cloud Foundry makes at registration."""
+    """The OAuth client of the offering's dashboard, which Cloud Foundry creates at registration."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"secret"})
 
@@ -67,7 +67,7 @@ class DashboardClient(Masked, frozen=True, omit_defaults=True):
 
 
 class Schema(Struct, frozen=True, omit_defaults=True):
-    """The JSON Schema of one action's parameters (R-CAT-4)."""
+    """The JSON Schema for the parameters of one action (R-CAT-4)."""
 
     parameters: dict[str, Any] | None = None
 
@@ -86,7 +86,7 @@ class BindingSchemas(Struct, frozen=True, omit_defaults=True):
 
 
 class Schemas(Struct, frozen=True, omit_defaults=True):
-    """What parameters a plan takes. The broker refuses all others with a 400 (R-PROV-6)."""
+    """The JSON Schemas for the parameters of a plan. The broker refuses others with a 400 (R-PROV-6)."""
 
     service_instance: InstanceSchemas | None = None
     service_binding: BindingSchemas | None = None
@@ -99,12 +99,12 @@ class Schemas(Struct, frozen=True, omit_defaults=True):
         update: dict[str, Any] | None = None,
         bind: dict[str, Any] | None = None,
     ) -> Schemas:
-        """Make the nested structure from up to three JSON Schemas.
+        """Build the nested structure from up to three JSON Schemas.
 
         Args:
-            create: For the parameters of a provision.
-            update: For the parameters of an update.
-            bind: For the parameters of a bind.
+            create: The schema for the parameters of a provision. Defaults to none.
+            update: The schema for the parameters of an update. Defaults to none.
+            bind: The schema for the parameters of a bind. Defaults to none.
         """
         return cls(
             service_instance=InstanceSchemas(create=_schema(create), update=_schema(update)),
@@ -117,23 +117,25 @@ def _schema(parameters: dict[str, Any] | None) -> Schema | None:
 
 
 class ServicePlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One way to have a service offering (R-CAT-3).
+    """A service plan: one variant of a service offering (R-CAT-3).
 
-    In a catalog, `bindable`, `plan_updateable` and `free` are never None: they hold what is in effect
-    for this plan, whether the plan, the offering or the API's default says so (R-CAT-7).
+    In a catalog, `bindable`, `plan_updateable` and `free` are never None: the constructor of `Catalog`
+    replaces None by the value of the offering or by the default of the API (R-CAT-7).
 
     Args:
-        id: Unique in the whole catalog, and never changed.
-        name: What users type; unique in its offering.
+        id: The id of the plan, unique in the catalog; it must never change.
+        name: The name that users type, unique in the offering.
         description: A sentence for users.
-        metadata: Free, for user interfaces; by convention `bullets`, `costs`, `displayName`.
-        free: Does it cost nothing? True unless told.
-        bindable: Can it be bound? The offering's unless told.
-        binding_rotatable: Can a binding have a successor (R-BIND-6)?
-        plan_updateable: Can an instance move from this plan to another? The offering's unless told.
-        schemas: What parameters it takes.
-        maximum_polling_duration: After how many seconds a platform gives an operation up.
-        maintenance_info: The version of what it runs.
+        metadata: Free properties for user interfaces; by convention `bullets`, `costs` and `displayName`.
+        free: Whether the plan is free of charge. Defaults to True.
+        bindable: Whether instances can be bound. Defaults to the value of the offering.
+        binding_rotatable: Whether a binding can be replaced by a successor (R-BIND-6). Defaults to False.
+        plan_updateable: Whether an instance can change from this plan to another. Defaults to the value of
+            the offering.
+        schemas: The JSON Schemas for the parameters. Defaults to none: any parameters are accepted.
+        maximum_polling_duration: The seconds after which a platform stops polling an operation. Defaults to
+            the platform's own limit.
+        maintenance_info: The maintenance version of the plan.
     """
 
     id: _Text
@@ -150,23 +152,25 @@ class ServicePlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ServiceOffering(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A service that users can order, in one of its plans (R-CAT-2).
+    """A service offering: a service that users can provision in one of its plans (R-CAT-2).
 
     Args:
-        id: Unique in the catalog, and never changed.
-        name: What users type; unique in the catalog.
+        id: The id of the offering, unique in the catalog; it must never change.
+        name: The name that users type, unique in the catalog.
         description: A sentence for users.
-        bindable: Can its instances be bound?
-        plans: At least one.
-        tags: What it is, for programs that look for a kind of service in their bindings.
-        requires: What it needs of the platform.
-        instances_retrievable: Can instances be fetched?
-        bindings_retrievable: Can bindings be fetched? Needed for asynchronous binds.
-        allow_context_updates: Does it want to know when an instance's context changes, such as its name?
-        plan_updateable: Can instances move between plans?
-        metadata: Free, for user interfaces; by convention `displayName`, `imageUrl`,
-            `longDescription`, `providerDisplayName`, `documentationUrl`, `supportUrl`, `shareable`.
-        dashboard_client: For single sign-on to its dashboard.
+        bindable: Whether instances can be bound.
+        plans: The service plans, at least one.
+        tags: The kinds of service, with which applications find a binding. Defaults to none.
+        requires: The permissions that the offering needs from the platform. Defaults to none.
+        instances_retrievable: Whether instances can be fetched. Defaults to False.
+        bindings_retrievable: Whether bindings can be fetched; required for asynchronous binds. Defaults to
+            False.
+        allow_context_updates: Whether the platform sends an update when the context of an instance changes,
+            such as its name. Defaults to False.
+        plan_updateable: Whether instances can change between plans. Defaults to False.
+        metadata: Free properties for user interfaces; by convention `displayName`, `imageUrl`,
+            `longDescription`, `providerDisplayName`, `documentationUrl`, `supportUrl` and `shareable`.
+        dashboard_client: The OAuth client for single sign-on to the dashboard.
     """
 
     id: _Text
@@ -185,47 +189,50 @@ class ServiceOffering(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Document(Struct, frozen=True):
-    """What ``GET /v2/catalog`` answers (R-CAT-1)."""
+    """The body of the response to ``GET /v2/catalog`` (R-CAT-1)."""
 
     services: Sequence[ServiceOffering]
 
 
 class Catalog(Struct, frozen=True, dict=True):
-    """All that a broker offers, checked.
+    """The validated service catalog of a broker.
 
     Args:
-        services: The service offerings; there may be none.
+        services: The service offerings; may be empty.
 
     Raises:
-        CatalogError: With every fault, each with its place (R-CAT-2 to R-CAT-5).
+        CatalogError: The catalog violates a rule (R-CAT-2 to R-CAT-5). The error has all faults.
 
     Warns:
-        CatalogWarning: For each thing that only Cloud Foundry refuses (R-CAT-6), or that is not
-            recommended; :attr:`warnings` has them too.
+        CatalogWarning: A limit of Cloud Foundry (R-CAT-6) or a recommendation is not met. :attr:`warnings`
+            has all messages too.
     """
 
     services: Sequence[ServiceOffering]
 
     def __post_init__(self) -> None:
         document = _plain({"services": self.services})
-        verdict = validate(document, Document)
-        if verdict.faults:
-            raise CatalogError(verdict.faults)
-        told = msgspec.convert(document, Document).services
-        services = tuple(_with_effective_values(offering) for offering in told)
+        result = validate(document, Document)
+        if result.faults:
+            raise CatalogError(result.faults)
+        given = msgspec.convert(document, Document).services
+        services = tuple(_with_effective_values(offering) for offering in given)
         msgspec.structs.force_setattr(self, "services", services)
-        self.__dict__["_validators"] = verdict.validators
-        self._warn(verdict.warnings)
+        self.__dict__["_validators"] = result.validators
+        self._warn(result.warnings)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Catalog:
-        """Make a catalog from what ``GET /v2/catalog`` would answer, as plain dicts and lists.
+        """Create a catalog from the body of a response to ``GET /v2/catalog``, in dicts and lists.
+
+        Args:
+            document: The decoded JSON object.
 
         Raises:
-            CatalogError: As the constructor.
+            CatalogError: As for the constructor.
 
         Warns:
-            CatalogWarning: As the constructor; also for fields that the API does not have.
+            CatalogWarning: As for the constructor, and for each field that is not part of the API.
         """
         plain = _plain(document)
         try:
@@ -238,24 +245,27 @@ class Catalog(Struct, frozen=True, dict=True):
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> Catalog:
-        """Read a catalog from a YAML, JSON or TOML file, by its suffix.
+        """Read a catalog from a YAML, JSON or TOML file.
+
+        Args:
+            path: The file. Its suffix selects the format.
 
         Raises:
-            CatalogError: As the constructor; also for a file that is not what its suffix says.
-            ModuleNotFoundError: For a YAML file, where PyYAML is not installed.
+            CatalogError: As for the constructor, and for a file with an unknown suffix or a syntax error.
+            ModuleNotFoundError: The file is YAML, and PyYAML is not installed.
             OSError: The file cannot be read.
 
         Warns:
-            CatalogWarning: As :meth:`from_dict`.
+            CatalogWarning: As for :meth:`from_dict`.
         """
         file = Path(path)
         read = _READERS.get(file.suffix.lower())
         try:
             if read is None:
-                raise CatalogError([f"its format is unknown; use one of {', '.join(_READERS)}"])
+                raise CatalogError([f"unknown format; use one of {', '.join(_READERS)}"])
             document = read(file.read_bytes())
             if not isinstance(document, dict):
-                raise CatalogError(["must hold an object with the list 'services'"])
+                raise CatalogError(["must contain an object with the list 'services'"])
             return cls.from_dict(document)
         except CatalogError as error:
             raise CatalogError(error.faults, source=file.name) from None
@@ -263,15 +273,15 @@ class Catalog(Struct, frozen=True, dict=True):
             raise CatalogError([f"cannot be read: {error}"], source=file.name) from None
 
     def offering(self, service_id: str) -> ServiceOffering | None:
-        """The offering with this id."""
+        """Return the offering with this id; None if there is none."""
         return self._services_by_id.get(service_id)
 
     def find_plan(self, plan_id: str) -> tuple[ServiceOffering, ServicePlan] | None:
-        """The plan with this id, with its offering."""
+        """Return the plan with this id and its offering; None if there is none."""
         return self._plans_by_id.get(plan_id)
 
     def validator(self, plan: ServicePlan, resource: str, action: str) -> Validator | None:
-        """The compiled schema of a plan's parameters, or None if it takes any (R-CAT-4).
+        """Return the compiled schema for parameters of a plan; None if it has no schema (R-CAT-4).
 
         Args:
             plan: A plan of this catalog.
@@ -283,18 +293,18 @@ class Catalog(Struct, frozen=True, dict=True):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the checks warned of, a line each, with its place."""
+        """The messages of all warnings, each with its path."""
         lines: tuple[str, ...] = self.__dict__.get("_warnings", ())
         return lines
 
     @cached_property
     def encoded(self) -> bytes:
-        """The answer to ``GET /v2/catalog``."""
+        """The body of the response to ``GET /v2/catalog``."""
         return msgspec.json.encode(Document(self.services))
 
     @cached_property
     def etag(self) -> str:
-        """A strong entity tag of :attr:`encoded` (R-CAT-8)."""
+        """The strong entity tag of :attr:`encoded` (R-CAT-8)."""
         return f'"{hashlib.sha256(self.encoded).hexdigest()}"'
 
     @cached_property
@@ -316,9 +326,10 @@ _is_quiet: ContextVar[bool] = ContextVar("brokerkit_catalog_is_quiet", default=F
 
 @contextmanager
 def suppress_warnings() -> Iterator[None]:
-    """Catalogs that are made here warn of nothing, but have it in their `warnings`.
+    """Suppress the `CatalogWarning` of each catalog that is created in this context.
 
-    Python's own filters are those of all threads.
+    `Catalog.warnings` still has the messages. The filters of the module `warnings` cannot be used for this,
+    as they apply to all threads.
     """
     token = _is_quiet.set(True)
     try:
@@ -328,7 +339,7 @@ def suppress_warnings() -> Iterator[None]:
 
 
 def _stacklevel() -> int:
-    """How far up the stack, seen from the caller, is the code that uses this module."""
+    """Return the stack level of the code that uses this module, counted from the caller."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
         level, frame = level + 1, frame.f_back
@@ -336,15 +347,18 @@ def _stacklevel() -> int:
 
 
 def _plain(document: object) -> object:
-    """The document as JSON has it, with lists for tuples and dicts for structs."""
+    """Convert a document to JSON types: dicts and lists instead of structs and tuples."""
     try:
         return msgspec.json.decode(msgspec.json.encode(document))
     except (TypeError, ValueError, RecursionError) as error:
-        raise CatalogError([f"catalog: holds what JSON cannot: {error}"]) from None
+        raise CatalogError([f"catalog: cannot be encoded as JSON: {error}"]) from None
 
 
 def _with_effective_values(offering: ServiceOffering) -> ServiceOffering:
-    """Korifi reads an absent field as false where others take the default, so none stays absent (R-CAT-7)."""
+    """Replace absent fields of plans by their effective values (R-CAT-7).
+
+    Korifi reads an absent field as false, while other platforms use the default.
+    """
     plans = tuple(
         msgspec.structs.replace(
             plan,
@@ -357,8 +371,8 @@ def _with_effective_values(offering: ServiceOffering) -> ServiceOffering:
     return msgspec.structs.replace(offering, plans=plans)
 
 
-def _first(told: bool | None, otherwise: bool) -> bool:
-    return otherwise if told is None else told
+def _first(value: bool | None, default: bool) -> bool:
+    return default if value is None else value
 
 
 def _read_json(content: bytes) -> object:
@@ -375,7 +389,9 @@ def _read_yaml(content: bytes) -> object:
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("a catalog in YAML needs PyYAML: pip install pyyaml", name="yaml") from None
+        raise ModuleNotFoundError(
+            "a catalog in YAML needs the extra 'yaml': pip install 'osb-brokerkit[yaml]'", name="yaml"
+        ) from None
     try:
         return yaml.safe_load(content)
     except yaml.YAMLError as error:

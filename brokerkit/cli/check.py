@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from .._internal import console as display
+from .._internal.text import printable
 from ..checker.options import Options, key_matches
 from ..checker.parameter_file import ParametersError, read_parameters
 from ..checker.report import Level
@@ -167,7 +168,7 @@ def _check(url: str, options: Options, files: Mapping[str, str], *, verbose: boo
     try:
         Transport(url, Login())
     except ValueError as error:
-        raise click.UsageError(display.printable(str(mask_json(str(error))))) from None
+        raise click.UsageError(printable(str(mask_json(str(error))))) from None
     with _to_end_is_to_interrupt():
         with progress_bar() as tell:
             report = judge(url, options, progress=tell)
@@ -241,7 +242,7 @@ def _parameters(path: str | None) -> Mapping[str, Any]:
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ParametersError as error:
-        lines = (display.printable(line) for line in str(error).splitlines())
+        lines = (printable(line) for line in str(error).splitlines())
         raise click.UsageError("\n".join(lines)) from None
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import click
 
-from .._internal import console as display
+from .._internal.text import printable
 from ..catalog.models import MaintenanceInfo, ServicePlan
 from ..requests import Operation
 from .change import Change, Subject, delete
@@ -166,7 +166,7 @@ def deprovision(
             raise CLIError(
                 f"{instance.name} has bindings ({names}); unbind them, or give --yes", error="HasBindings"
             )
-        question = display.printable(f"{instance.name} has bindings ({names}). Delete them too?")
+        question = printable(f"{instance.name} has bindings ({names}). Delete them too?")
         if not click.confirm(question, err=True):
             raise CLIError("nothing is deleted", error="Declined")
     for binding in instance.bindings.values():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 from click.core import ParameterSource
 
-from .._internal import console as display
+from .._internal.text import printable
 from ..client.platforms import PLATFORMS
 from .output import can_prompt
 
@@ -66,7 +66,7 @@ def given_login(username: str | None, password: str | None, token: str | None) -
     if username is not None and password is None:
         if not can_prompt():
             raise click.UsageError("give a password too; best in BROKER_PASSWORD")
-        password = click.prompt(f"Password of {display.printable(username)}", hide_input=True, err=True)
+        password = click.prompt(f"Password of {printable(username)}", hide_input=True, err=True)
     return LoginOptions(username, password, token)
 
 

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from .._internal import console as display
+from .._internal.text import printable
 from ..client.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Output:
         if self.live is None:
             display.print_note(text)
         else:
-            self.live.out(display.printable(text), highlight=False)
+            self.live.out(printable(text), highlight=False)
 
     @contextmanager
     def telling(self) -> Iterator[None]:

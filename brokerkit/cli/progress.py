@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from .._internal import console as display
+from .._internal.text import printable
 from ..results import LastOperation
 from .output import Output
 
@@ -47,10 +47,10 @@ def _live_line(talk: Output, doing: str) -> Iterator[ProgressState]:
     line = Progress(spinner, what, TimeElapsedColumn(), how_far, console=console, transient=True)
     with line:
         talk.live = console
-        task = line.add_task(display.printable(doing), total=None, told="")
+        task = line.add_task(printable(doing), total=None, told="")
 
         def told(found: LastOperation) -> None:
-            line.update(task, told=display.printable(found.description or ""))
+            line.update(task, told=printable(found.description or ""))
 
         try:
             yield told

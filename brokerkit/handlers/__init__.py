@@ -1,4 +1,4 @@
-"""Handler functions: their registration, lookup and invocation."""
+"""Registration, lookup and invocation of handler functions."""
 
 from __future__ import annotations
 

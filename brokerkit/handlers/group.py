@@ -1,66 +1,40 @@
-"""Handlers: the functions that a broker's author registers, and for what."""
+"""Handlers and groups of handlers, with the decorators that register them."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
-from ..requests import (
-    BindRequest,
-    DeprovisionRequest,
-    GetBindingRequest,
-    GetInstanceRequest,
-    LastBindingOperationRequest,
-    LastOperationRequest,
-    Operation,
-    ProvisionRequest,
-    UnbindRequest,
-    UpdateRequest,
+from ..requests import Operation
+from .types import (
+    BindHandler,
+    BindSteps,
+    DeprovisionHandler,
+    DeprovisionSteps,
+    GetBindingHandler,
+    GetInstanceHandler,
+    LastBindingOperationHandler,
+    LastOperationHandler,
+    ProvisionHandler,
+    ProvisionSteps,
+    UnbindHandler,
+    UnbindSteps,
+    UpdateHandler,
+    UpdateSteps,
 )
-from ..results import (
-    Accepted,
-    Binding,
-    Deprovisioned,
-    InstanceDetails,
-    LastOperation,
-    Provisioned,
-    Unbound,
-    Updated,
-)
-
-_RequestT = TypeVar("_RequestT")
-_ResultT = TypeVar("_ResultT")
-_Handler: TypeAlias = Callable[[_RequestT], _ResultT | Awaitable[_ResultT]]
-_Steps: TypeAlias = Callable[[_RequestT], Generator[str | None, None, _ResultT]]
-
-ProvisionHandler: TypeAlias = _Handler[ProvisionRequest, Provisioned | Accepted | None]
-UpdateHandler: TypeAlias = _Handler[UpdateRequest, Updated | Accepted | None]
-DeprovisionHandler: TypeAlias = _Handler[DeprovisionRequest, Deprovisioned | Accepted | None]
-BindHandler: TypeAlias = _Handler[BindRequest, Binding | Accepted]
-UnbindHandler: TypeAlias = _Handler[UnbindRequest, Unbound | Accepted | None]
-GetInstanceHandler: TypeAlias = _Handler[GetInstanceRequest, InstanceDetails]
-GetBindingHandler: TypeAlias = _Handler[GetBindingRequest, Binding]
-LastOperationHandler: TypeAlias = _Handler[LastOperationRequest, LastOperation]
-LastBindingOperationHandler: TypeAlias = _Handler[LastBindingOperationRequest, LastOperation]
-
-ProvisionSteps: TypeAlias = _Steps[ProvisionRequest, Provisioned | None]
-UpdateSteps: TypeAlias = _Steps[UpdateRequest, Updated | None]
-DeprovisionSteps: TypeAlias = _Steps[DeprovisionRequest, Deprovisioned | None]
-BindSteps: TypeAlias = _Steps[BindRequest, Binding]
-UnbindSteps: TypeAlias = _Steps[UnbindRequest, Unbound | None]
 
 _Provision = TypeVar("_Provision", bound=ProvisionHandler)
 _Update = TypeVar("_Update", bound=UpdateHandler)
 _Deprovision = TypeVar("_Deprovision", bound=DeprovisionHandler)
 _Bind = TypeVar("_Bind", bound=BindHandler)
 _Unbind = TypeVar("_Unbind", bound=UnbindHandler)
-_ProvisionLater = TypeVar("_ProvisionLater", bound=ProvisionHandler | ProvisionSteps)
-_UpdateLater = TypeVar("_UpdateLater", bound=UpdateHandler | UpdateSteps)
-_DeprovisionLater = TypeVar("_DeprovisionLater", bound=DeprovisionHandler | DeprovisionSteps)
-_BindLater = TypeVar("_BindLater", bound=BindHandler | BindSteps)
-_UnbindLater = TypeVar("_UnbindLater", bound=UnbindHandler | UnbindSteps)
+_ProvisionBackground = TypeVar("_ProvisionBackground", bound=ProvisionHandler | ProvisionSteps)
+_UpdateBackground = TypeVar("_UpdateBackground", bound=UpdateHandler | UpdateSteps)
+_DeprovisionBackground = TypeVar("_DeprovisionBackground", bound=DeprovisionHandler | DeprovisionSteps)
+_BindBackground = TypeVar("_BindBackground", bound=BindHandler | BindSteps)
+_UnbindBackground = TypeVar("_UnbindBackground", bound=UnbindHandler | UnbindSteps)
 _GetInstance = TypeVar("_GetInstance", bound=GetInstanceHandler)
 _GetBinding = TypeVar("_GetBinding", bound=GetBindingHandler)
 _LastOperation = TypeVar("_LastOperation", bound=LastOperationHandler)
@@ -68,9 +42,9 @@ _LastBindingOperation = TypeVar("_LastBindingOperation", bound=LastBindingOperat
 
 
 class Handler(NamedTuple):
-    """A function that serves an operation, for all offerings and plans or for some.
+    """A function that serves an operation for some or all offerings and plans.
 
-    `offering` and `plan` are names or ids, as the author wrote them.
+    `offering` and `plan` are the names or ids that the author passed; None stands for all.
     """
 
     operation: Operation
@@ -85,11 +59,11 @@ class Handler(NamedTuple):
 
 
 class HandlerGroup:
-    """Handlers that belong together, for a broker to include: those of one offering, or of one module.
+    """A group of handlers that a broker can include, such as those of one offering or one module.
 
-    Each decorator works bare and with arguments, and returns the function as it was::
+    Each decorator works with and without arguments, and returns the function unchanged::
 
-        group = HandlerGroup(service="postgres")
+        group = HandlerGroup(offering="postgres")
 
         @group.provision
         def provision(request): ...
@@ -97,251 +71,375 @@ class HandlerGroup:
         @group.provision(plan="cluster")
         def provision_cluster(request): ...
 
-    `service` and `plan` are a name or an id of the catalog's; the handler serves that offering or plan only.
-    The most specific handler wins: that of the plan, then of the offering, then of all. A handler takes
-    the request alone, and may be ``async def`` (extra `async`). None is plain success, where it is allowed.
+    `offering` and `plan` are names or ids from the catalog. They limit a handler to that offering or plan.
+    The most specific handler serves a request: one for the plan, else one for the offering, else one for all.
+    `service=`, the API's own word, is accepted in place of `offering=` everywhere, but not both at once.
 
-    The five that change something also take `background` and `max_attempts`, in a broker with a store. With
-    ``background=True`` the platform gets a 202 at once, and the handler is run by the broker's executor: a
-    plain function, or a generator whose yields tell the user how far it is::
+    A handler takes the request as its only argument, and may be ``async def`` (extra `async`). Returning None
+    means success, if the decorator allows it.
+
+    The five decorators for changes also take `background` and `max_attempts`, in a broker with a store. With
+    ``background=True``, the platform gets a 202 immediately, and the broker's executor runs the handler. That
+    is a function, or a generator whose yields report the progress to the user::
 
         @broker.provision(plan="cluster", background=True, max_attempts=20)
         def provision(request):
-            yield "Making the volume"
+            yield "Creating the volume"
             ...
             return Provisioned(data={"volume": volume.id})
 
-    It may raise :class:`Retry`. It is run again if its attempt was interrupted, so each of its steps must do
-    no harm when it is repeated; after `max_attempts` of them, if told, the operation fails.
+    A background handler may raise :class:`Retry`. It is also run again after an interruption, so each of its
+    steps must be idempotent. The operation fails after `max_attempts` attempts. Defaults to no limit.
 
     Args:
-        service: The offering of the handlers that name none themselves.
+        offering: The offering of the handlers that name none. Defaults to all offerings.
     """
 
-    def __init__(self, *, service: str | None = None) -> None:
-        _check_name("HandlerGroup", "service", service)
-        self._service = service
+    @overload
+    def __init__(self, *, offering: str | None = ...) -> None: ...
+    @overload
+    def __init__(self, *, service: str | None) -> None: ...
+    def __init__(self, *, offering: str | None = None, service: str | None = None) -> None:
+        self._offering = _check_offering("HandlerGroup", offering, service)
         self._handlers: list[Handler] = []
         self._attached = False
 
     @property
     def handlers(self) -> Sequence[Handler]:
-        """All that was registered, in order."""
+        """The registered handlers, in order."""
         return tuple(self._handlers)
 
     @overload
     def provision(self, handler: _Provision, /) -> _Provision: ...
     @overload
     def provision(
-        self, /, *, service: str | None = ..., plan: str | None = ...
+        self, /, *, offering: str | None = ..., plan: str | None = ...
+    ) -> Callable[[_Provision], _Provision]: ...
+    @overload
+    def provision(
+        self, /, *, service: str | None, plan: str | None = ...
     ) -> Callable[[_Provision], _Provision]: ...
     @overload
     def provision(
         self,
         /,
         *,
-        service: str | None = ...,
+        offering: str | None = ...,
         plan: str | None = ...,
         background: Literal[True],
         max_attempts: int | None = ...,
-    ) -> Callable[[_ProvisionLater], _ProvisionLater]: ...
+    ) -> Callable[[_ProvisionBackground], _ProvisionBackground]: ...
+    @overload
+    def provision(
+        self,
+        /,
+        *,
+        service: str | None,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_ProvisionBackground], _ProvisionBackground]: ...
     def provision(
         self,
         handler: Any = None,
         /,
         *,
-        service: str | None = None,
+        offering: str | None = None,
         plan: str | None = None,
+        service: str | None = None,
         background: bool = False,
         max_attempts: int | None = None,
     ) -> Any:
-        """Make an instance: `ProvisionRequest` to `Provisioned`, `Accepted` or None (R-PROV)."""
-        return self._register(Operation.PROVISION, handler, service, plan, background, max_attempts)
+        """Register a provision handler: `ProvisionRequest` to `Provisioned`, `Accepted` or None (R-PROV)."""
+        return self._register(Operation.PROVISION, handler, offering, plan, service, background, max_attempts)
 
     @overload
     def update(self, handler: _Update, /) -> _Update: ...
     @overload
     def update(
-        self, /, *, service: str | None = ..., plan: str | None = ...
+        self, /, *, offering: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Update], _Update]: ...
+    @overload
+    def update(self, /, *, service: str | None, plan: str | None = ...) -> Callable[[_Update], _Update]: ...
     @overload
     def update(
         self,
         /,
         *,
-        service: str | None = ...,
+        offering: str | None = ...,
         plan: str | None = ...,
         background: Literal[True],
         max_attempts: int | None = ...,
-    ) -> Callable[[_UpdateLater], _UpdateLater]: ...
+    ) -> Callable[[_UpdateBackground], _UpdateBackground]: ...
+    @overload
+    def update(
+        self,
+        /,
+        *,
+        service: str | None,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_UpdateBackground], _UpdateBackground]: ...
     def update(
         self,
         handler: Any = None,
         /,
         *,
-        service: str | None = None,
+        offering: str | None = None,
         plan: str | None = None,
+        service: str | None = None,
         background: bool = False,
         max_attempts: int | None = None,
     ) -> Any:
-        """Change an instance: `UpdateRequest` to `Updated`, `Accepted` or None (R-UPD).
+        """Register an update handler: `UpdateRequest` to `Updated`, `Accepted` or None (R-UPD).
 
         With `plan`, it serves the updates *to* that plan.
         """
-        return self._register(Operation.UPDATE, handler, service, plan, background, max_attempts)
+        return self._register(Operation.UPDATE, handler, offering, plan, service, background, max_attempts)
 
     @overload
     def deprovision(self, handler: _Deprovision, /) -> _Deprovision: ...
     @overload
     def deprovision(
-        self, /, *, service: str | None = ..., plan: str | None = ...
+        self, /, *, offering: str | None = ..., plan: str | None = ...
+    ) -> Callable[[_Deprovision], _Deprovision]: ...
+    @overload
+    def deprovision(
+        self, /, *, service: str | None, plan: str | None = ...
     ) -> Callable[[_Deprovision], _Deprovision]: ...
     @overload
     def deprovision(
         self,
         /,
         *,
-        service: str | None = ...,
+        offering: str | None = ...,
         plan: str | None = ...,
         background: Literal[True],
         max_attempts: int | None = ...,
-    ) -> Callable[[_DeprovisionLater], _DeprovisionLater]: ...
+    ) -> Callable[[_DeprovisionBackground], _DeprovisionBackground]: ...
+    @overload
+    def deprovision(
+        self,
+        /,
+        *,
+        service: str | None,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_DeprovisionBackground], _DeprovisionBackground]: ...
     def deprovision(
         self,
         handler: Any = None,
         /,
         *,
-        service: str | None = None,
+        offering: str | None = None,
         plan: str | None = None,
+        service: str | None = None,
         background: bool = False,
         max_attempts: int | None = None,
     ) -> Any:
-        """Delete an instance: `DeprovisionRequest` to `Deprovisioned`, `Accepted` or None (R-DEL)."""
-        return self._register(Operation.DEPROVISION, handler, service, plan, background, max_attempts)
+        """Register a deprovision handler (R-DEL).
+
+        It takes a `DeprovisionRequest` and returns `Deprovisioned`, `Accepted` or None.
+        """
+        return self._register(
+            Operation.DEPROVISION, handler, offering, plan, service, background, max_attempts
+        )
 
     @overload
     def bind(self, handler: _Bind, /) -> _Bind: ...
     @overload
-    def bind(self, /, *, service: str | None = ..., plan: str | None = ...) -> Callable[[_Bind], _Bind]: ...
+    def bind(self, /, *, offering: str | None = ..., plan: str | None = ...) -> Callable[[_Bind], _Bind]: ...
+    @overload
+    def bind(self, /, *, service: str | None, plan: str | None = ...) -> Callable[[_Bind], _Bind]: ...
     @overload
     def bind(
         self,
         /,
         *,
-        service: str | None = ...,
+        offering: str | None = ...,
         plan: str | None = ...,
         background: Literal[True],
         max_attempts: int | None = ...,
-    ) -> Callable[[_BindLater], _BindLater]: ...
+    ) -> Callable[[_BindBackground], _BindBackground]: ...
+    @overload
+    def bind(
+        self,
+        /,
+        *,
+        service: str | None,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_BindBackground], _BindBackground]: ...
     def bind(
         self,
         handler: Any = None,
         /,
         *,
-        service: str | None = None,
+        offering: str | None = None,
         plan: str | None = None,
+        service: str | None = None,
         background: bool = False,
         max_attempts: int | None = None,
     ) -> Any:
-        """Make a binding: `BindRequest` to `Binding` or `Accepted` (R-BIND)."""
-        return self._register(Operation.BIND, handler, service, plan, background, max_attempts)
+        """Register a bind handler: `BindRequest` to `Binding` or `Accepted` (R-BIND)."""
+        return self._register(Operation.BIND, handler, offering, plan, service, background, max_attempts)
 
     @overload
     def unbind(self, handler: _Unbind, /) -> _Unbind: ...
     @overload
     def unbind(
-        self, /, *, service: str | None = ..., plan: str | None = ...
+        self, /, *, offering: str | None = ..., plan: str | None = ...
     ) -> Callable[[_Unbind], _Unbind]: ...
+    @overload
+    def unbind(self, /, *, service: str | None, plan: str | None = ...) -> Callable[[_Unbind], _Unbind]: ...
     @overload
     def unbind(
         self,
         /,
         *,
-        service: str | None = ...,
+        offering: str | None = ...,
         plan: str | None = ...,
         background: Literal[True],
         max_attempts: int | None = ...,
-    ) -> Callable[[_UnbindLater], _UnbindLater]: ...
+    ) -> Callable[[_UnbindBackground], _UnbindBackground]: ...
+    @overload
+    def unbind(
+        self,
+        /,
+        *,
+        service: str | None,
+        plan: str | None = ...,
+        background: Literal[True],
+        max_attempts: int | None = ...,
+    ) -> Callable[[_UnbindBackground], _UnbindBackground]: ...
     def unbind(
         self,
         handler: Any = None,
         /,
         *,
-        service: str | None = None,
+        offering: str | None = None,
         plan: str | None = None,
+        service: str | None = None,
         background: bool = False,
         max_attempts: int | None = None,
     ) -> Any:
-        """Delete a binding: `UnbindRequest` to `Unbound`, `Accepted` or None (R-UNB)."""
-        return self._register(Operation.UNBIND, handler, service, plan, background, max_attempts)
+        """Register an unbind handler: `UnbindRequest` to `Unbound`, `Accepted` or None (R-UNB)."""
+        return self._register(Operation.UNBIND, handler, offering, plan, service, background, max_attempts)
 
     @overload
     def get_instance(self, handler: _GetInstance, /) -> _GetInstance: ...
     @overload
     def get_instance(
-        self, /, *, service: str | None = ..., plan: str | None = ...
+        self, /, *, offering: str | None = ..., plan: str | None = ...
+    ) -> Callable[[_GetInstance], _GetInstance]: ...
+    @overload
+    def get_instance(
+        self, /, *, service: str | None, plan: str | None = ...
     ) -> Callable[[_GetInstance], _GetInstance]: ...
     def get_instance(
-        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+        self,
+        handler: Any = None,
+        /,
+        *,
+        offering: str | None = None,
+        plan: str | None = None,
+        service: str | None = None,
     ) -> Any:
-        """Tell of an instance: `GetInstanceRequest` to `InstanceDetails` (R-GETI)."""
-        return self._register(Operation.GET_INSTANCE, handler, service, plan)
+        """Register a handler that fetches instances: `GetInstanceRequest` to `InstanceDetails` (R-GETI)."""
+        return self._register(Operation.GET_INSTANCE, handler, offering, plan, service)
 
     @overload
     def get_binding(self, handler: _GetBinding, /) -> _GetBinding: ...
     @overload
     def get_binding(
-        self, /, *, service: str | None = ..., plan: str | None = ...
+        self, /, *, offering: str | None = ..., plan: str | None = ...
+    ) -> Callable[[_GetBinding], _GetBinding]: ...
+    @overload
+    def get_binding(
+        self, /, *, service: str | None, plan: str | None = ...
     ) -> Callable[[_GetBinding], _GetBinding]: ...
     def get_binding(
-        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+        self,
+        handler: Any = None,
+        /,
+        *,
+        offering: str | None = None,
+        plan: str | None = None,
+        service: str | None = None,
     ) -> Any:
-        """Tell of a binding: `GetBindingRequest` to `Binding` (R-GETB)."""
-        return self._register(Operation.GET_BINDING, handler, service, plan)
+        """Register a handler that fetches bindings: `GetBindingRequest` to `Binding` (R-GETB)."""
+        return self._register(Operation.GET_BINDING, handler, offering, plan, service)
 
     @overload
     def last_operation(self, handler: _LastOperation, /) -> _LastOperation: ...
     @overload
     def last_operation(
-        self, /, *, service: str | None = ..., plan: str | None = ...
+        self, /, *, offering: str | None = ..., plan: str | None = ...
+    ) -> Callable[[_LastOperation], _LastOperation]: ...
+    @overload
+    def last_operation(
+        self, /, *, service: str | None, plan: str | None = ...
     ) -> Callable[[_LastOperation], _LastOperation]: ...
     def last_operation(
-        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+        self,
+        handler: Any = None,
+        /,
+        *,
+        offering: str | None = None,
+        plan: str | None = None,
+        service: str | None = None,
     ) -> Any:
-        """Tell how the work on an instance goes: `LastOperationRequest` to `LastOperation` (R-LAST)."""
-        return self._register(Operation.LAST_OPERATION, handler, service, plan)
+        """Register a handler for polls of instances: `LastOperationRequest` to `LastOperation` (R-LAST)."""
+        return self._register(Operation.LAST_OPERATION, handler, offering, plan, service)
 
     @overload
     def last_binding_operation(self, handler: _LastBindingOperation, /) -> _LastBindingOperation: ...
     @overload
     def last_binding_operation(
-        self, /, *, service: str | None = ..., plan: str | None = ...
+        self, /, *, offering: str | None = ..., plan: str | None = ...
+    ) -> Callable[[_LastBindingOperation], _LastBindingOperation]: ...
+    @overload
+    def last_binding_operation(
+        self, /, *, service: str | None, plan: str | None = ...
     ) -> Callable[[_LastBindingOperation], _LastBindingOperation]: ...
     def last_binding_operation(
-        self, handler: Any = None, /, *, service: str | None = None, plan: str | None = None
+        self,
+        handler: Any = None,
+        /,
+        *,
+        offering: str | None = None,
+        plan: str | None = None,
+        service: str | None = None,
     ) -> Any:
-        """Tell how the work on a binding goes: `LastBindingOperationRequest` to `LastOperation` (R-LAST)."""
-        return self._register(Operation.LAST_BINDING_OPERATION, handler, service, plan)
+        """Register a handler for polls of bindings (R-LAST).
+
+        It takes a `LastBindingOperationRequest` and returns a `LastOperation`.
+        """
+        return self._register(Operation.LAST_BINDING_OPERATION, handler, offering, plan, service)
 
     def _register(
         self,
         operation: Operation,
         handler: Any,
-        service: str | None,
+        offering: str | None,
         plan: str | None,
+        service: str | None,
         background: bool = False,
         max_attempts: int | None = None,
     ) -> Any:
-        _check_name(f"@{operation}", "service", service)
+        offering = _check_offering(f"@{operation}", offering, service)
         _check_name(f"@{operation}", "plan", plan)
         _check_attempts(f"@{operation}", background, max_attempts)
 
         def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            new = Handler(operation, function, service or self._service, plan, background, max_attempts)
+            new = Handler(operation, function, offering or self._offering, plan, background, max_attempts)
             if self._attached:
                 raise RuntimeError(
-                    f"{new} comes too late: the blueprint is attached to an app already; register every"
-                    " handler before"
+                    f"{new} is registered too late: the blueprint is already registered on an app; register"
+                    " every handler before that"
                 )
             self._handlers.append(new)
             return function
@@ -350,9 +448,18 @@ class HandlerGroup:
             return register
         if not callable(handler):
             raise TypeError(
-                f"@{operation}({handler!r}): give the plan or the offering by its keyword, plan= or service="
+                f"@{operation}({handler!r}): pass the offering or the plan by keyword, offering= or plan="
             )
         return register(handler)
+
+
+def _check_offering(where: str, offering: object, service: object) -> Any:
+    """Check the two spellings of an offering, and return the one that is given."""
+    if offering is not None and service is not None:
+        raise TypeError(f"{where}: offering= and service= are two names of one argument; pass only offering=")
+    keyword, value = ("offering", offering) if service is None else ("service", service)
+    _check_name(where, keyword, value)
+    return value
 
 
 def _check_name(where: str, keyword: str, value: object) -> None:
@@ -367,13 +474,13 @@ def _check_attempts(where: str, background: bool, max_attempts: int | None) -> N
     if max_attempts is None:
         return
     if not background:
-        raise TypeError(f"{where}(max_attempts=…) is for a handler with background=True; others run once")
+        raise TypeError(f"{where}(max_attempts=…) needs background=True; other handlers run once")
     if not isinstance(max_attempts, int) or max_attempts < 1:
-        raise ValueError(f"{where}(max_attempts={max_attempts!r}): give a whole number, at least 1")
+        raise ValueError(f"{where}(max_attempts={max_attempts!r}): pass a whole number, at least 1")
 
 
 class SetupError(ValueError):
-    """Handlers and catalog do not fit; :attr:`faults` has every fault."""
+    """A mismatch between handlers and catalog; :attr:`faults` has a message for each fault."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
@@ -381,12 +488,12 @@ class SetupError(ValueError):
 
 
 def describe_function(function: object) -> str:
-    """The name of a function and where it stands."""
+    """Return the name of a function with its file and line."""
     while isinstance(function, functools.partial):
         function = function.func
     if callable(function):
         function = inspect.unwrap(function)
     name = getattr(function, "__qualname__", type(function).__qualname__)
     code = getattr(function, "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-    return f"{name!r}{where}"
+    location = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    return f"{name!r}{location}"

@@ -1,4 +1,4 @@
-"""Call a handler, and check that an accepted operation can be polled."""
+"""Invocation of handlers, and the check that an accepted operation can be polled."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..requests import InstanceRequest, Operation
 from .group import Handler
 from .table import HandlerTable
 
-_POLLED: dict[Operation, Operation] = {
+_POLL_OPERATION: dict[Operation, Operation] = {
     Operation.PROVISION: Operation.LAST_OPERATION,
     Operation.UPDATE: Operation.LAST_OPERATION,
     Operation.DEPROVISION: Operation.LAST_OPERATION,
     Operation.BIND: Operation.LAST_BINDING_OPERATION,
     Operation.UNBIND: Operation.LAST_BINDING_OPERATION,
 }
-"""How a platform asks on after a 202."""
+"""The operation with which a platform polls after a 202."""
 
 _BIND = Operation.BIND  # looking a member up in its enum is slow
 
 
 @contextmanager
 def naming_handler(handler: Handler) -> Iterator[None]:
-    """Begin the message of a mistake with whose it is."""
+    """Prefix the message of a `HandlerMistake` with the handler."""
     try:
         yield
     except HandlerMistake as mistake:
@@ -35,10 +35,10 @@ def naming_handler(handler: Handler) -> Iterator[None]:
 
 
 def call_handler(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
-    """Ask a handler, also an async one.
+    """Call a handler, synchronous or async.
 
     Returns:
-        The handler, and what it answered.
+        The handler and its result.
     """
     result = handler.function(request)
     if hasattr(result, "__await__"):
@@ -57,26 +57,25 @@ def check_pollable(
     offering: ServiceOffering,
     plan: ServicePlan | None,
 ) -> None:
-    """Make sure that somebody can answer the polls for what a handler accepted.
+    """Check that the platform can poll an accepted operation and fetch its result.
 
     Args:
         table: The handlers.
-        operation: What was accepted.
-        handler: By whom.
-        offering: The offering.
-        plan: The plan that will be polled for, where it is known.
+        operation: The accepted operation.
+        handler: The handler that accepted it.
+        offering: The service offering.
+        plan: The plan that polls will name; None if unknown.
 
     Raises:
-        HandlerMistake: Nobody can.
+        HandlerMistake: There is no handler for the polls, or the platform could not fetch the binding.
     """
-    polled = _POLLED.get(operation)
-    if polled is not None and not table.handlers_for(polled, offering, plan):
+    poll_operation = _POLL_OPERATION.get(operation)
+    if poll_operation is not None and not table.handlers_for(poll_operation, offering, plan):
         raise HandlerMistake(
-            f"{handler} returned Accepted, but no @{polled} handler is there to be polled; register one"
+            f"{handler} returned Accepted, but there is no @{poll_operation} handler to poll; register one"
         )
     if operation is _BIND and not offering.bindings_retrievable:
         raise HandlerMistake(
-            f"{handler} returned Accepted, but the offering {offering.name!r} has no"
-            " bindings_retrievable, so no platform could fetch the credentials; set it, and register a"
-            " @get_binding handler"
+            f"{handler} returned Accepted, but no platform could fetch the credentials; set"
+            f" bindings_retrievable in the offering {offering.name!r}, and register a @get_binding handler"
         )

@@ -139,7 +139,7 @@ def audit_record(
         originating_identity=headers.originating_identity,
         request_identity=headers.request_identity,
         correlation_id=headers.correlation_id,
-        state="halted" if outcome.cancelled else state.value,
+        state="cancelled" if outcome.cancelled else state.value,
         description=outcome.description,
         attempt=asked.attempt,
         asked_at=datetime.fromtimestamp(asked.requested_at, UTC),

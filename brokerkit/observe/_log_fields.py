@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from .._context import CallContext
-from .._internal.console import printable
+from .._internal.text import printable
 from ..requests import Operation, Request, RequestHeaders
 from ._common import plan_names_of, truncate, user_of
 from ._trace_id import trace_id_of

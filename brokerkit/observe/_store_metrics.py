@@ -91,10 +91,14 @@ class _Watch:
 
     def __init__(self, store: Store, every: float) -> None:
         self._answers = BackgroundCall(
-            lambda: _answers(store), name="brokerkit-store", patience=_PATIENCE, every=min(1.0, every)
+            lambda: _answers(store), name="brokerkit-store", timeout=_PATIENCE, interval=min(1.0, every)
         )
         self._counts = BackgroundCall(
-            lambda: _count(store), name="brokerkit-census", patience=_PATIENCE, every=every, times=_REST
+            lambda: _count(store),
+            name="brokerkit-stats",
+            timeout=_PATIENCE,
+            interval=every,
+            pause_factor=_REST,
         )
 
     def facts(self) -> tuple[bool, CallResult[StoreStats] | None]:

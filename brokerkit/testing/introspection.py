@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from ..auth import _LIKE_A_HASH, BasicAuth, BearerAuth, NoAuth
+from ..auth import _HASH_PREFIX, BasicAuth, BearerAuth, NoAuth
 from ..requests import Operation
 from ..server.blueprint import BrokerBlueprint
 from .types import Login
@@ -68,7 +68,7 @@ def _login(auth: Authenticator) -> Login:
             return auth._tokens[0][1]
         case BasicAuth():
             for name, secret in auth._credentials:
-                if not _LIKE_A_HASH.match(secret):
+                if not _HASH_PREFIX.match(secret):
                     return name, secret
             raise CannotTell("the broker has only the hash of its password")
     raise CannotTell(f"the broker authenticates by {getattr(auth, '__qualname__', type(auth).__qualname__)}")

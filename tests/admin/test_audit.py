@@ -13,7 +13,7 @@ from msgspec.structs import fields
 from sqlalchemy import text
 
 from brokerkit import Catalog, InvalidParameters
-from brokerkit._internal.console import duration
+from brokerkit._internal.text import format_duration
 from brokerkit.admin import audit as trail
 from brokerkit.admin import queries as operators
 from brokerkit.audit import AuditRecord
@@ -112,7 +112,7 @@ def test_audit_table_shows_user_and_duration(serve: Serve, recorder: Recorder) -
     ],
 )
 def test_duration_has_at_most_two_units(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
+    assert format_duration(seconds) == shown
 
 
 @pytest.mark.parametrize("columns", [80, 120])

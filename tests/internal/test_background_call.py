@@ -1,4 +1,4 @@
-"""Looks at what may hang: by one thread, which nobody waits for long."""
+"""Tests for background calls: one thread per function, and callers that never wait long."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from brokerkit._internal.background_call import BackgroundCall
 
 from ..support.stateful import until
 
+THREAD = "tests-call"
 
-class Sight:
-    """What is looked at; it hangs for as long as a test says, or raises."""
+
+class Counter:
+    """A function that returns 1, 2, 3 …; it blocks or raises if a test says so."""
 
     def __init__(self) -> None:
-        self.seen = 0
+        self.count = 0
         self.error: Exception | None = None
         self.is_free = threading.Event()
         self.is_free.set()
@@ -27,75 +29,83 @@ class Sight:
         self.is_free.wait(15)
         if self.error is not None:
             raise self.error
-        self.seen += 1
-        return self.seen
+        self.count += 1
+        return self.count
 
 
 @pytest.fixture
-def sight() -> Sight:
-    return Sight()
+def counter() -> Counter:
+    return Counter()
 
 
-def look_at(sight: Callable[[], int], *, every: float = 3600.0, times: float = 0.0) -> BackgroundCall[int]:
+def background_call(
+    function: Callable[[], int], *, interval: float = 3600.0, pause_factor: float = 0.0
+) -> BackgroundCall[int]:
     return BackgroundCall(
-        sight, name="tests-look", patience=0.05 if every < 1 else 15.0, every=every, times=times
+        function,
+        name=THREAD,
+        timeout=0.05 if interval < 1 else 15.0,
+        interval=interval,
+        pause_factor=pause_factor,
     )
 
 
-def test_result_is_reused_until_stale(sight: Sight) -> None:
-    looks = look_at(sight)
-    assert [looks.result() for _ in range(3)] == [1, 1, 1]
-    looks = look_at(sight, every=1e-6)
-    until(lambda: (looks.result() or 0) > 3)
+def test_result_is_reused_until_stale(counter: Counter) -> None:
+    call = background_call(counter)
+    assert [call.result() for _ in range(3)] == [1, 1, 1]
+    call = background_call(counter, interval=1e-6)
+    until(lambda: (call.result() or 0) > 3)
 
 
-def test_concurrent_callers_share_one_thread(sight: Sight) -> None:
+def test_concurrent_callers_share_one_thread(counter: Counter) -> None:
     """All callers time out while the single background call hangs."""
-    sight.is_free.clear()
-    looks = look_at(sight, every=1e-6)
+    counter.is_free.clear()
+    call = background_call(counter, interval=1e-6)
     with ThreadPoolExecutor(16) as pool:
-        assert set(pool.map(lambda _: looks.result(), range(64))) == {None}
-        assert [thread.name for thread in threading.enumerate()].count("tests-look") == 1
-    sight.is_free.set()
-    until(looks.result)
+        assert set(pool.map(lambda _: call.result(), range(64))) == {None}
+        assert [thread.name for thread in threading.enumerate()].count(THREAD) == 1
+    counter.is_free.set()
+    until(call.result)
 
 
-def test_latest_returns_previous_result_while_running(sight: Sight) -> None:
-    looks = look_at(sight, every=1e-6)
-    assert looks.latest() is not None
-    sight.is_free.clear()
-    until(lambda: looks.result() is None)  # one began before that may have been through
-    latest = looks.latest()
+def test_latest_returns_previous_result_while_running(counter: Counter) -> None:
+    call = background_call(counter, interval=1e-6)
+    assert call.latest() is not None
+    counter.is_free.clear()
+    until(lambda: call.result() is None)  # a call that started before may have finished
+    latest = call.latest()
     assert latest is not None
-    assert (latest.value, looks.result()) == (sight.seen, None)
+    assert (latest.value, call.result()) == (counter.count, None)
     assert latest.age > 0
-    sight.is_free.set()
-    until(looks.result)
+    counter.is_free.set()
+    until(call.result)
 
 
-def test_failed_call_is_logged_without_result(sight: Sight, caplog: pytest.LogCaptureFixture) -> None:
-    sight.error = OSError("inside")
-    looks = look_at(sight)
-    assert looks.result() is None
-    assert looks.latest() is None
-    assert "what the thread tests-look looks at could not be found out" in caplog.text
+def test_failed_call_is_logged_without_result(counter: Counter, caplog: pytest.LogCaptureFixture) -> None:
+    counter.error = OSError("inside")
+    call = background_call(counter)
+    assert call.result() is None
+    assert call.latest() is None
+    record = caplog.records[-1]
+    assert record.name == "brokerkit._internal.background_call"
+    assert record.getMessage() == f"The background call in the thread {THREAD} failed"
 
 
-def test_slow_call_is_followed_by_pause(sight: Sight) -> None:
+def test_slow_call_is_followed_by_pause(counter: Counter) -> None:
     """A slow success delays the next call. A failure does not: its duration is not the cost of a call."""
     for error, is_new in ((None, False), (OSError("inside"), True)):
-        sight.error = error
-        sight.is_free.clear()
-        looks = look_at(sight, every=1e-6, times=1e6)
-        first = looks.start()
-        sight.is_free.set()
+        counter.error = error
+        counter.is_free.clear()
+        call = background_call(counter, interval=1e-6, pause_factor=1e6)
+        first = call.start()
+        counter.is_free.set()
         until(lambda first=first: first.is_finished)  # type: ignore[misc]
-        assert (looks.start() is not first) is is_new
+        assert (call.start() is not first) is is_new
 
 
-def test_result_is_discarded_after_fork(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = look_at(sight)
-    assert looks.result() == 1
+def test_result_is_discarded_after_fork(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = background_call(counter)
+    assert call.result() == 1
     child = os.getpid() + 1
     monkeypatch.setattr(os, "getpid", lambda: child)
-    assert looks.result() == 2
+    assert call.result() == 2

@@ -297,7 +297,7 @@ def test_delete_of_missing_resource_is_audited_succeeded(
 def test_cancelled_operation_is_not_audited_as_failed(
     serve: Serve, recorder: Recorder, trail: Trail, way: str
 ) -> None:
-    """A creation that a DELETE cancelled has the state `halted`, not `failed`."""
+    """A creation that a DELETE cancelled has the state `cancelled`, not `failed`."""
     gate = Gate(Provisioned())
     recorder.answers["provision"] = Accepted() if way == "accepted" else gate
     platform = serve(recorder, background=["provision"] if way == "background" else [])
@@ -312,7 +312,7 @@ def test_cancelled_operation_is_not_audited_as_failed(
     asking.join()
     poll_until_done(platform, INSTANCE)
     deletion = "succeeded" if way == "accepted" else "in progress, succeeded"
-    making = "halted" if way == "at once" else "in progress, halted"
+    making = "cancelled" if way == "at once" else "in progress, cancelled"
     trail.agreed(platform, f"provision: {making}", f"deprovision: {deletion}")
 
 

@@ -474,7 +474,7 @@ def check_away(platform: Platform) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: is_told(), range(16)))
     threads = [thread.name for thread in threading.enumerate()]
-    for name in ("brokerkit-census", "brokerkit-store"):
+    for name in ("brokerkit-stats", "brokerkit-store"):
         assert threads.count(name) <= 1
 
 
