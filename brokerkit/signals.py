@@ -106,8 +106,8 @@ class AttemptEnd(StrEnum):
     FAILED = "failed"
     ACCEPTED = "accepted"  # its handler answered `Accepted`: it goes on elsewhere, and is polled
     RETRIED = "retried"  # its handler raised `Retry`: another attempt comes later
-    HANDED_OVER = "handed over"  # this process is about to end, and another goes on
-    GIVEN_UP = "given up"  # the operation is over without it: deleted, too late, or taken over
+    REQUEUED = "requeued"  # this process shuts down, and another one resumes the operation
+    CANCELLED = "cancelled"  # the operation was deleted, exceeded its deadline, or was taken over
     INTERRUPTED = "interrupted"  # by something else; it is taken up when its lease has ended
 
 
