@@ -1,7 +1,7 @@
-"""`CeleryExecutor`: background operations on Celery's workers.
+"""The executor of background operations on Celery workers, `CeleryExecutor`.
 
-A message has the id of an operation and nothing else. The operation's row in the store is the truth, so a
-message may be lost, come twice or come late.
+A message contains the id of an operation only. The operation's row in the store is the source of truth, so
+lost, duplicate and late messages are harmless.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ except ModuleNotFoundError as missing:
 from .background.queue_executor import QueueExecutor, WorkerHost
 
 _VISIBILITY_TIMEOUT = 3600.0
-"""In seconds: after so long, kombu has Redis deliver again what no worker has acknowledged."""
+"""The seconds after which kombu redelivers unacknowledged messages from Redis, unless configured."""
 
 _LONGEST_DELAY = 900.0
-"""In seconds. A worker holds what is delayed unacknowledged; RabbitMQ lets it do that for half an hour."""
+"""The maximum delay in seconds. Workers hold delayed messages unacknowledged, RabbitMQ for 30 minutes."""
 
 _RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-"""Once more, on a new connection: one that was idle may have died unnoticed."""
+"""One retry with a new connection, because an idle connection may have been closed unnoticed."""
 
 _NAMES: WeakKeyDictionary[Celery, set[str]] = WeakKeyDictionary()
 
 
 class CeleryExecutor(QueueExecutor):
-    """Runs background operations on Celery's workers, any number of them, by Redis or RabbitMQ.
+    """Runs background operations on any number of Celery workers, with Redis or RabbitMQ as the broker.
 
-    So::
+    Example::
 
         celery_app = Celery("databases", broker="redis://localhost")
         broker = Broker(catalog, auth=auth, store=…, executor=CeleryExecutor(celery_app))
 
-    A worker is started with the module that attaches the broker to its Flask app: ``celery -A
-    databases:celery_app worker``. It needs no requests; processes that serve requests run no background work.
+    Start workers with the module that attaches the broker to its Flask app: ``celery -A databases:celery_app
+    worker``. Processes that serve requests run no background handlers.
 
     Args:
-        celery_app: The Celery app. `task_routes` and the like see the task by its name.
-        name: Of the broker, in the task's name, ``"brokerkit.run"`` unless told. Brokers that share a queue
-            need different ones.
-        queue: Where the messages go, if not where Celery sends them by itself.
-        priority: Of the messages, as Celery has it.
+        celery_app: The Celery app. Settings such as `task_routes` apply to the task.
+        name: The name of the broker. The task is called ``f"{name}.run"``. Brokers that share a queue need
+            different names. Defaults to ``"brokerkit"``.
+        queue: The queue of the messages. Defaults to Celery's routing.
+        priority: The priority of the messages. Defaults to Celery's.
 
     Raises:
-        TypeError: `celery_app` is no Celery app.
-        ValueError: It has an executor of this name already.
+        TypeError: `celery_app` is not a Celery app.
+        ValueError: The Celery app has an executor with this name already.
         ModuleNotFoundError: celery is not installed.
     """
 
@@ -75,8 +75,8 @@ class CeleryExecutor(QueueExecutor):
         names = _NAMES.setdefault(celery_app, set())
         if name in names:
             raise ValueError(
-                f"CeleryExecutor(name={name!r}): the Celery app has one of this name; give each broker's"
-                " another name"
+                f"CeleryExecutor(name={name!r}): the Celery app has an executor with this name already; give"
+                " each broker's executor a different name"
             )
         names.add(name)
         options = {"queue": queue, "priority": priority}
@@ -93,7 +93,7 @@ class CeleryExecutor(QueueExecutor):
         def run(operation_id: str) -> None:
             """Run an attempt of a background operation."""
             if self.host.is_stopping:
-                raise Reject("this worker is about to end", requeue=True)
+                raise Reject("this worker is shutting down", requeue=True)
             self.work(operation_id)
 
         self._task = run
@@ -101,63 +101,63 @@ class CeleryExecutor(QueueExecutor):
     def __repr__(self) -> str:
         return f"CeleryExecutor({self._task.name!r})"
 
-    def attach(self, place: WorkerHost) -> None:
-        """As `QueueExecutor.attach`. Processes of workers begin and end with what the broker needs there."""
-        super().attach(place)
-        self._worker = _WorkerProcess(self._celery_app, place)
+    def attach(self, host: WorkerHost) -> None:
+        """Implement `QueueExecutor.attach`. The runtime starts and stops with each worker process."""
+        super().attach(host)
+        self._worker = _WorkerProcess(self._celery_app, host)
 
     @property
     def longest_delay(self) -> float:
-        """As `QueueExecutor.longest_delay`: well within the time after which a message is delivered again."""
-        if self._celery_app.conf.task_always_eager:  # which waits for nothing
+        """The maximum delay in seconds, a quarter of the time until a message is redelivered."""
+        if self._celery_app.conf.task_always_eager:  # eager tasks ignore delays
             return 0.0
-        told = (self._celery_app.conf.broker_transport_options or {}).get("visibility_timeout")
-        return min(float(told or _VISIBILITY_TIMEOUT) / 4, _LONGEST_DELAY)
+        timeout = (self._celery_app.conf.broker_transport_options or {}).get("visibility_timeout")
+        return min(float(timeout or _VISIBILITY_TIMEOUT) / 4, _LONGEST_DELAY)
 
     def publish(self, operation_id: str, delay: float) -> None:
-        """As `QueueExecutor.publish`."""
+        """Implement `QueueExecutor.publish`."""
         options = {**self._options, "countdown": delay} if delay > 0 else self._options
         self._task.apply_async((operation_id,), retry=True, retry_policy=_RETRY_POLICY, **options)
 
 
 class _WorkerProcess:
-    """Begins and ends with each process of a Celery worker what a broker needs there.
+    """The start and stop of a broker's runtime in each process of a Celery worker.
 
-    The process that was started by hand knows first that it is to end. It tells its children by closing a
-    connection that they have inherited, which also tells them when it was killed.
+    The main process learns first that the worker shuts down. It notifies its children by closing a socket
+    that they have inherited, which also notifies them when the main process is killed.
 
     Args:
-        celery_app: The app whose workers it is about.
-        place: What runs in a process for the broker.
+        celery_app: The Celery app.
+        host: The runtime of the broker.
     """
 
-    def __init__(self, celery_app: Celery, place: WorkerHost) -> None:
+    def __init__(self, celery_app: Celery, host: WorkerHost) -> None:
         self._celery_app = celery_app
-        self._place = place
+        self._host = host
         self._main_pid: int | None = None
         self._started_pid: int | None = None
         signals.worker_init.connect(self._prepare)
         signals.worker_process_init.connect(self._start)
         signals.worker_ready.connect(self._start_without_children)
-        signals.worker_shutting_down.connect(self._tell)
+        signals.worker_shutting_down.connect(self._notify_children)
         signals.worker_process_shutdown.connect(self._stop)
         signals.worker_shutdown.connect(self._stop)
 
     def _prepare(self, sender: Any, **_: object) -> None:
-        """A worker begins; it has no children yet."""
+        """Create the socket pair in the main process, before it has children."""
         if sender.app is self._celery_app:
             self._main_pid = os.getpid()
-            self._ours, self._childrens = socket.socketpair()
+            self._main_socket, self._child_socket = socket.socketpair()
 
     def _start(self, **_: object) -> None:
-        """In a child; or in the only process, if it runs the tasks itself."""
-        if self._main_pid is None or self._started_pid == os.getpid() or not self._place.is_attached:
+        """Start the runtime in a child process, or in the main process if that runs the tasks."""
+        if self._main_pid is None or self._started_pid == os.getpid() or not self._host.is_attached:
             return
         self._started_pid = os.getpid()
         if self._started_pid != self._main_pid:
-            self._ours.close()
+            self._main_socket.close()
         Thread(target=self._watch, name="brokerkit-watch", daemon=True).start()
-        self._place.ensure_started()
+        self._host.ensure_started()
 
     def _start_without_children(self, sender: Any, **_: object) -> None:
         from celery.concurrency import prefork
@@ -166,17 +166,17 @@ class _WorkerProcess:
             self._start()
 
     def _watch(self) -> None:
-        self._childrens.recv(1)
-        self._place.drain()
+        self._child_socket.recv(1)
+        self._host.drain()
 
-    def _tell(self, **_: object) -> None:
-        """It is about to end. This runs in a handler of the system's signal, where little is allowed."""
+    def _notify_children(self, **_: object) -> None:
+        """Notify the children of the shutdown. It runs in a signal handler, where few calls are safe."""
         if self._main_pid == os.getpid():
-            with suppress(OSError):  # it was told before
-                self._ours.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # they were notified before
+                self._main_socket.shutdown(socket.SHUT_RDWR)
 
     def _stop(self, **_: object) -> None:
         if self._started_pid == os.getpid():
             self._started_pid = None
-            self._tell()  # so that nobody watches any more
-            self._place.stop()
+            self._notify_children()  # ends the watching thread
+            self._host.stop()

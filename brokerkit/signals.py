@@ -114,8 +114,8 @@ class AttemptEnd(StrEnum):
     FAILED = "failed"
     ACCEPTED = "accepted"  # the handler returned `Accepted`: the operation continues and is polled
     RETRIED = "retried"  # the handler raised `Retry`: another attempt follows
-    HANDED_OVER = "handed over"  # this process is shutting down; another process continues
-    GIVEN_UP = "given up"  # the operation ended without it: cancelled, expired or recovered elsewhere
+    REQUEUED = "requeued"  # this process is shutting down; another process continues
+    CANCELLED = "cancelled"  # the operation ended without it: cancelled, expired or recovered elsewhere
     INTERRUPTED = "interrupted"  # by another cause; the operation is recovered when the lease expires
 
 

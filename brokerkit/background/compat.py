@@ -1,4 +1,4 @@
-"""What is to be done when a process ends, however it was made."""
+"""Compatibility with process models: exit hooks for every kind of server process, and a check for gevent."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ from collections.abc import Callable
 from threading import Lock
 
 
-def register_exit_hook(end: Callable[[], None]) -> None:
-    """Have a function called when this process ends in order.
+def register_exit_hook(hook: Callable[[], None]) -> None:
+    """Register a function to be called when this process exits normally.
 
-    A server may have made it with `multiprocessing`, as granian does. Where such a process was forked, it
-    ends without `atexit`, but has finalizers.
+    A server may create its processes with `multiprocessing`, as granian does. If such a process was forked,
+    it exits without `atexit` but runs finalizers.
 
     Args:
-        end: The function. It may be called twice, and in children of a fork too.
+        hook: The function. It may be called twice, and in forked children as well.
     """
-    atexit.register(end)
-    made_by = sys.modules.get("multiprocessing.process")
-    if made_by is not None and made_by.parent_process() is not None:
+    atexit.register(hook)
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
         from multiprocessing.util import Finalize
 
-        Finalize(None, end, exitpriority=100)
+        Finalize(None, hook, exitpriority=100)
 
 
-def unregister_exit_hook(end: Callable[[], None]) -> None:
-    """It need not be called any more by `atexit`; of a finalizer, a call more does no harm."""
-    atexit.unregister(end)
+def unregister_exit_hook(hook: Callable[[], None]) -> None:
+    """Remove a function from `atexit`. Finalizers remain, as an additional call is harmless."""
+    atexit.unregister(hook)
 
 
 def check_threads() -> None:
-    """Make sure that nobody replaced them since, as gevent does: half of the package would wait for ever.
+    """Check that Python's threads were not replaced after import, as gevent does.
+
+    Objects of both kinds would wait for each other indefinitely.
 
     Raises:
-        RuntimeError: Somebody did.
+        RuntimeError: The threads were replaced.
     """
     if threading.Lock is not Lock:
         raise RuntimeError(
-            "gevent replaced Python's threads after the broker was loaded, which cannot work. With gunicorn's"
-            " --preload, let it do so before: begin gunicorn.conf.py with"
-            " `from gevent import monkey; monkey.patch_all()`; or leave out --preload"
+            "gevent patched Python's threads after brokerkit was imported, which is not supported. With"
+            " gunicorn's --preload, patch them earlier: start gunicorn.conf.py with"
+            " `from gevent import monkey; monkey.patch_all()`. Or omit --preload"
         )

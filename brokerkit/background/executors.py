@@ -1,7 +1,7 @@
-"""Who runs background operations.
+"""Executors of background operations: the protocol, and threads of the serving process.
 
-An executor is told ids and calls what it was started with; the operation's row in the store is the truth. So
-an id may be lost, told twice or told to another process, and nothing comes of it.
+An executor receives operation ids and calls the function it was started with. The operation's row in the
+store is the source of truth, so a lost id, a duplicate or a delivery to another process is harmless.
 """
 
 from __future__ import annotations
@@ -13,55 +13,61 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Protocol, runtime_checkable
 
-_logger = logging.getLogger("brokerkit")
+from .._internal.text import plural
+
+_logger = logging.getLogger(__name__)
 
 
 class Executor(Protocol):
-    """Runs background operations, here or elsewhere.
+    """An executor of background operations, in this process or in others.
 
-    It may be `ReportsLiveness` too, for the broker's health.
+    It may also implement `ReportsLiveness`, for the broker's health.
     """
 
     def start(self, run: Callable[[str], None]) -> None:
-        """Get ready, in a process that serves.
+        """Start in a process that serves requests.
 
         Args:
-            run: Runs an attempt of the operation with an id, if it is due. It raises nothing.
+            run: Runs an attempt of the operation with the given id if the operation is due. It raises no
+                exceptions.
         """
         ...
 
     def submit(self, operation_id: str, delay: float = 0) -> None:
-        """Have an operation run.
+        """Schedule an attempt of an operation.
 
         Args:
-            operation_id: Which.
-            delay: In how many seconds, at the earliest. The broker submits it again when that time has
-                come, so an executor may leave it at that.
+            operation_id: The id of the operation.
+            delay: The minimum delay in seconds. The broker submits the operation again after the delay, so
+                an executor may ignore delayed operations. Defaults to 0.
         """
         ...
 
     def stop(self) -> None:
-        """Take nothing more, and wait a while for what runs."""
+        """Accept no more operations, and wait a limited time for running attempts."""
         ...
 
 
 @runtime_checkable
 class ReportsLiveness(Protocol):
-    """An executor that tells whether it is in order; others are taken to be."""
+    """An executor that reports whether it works. Other executors are assumed to work."""
 
     def alive(self) -> bool:
-        """Can it take operations? It may ask others, and take its time. What it raises is a no."""
+        """Whether the executor can accept operations.
+
+        The call may block, for example on a network request. An exception counts as False.
+        """
         ...
 
 
 def is_alive(executor: Executor) -> bool:
-    """What an executor says of itself; one that says nothing is in order."""
+    """Whether an executor reports that it works. True for an executor that reports nothing."""
     if not isinstance(executor, ReportsLiveness):
         return True
     try:
         return bool(executor.alive())
     except Exception:
-        _logger.exception("the executor could not tell whether it is in order")
+        _logger.exception("Liveness check of the executor failed")
         return False
 
 
@@ -69,12 +75,12 @@ class ThreadExecutor:
     """Runs background operations in threads of this process.
 
     Args:
-        workers: How many at a time.
-        grace: For how many seconds it waits at exit for those that run. What is not through by then is
-            taken up by another process, or by the next one.
+        workers: The maximum number of concurrent operations. Defaults to 8.
+        grace: The seconds to wait at exit for running operations. Another process, or the next one, resumes
+            the operations that have not finished. Defaults to 10.
 
     Raises:
-        ValueError: A number makes no sense.
+        ValueError: An argument is out of range.
     """
 
     def __init__(self, workers: int = 8, *, grace: float = 10.0) -> None:
@@ -87,7 +93,7 @@ class ThreadExecutor:
         self._run: Callable[[str], None] | None = None
 
     def start(self, run: Callable[[str], None]) -> None:
-        """As :meth:`Executor.start`. Threads are made as they are needed."""
+        """Implement :meth:`Executor.start`. Threads are created on demand."""
         self._run = run
         self._lock = Lock()
         self._queue: SimpleQueue[str | None] = SimpleQueue()
@@ -97,7 +103,7 @@ class ThreadExecutor:
         self._stopping = Event()
 
     def submit(self, operation_id: str, delay: float = 0) -> None:
-        """As :meth:`Executor.submit`. What is delayed waits in the store, not here."""
+        """Implement :meth:`Executor.submit`. Delayed operations wait in the store only."""
         if delay > 0 or self._run is None:
             return
         with self._lock:
@@ -112,7 +118,7 @@ class ThreadExecutor:
                 thread.start()
 
     def stop(self) -> None:
-        """As :meth:`Executor.stop`."""
+        """Implement :meth:`Executor.stop`."""
         if self._run is None:
             return
         with self._lock:
@@ -120,15 +126,18 @@ class ThreadExecutor:
             threads = list(self._threads)
         for _ in threads:
             self._queue.put(None)
-        until = monotonic() + self._grace
+        deadline = monotonic() + self._grace
         for thread in threads:
-            thread.join(max(0.0, until - monotonic()))
+            thread.join(max(0.0, deadline - monotonic()))
         running = sum(thread.is_alive() for thread in threads)
         if running:
-            _logger.warning("%d background operations are left to other processes", running)
+            _logger.warning(
+                "Executor stopped with %s unfinished; another process will resume them",
+                plural(running, "background operation"),
+            )
 
     def _work(self) -> None:
-        assert self._run is not None, "it is started"
+        assert self._run is not None, "the executor is started before its threads"
         while True:
             with self._lock:
                 self._idle += 1

@@ -1,6 +1,6 @@
-"""The heartbeat of a process: it says of the attempts that run here that they live.
+"""The heartbeat of a process, which renews the leases of its running attempts.
 
-A thread that does nothing else, so that nothing that takes its time keeps it from beating.
+It has a thread of its own, so that no other work delays a renewal.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from ..store.errors import StoreUnavailable
 from ..store.models import Attempt
 from ..store.store import Store
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Keeps the leases of attempts.
+    """A thread that renews the leases of attempts.
 
     Args:
         store: The store.
@@ -24,52 +24,52 @@ class Heartbeat:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._every = store.lease / 4
-        self._held: dict[str, Attempt] = {}
+        self._interval = store.lease / 4
+        self._attempts: dict[str, Attempt] = {}
         self._lock = Lock()
         self._stopped = Event()
-        self._thread = Thread(target=self._beat, name="brokerkit-heart", daemon=True)
+        self._thread = Thread(target=self._run, name="brokerkit-heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin, in a process that serves."""
+        """Start the thread, in a process that serves requests."""
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Does its thread run?"""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End; what is held is held no longer."""
+        """Stop the thread and renew no more leases."""
         self._stopped.set()
-        self._thread.join(self._every)
+        self._thread.join(self._interval)
 
     def add(self, attempt: Attempt) -> None:
-        """Say from now on that an attempt lives."""
+        """Renew the lease of an attempt from now on."""
         with self._lock:
-            self._held[attempt.operation_id] = attempt
+            self._attempts[attempt.operation_id] = attempt
 
     def remove(self, attempt: Attempt) -> None:
-        """It is through. A later attempt of the same operation is held on."""
+        """Stop renewing the lease of an attempt. A later attempt of the same operation is not affected."""
         with self._lock:
-            held = self._held.get(attempt.operation_id)
-            if held is not None and held.number == attempt.number:
-                del self._held[attempt.operation_id]
+            tracked = self._attempts.get(attempt.operation_id)
+            if tracked is not None and tracked.number == attempt.number:
+                del self._attempts[attempt.operation_id]
 
     def tracks(self, operation_id: str) -> bool:
-        """Does an attempt of an operation run here?"""
-        return operation_id in self._held
+        """Whether an attempt of an operation is running in this process."""
+        return operation_id in self._attempts
 
-    def _beat(self) -> None:
-        pause = self._every
+    def _run(self) -> None:
+        pause = self._interval
         while not self._stopped.wait(pause):
-            pause = self._every
+            pause = self._interval
             with self._lock:
-                held = list(self._held.values())
+                attempts = list(self._attempts.values())
             try:
-                for attempt in self._store.renew(held) if held else ():
-                    self.remove(attempt)  # lost, or through just now
+                for attempt in self._store.renew(attempts) if attempts else ():
+                    self.remove(attempt)  # it lost its lease, or has just ended
             except StoreUnavailable:
-                pause = min(1.0, self._every)
+                pause = min(1.0, self._interval)
             except BaseException:
-                _logger.exception("the heartbeat failed; it goes on")
+                _logger.exception("Heartbeat failed; will retry")

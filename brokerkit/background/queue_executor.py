@@ -1,7 +1,7 @@
-"""Executors whose workers are elsewhere, and take operations from a queue.
+"""The base class of executors whose workers run in other processes and receive operations from a task queue.
 
-A thread of its own puts ids into the queue, so that no request waits for it, however long it is away. An id
-is put there once by all processes together: the store says who does it, and when it must be taken for lost.
+A publisher thread enqueues the ids, so that no request waits for an unavailable queue. Across all processes,
+each id is enqueued once: the store grants that to one process, and decides when a message counts as lost.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from typing import NamedTuple, Protocol
 
 from ..store.errors import StoreUnavailable
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
-_PAUSE = 1.0
-"""For how many seconds a queue that took nothing is let be."""
+_RETRY_AFTER = 1.0
+"""The seconds without another attempt to publish after the queue failed."""
 
 _GRACE = 5.0
-"""For how many seconds, at exit, it may take what it was told before."""
+"""The maximum seconds at exit to publish the operations that were submitted before."""
 
 
 class WorkerHost(Protocol):
-    """What runs in this process for a broker, as its executor sees it."""
+    """The runtime of a broker in this process, as its executor uses it."""
 
     @property
     def is_attached(self) -> bool:
-        """Has the broker an app, whose context handlers run in?"""
+        """Whether the broker is attached to an app, whose context handlers run in."""
 
     @property
     def is_stopping(self) -> bool:
-        """Does it take nothing more?"""
+        """Whether this process accepts no more work."""
 
     def ensure_started(self) -> None:
-        """Start what runs beside the work, and the executor; in each process, after it was forked."""
+        """Start the background threads and the executor, in each process after it was forked."""
 
     def drain(self) -> None:
-        """Take nothing more; generators stop at their next `yield`, and go on elsewhere."""
+        """Accept no more work. Generators stop at their next `yield`, and another process resumes them."""
 
     def stop(self) -> None:
-        """Stop all that runs here."""
+        """Stop all background work of this process."""
 
     def mark_enqueued(self, operation_id: str, delay: float) -> bool:
-        """Is the caller to put an operation into the queue, and nobody else?"""
+        """Mark an operation as enqueued, and return whether the caller is to enqueue it."""
 
     def requeue(self, operation_id: str, after: float) -> None:
-        """The queue did not take it; it is due again in so many seconds."""
+        """Make an operation due again after a number of seconds, because the queue did not accept it."""
 
 
 class _QueuedOperation(NamedTuple):
@@ -58,9 +58,9 @@ class _QueuedOperation(NamedTuple):
 
 
 class QueueExecutor(ABC):
-    """Puts ids of operations into a queue; workers in other processes call :meth:`work` with them.
+    """An executor that enqueues operation ids; workers in other processes pass them to :meth:`work`.
 
-    A subclass says how. Give it to one broker.
+    A subclass implements :meth:`publish`. Give each broker an executor of its own.
     """
 
     _host: WorkerHost | None = None
@@ -69,113 +69,117 @@ class QueueExecutor(ABC):
 
     @abstractmethod
     def publish(self, operation_id: str, delay: float) -> None:
-        """Put an id into the queue; it may take its time.
+        """Put an operation id into the task queue. The call may block.
 
         Args:
-            operation_id: The id.
-            delay: In how many seconds a worker is to have it, at most :attr:`longest_delay`.
+            operation_id: The id of the operation.
+            delay: The seconds after which a worker is to receive it, at most :attr:`longest_delay`.
 
         Raises:
-            Exception: It could not be done. The store has it put there again.
+            Exception: The id was not enqueued. The broker will retry.
         """
 
     @property
     def longest_delay(self) -> float:
-        """For how many seconds the queue can hold something back; what is due later is left to the store."""
+        """The maximum delay of a message, in seconds. Operations that are due later wait in the store."""
         return 0.0
 
     def attach(self, host: WorkerHost) -> None:
-        """Learn what it works for; once, when its broker is made.
+        """Bind the executor to the runtime of its broker. The broker calls it once, when it is created.
 
         Raises:
-            ValueError: It is another broker's already.
+            ValueError: The executor belongs to another broker.
         """
         if self._host is not None:
             raise ValueError(
-                f"{type(self).__name__}: this one works for another broker already; make one for each broker"
+                f"{type(self).__name__}: this executor belongs to another broker already; create one for each"
+                " broker"
             )
         self._host = host
 
     @property
     def host(self) -> WorkerHost:
-        """What runs in this process for its broker."""
-        assert self._host is not None, "its broker attaches it"
+        """The runtime of the broker in this process."""
+        assert self._host is not None, "the broker attaches its executor when it is created"
         return self._host
 
     def work(self, operation_id: str) -> None:
-        """Run an attempt of an operation, in a process of workers, if it is due.
+        """Run an attempt of an operation in a worker process if the operation is due.
+
+        Args:
+            operation_id: The id of the operation.
 
         Raises:
-            RuntimeError: The broker has no app there.
+            RuntimeError: The broker is not attached to a Flask app in this process.
         """
         if not self.host.is_attached:
             raise RuntimeError(
-                f"{type(self).__name__}: the broker is attached to no Flask app in this worker; make the app"
-                " where the module that the worker loads is imported"
+                f"{type(self).__name__}: the broker is not attached to a Flask app in this worker; create the"
+                " app in the module that the worker imports"
             )
         self.host.ensure_started()
-        assert self._run is not None, "it is started with the rest"
+        assert self._run is not None, "ensure_started() starts the executor"
         self._run(operation_id)
 
-    # As an executor
+    # The executor protocol
 
     def start(self, run: Callable[[str], None]) -> None:
-        """As `Executor.start`."""
+        """Implement `Executor.start`."""
         self._run = run
         self._queue = SimpleQueue()
         self._waiting: set[_QueuedOperation] = set()
-        self._takes_none_until = 0.0
+        self._paused_until = 0.0
         self._thread = Thread(target=self._publish_all, name="brokerkit-publisher", daemon=True)
         self._thread.start()
 
     def submit(self, operation_id: str, delay: float = 0) -> None:
-        """As `Executor.submit`; it waits for nothing."""
-        told = _QueuedOperation(operation_id, delay)
-        if self._queue is None or delay > self.longest_delay or told in self._waiting:
+        """Implement `Executor.submit`. The call does not block."""
+        item = _QueuedOperation(operation_id, delay)
+        if self._queue is None or delay > self.longest_delay or item in self._waiting:
             return
-        if monotonic() < self._takes_none_until:
-            return  # the keeper comes again
-        self._waiting.add(told)
-        self._queue.put(told)
+        if monotonic() < self._paused_until:
+            return  # the scheduler submits it again
+        self._waiting.add(item)
+        self._queue.put(item)
 
     def stop(self) -> None:
-        """As `Executor.stop`."""
+        """Implement `Executor.stop`."""
         if self._queue is not None:
             self._queue.put(None)
             self._thread.join(_GRACE)
             self._queue = None
 
     def alive(self) -> bool:
-        """As an executor may say it: is the thread there that puts ids into the queue?"""
+        """Whether the publisher thread is running, as `ReportsLiveness.alive`."""
         return self._queue is None or self._thread.is_alive()
 
     def _publish_all(self) -> None:
-        assert self._queue is not None, "it is started"
+        assert self._queue is not None, "the queue is created before its thread"
         queue = self._queue
-        while (told := queue.get()) is not None:
-            self._waiting.discard(told)
+        while (item := queue.get()) is not None:
+            self._waiting.discard(item)
             try:
-                self._hand_on(*told)
+                self._enqueue(*item)
             except StoreUnavailable:
-                pass  # it is in the log, and the keeper comes again
+                pass  # the store has logged it, and the scheduler submits the operation again
             except Exception:
-                _logger.exception("the operation %s is not handed on; it is later", told.operation_id)
+                _logger.exception("Cannot enqueue the operation %s; will retry", item.operation_id)
 
-    def _hand_on(self, operation_id: str, delay: float) -> None:
-        if monotonic() < self._takes_none_until or not self.host.mark_enqueued(operation_id, delay):
+    def _enqueue(self, operation_id: str, delay: float) -> None:
+        if monotonic() < self._paused_until or not self.host.mark_enqueued(operation_id, delay):
             return
         try:
             self.publish(operation_id, delay)
-        except Exception as error:  # noqa: BLE001 - whatever the queue is made of
-            if not self._takes_none_until:
+        except Exception as error:  # noqa: BLE001 - the exceptions depend on the queue
+            if not self._paused_until:
                 _logger.error(
-                    "the queue of background operations takes none (%s); they are handed on when it does",
-                    # What cannot be read may be an address with a password, and is said word for word.
+                    "Cannot publish to the task queue (%s); will retry",
+                    # The text of a ValueError may quote an address with a password.
                     type(error).__name__ if isinstance(error, ValueError) else repr(error),
                 )
-            self._takes_none_until = monotonic() + _PAUSE
-            self.host.requeue(operation_id, _PAUSE)
+            self._paused_until = monotonic() + _RETRY_AFTER
+            self.host.requeue(operation_id, _RETRY_AFTER)
         else:
-            if self._takes_none_until:
-                _logger.info("the queue of background operations takes them again")
-            self._takes_none_until = 0.0
+            if self._paused_until:
+                _logger.info("Task queue is available again")
+            self._paused_until = 0.0

@@ -1,4 +1,7 @@
-"""What a process runs for a store: heart, keeper, executor and worker, from its first request to its end."""
+"""The background work of a process, from its first request to its exit.
+
+The runtime owns the heartbeat, the scheduler, the executor and the worker.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +28,21 @@ from .executors import Executor, is_alive
 from .heartbeat import Heartbeat
 from .queue_executor import QueueExecutor
 from .scheduler import Scheduler
-from .worker import Worker
+from .worker import Worker, describe
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 INTERRUPTED = Outcome(description="The service broker was interrupted.")
 
 
 class Runtime:
-    """The work of this process.
+    """The background work of one broker in this process.
 
     Args:
-        sender: The broker, for the signals.
+        sender: The broker, as the sender of signals.
         store: The store.
-        executor: Runs background operations.
-        table: Gives the handlers.
+        executor: The executor of background operations.
+        table: Returns the handler table.
     """
 
     def __init__(
@@ -49,46 +52,46 @@ class Runtime:
         self.store = store
         self.table = table
         self._executor = executor
-        self._at_yield: Callable[[], None] = _go_on
+        self._at_yield: Callable[[], None] = _continue
         self._app: Flask | None = None
         self._pid = 0
-        self._is_over = False
+        self._is_shut_down = False
         self._starting = Lock()
-        self._health_check = HealthCheck(self._look_at_all)
+        self._health_check = HealthCheck(self._check_health)
         if isinstance(executor, QueueExecutor):
             executor.attach(self)
 
     def attach(self, app: Flask) -> None:
-        """Background handlers run in the context of the first app that the broker is attached to."""
+        """Attach a Flask app. Background handlers run in the context of the first attached app."""
         self._app = self._app or app
 
     @property
     def is_attached(self) -> bool:
-        """Is there an app?"""
+        """Whether an app is attached."""
         return self._app is not None
 
     @property
     def is_stopping(self) -> bool:
-        """Does this process take nothing more?"""
+        """Whether this process accepts no more work."""
         return self._pid == os.getpid() and self.stopping.is_set()
 
     @property
     def app(self) -> Flask:
-        """That app."""
-        assert self._app is not None, "the broker is attached to one before anything runs"
+        """The first attached app."""
+        assert self._app is not None, "the broker is attached to an app before any work starts"
         return self._app
 
     def ensure_started(self) -> None:
-        """Start, with the first request of a process; a server may have forked since the app was made."""
+        """Start with the first request of a process, because a server may fork after the app is created."""
         if self._pid == os.getpid():
             return
         with self._starting:
             if self._pid == os.getpid():
                 return
             check_threads()
-            self.store.open()  # one of Flask's commands may have loaded the app without it
+            self.store.open()  # a Flask command may have loaded the app with a closed store
             self.stopping = Event()
-            self._is_over = False
+            self._is_shut_down = False
             self.heartbeat = Heartbeat(self.store)
             self.scheduler = Scheduler(self.store, self.heartbeat, self.handle_due)
             worker = Worker(
@@ -108,12 +111,12 @@ class Runtime:
             self._pid = os.getpid()
 
     def drain(self) -> None:
-        """Take nothing more, as the process is about to end; generators stop at their next `yield`."""
+        """Accept no more work before the process exits. Generators stop at their next `yield`."""
         if self._pid == os.getpid():
             self.stopping.set()
 
     def stop(self) -> None:
-        """Stop in order: what runs gets to its end or its next yield, and is kept alive until then."""
+        """Shut down, and allow a later start in the same process."""
         if self._pid != os.getpid():
             return
         self.shutdown()
@@ -121,11 +124,14 @@ class Runtime:
         unregister_exit_hook(self.shutdown)
 
     def shutdown(self) -> None:
-        """Stop for good: what a server lets in after this is answered, and not begun anew for."""
-        if self._pid != os.getpid() or self._is_over:
+        """Stop all work in order. Running attempts keep their heartbeat until they end.
+
+        Requests that arrive later are served, but do not start the runtime again.
+        """
+        if self._pid != os.getpid() or self._is_shut_down:
             return
-        self._is_over = True
-        _logger.info("the work of the process %d stops", self._pid)
+        self._is_shut_down = True
+        _logger.info("Background work of the process %d stops", self._pid)
         self.stopping.set()
         self._executor.stop()
         self.scheduler.stop()
@@ -134,32 +140,33 @@ class Runtime:
     def replace_executor(
         self, executor: Executor, at_yield: Callable[[], None] | None = None
     ) -> tuple[Executor, Callable[[], None]]:
-        """Have another executor run what is to come; what runs is stopped first. For tests.
+        """Stop the current executor and use another one from now on, for tests.
 
         Args:
             executor: The executor.
-            at_yield: Called in the thread of an attempt after each `yield` of its handler.
+            at_yield: Called in the thread of an attempt after each `yield` of its handler. Defaults to a
+                function without effect.
 
         Returns:
-            What there was before, to be put back.
+            The previous pair, to be restored with another call.
         """
         self.stop()
-        before = self._executor, self._at_yield
-        self._executor, self._at_yield = executor, at_yield or _go_on
-        return before
+        previous = self._executor, self._at_yield
+        self._executor, self._at_yield = executor, at_yield or _continue
+        return previous
 
     @property
     def is_alive(self) -> bool:
-        """Are the threads there that this process began?"""
+        """Whether the threads that this process started are running."""
         return self._pid != os.getpid() or (self.heartbeat.is_alive and self.scheduler.is_alive)
 
     def health(self) -> Health:
-        """How this process is, within a second, whatever the database does."""
+        """Return the health of this process within a second, even if the database does not respond."""
         if self.is_stopping:
             return Health(status=HealthStatus.STOPPING)
         return self._health_check.result()
 
-    def _look_at_all(self) -> Health:
+    def _check_health(self) -> Health:
         try:
             version = self.store.version
         except StoreUnavailable:
@@ -171,39 +178,43 @@ class Runtime:
 
     @property
     def executor(self) -> Executor:
-        """What runs background operations now."""
+        """The current executor of background operations."""
         return self._executor
 
     def submit(self, operation_id: str, delay: float = 0.0) -> None:
-        """Have an operation run, in so many seconds; if that goes wrong, it is found when it is due."""
+        """Submit an operation to the executor. After a failure the scheduler submits it again.
+
+        Args:
+            operation_id: The id of the operation.
+            delay: The minimum delay in seconds. Defaults to 0.
+        """
         if self.is_stopping and not isinstance(self._executor, QueueExecutor):
-            return  # nor does anybody here take it any more
+            return  # its threads accept no more operations
         try:
             self._executor.submit(operation_id, delay)
         except Exception:
-            _logger.exception(
-                "the executor did not take the operation %s; it is submitted again", operation_id
-            )
+            _logger.exception("Cannot submit the operation %s to the executor; will retry", operation_id)
         if delay > 0:
             self.scheduler.wake_in(delay)
 
     def mark_enqueued(self, operation_id: str, delay: float) -> bool:
-        """Is the caller to put an operation into a queue, and nobody else?"""
+        """Mark an operation as enqueued, and return whether the caller is to enqueue it."""
         return self.store.mark_enqueued(operation_id, delay)
 
     def requeue(self, operation_id: str, after: float) -> None:
-        """The queue did not take it; it is due again in so many seconds."""
+        """Make an operation due again after a number of seconds, because the queue did not accept it."""
         self.store.requeue(operation_id, after)
 
     def handle_due(self, operation: OperationRecord, now: float) -> None:
-        """Do what is due for an operation that nobody seems to run."""
+        """Handle a due operation that no process seems to run: fail it, challenge its lease or submit it."""
         if operation.mode is not Mode.INLINE and operation.deadline <= now:
-            # While somebody works on a binding, nothing may begin on its instance: that waits for the end.
+            # While an attempt works on a binding, no operation may start on its instance. The failure is
+            # therefore stored after the attempt has ended.
             if operation.binding_key is None or not operation.is_running_at(now):
                 self.fail_operation(operation, DEADLINE_EXCEEDED, self.store.abandon)
             return
-        may_be_run = operation.lease_until is not None or operation.follows is not None
-        if may_be_run and self.store.challenge_lease(operation.id):
+        may_be_running = operation.lease_until is not None or operation.follows is not None
+        if may_be_running and self.store.challenge_lease(operation.id):
             return
         if operation.mode is Mode.INLINE:
             self.fail_operation(operation, INTERRUPTED, self.store.expire)
@@ -214,64 +225,59 @@ class Runtime:
         self,
         operation: OperationRecord,
         outcome: Outcome,
-        how: Callable[[Attempt, Outcome, Change], bool],
+        transition: Callable[[Attempt, Outcome, Change], bool],
     ) -> bool:
-        """Let an operation fail that its attempt does not end.
+        """Fail an operation from outside of its attempt.
 
         Args:
-            operation: Which.
-            outcome: What its user is told.
-            how: The store's `abandon` or `expire`.
+            operation: The operation.
+            outcome: The outcome to store and publish.
+            transition: The store's `abandon` or `expire`.
 
         Returns:
-            Whether it was still as it was seen.
+            Whether the operation was unchanged and has now failed.
         """
-        if not how(Attempt.of(operation), outcome, failure_change(operation.kind)):
+        if not transition(Attempt.of(operation), outcome, failure_change(operation.kind)):
             return False
-        _logger.warning(
-            "the operation %s, %s of %r, failed: %r",
-            operation.id,
-            operation.kind,
-            operation.instance_key,
-            outcome.description,
-        )
-        with self.app.app_context():  # as receivers have it elsewhere
-            self._tell_of_failure(operation, outcome)
+        _logger.warning("%s failed: %r", describe(operation), outcome.description)
+        with self.app.app_context():  # receivers run in an app context in every other case as well
+            self._publish_failure(operation, outcome)
         return True
 
-    def _tell_of_failure(self, operation: OperationRecord, outcome: Outcome) -> None:
-        """Tell the signals of an operation whose request is long gone."""
-        known = self.store.find_by_key(operation.instance_key, operation.binding_key)
+    def _publish_failure(self, operation: OperationRecord, outcome: Outcome) -> None:
+        """Publish the failure of an operation with its stored request."""
+        snapshot = self.store.find_by_key(operation.instance_key, operation.binding_key)
         catalog = self.table().catalog
-        request = load_request(self.store, catalog, operation, known.instance, known.binding)
-        self.publisher.failed(
-            OperationRef.of(operation), request, outcome, max(0.0, known.now - operation.created_at)
-        )
+        request = load_request(self.store, catalog, operation, snapshot.instance, snapshot.binding)
+        seconds = max(0.0, snapshot.now - operation.created_at)
+        self.publisher.failed(OperationRef.of(operation), request, outcome, seconds)
 
 
-def _go_on() -> None:
-    """Nothing is to wait at a `yield`."""
+def _continue() -> None:
+    """Continue after a `yield`. This is the default of `at_yield`."""
 
 
 _PATIENCE = 0.75
-"""For how many seconds an answer is waited for: platforms give up after one."""
+"""The maximum seconds to wait for a result, because platforms time out after one second."""
 
 _FRESH = 1.0
-"""For how many seconds an answer is given again, so that who asks often costs the database nothing."""
+"""The seconds for which a result is reused, so that frequent requests do not load the database."""
 
-_NO_ANSWER = Health.of(store=HealthStatus.FAILED, schema=HealthStatus.UNKNOWN, executor=HealthStatus.UNKNOWN)
+_UNRESPONSIVE = Health.of(
+    store=HealthStatus.FAILED, schema=HealthStatus.UNKNOWN, executor=HealthStatus.UNKNOWN
+)
 
 
 class HealthCheck:
-    """Looks how a process is.
+    """A health check of a process that responds within a timeout.
 
     Args:
-        look: Looks; it may hang.
+        check: Returns the health. It may block.
     """
 
-    def __init__(self, look: Callable[[], Health]) -> None:
-        self._looks = BackgroundCall(look, name="brokerkit-checkup", timeout=_PATIENCE, interval=_FRESH)
+    def __init__(self, check: Callable[[], Health]) -> None:
+        self._call = BackgroundCall(check, name="brokerkit-health-check", timeout=_PATIENCE, interval=_FRESH)
 
     def result(self) -> Health:
-        """What a look found that has just been made, or that begins now and does not take long."""
-        return self._looks.result() or _NO_ANSWER
+        """Return a recent result, or that of a new check if it does not exceed the timeout."""
+        return self._call.result() or _UNRESPONSIVE

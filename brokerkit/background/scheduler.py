@@ -1,6 +1,6 @@
-"""What a process does beside its requests: it looks at what others left, and at what is due.
+"""The scheduler of a process: a thread that handles due operations and deferred writes.
 
-One thread. It is what finds, within one lease, an operation whose process died; and when what waits is due.
+It finds an operation whose process died within one lease, and submits retries when they are due.
 """
 
 from __future__ import annotations
@@ -16,119 +16,119 @@ from ..store.models import Attempt, Mode, OperationRecord
 from ..store.store import Store
 from .heartbeat import Heartbeat
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
-_LONGEST_WAIT = 5.0
-"""In seconds: after so long it looks whether another process left something that is due."""
+_MAX_INTERVAL = 5.0
+"""The maximum seconds between two checks for due operations, which another process may have left."""
 
 _BATCH = 500
-"""How many operations are looked at in one go."""
+"""The maximum number of operations per check."""
 
 
 class Scheduler:
-    """Hands on what is due.
+    """A thread that handles due operations.
 
     Args:
         store: The store.
-        heart: Knows what runs here.
-        handle_due: Called with each operation that is due and does not run here, and the time by the store's
-            clock. It may raise `StoreUnavailable`.
+        heartbeat: The heartbeat, which tracks the attempts of this process.
+        handle_due: Called with each due operation that is not running in this process, and the current time
+            of the store's clock. It may raise `StoreUnavailable`.
     """
 
     def __init__(
-        self, store: Store, heart: Heartbeat, handle_due: Callable[[OperationRecord, float], None]
+        self, store: Store, heartbeat: Heartbeat, handle_due: Callable[[OperationRecord, float], None]
     ) -> None:
         self._store = store
-        self._heart = heart
+        self._heartbeat = heartbeat
         self._handle_due = handle_due
-        self._every = min(_LONGEST_WAIT, store.lease / 4)
-        self._pending: list[tuple[Attempt, Callable[[], object]]] = []
+        self._interval = min(_MAX_INTERVAL, store.lease / 4)
+        self._deferred_writes: list[tuple[Attempt, Callable[[], object]]] = []
         self._lock = Lock()
-        self._nudged = Event()
+        self._wakeup = Event()
         self._stopping = False
-        self._next_look = 0.0
-        self._thread = Thread(target=self._run, name="brokerkit-keeper", daemon=True)
+        self._next_check = 0.0
+        self._thread = Thread(target=self._run, name="brokerkit-scheduler", daemon=True)
 
     def start(self) -> None:
-        """Begin, in a process that serves."""
+        """Start the thread, in a process that serves requests."""
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Does its thread run?"""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the thread."""
         self._stopping = True
-        self._nudged.set()
-        self._thread.join(_LONGEST_WAIT)
+        self._wakeup.set()
+        self._thread.join(_MAX_INTERVAL)
 
     def wake_in(self, seconds: float) -> None:
-        """Look for what is due in so many seconds, if not before."""
-        when = monotonic() + seconds
+        """Check for due operations after a number of seconds at the latest."""
+        check_at = monotonic() + seconds
         with self._lock:
-            if when >= self._next_look:
+            if check_at >= self._next_check:
                 return
-            self._next_look = when
-        self._nudged.set()
+            self._next_check = check_at
+        self._wakeup.set()
 
     def defer_write(self, attempt: Attempt, write: Callable[[], object]) -> None:
-        """Write how an attempt ended as soon as the store is there again, and let go of it then.
+        """Write the end of an attempt when the store is available, and keep its heartbeat until then.
 
         Args:
             attempt: The attempt.
-            write: Raises `StoreUnavailable` while it cannot.
+            write: Writes the end. It raises `StoreUnavailable` while the store is unavailable.
         """
         with self._lock:
-            self._pending.append((attempt, write))
+            self._deferred_writes.append((attempt, write))
 
     def _run(self) -> None:
         while not self._stopping:
-            self._nudged.wait(max(0.0, self._next_look - monotonic()))
-            self._nudged.clear()
+            self._wakeup.wait(max(0.0, self._next_check - monotonic()))
+            self._wakeup.clear()
             try:
-                self._write_pending()
-                self._look()
+                self._write_deferred()
+                self._check_due()
             except StoreUnavailable:
-                self._next_look = monotonic() + min(1.0, self._every)
+                self._next_check = monotonic() + min(1.0, self._interval)
             except BaseException:
-                _logger.exception("the keeper failed; it goes on")
-                self._next_look = monotonic() + self._every
+                _logger.exception("Scheduler failed; will retry")
+                self._next_check = monotonic() + self._interval
 
-    def _write_pending(self) -> None:
-        while self._pending:
-            attempt, write = self._pending[0]
+    def _write_deferred(self) -> None:
+        while self._deferred_writes:
+            attempt, write = self._deferred_writes[0]
             try:
                 write()
             except StoreUnavailable:
                 raise
             except Exception:
-                _logger.exception("how the operation %s ended is lost", attempt.operation_id)
-            self._pending.pop(0)
-            self._heart.remove(attempt)
+                _logger.exception("Deferred write of the operation %s failed", attempt.operation_id)
+            self._deferred_writes.pop(0)
+            self._heartbeat.remove(attempt)
 
-    def _look(self) -> None:
-        if monotonic() < self._next_look:
+    def _check_due(self) -> None:
+        if monotonic() < self._next_check:
             return
         with self._lock:
-            self._next_look = inf  # from here on, who asks for an earlier look is heard
+            self._next_check = inf  # so that each `wake_in` from now on sets an earlier time
         due, now, wait = self._store.due(_BATCH)
         for operation in due:
             if self._stopping:
                 return
             is_late = operation.mode is not Mode.INLINE and operation.deadline <= now
-            if self._heart.tracks(operation.id) and not is_late:
+            if self._heartbeat.tracks(operation.id) and not is_late:
                 continue
             try:
                 self._handle_due(operation, now)
             except StoreUnavailable:
                 raise
             except Exception:
-                _logger.exception("the operation %s could not be looked at", operation.id)
+                _logger.exception("Cannot handle the due operation %s", operation.id)
         if wait is None:
-            wait = self._every
-        elif wait <= 0:  # what was handed on has not begun yet
-            wait = 0.05 if len(due) == _BATCH else min(0.5, self._every)
+            wait = self._interval
+        elif wait <= 0:  # submitted operations have not started yet
+            wait = 0.05 if len(due) == _BATCH else min(0.5, self._interval)
         with self._lock:
-            self._next_look = min(self._next_look, monotonic() + min(wait, self._every))
+            self._next_check = min(self._next_check, monotonic() + min(wait, self._interval))

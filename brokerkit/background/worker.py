@@ -1,4 +1,4 @@
-"""An attempt of a background operation, from its claim to its end."""
+"""Attempts of background operations, from claim to end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from .. import signals
 from .._context import CallContext, attempt_context
+from .._internal.text import quote_id
 from ..errors import BrokerError, HandlerMistake, Retry
 from ..handlers.group import Handler
 from ..handlers.invocation import call_handler, check_pollable, naming_handler
@@ -48,34 +49,34 @@ from ..store.retry import follower_of, persist
 from ..store.store import Store
 from .heartbeat import Heartbeat
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 
 class _Stopped(Exception):
-    """An attempt ended at a yield; its generator was closed.
+    """The end of an attempt at a `yield`, after its generator was closed.
 
     Args:
-        goes_on: Is the operation to go on in another process, or was it given up?
+        resumes: Whether the operation is requeued. Otherwise it was cancelled or taken over.
     """
 
-    def __init__(self, *, goes_on: bool) -> None:
+    def __init__(self, *, resumes: bool) -> None:
         super().__init__()
-        self.goes_on = goes_on
+        self.resumes = resumes
 
 
 class Worker:
     """Runs attempts of background operations.
 
     Args:
-        publisher: Tells the signals.
+        publisher: The publisher of signals.
         store: The store.
-        heartbeat: Keeps the attempts alive.
-        app: Gives the Flask app whose context handlers run in.
-        table: Gives the handlers.
-        submit: Has an operation run again later.
-        stopping: Is set when the process is about to end.
-        at_yield: Called in the thread of an attempt after each `yield` of its handler, when that is
-            told, and the attempt goes on.
+        heartbeat: The heartbeat, which renews the leases of attempts.
+        app: Returns the Flask app whose context handlers run in.
+        table: Returns the handler table.
+        submit: Submits an operation again after a number of seconds.
+        stopping: Set when the process is about to exit.
+        at_yield: Called in the thread of an attempt after each `yield` of its handler, when the progress is
+            published and the attempt continues.
     """
 
     def __init__(
@@ -98,10 +99,10 @@ class Worker:
         self.submit = submit
         self.stopping = stopping
         self.at_yield = at_yield
-        self._left: set[str] = set()
+        self._unserved: set[str] = set()
 
     def run(self, operation_id: str) -> None:
-        """Run the next attempt of an operation, if it is due and nobody else has it. Raises nothing."""
+        """Run the next attempt of an operation if it is due and can be claimed. Raises no exceptions."""
         try:
             operation = self.store.begin(operation_id, self._is_served)
             if operation is None:
@@ -109,64 +110,67 @@ class Worker:
             attempt = Attempt.of(operation)
             self._heartbeat.add(attempt)
             try:
-                with self._app().app_context(), attempt_context(operation.kind, operation.id) as current:
-                    self._attempt(operation, attempt, current)
+                with self._app().app_context(), attempt_context(operation.kind, operation.id) as context:
+                    self._attempt(operation, attempt, context)
             finally:
                 self._heartbeat.remove(attempt)
         except StoreUnavailable:
-            pass  # it is in the log, and the operation is taken up when the store is back
+            pass  # the store has logged it, and the operation is recovered when the store is available
         except BaseException:
-            _logger.exception("the operation %s is interrupted", operation_id)
+            _logger.exception(
+                "Cannot complete an attempt of the operation %s; will retry after its lease expires",
+                operation_id,
+            )
 
     def _is_served(self, operation: OperationRecord) -> bool:
-        """Is there a handler for it here? While a new version is rolled out, other processes may have one."""
+        """Whether this process has a handler for an operation. During a rollout, only some processes may."""
         table = self._table()
-        service, plan = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
-        if table.handlers_for(operation.kind, service, plan):
+        offering, plan = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
+        if table.handlers_for(operation.kind, offering, plan):
             return True
-        if operation.id not in self._left:
-            self._left.add(operation.id)
+        if operation.id not in self._unserved:
+            self._unserved.add(operation.id)
             _logger.warning(
-                "%s is left to other processes: no @%s handler serves the plan %r here",
-                _named(operation),
+                "%s was not started: this process has no @%s handler for the plan %r",
+                describe(operation),
                 operation.kind,
                 operation.plan_id,
             )
         return False
 
-    def _attempt(self, operation: OperationRecord, attempt: Attempt, current: CallContext) -> None:
-        began = monotonic()
-        known = self.store.find_by_key(operation.instance_key, operation.binding_key)
+    def _attempt(self, operation: OperationRecord, attempt: Attempt, context: CallContext) -> None:
+        started = monotonic()
+        snapshot = self.store.find_by_key(operation.instance_key, operation.binding_key)
         table = self._table()
-        request: Any = load_request(self.store, table.catalog, operation, known.instance, known.binding)
-        current.request, current.headers = request, request.headers
-        current.instance_id, current.binding_id = request.instance_id, getattr(request, "binding_id", None)
-        _logger.info("%s: attempt %d begins", _named(operation), operation.tries)
+        request: Any = load_request(self.store, table.catalog, operation, snapshot.instance, snapshot.binding)
+        context.request, context.headers = request, request.headers
+        context.instance_id, context.binding_id = request.instance_id, getattr(request, "binding_id", None)
+        _logger.info("%s: attempt %d started", describe(operation), operation.tries)
         facts = {"request": request, "operation": operation.kind, "operation_id": operation.id}
         signals.send(signals.attempt_started, self.publisher.sender, **facts)
-        work = _BackgroundAttempt(self, operation, attempt, request, known, began)
+        running = _BackgroundAttempt(self, operation, attempt, request, snapshot, started)
         try:
-            work.run(table)
+            running.run(table)
         except BaseException as error:
-            work.cause = error
+            running.cause = error
             raise
         finally:
             signals.send(
                 signals.attempt_finished,
                 self.publisher.sender,
                 **facts,
-                end=work.ended,
-                seconds=monotonic() - began,
-                error=work.cause,
+                end=running.end,
+                seconds=monotonic() - started,
+                error=running.cause,
             )
 
 
 class _BackgroundAttempt:
-    """What one attempt does.
+    """One attempt of a background operation.
 
     Attributes:
-        ended: How it ended.
-        cause: What ended it, if it did not go well.
+        end: How the attempt ended.
+        cause: The exception that ended it, if any.
     """
 
     def __init__(
@@ -175,50 +179,51 @@ class _BackgroundAttempt:
         operation: OperationRecord,
         attempt: Attempt,
         request: InstanceRequest,
-        known: Snapshot,
-        began: float,
+        snapshot: Snapshot,
+        started: float,
     ) -> None:
-        self.ended = AttemptEnd.INTERRUPTED
+        self.end = AttemptEnd.INTERRUPTED
         self.cause: BaseException | None = None
         self._worker = worker
         self._store = worker.store
         self._operation = operation
         self._attempt = attempt
         self._request: Any = request
-        self._known = known
+        self._snapshot = snapshot
         self._kind = operation.kind
-        self._began = began
+        self._started = started
 
     def run(self, table: HandlerTable) -> None:
-        """Ask the handler, and end as it says."""
+        """Call the handler and store the end of the attempt."""
         handler = table.handlers_for(self._kind, self._request.offering, self._request.plan)[0]
         if handler.max_attempts is not None and self._operation.tries > handler.max_attempts:
-            mistake = HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
-            return self.failed(mistake)
+            return self.failed(
+                HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
+            )
         return self._run(table, handler)
 
     def _run(self, table: HandlerTable, handler: Handler) -> None:
-        instance, binding = self._known.instance, self._known.binding
-        plan = planned_change(self._kind, self._request, instance)
+        instance, binding = self._snapshot.instance, self._snapshot.binding
+        planned = planned_change(self._kind, self._request, instance)
         try:
-            result = self._ask(handler)
+            result = self._call(handler)
             if type(result) is Accepted:
                 check_pollable(table, self._kind, handler, self._request.offering, self._request.plan)
             with naming_handler(handler):
                 self._check(result)
-                change = success_change(self._kind, plan, result, instance, binding)
+                change = success_change(self._kind, planned, result, instance, binding)
         except _Stopped as stopped:
-            if stopped.goes_on and self._store.postpone(self._attempt, 0.0, None):
-                self.ended = AttemptEnd.HANDED_OVER
+            if stopped.resumes and self._store.postpone(self._attempt, 0.0, None):
+                self.end = AttemptEnd.REQUEUED
                 self._worker.submit(self._operation.id, 0.0)
             else:
-                self._leave(None)
+                self._release(None)
         except Retry as retry:
             self.cause = retry
             self._retry(handler, retry)
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt
+        except BaseException as error:  # noqa: BLE001 - every exception of a handler ends its attempt
             if is_gone(self._kind, error):
-                self._succeeded(EMPTY_RESULTS[self._kind], plan)
+                self._succeeded(EMPTY_RESULTS[self._kind], planned)
             else:
                 self.failed(error)
         else:
@@ -229,163 +234,165 @@ class _BackgroundAttempt:
                     self._succeeded(result, change)
             except StoreUnavailable:
                 raise
-            except Exception as error:  # noqa: BLE001 - it is through, and must not run again
+            except Exception as error:  # noqa: BLE001 - the handler has finished and must not run again
                 self.failed(error)
 
-    def _ask(self, handler: Handler) -> object:
+    def _call(self, handler: Handler) -> object:
         _, result = call_handler(handler, self._request)
         if inspect.isgenerator(result):
             result = self._drive(handler, result)
         return EMPTY_RESULTS.get(self._kind) if result is None else result
 
     def _drive(self, handler: Handler, steps: Generator[object, Any, object]) -> object:
-        """Run a generator step by step, and tell what it says of itself."""
+        """Run a generator step by step, and publish the progress that it yields."""
         while True:
             try:
-                said = next(steps)
+                description = next(steps)
             except StopIteration as end:
                 return end.value
-            if said is not None and not isinstance(said, str):
+            if description is not None and not isinstance(description, str):
                 steps.close()
                 raise HandlerMistake(
-                    f"{handler} yielded a {type(said).__name__}; yield a text for the user, and return the"
-                    " result"
+                    f"{handler} yielded a {type(description).__name__}; yield a progress text for the user,"
+                    " and return the result"
                 )
-            is_current = self._note(said)
+            is_current = self._record_progress(description)
             if is_current:
                 self._worker.at_yield()
             if not is_current or self._worker.stopping.is_set():
                 self._close(handler, steps)
-                raise _Stopped(goes_on=is_current)
+                raise _Stopped(resumes=is_current)
 
     def _close(self, handler: Handler, steps: Generator[object, Any, object]) -> None:
-        """Let its `finally` clauses run. What they raise is no answer of the handler's."""
+        """Run the `finally` clauses of a generator. Their exceptions do not affect the operation."""
         try:
             steps.close()
         except Exception:
-            _logger.exception("%s failed while it was closed", handler)
+            _logger.exception("Cleanup of %s failed", handler)
 
-    def _note(self, said: str | None) -> bool:
-        """Note how far it is. False if the operation was given up or taken over."""
+    def _record_progress(self, description: str | None) -> bool:
+        """Store and publish progress. Return False if the operation was cancelled or taken over."""
         try:
-            if not self._store.record_progress(self._attempt, Outcome(description=said or None)):
+            if not self._store.record_progress(self._attempt, Outcome(description=description or None)):
                 return False
         except StoreUnavailable:
-            return True  # whether it is still ours, its end will show
-        self._tell_progress(said)
+            return True  # the end of the attempt will detect a lost claim
+        self._publish_progress(description)
         return True
 
     def _check(self, result: Any) -> None:
-        shown = replace(result, operation=self._operation.id) if type(result) is Accepted else result
-        encode_result(self._kind, shown, offering=self._request.offering, accepts_incomplete=True)
+        public_result = replace(result, operation=self._operation.id) if type(result) is Accepted else result
+        encode_result(self._kind, public_result, offering=self._request.offering, accepts_incomplete=True)
 
     # Ends
 
     def _succeeded(self, result: Any, change: Change) -> None:
         end = partial(self._store.end, self._attempt, Progress.SUCCEEDED, Outcome(), change)
         if not self._persist(end, Progress.SUCCEEDED):
-            self._leave(change.result)
+            self._release(change.result)
             return
-        self.ended = AttemptEnd.SUCCEEDED
-        _logger.info("%s succeeded", _named(self._operation))
-        if getattr(result, "exists", False):  # which says nothing of what was made in the background
+        self.end = AttemptEnd.SUCCEEDED
+        _logger.info("%s succeeded", describe(self._operation))
+        if getattr(result, "exists", False):  # `exists` has no meaning for background operations
             result = replace(result, exists=False)
-        self._worker.publisher.succeeded(self._asked, self._request, result, self._seconds)
+        self._worker.publisher.succeeded(self._ref, self._request, result, self._seconds)
 
     def _accepted(self, result: Accepted) -> None:
-        """The work goes on elsewhere after all, and is polled from now on."""
-        outcome, kept_result = accepted_outcome(self._kind, result, self._known.instance, self._known.binding)
-        accept = partial(self._store.accept, self._attempt, outcome, dump_request(self._request), kept_result)
+        """Store that the operation continues outside of the broker and is polled from now on."""
+        outcome, stored = accepted_outcome(
+            self._kind, result, self._snapshot.instance, self._snapshot.binding
+        )
+        accept = partial(self._store.accept, self._attempt, outcome, dump_request(self._request), stored)
         if self._persist(accept, Progress.IN_PROGRESS):
-            self.ended = AttemptEnd.ACCEPTED
+            self.end = AttemptEnd.ACCEPTED
         else:
-            self._leave(kept_result)
+            self._release(stored)
 
     def failed(self, error: BaseException) -> None:
-        """The handler refused or failed, or there is none."""
+        """Store and publish a failure of the handler."""
         self.cause = error
-        outcome = _log(self._operation, error)
+        outcome = _log_failure(self._operation, error)
         change = failure_change(self._kind)
         end = partial(self._store.end, self._attempt, Progress.FAILED, outcome, change)
         if self._persist(end, Progress.FAILED, outcome):
-            self.ended = AttemptEnd.FAILED
-            self._worker.publisher.failed(self._asked, self._request, outcome, self._seconds)
+            self.end = AttemptEnd.FAILED
+            self._worker.publisher.failed(self._ref, self._request, outcome, self._seconds)
         else:
-            self._leave(None)
+            self._release(None)
 
     def _retry(self, handler: Handler, retry: Retry) -> None:
         attempts = self._operation.tries
         if handler.max_attempts is not None and attempts >= handler.max_attempts:
             return self.failed(
-                BrokerError(retry.description or f"It was not done after {attempts} attempts.")
+                BrokerError(retry.description or f"The operation did not succeed in {attempts} attempts.")
             )
         outcome = Outcome(description=retry.description) if retry.description else None
         postpone = partial(self._store.postpone, self._attempt, retry.after, outcome)
         if self._persist(postpone, Progress.IN_PROGRESS):
-            cause = retry.__cause__  # without it nobody would learn what it fails on, again and again
+            cause = retry.__cause__  # it explains repeated retries in the log
             _logger.log(
                 logging.WARNING if cause else logging.INFO,
-                "%s: tried again in %g seconds",
-                _named(self._operation),
+                "%s will be retried in %g seconds",
+                describe(self._operation),
                 retry.after,
                 exc_info=cause,
             )
-            self.ended = AttemptEnd.RETRIED
-            self._tell_progress(retry.description)
+            self.end = AttemptEnd.RETRIED
+            self._publish_progress(retry.description)
             self._worker.submit(self._operation.id, retry.after)
         else:
-            self._leave(None)
+            self._release(None)
         return None
 
-    def _leave(self, result: InstanceResult | BindingResult | None) -> None:
-        """The operation was given up, or taken over: let what follows begin, if it waits for us.
+    def _release(self, result: InstanceResult | BindingResult | None) -> None:
+        """End the attempt of a cancelled operation, and submit the operation that waits for it.
 
         Args:
-            result: What was made all the same, for who deletes it. An update that failed made nothing.
+            result: The result to store for the operation that deletes the resource. A failed update has none.
         """
-        self.ended = AttemptEnd.GIVEN_UP
+        self.end = AttemptEnd.CANCELLED
         if self._kind is Operation.UPDATE:
             result = None
         if not self._persist(partial(self._store.release, self._attempt, result), Progress.FAILED):
             _logger.warning(
-                "an attempt of the operation %s ended after its lease was lost; it is not remembered",
+                "Attempt of the operation %s ended after its lease was lost; its result is not stored",
                 self._operation.id,
             )
         elif follower := follower_of(self._store, self._attempt):
             self._worker.submit(follower, 0.0)
 
     def _persist(self, write: Callable[[], bool], leads_to: Progress, outcome: Outcome | None = None) -> bool:
-        """Write how it ended, however long the store is away."""
+        """Write the end of the attempt, and retry while the store is unavailable."""
         stopping = self._worker.stopping
         return persist(self._store, self._attempt, write, stopping, leads_to=leads_to, outcome=outcome)
 
-    # Telling
+    # Events
 
     @property
-    def _asked(self) -> OperationRef:
+    def _ref(self) -> OperationRef:
         return OperationRef.of(self._operation)
 
     @property
     def _seconds(self) -> float:
-        """How long ago it was asked for: until this attempt by the store's clock, then by ours."""
-        waited = self._operation.updated_at - self._operation.created_at
-        return max(0.0, waited) + monotonic() - self._began
+        """The seconds since the request: by the store's clock until this attempt, then by the local clock."""
+        before_attempt = self._operation.updated_at - self._operation.created_at
+        return max(0.0, before_attempt) + monotonic() - self._started
 
-    def _tell_progress(self, description: str | None) -> None:
+    def _publish_progress(self, description: str | None) -> None:
         result = LastOperation.in_progress(description)
-        self._worker.publisher.progressed(self._asked, self._request, result, self._seconds)
+        self._worker.publisher.progressed(self._ref, self._request, result, self._seconds)
 
 
-def _named(operation: OperationRecord) -> str:
-    """What a log line is about."""
-    return f"the operation {operation.id}, {operation.kind} of {operation.instance_key!r}"
+def describe(operation: OperationRecord) -> str:
+    """Describe an operation at the beginning of a log record."""
+    return f"Operation {operation.id} ({operation.kind} of {quote_id(operation.instance_key)})"
 
 
-def _log(operation: OperationRecord, error: BaseException) -> Outcome:
+def _log_failure(operation: OperationRecord, error: BaseException) -> Outcome:
     if isinstance(error, HandlerMistake):
-        _logger.error("%s [%s]", error, _named(operation))
-    elif isinstance(error, BrokerError):  # which its handler meant
-        _logger.warning("%s failed: %r", _named(operation), error.description)
+        _logger.error("%s [%s]", error, describe(operation))
+    elif isinstance(error, BrokerError):  # raised deliberately by the handler
+        _logger.warning("%s failed: %r", describe(operation), error.description)
     else:
-        _logger.error("%s failed", _named(operation), exc_info=error)
+        _logger.error("%s failed", describe(operation), exc_info=error)
     return failure_outcome(error)

@@ -1,4 +1,4 @@
-"""From records to what handlers see, and from a request to what is kept of it and back."""
+"""Conversion of stored records to the objects of handlers, and of requests to stored documents and back."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _KINDS: dict[Operation, Callable[..., InstanceRequest]] = {
     Operation.UNBIND: UnbindRequest,
 }
 
-# What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.
-_FOUND_OUT = [msgspec.json.Decoder(kind) for kind in (RequestHeaders, BindResource, PreviousValues)]
+# Build decoders at import time: msgspec inspects types lazily, which is not thread-safe.
+_PREBUILT_DECODERS = [msgspec.json.Decoder(kind) for kind in (RequestHeaders, BindResource, PreviousValues)]
 
-_NOT_KEPT = {"offering", "plan", "instance", "binding", "attempt"}
-"""What is known from elsewhere when a request is made again."""
+_DERIVED_FIELDS = {"offering", "plan", "instance", "binding", "attempt"}
+"""Request fields that are not stored: the catalog and the store supply them when a request is loaded."""
 
 
-_KEPT_BRIEFLY = (
+_SUMMARY_FIELDS = (
     "headers",
     "instance_id",
     "binding_id",
@@ -53,14 +53,14 @@ _KEPT_BRIEFLY = (
 
 
 def dump_request(request: InstanceRequest) -> dict[str, Any]:
-    """All of a request, for a handler that gets it later."""
-    return {name: getattr(request, name) for name in request.__struct_fields__ if name not in _NOT_KEPT}
+    """Convert a request to a document with all its fields, for a handler that runs later."""
+    return {name: getattr(request, name) for name in request.__struct_fields__ if name not in _DERIVED_FIELDS}
 
 
 def dump_request_summary(request: InstanceRequest) -> dict[str, Any]:
-    """Of a request that is answered at once: who asked for what, as the audit trail tells it."""
-    told = {name: getattr(request, name, None) for name in _KEPT_BRIEFLY}
-    return {name: value for name, value in told.items() if value is not None}
+    """Convert a request of a synchronous handler to a document with the fields of the audit trail only."""
+    fields = {name: getattr(request, name, None) for name in _SUMMARY_FIELDS}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def load_request(
@@ -70,17 +70,17 @@ def load_request(
     instance: InstanceRecord | None,
     binding: BindingRecord | None,
 ) -> InstanceRequest:
-    """The request that began an operation, as the handler of its next attempt sees it."""
+    """Rebuild the request that started an operation, for the handler of its current attempt."""
     kind = _KINDS[operation.kind]
-    fields = store.encryptor.decrypt(operation.request, dict)
+    document = store.encryptor.decrypt(operation.request, dict)
     hints = _hints(kind)
-    told = {name: msgspec.convert(value, hints[name]) for name, value in fields.items() if name in hints}
-    service, plan = resolve_plan(catalog, operation.service_id, operation.plan_id)
+    fields = {name: msgspec.convert(value, hints[name]) for name, value in document.items() if name in hints}
+    offering, plan = resolve_plan(catalog, operation.service_id, operation.plan_id)
     if instance is not None and operation.kind is not Operation.PROVISION:
-        told["instance"] = service_instance(store, catalog, instance)
+        fields["instance"] = service_instance(store, catalog, instance)
     if binding is not None and operation.kind is Operation.UNBIND:
-        told["binding"] = service_binding(binding)
-    return kind(offering=service, plan=plan, attempt=max(operation.tries, 1), **told)
+        fields["binding"] = service_binding(binding)
+    return kind(offering=offering, plan=plan, attempt=max(operation.tries, 1), **fields)
 
 
 @functools.cache
@@ -88,30 +88,30 @@ def _hints(kind: Callable[..., InstanceRequest]) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def resolve_plan(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
-    """The catalog's offering and plan; where it has them no more, such with their ids alone."""
-    found = catalog.find_plan(plan_id)
-    if found is not None and found[0].id == service_id:
-        return found
+def resolve_plan(catalog: Catalog, offering_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
+    """Return an offering and a plan of the catalog, or placeholders for those it no longer contains."""
+    pair = catalog.find_plan(plan_id)
+    if pair is not None and pair[0].id == offering_id:
+        return pair
     plan = ServicePlan(id=plan_id, name=plan_id, description="No longer in the catalog")
-    service = catalog.offering(service_id) or ServiceOffering(
-        id=service_id,
-        name=service_id,
+    offering = catalog.offering(offering_id) or ServiceOffering(
+        id=offering_id,
+        name=offering_id,
         description="No longer in the catalog",
         bindable=False,
         plans=[plan],
     )
-    return service, plan
+    return offering, plan
 
 
 def service_instance(store: Store, catalog: Catalog, record: InstanceRecord) -> ServiceInstance:
-    """An instance, as handlers see it."""
-    service, plan = resolve_plan(catalog, record.service_id, record.plan_id)
+    """Convert the record of an instance to the object that handlers receive."""
+    offering, plan = resolve_plan(catalog, record.service_id, record.plan_id)
     attributes, result = record.attributes, record.result
     version = attributes.maintenance_version
     return ServiceInstance(
         instance_id=attributes.instance_id,
-        offering=service,
+        offering=offering,
         plan=plan,
         parameters=_copy(attributes.parameters),
         context=_copy(attributes.context),
@@ -122,13 +122,13 @@ def service_instance(store: Store, catalog: Catalog, record: InstanceRecord) -> 
         metadata=result.metadata,
         data=_copy(result.data),
         bindings=_Bindings(functools.partial(store.bindings_of, record.key)),
-        created_at=_moment(record.created_at),
-        updated_at=_moment(record.updated_at),
+        created_at=_utc(record.created_at),
+        updated_at=_utc(record.updated_at),
     )
 
 
 def service_binding(record: BindingRecord) -> ServiceBinding:
-    """A binding, as handlers see it."""
+    """Convert the record of a binding to the object that handlers receive."""
     attributes = record.attributes
     return ServiceBinding(
         binding_id=attributes.binding_id,
@@ -139,22 +139,22 @@ def service_binding(record: BindingRecord) -> ServiceBinding:
         predecessor=attributes.predecessor,
         result=record.result.binding,
         data=_copy(record.result.data),
-        created_at=_moment(record.created_at),
-        updated_at=_moment(record.updated_at),
+        created_at=_utc(record.created_at),
+        updated_at=_utc(record.updated_at),
     )
 
 
 def _copy(document: dict[str, Any]) -> dict[str, Any]:
-    """What a handler may write into, without changing what is remembered."""
+    """Copy a stored document, so that a handler cannot change the record."""
     return deepcopy(document) if document else {}
 
 
-def _moment(seconds: float) -> datetime:
+def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
 class _Bindings(Sequence[ServiceBinding]):
-    """The bindings of an instance, read when they are looked at; most handlers never do."""
+    """The bindings of an instance, loaded on first access because most handlers do not use them."""
 
     def __init__(self, read: Callable[[], list[BindingRecord]]) -> None:
         self._read = read

@@ -1,4 +1,4 @@
-"""Telling the signals what became of an operation: once it is stored, and to the audit trail too."""
+"""Signals and audit records of stored operations."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NO_OUTCOME = Outcome()
 
 
 class OperationRef(Struct, frozen=True):
-    """What was asked for, and when.
+    """A reference to an operation, with the fields that its events need.
 
     Args:
-        operation_id: The operation.
-        kind: What.
-        requested_at: When, in seconds since 1970.
-        attempt: How often it was begun.
+        operation_id: The id of the operation.
+        kind: The kind of the operation.
+        requested_at: The time of the request, in seconds since 1970.
+        attempt: The number of attempts that were started. Defaults to 1.
     """
 
     operation_id: str
@@ -35,17 +35,17 @@ class OperationRef(Struct, frozen=True):
 
     @classmethod
     def now(cls, operation_id: str, kind: Operation, attempt: int = 1) -> OperationRef:
-        """It is asked for at this moment."""
+        """Return a reference to an operation that is requested now."""
         return cls(operation_id, kind, time.time(), attempt)
 
     @classmethod
     def of(cls, operation: OperationRecord) -> OperationRef:
-        """As the store knows it."""
+        """Return a reference to a stored operation."""
         return cls(operation.id, operation.kind, operation.created_at, operation.attempt)
 
 
 class EventPublisher:
-    """Tells of the operations of one broker.
+    """Publisher of the signals and audit records of one broker's operations.
 
     Args:
         sender: The broker.
@@ -54,80 +54,78 @@ class EventPublisher:
     def __init__(self, sender: object) -> None:
         self.sender = sender
 
-    def accepted(
-        self, asked: OperationRef, request: InstanceRequest, result: Accepted, seconds: float
-    ) -> None:
-        """It goes on after its answer."""
-        self._publish(asked, request, result, seconds)
-        self._audit(asked, request, Progress.IN_PROGRESS, _NO_OUTCOME, seconds)
+    def accepted(self, ref: OperationRef, request: InstanceRequest, result: Accepted, seconds: float) -> None:
+        """Publish that an operation continues after its response."""
+        self._publish(ref, request, result, seconds)
+        self._audit(ref, request, Progress.IN_PROGRESS, _NO_OUTCOME, seconds)
 
     def progressed(
-        self, asked: OperationRef, request: InstanceRequest, result: LastOperation, seconds: float
+        self, ref: OperationRef, request: InstanceRequest, result: LastOperation, seconds: float
     ) -> None:
-        """It got further."""
-        self._publish(asked, request, result, seconds)
+        """Publish the progress of an operation."""
+        self._publish(ref, request, result, seconds)
 
     def succeeded(
         self,
-        asked: OperationRef,
+        ref: OperationRef,
         request: InstanceRequest,
         result: object,
         seconds: float,
         outcome: Outcome = _NO_OUTCOME,
     ) -> None:
-        """It is done, with what its handler answered, and the outcome that the store has of it."""
-        self._publish(asked, request, result, seconds)
-        self._audit(asked, request, Progress.SUCCEEDED, outcome, seconds)
+        """Publish that an operation succeeded, with its handler's result and its stored outcome."""
+        self._publish(ref, request, result, seconds)
+        self._audit(ref, request, Progress.SUCCEEDED, outcome, seconds)
 
-    def failed(self, asked: OperationRef, request: InstanceRequest, outcome: Outcome, seconds: float) -> None:
-        """It failed, or was given up, after its answer."""
+    def failed(self, ref: OperationRef, request: InstanceRequest, outcome: Outcome, seconds: float) -> None:
+        """Publish that an operation failed or was cancelled after its response."""
         result = LastOperation.failed(
             outcome.description,
             instance_usable=outcome.instance_usable,
             update_repeatable=outcome.update_repeatable,
         )
-        self._publish(asked, request, result, seconds)
-        self.failed_inline(asked, request, outcome, seconds)
+        self._publish(ref, request, result, seconds)
+        self.failed_inline(ref, request, outcome, seconds)
 
     def failed_inline(
-        self, asked: OperationRef, request: InstanceRequest, outcome: Outcome, seconds: float
+        self, ref: OperationRef, request: InstanceRequest, outcome: Outcome, seconds: float
     ) -> None:
-        """It failed, and its answer says so: `request_finished` tells of that."""
-        self._audit(asked, request, Progress.FAILED, outcome, seconds)
+        """Record that a synchronous operation failed. `request_finished` reports the error response."""
+        self._audit(ref, request, Progress.FAILED, outcome, seconds)
 
-    def _publish(self, asked: OperationRef, request: InstanceRequest, result: object, seconds: float) -> None:
-        publish(self.sender, asked.kind, request, result, seconds=seconds, operation_id=asked.operation_id)
+    def _publish(self, ref: OperationRef, request: InstanceRequest, result: object, seconds: float) -> None:
+        publish(self.sender, ref.kind, request, result, seconds=seconds, operation_id=ref.operation_id)
 
     def _audit(
-        self, asked: OperationRef, request: InstanceRequest, state: Progress, outcome: Outcome, seconds: float
+        self, ref: OperationRef, request: InstanceRequest, state: Progress, outcome: Outcome, seconds: float
     ) -> None:
         if signals.audited.receivers:
-            record = audit_record(asked, request, state, outcome, asked.requested_at + seconds)
+            record = audit_record(ref, request, state, outcome, ref.requested_at + seconds)
             signals.send(signals.audited, self.sender, record=record)
 
 
 def audit_record(
-    asked: OperationRef, request: Any, state: Progress, outcome: Outcome, changed_at: float
+    ref: OperationRef, request: Any, state: Progress, outcome: Outcome, changed_at: float
 ) -> AuditRecord:
-    """The one way from a request, and what became of it, to a record of the audit trail.
+    """Build the audit record of an operation. All audit records are built here.
 
     Args:
-        asked: What was asked for.
-        request: The request that asked for it, of an instance or a binding.
-        state: How it stands.
-        outcome: What is told of that.
-        changed_at: When it came to that, in seconds since 1970.
+        ref: The operation.
+        request: The request for a change of an instance or a binding.
+        state: The state of the operation.
+        outcome: The outcome of the operation.
+        changed_at: The time of the change to this state, in seconds since 1970.
     """
-    headers, service, plan = request.headers, request.offering, request.plan
+    headers, offering, plan = request.headers, request.offering, request.plan
     previous_plan_id = getattr(getattr(request, "previous_values", None), "plan_id", None)
-    names = {each.id: each.name for each in service.plans}
+    names = {listed.id: listed.name for listed in offering.plans}
     return AuditRecord(
-        operation_id=asked.operation_id,
-        operation=asked.kind,
+        operation_id=ref.operation_id,
+        operation=ref.kind,
         instance_id=request.instance_id,
         binding_id=getattr(request, "binding_id", None),
-        offering=service.name,
-        offering_id=service.id,
+        offering=offering.name,
+        offering_id=offering.id,
         plan=plan.name,
         plan_id=plan.id,
         previous_plan=names.get(previous_plan_id, previous_plan_id),
@@ -141,7 +139,7 @@ def audit_record(
         correlation_id=headers.correlation_id,
         state="cancelled" if outcome.cancelled else state.value,
         description=outcome.description,
-        attempt=asked.attempt,
-        asked_at=datetime.fromtimestamp(asked.requested_at, UTC),
+        attempt=ref.attempt,
+        asked_at=datetime.fromtimestamp(ref.requested_at, UTC),
         ended_at=None if state is Progress.IN_PROGRESS else datetime.fromtimestamp(changed_at, UTC),
     )

@@ -1,4 +1,4 @@
-"""What becomes of an instance or binding when its handler is through."""
+"""Changes of an instance or binding, and outcomes of its operation, at the end of a handler."""
 
 from __future__ import annotations
 
@@ -22,104 +22,104 @@ from ..store.models import (
 )
 from .policy import updated_instance
 
-_MADE = frozenset({Operation.PROVISION, Operation.BIND})
-_REMOVED = frozenset({Operation.DEPROVISION, Operation.UNBIND})
+_CREATING = frozenset({Operation.PROVISION, Operation.BIND})
+_DELETING = frozenset({Operation.DEPROVISION, Operation.UNBIND})
 
 
 def planned_change(operation: Operation, request: InstanceRequest, instance: InstanceRecord | None) -> Change:
-    """What becomes of an instance or binding if its handler gets through, but for what that answers.
+    """Return the change of an instance or binding on success, without the handler's result.
 
-    To be asked before the handler is, which may change the request's dicts.
+    Call it before the handler, which may change the request's dicts.
     """
-    if operation in _REMOVED:
+    if operation in _DELETING:
         return Change(state=State.DELETED)
-    if operation in _MADE:
+    if operation in _CREATING:
         return Change(state=State.READY)
-    assert isinstance(request, UpdateRequest), "nothing else is left"
-    assert instance is not None, "only what is there is updated"
-    assert request.plan is not None, "it has the instance's, unless told another"
+    assert isinstance(request, UpdateRequest), "the other operations return above"
+    assert instance is not None, "an update requires a stored instance"
+    assert request.plan is not None, "an update without a plan_id has the plan of its instance"
     return Change(plan_id=request.plan.id, attributes=updated_instance(instance, request, request.plan))
 
 
 def success_change(
     operation: Operation,
-    plan: Change,
+    planned: Change,
     result: object,
     instance: InstanceRecord | None,
     binding: BindingRecord | None,
 ) -> Change:
-    """What a handler that got through changes.
+    """Return the change of an instance or binding after its handler succeeded.
 
     Args:
-        operation: What was asked.
-        plan: What was :func:`planned_change`.
-        result: What it answered.
-        instance: The instance as it was.
-        binding: The binding as it was.
+        operation: The operation.
+        planned: The result of :func:`planned_change`.
+        result: The result of the handler.
+        instance: The instance before the operation.
+        binding: The binding before the operation.
 
     Raises:
-        HandlerMistake: Its `data` is no JSON object.
+        HandlerMistake: The `data` of the result is not a JSON object.
     """
-    if operation in _REMOVED:
-        return plan
-    return replace(plan, result=stored_result(operation, result, instance, binding))
+    if operation in _DELETING:
+        return planned
+    return replace(planned, result=stored_result(operation, result, instance, binding))
 
 
 def stored_result(
     operation: Operation, result: object, instance: InstanceRecord | None, binding: BindingRecord | None
 ) -> InstanceResult | BindingResult | None:
-    """What is kept of a handler's answer; what it does not tell stays as it was.
+    """Return the part of a handler's result that is stored. Omitted fields keep their stored values.
 
     Raises:
-        HandlerMistake: Its `data` is no JSON object.
+        HandlerMistake: The `data` of the result is not a JSON object.
     """
     if operation is Operation.BIND or operation is Operation.UNBIND:
-        before = binding.result if binding else BindingResult()
+        old_binding = binding.result if binding else BindingResult()
         if isinstance(result, Binding):
-            told = replace(result, data=None, exists=False)
-            return BindingResult(binding=told, data=_data(result, before.data))
+            stored = replace(result, data=None, exists=False)
+            return BindingResult(binding=stored, data=_data(result, old_binding.data))
         if isinstance(result, Accepted):
-            return BindingResult(binding=before.binding, data=_data(result, before.data))
+            return BindingResult(binding=old_binding.binding, data=_data(result, old_binding.data))
         return None
     if not isinstance(result, Provisioned | Updated | Accepted):
         return None
-    known = instance.result if instance else InstanceResult()
+    previous = instance.result if instance else InstanceResult()
     return InstanceResult(
-        dashboard_url=known.dashboard_url if result.dashboard_url is None else result.dashboard_url,
-        metadata=known.metadata if result.metadata is None else result.metadata,
-        data=_data(result, known.data),
+        dashboard_url=previous.dashboard_url if result.dashboard_url is None else result.dashboard_url,
+        metadata=previous.metadata if result.metadata is None else result.metadata,
+        data=_data(result, previous.data),
     )
 
 
 def accepted_outcome(
     operation: Operation, result: Accepted, instance: InstanceRecord | None, binding: BindingRecord | None
 ) -> tuple[Outcome, InstanceResult | BindingResult | None]:
-    """What is kept of work that goes on elsewhere: with the operation, and with the instance or binding.
+    """Return the outcome of an asynchronous operation, and the stored result of its instance or binding.
 
-    What an update leads to waits with the operation, as it may fail (R-UPD-5).
+    The result of an update is part of the outcome until the update succeeds, because it may fail (R-UPD-5).
 
     Raises:
-        HandlerMistake: Its `data` is no JSON object.
+        HandlerMistake: The `data` of the result is not a JSON object.
     """
-    kept = stored_result(operation, result, instance, binding)
+    stored = stored_result(operation, result, instance, binding)
     outcome = Outcome(accepted=result.operation or operation.value)
-    if operation is Operation.UPDATE and isinstance(kept, InstanceResult):
-        return replace(outcome, result=kept), None
-    return outcome, kept
+    if operation is Operation.UPDATE and isinstance(stored, InstanceResult):
+        return replace(outcome, result=stored), None
+    return outcome, stored
 
 
 def failure_change(operation: Operation) -> Change:
-    """What a handler that did not get through changes: what could not be made must be deleted (R-DEL-5)."""
-    return Change(state=State.FAILED) if operation in _MADE else UNCHANGED
+    """Return the change after a failure: a resource that could not be created must be deleted (R-DEL-5)."""
+    return Change(state=State.FAILED) if operation in _CREATING else UNCHANGED
 
 
 def is_gone(operation: Operation, error: BaseException) -> bool:
-    """Did the handler of a delete say that there is nothing to delete? Then it is done."""
-    return operation in _REMOVED and isinstance(error, InstanceDoesNotExist | BindingDoesNotExist)
+    """Whether the handler of a delete reported that the resource does not exist, which is a success."""
+    return operation in _DELETING and isinstance(error, InstanceDoesNotExist | BindingDoesNotExist)
 
 
 def failure_outcome(error: BaseException) -> Outcome:
-    """What the user is told of an operation that failed: nothing of the inside."""
+    """Return the outcome of a failed operation, without internal details in its description."""
     if not isinstance(error, BrokerError):
         return Outcome(description="The service broker failed. Its log says why.")
     return Outcome(
@@ -129,10 +129,10 @@ def failure_outcome(error: BaseException) -> Outcome:
     )
 
 
-def _data(result: Provisioned | Updated | Accepted | Binding, before: dict[str, Any]) -> dict[str, Any]:
+def _data(result: Provisioned | Updated | Accepted | Binding, previous: dict[str, Any]) -> dict[str, Any]:
     data = result.data
     if data is None:
-        return before
+        return previous
     kind = type(result).__name__
     if not isinstance(data, dict):
         raise HandlerMistake(f"returned {kind}(data=…) with a {type(data).__name__}; give a dict")

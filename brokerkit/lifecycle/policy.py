@@ -1,6 +1,6 @@
-"""The rules, as a table: what is asked × how the instance or binding stands → what to do.
+"""Decision tables: operation and status of the instance or binding to the response of the broker.
 
-To be read beside `docs/rules.md`. It decides from what is remembered alone, and does nothing.
+The rule ids refer to `docs/rules.md`. The functions here read a snapshot of the store and have no effects.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from ..store.models import (
 )
 
 DEFAULT_DEADLINE = 7 * 24 * 3600.0
-"""When an operation fails by itself whose plan does not say, in seconds: as long as Cloud Foundry polls."""
+"""The default maximum duration of an operation, in seconds.
+
+It applies to plans without `maximum_polling_duration`, and is the maximum of Cloud Foundry's polling.
+"""
 
 
 class ResourceStatus(Enum):
-    """How an instance or binding stands."""
+    """The status of an instance or binding."""
 
     ABSENT = "absent"
     CREATING = "creating"
@@ -39,118 +42,118 @@ class ResourceStatus(Enum):
 
 
 class Decision(Enum):
-    """What to do with a request."""
+    """The response of the broker to a request."""
 
-    CALL_HANDLER = "ask the handler"
-    REPLAY_RESULT = "answer from memory: it is as asked"
-    REPLAY_ACCEPTED = "202 again, with the operation that is in progress"
-    CANCEL = "end what is being made, then ask the handler"
-    NOT_FOUND = "404, or 410 to a DELETE"
+    CALL_HANDLER = "call the handler"
+    REPLAY_RESULT = "return the stored result, which is identical"
+    REPLAY_ACCEPTED = "return 202 with the operation in progress"
+    CANCEL = "cancel the operation in progress, then call the handler"
+    NOT_FOUND = "404, or 410 for DELETE"
     CONFLICT = "409"
     BUSY = "422 ConcurrencyError"
 
 
-_S, _V = ResourceStatus, Decision
+_S, _D = ResourceStatus, Decision
 _Rules = Mapping[ResourceStatus, Decision | tuple[Decision, Decision]]
 
 RULES: dict[Operation, _Rules] = {
     Operation.PROVISION: {
-        _S.ABSENT: _V.CALL_HANDLER,
-        _S.CREATING: (_V.REPLAY_ACCEPTED, _V.CONFLICT),  # R-PROV-4, R-PROV-5
-        _S.READY: (_V.REPLAY_RESULT, _V.CONFLICT),  # R-PROV-3, R-PROV-5
-        _S.FAILED: _V.CONFLICT,
-        _S.UPDATING: (_V.BUSY, _V.CONFLICT),
-        _S.DELETING: (_V.BUSY, _V.CONFLICT),
+        _S.ABSENT: _D.CALL_HANDLER,
+        _S.CREATING: (_D.REPLAY_ACCEPTED, _D.CONFLICT),  # R-PROV-4, R-PROV-5
+        _S.READY: (_D.REPLAY_RESULT, _D.CONFLICT),  # R-PROV-3, R-PROV-5
+        _S.FAILED: _D.CONFLICT,
+        _S.UPDATING: (_D.BUSY, _D.CONFLICT),
+        _S.DELETING: (_D.BUSY, _D.CONFLICT),
     },
     Operation.GET_INSTANCE: {  # R-GETI
-        _S.ABSENT: _V.NOT_FOUND,
-        _S.CREATING: _V.NOT_FOUND,
-        _S.READY: _V.REPLAY_RESULT,
-        _S.FAILED: _V.NOT_FOUND,
-        _S.UPDATING: _V.BUSY,
-        _S.DELETING: _V.BUSY,
+        _S.ABSENT: _D.NOT_FOUND,
+        _S.CREATING: _D.NOT_FOUND,
+        _S.READY: _D.REPLAY_RESULT,
+        _S.FAILED: _D.NOT_FOUND,
+        _S.UPDATING: _D.BUSY,
+        _S.DELETING: _D.BUSY,
     },
     Operation.UPDATE: {
-        _S.ABSENT: _V.NOT_FOUND,
-        _S.CREATING: _V.BUSY,
-        _S.READY: (_V.REPLAY_RESULT, _V.CALL_HANDLER),  # R-UPD-1: without effect, or not
-        _S.FAILED: _V.NOT_FOUND,
-        _S.UPDATING: (_V.REPLAY_ACCEPTED, _V.BUSY),  # R-UPD-1
-        _S.DELETING: _V.BUSY,
+        _S.ABSENT: _D.NOT_FOUND,
+        _S.CREATING: _D.BUSY,
+        _S.READY: (_D.REPLAY_RESULT, _D.CALL_HANDLER),  # R-UPD-1: no effect, or an effect
+        _S.FAILED: _D.NOT_FOUND,
+        _S.UPDATING: (_D.REPLAY_ACCEPTED, _D.BUSY),  # R-UPD-1
+        _S.DELETING: _D.BUSY,
     },
     Operation.DEPROVISION: {
-        _S.ABSENT: _V.NOT_FOUND,  # R-DEL-1
-        _S.CREATING: _V.CANCEL,  # R-DEL-3
-        _S.READY: _V.CALL_HANDLER,
-        _S.FAILED: _V.CALL_HANDLER,  # R-DEL-5
-        _S.UPDATING: _V.BUSY,
-        _S.DELETING: _V.REPLAY_ACCEPTED,  # R-DEL-1
+        _S.ABSENT: _D.NOT_FOUND,  # R-DEL-1
+        _S.CREATING: _D.CANCEL,  # R-DEL-3
+        _S.READY: _D.CALL_HANDLER,
+        _S.FAILED: _D.CALL_HANDLER,  # R-DEL-5
+        _S.UPDATING: _D.BUSY,
+        _S.DELETING: _D.REPLAY_ACCEPTED,  # R-DEL-1
     },
     Operation.BIND: {
-        _S.ABSENT: _V.CALL_HANDLER,
-        _S.CREATING: (_V.REPLAY_ACCEPTED, _V.CONFLICT),  # R-BIND-1
-        _S.READY: (_V.REPLAY_RESULT, _V.CONFLICT),  # R-BIND-1
-        _S.FAILED: _V.CONFLICT,
-        _S.DELETING: (_V.BUSY, _V.CONFLICT),
+        _S.ABSENT: _D.CALL_HANDLER,
+        _S.CREATING: (_D.REPLAY_ACCEPTED, _D.CONFLICT),  # R-BIND-1
+        _S.READY: (_D.REPLAY_RESULT, _D.CONFLICT),  # R-BIND-1
+        _S.FAILED: _D.CONFLICT,
+        _S.DELETING: (_D.BUSY, _D.CONFLICT),
     },
     Operation.GET_BINDING: {  # R-GETB
-        _S.ABSENT: _V.NOT_FOUND,
-        _S.CREATING: _V.NOT_FOUND,
-        _S.READY: _V.REPLAY_RESULT,
-        _S.FAILED: _V.NOT_FOUND,
-        _S.DELETING: _V.NOT_FOUND,
+        _S.ABSENT: _D.NOT_FOUND,
+        _S.CREATING: _D.NOT_FOUND,
+        _S.READY: _D.REPLAY_RESULT,
+        _S.FAILED: _D.NOT_FOUND,
+        _S.DELETING: _D.NOT_FOUND,
     },
     Operation.UNBIND: {
-        _S.ABSENT: _V.NOT_FOUND,  # R-UNB-1
-        _S.CREATING: _V.CANCEL,  # R-UNB-3
-        _S.READY: _V.CALL_HANDLER,
-        _S.FAILED: _V.CALL_HANDLER,
-        _S.DELETING: _V.REPLAY_ACCEPTED,  # R-UNB-1
+        _S.ABSENT: _D.NOT_FOUND,  # R-UNB-1
+        _S.CREATING: _D.CANCEL,  # R-UNB-3
+        _S.READY: _D.CALL_HANDLER,
+        _S.FAILED: _D.CALL_HANDLER,
+        _S.DELETING: _D.REPLAY_ACCEPTED,  # R-UNB-1
     },
 }
-"""Of a pair, the first is for a request that is identical to what is remembered, the second for others."""
+"""Decisions by operation and status. A pair is for a request that is identical to the stored one, or not."""
 
 INSTANCE_RULES: dict[Operation, Mapping[ResourceStatus, Decision]] = {
     Operation.BIND: {  # R-BIND-5
-        _S.ABSENT: _V.NOT_FOUND,
-        _S.CREATING: _V.BUSY,
-        _S.FAILED: _V.NOT_FOUND,
-        _S.UPDATING: _V.BUSY,
-        _S.DELETING: _V.BUSY,
+        _S.ABSENT: _D.NOT_FOUND,
+        _S.CREATING: _D.BUSY,
+        _S.FAILED: _D.NOT_FOUND,
+        _S.UPDATING: _D.BUSY,
+        _S.DELETING: _D.BUSY,
     },
     Operation.UNBIND: {
-        _S.ABSENT: _V.NOT_FOUND,
-        _S.UPDATING: _V.BUSY,
-        _S.DELETING: _V.BUSY,
+        _S.ABSENT: _D.NOT_FOUND,
+        _S.UPDATING: _D.BUSY,
+        _S.DELETING: _D.BUSY,
     },
 }
-"""What the instance says to a request about a binding of it, before the handler is asked."""
+"""Decisions for a request about a binding by the status of its instance, instead of a handler call."""
 
 
-def decide(operation: Operation, known: Snapshot, *, same: bool = True) -> Decision:
-    """Decide what to do with a request.
+def decide(operation: Operation, snapshot: Snapshot, *, identical: bool = True) -> Decision:
+    """Decide how to respond to a request.
 
     Args:
-        operation: What is asked.
-        known: What is remembered.
-        same: Is the request identical to what is remembered, or, of an update, to what is in effect or in
-            progress already?
+        operation: The requested operation.
+        snapshot: The stored state.
+        identical: Whether the request is identical to the stored one, or, for an update, to the state that
+            is in effect or the update in progress. Defaults to True.
     """
-    of_binding = operation in _OF_BINDINGS
-    subject = known.binding if of_binding else known.instance
-    verdict = RULES[operation][resource_status(subject)]
-    if isinstance(verdict, tuple):
-        verdict = verdict[0] if same else verdict[1]
-    if verdict is not Decision.CALL_HANDLER and verdict is not Decision.CANCEL:
-        return verdict
+    of_binding = operation in _BINDING_OPERATIONS
+    subject = snapshot.binding if of_binding else snapshot.instance
+    decision = RULES[operation][resource_status(subject)]
+    if isinstance(decision, tuple):
+        decision = decision[0] if identical else decision[1]
+    if decision is not Decision.CALL_HANDLER and decision is not Decision.CANCEL:
+        return decision
     if of_binding:
-        return INSTANCE_RULES[operation].get(resource_status(known.instance), verdict)
-    if known.instance is not None and known.instance.busy_bindings:
-        return Decision.BUSY  # a binding of it is being made or deleted
-    return verdict
+        return INSTANCE_RULES[operation].get(resource_status(snapshot.instance), decision)
+    if snapshot.instance is not None and snapshot.instance.busy_bindings:
+        return Decision.BUSY  # an operation on one of its bindings is in progress
+    return decision
 
 
-_OF_BINDINGS = frozenset({Operation.BIND, Operation.GET_BINDING, Operation.UNBIND})
+_BINDING_OPERATIONS = frozenset({Operation.BIND, Operation.GET_BINDING, Operation.UNBIND})
 
 _IN_PROGRESS = {
     Operation.PROVISION: ResourceStatus.CREATING,
@@ -168,7 +171,7 @@ _AT_REST = {
 
 
 def resource_status(subject: InstanceRecord | BindingRecord | None) -> ResourceStatus:
-    """How an instance or binding stands: by its operation if one is in progress, else by its state."""
+    """Return the status of a resource, from its operation in progress or else from its state."""
     if subject is None:
         return ResourceStatus.ABSENT
     operation = subject.operation
@@ -177,61 +180,63 @@ def resource_status(subject: InstanceRecord | BindingRecord | None) -> ResourceS
     return _AT_REST[subject.state]
 
 
-# What is identical
+# Comparison of requests with stored resources
 
 
 def requested_instance(request: ProvisionRequest) -> InstanceAttributes:
-    """What a provision asks for. Without a version, the instance gets the catalog's."""
-    told = request.maintenance_info or request.plan.maintenance_info
+    """Return the requested attributes of an instance. The version defaults to that of the catalog."""
+    maintenance_info = request.maintenance_info or request.plan.maintenance_info
     return InstanceAttributes(
         instance_id=request.instance_id,
         parameters=request.parameters,
         context=request.context,
         organization_guid=request.organization_guid,
         space_guid=request.space_guid,
-        maintenance_version=told.version if told else None,
+        maintenance_version=maintenance_info.version if maintenance_info else None,
     )
 
 
 def is_identical_instance(instance: InstanceRecord | None, request: ProvisionRequest) -> bool:
-    """Does a provision ask for the instance that is there (R-PROV-3)?"""
+    """Whether a provision request is identical to the stored instance (R-PROV-3)."""
     if instance is None:
         return False
-    known = instance.attributes
+    attributes = instance.attributes
     return (
         instance.service_id == request.offering.id
         and instance.plan_id == request.plan.id
-        and known.organization_guid == request.organization_guid
-        and known.space_guid == request.space_guid
-        and _is_same_json(known.parameters, request.parameters)
+        and attributes.organization_guid == request.organization_guid
+        and attributes.space_guid == request.space_guid
+        and _is_same_json(attributes.parameters, request.parameters)
     )
 
 
 def updated_instance(
     instance: InstanceRecord, request: UpdateRequest, plan: ServicePlan
 ) -> InstanceAttributes:
-    """What an instance is after an update: its parameters and context changed by those that were given."""
-    known = instance.attributes
-    version = known.maintenance_version
+    """Return the attributes of an instance after an update."""
+    attributes = instance.attributes
+    version = attributes.maintenance_version
     if request.maintenance_info is not None:
         version = request.maintenance_info.version
     elif plan.id != instance.plan_id:
         version = plan.maintenance_info.version if plan.maintenance_info else None
     return replace(
-        known,
-        parameters={**known.parameters, **request.parameters},
-        context=request.context or known.context,
+        attributes,
+        parameters={**attributes.parameters, **request.parameters},
+        context=request.context or attributes.context,
         maintenance_version=version,
     )
 
 
-def is_identical_update(one: tuple[str, InstanceAttributes], other: tuple[str, InstanceAttributes]) -> bool:
-    """Is an instance the same with this plan and attributes as with those (R-UPD-1)?"""
-    return one[0] == other[0] and _is_same_json(one[1], other[1])
+def is_identical_update(
+    first: tuple[str, InstanceAttributes], second: tuple[str, InstanceAttributes]
+) -> bool:
+    """Whether two pairs of plan id and attributes describe the same instance (R-UPD-1)."""
+    return first[0] == second[0] and _is_same_json(first[1], second[1])
 
 
 def requested_binding(request: BindRequest, predecessor: BindingRecord | None) -> BindingAttributes:
-    """What a bind asks for. A successor has its predecessor's parameters unless told (R-BIND-6)."""
+    """Return the requested attributes of a binding. Parameters default to the predecessor's (R-BIND-6)."""
     inherits = predecessor is not None and not request.parameters
     return BindingAttributes(
         binding_id=request.binding_id,
@@ -245,27 +250,27 @@ def requested_binding(request: BindRequest, predecessor: BindingRecord | None) -
     )
 
 
-def is_identical_binding(known: Snapshot, request: BindRequest) -> bool:
-    """Does a bind ask for the binding that is there (R-BIND-1)?"""
-    if known.binding is None or known.instance is None:
+def is_identical_binding(snapshot: Snapshot, request: BindRequest) -> bool:
+    """Whether a bind request is identical to the stored binding (R-BIND-1)."""
+    if snapshot.binding is None or snapshot.instance is None:
         return False
-    there = known.binding.attributes
-    inherited = there.inherits_parameters and not request.parameters
+    attributes = snapshot.binding.attributes
+    inherited = attributes.inherits_parameters and not request.parameters
     return (
-        known.instance.service_id == request.offering.id
-        and there.plan_id == request.plan.id
-        and there.app_guid == request.app_guid
-        and there.predecessor == request.predecessor
-        and all(there.context.get(name) == request.context.get(name) for name in _OWNERS)
-        and _is_same_json(there.bind_resource, request.bind_resource)
-        and (inherited or _is_same_json(there.parameters, request.parameters))
+        snapshot.instance.service_id == request.offering.id
+        and attributes.plan_id == request.plan.id
+        and attributes.app_guid == request.app_guid
+        and attributes.predecessor == request.predecessor
+        and all(attributes.context.get(name) == request.context.get(name) for name in _OWNER_FIELDS)
+        and _is_same_json(attributes.bind_resource, request.bind_resource)
+        and (inherited or _is_same_json(attributes.parameters, request.parameters))
     )
 
 
-_OWNERS = ("organization_guid", "space_guid")
+_OWNER_FIELDS = ("organization_guid", "space_guid")
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def _is_same_json(one: object, other: object) -> bool:
-    """In JSON, true is not 1, and the order of an object's fields says nothing."""
-    return _encoder.encode(one) == _encoder.encode(other)
+def _is_same_json(first: object, second: object) -> bool:
+    """Whether two values are equal in JSON, where true differs from 1 and field order is irrelevant."""
+    return _encoder.encode(first) == _encoder.encode(second)

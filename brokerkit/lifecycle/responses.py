@@ -1,4 +1,4 @@
-"""Answers that need no handler: what the store knows, as results."""
+"""Responses from the store, without a handler call."""
 
 from __future__ import annotations
 
@@ -21,31 +21,36 @@ from ..results import Accepted, Binding, InstanceDetails, LastOperation, Provisi
 from ..store.models import InstanceRecord, Mode, OperationRecord, Outcome, Progress, Snapshot
 from .policy import Decision, ResourceStatus, resource_status
 
-_LONGEST_PAUSE = 60
+_MAX_RETRY_AFTER = 60
+"""The maximum of the `Retry-After` header, in seconds."""
 
-DEADLINE_EXCEEDED = Outcome(description="It took longer than its service plan allows.")
+DEADLINE_EXCEEDED = Outcome(description="The operation took longer than its service plan allows.")
 
 
-def refusal(verdict: Decision, request: object, known: Snapshot) -> BrokerError:
-    """What a verdict is to the platform that is not to get what it asked for."""
+def refusal(decision: Decision, request: object, snapshot: Snapshot) -> BrokerError:
+    """Return the error response for a request that was decided against."""
     of_binding = isinstance(request, BindingRequest)
-    subject = known.binding if of_binding else known.instance
-    if verdict is Decision.BUSY:
+    subject = snapshot.binding if of_binding else snapshot.instance
+    if decision is Decision.BUSY:
         return ConcurrencyError()
-    if verdict is Decision.CONFLICT:
+    if decision is Decision.CONFLICT:
         kind = BindingAlreadyExists if of_binding else InstanceAlreadyExists
         if resource_status(subject) is ResourceStatus.FAILED:
-            return kind("What has this id could not be made; delete it first.")
+            noun = "binding" if of_binding else "instance"
+            return kind(f"The service {noun} with this id could not be created. Delete it first.")
         return kind()
-    if of_binding and resource_status(known.instance) not in (ResourceStatus.ABSENT, ResourceStatus.FAILED):
+    if of_binding and resource_status(snapshot.instance) not in (
+        ResourceStatus.ABSENT,
+        ResourceStatus.FAILED,
+    ):
         return BindingDoesNotExist()
     return InstanceDoesNotExist()
 
 
-def stored_response(operation: Operation, known: Snapshot) -> Any:
-    """The result of what is there already, as asked."""
-    instance, binding = known.instance, known.binding
-    assert instance is not None, "it is there"
+def stored_response(operation: Operation, snapshot: Snapshot) -> Any:
+    """Build the result for an existing, identical resource."""
+    instance, binding = snapshot.instance, snapshot.binding
+    assert instance is not None, "a stored response requires a stored instance"
     match operation:
         case Operation.PROVISION:
             return Provisioned(
@@ -56,15 +61,15 @@ def stored_response(operation: Operation, known: Snapshot) -> Any:
         case Operation.GET_INSTANCE:
             return instance_details(instance)
         case _:
-            assert binding is not None, "it is there"
-            made = binding.result.binding or Binding()
+            assert binding is not None, "a stored response requires a stored binding"
+            result = binding.result.binding or Binding()
             if operation is Operation.BIND:
-                return replace(made, exists=True)
-            return replace(made, parameters=binding.attributes.parameters or None)
+                return replace(result, exists=True)
+            return replace(result, parameters=binding.attributes.parameters or None)
 
 
 def instance_details(instance: InstanceRecord) -> InstanceDetails:
-    """An instance, for its fetch (R-GETI)."""
+    """Build the result of fetching an instance (R-GETI)."""
     version = instance.attributes.maintenance_version
     return InstanceDetails(
         service_id=instance.service_id,
@@ -77,7 +82,7 @@ def instance_details(instance: InstanceRecord) -> InstanceDetails:
 
 
 def replayed_acceptance(operation: OperationRecord, outcome: Outcome, instance: InstanceRecord) -> Accepted:
-    """The 202 of an operation that is in progress (R-PROV-4)."""
+    """Build the 202 result of an operation in progress (R-PROV-4)."""
     if operation.kind not in (Operation.PROVISION, Operation.UPDATE):
         return Accepted(operation=operation.id)
     result = outcome.result or instance.result
@@ -85,31 +90,33 @@ def replayed_acceptance(operation: OperationRecord, outcome: Outcome, instance: 
 
 
 def last_operation(operation: OperationRecord, outcome: Outcome, now: float) -> LastOperation:
-    """How an operation goes (R-LAST-1), and when to ask again (R-LAST-2)."""
+    """Build the poll result of an operation (R-LAST-1) and its polling interval (R-LAST-2)."""
     if operation.state is Progress.SUCCEEDED:
         return LastOperation.succeeded(outcome.description)
     if operation.state is Progress.FAILED:
         return LastOperation.failed(
             outcome.description,
-            instance_usable=outcome.instance_usable if operation.kind in _MAY_TELL_USABLE else None,
-            update_repeatable=(outcome.update_repeatable if operation.kind is Operation.UPDATE else None),
+            instance_usable=outcome.instance_usable if operation.kind in _REPORTING_USABLE else None,
+            update_repeatable=outcome.update_repeatable if operation.kind is Operation.UPDATE else None,
         )
     is_late = operation.mode is Mode.BACKGROUND and operation.deadline <= now
     if is_late and operation.binding_key is not None and operation.is_running_at(now):
-        return LastOperation.failed(DEADLINE_EXCEEDED.description)  # as soon as who works on it is through
+        # The attempt is still running. The scheduler stores the failure when the attempt has ended.
+        return LastOperation.failed(DEADLINE_EXCEEDED.description)
     return LastOperation.in_progress(
-        outcome.description, retry_after=outcome.retry_after or _pause(operation, now)
+        outcome.description, retry_after=outcome.retry_after or _retry_after(operation, now)
     )
 
 
-_MAY_TELL_USABLE = frozenset({Operation.UPDATE, Operation.DEPROVISION})
+_REPORTING_USABLE = frozenset({Operation.UPDATE, Operation.DEPROVISION})
 
 
-def _pause(operation: OperationRecord, now: float) -> int:
-    """What has taken long will take long; what waits is not to be asked before."""
-    pause = (now - operation.created_at) / 10
-    is_followed = operation.follows is not None and operation.tries == 0  # it begins when it can
-    waits = operation.mode is Mode.BACKGROUND and operation.lease_until is None and not is_followed
-    if waits and operation.wake_at is not None:
-        pause = max(pause, (operation.due_at or operation.wake_at) - now)
-    return min(max(math.ceil(pause), 1), _LONGEST_PAUSE)
+def _retry_after(operation: OperationRecord, now: float) -> int:
+    """Return the polling interval: a tenth of the elapsed time, and not before a scheduled retry."""
+    interval = (now - operation.created_at) / 10
+    # A first attempt that follows another operation starts as soon as that has ended, not at `wake_at`.
+    awaits_predecessor = operation.follows is not None and operation.tries == 0
+    is_scheduled = operation.mode is Mode.BACKGROUND and operation.lease_until is None
+    if is_scheduled and not awaits_predecessor and operation.wake_at is not None:
+        interval = max(interval, (operation.due_at or operation.wake_at) - now)
+    return min(max(math.ceil(interval), 1), _MAX_RETRY_AFTER)

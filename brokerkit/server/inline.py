@@ -1,4 +1,4 @@
-"""A handler that is asked in the request itself: once, and what it did is durable before its answer."""
+"""Synchronous handlers, which run once in the request and whose result is stored before the response."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, BindingRecord, Change, InstanceRecord, Outcome, Progress
 from ..store.retry import follower_of, is_written, persist
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 _PATIENCE = 3.0
-"""For how many seconds an answer waits for a store that went away while its handler ran."""
+"""The maximum seconds that a response waits for a store that became unavailable during the handler."""
 
 
 class ClaimedRequest(Struct, frozen=True):
-    """A request that was let in, and what the store knew when it was.
+    """A request whose operation was claimed, and the stored state before the claim.
 
     Args:
-        attempt: Its attempt.
-        request: The request, for the handler.
-        instance: The instance before it.
-        binding: The binding before it.
-        previous: The id of the last operation before it.
+        attempt: The attempt of the operation.
+        request: The request for the handler.
+        instance: The instance before the request.
+        binding: The binding before the request.
+        previous: The id of the previous operation.
     """
 
     attempt: Attempt
@@ -59,71 +59,81 @@ class ClaimedRequest(Struct, frozen=True):
 
 
 def run_inline(
-    running: Runtime, table: HandlerTable, handler: Handler, claimed: ClaimedRequest
+    runtime: Runtime, table: HandlerTable, handler: Handler, claimed: ClaimedRequest
 ) -> tuple[object, EncodedResponse]:
-    """Ask the handler, and remember what it did.
+    """Call the handler and store its result.
+
+    Returns:
+        The result of the handler, and the response.
 
     Raises:
-        BrokerError: It refused, which changed nothing; or failed, which is remembered.
-        HandlerMistake: It answered what no platform may be told.
+        BrokerError: The handler refused the request, which changes nothing, or failed, which is stored.
+        HandlerMistake: The handler returned an invalid result.
     """
     attempt, request = claimed.attempt, claimed.request
-    running.heartbeat.add(attempt)
-    ending = _InlineAttempt(running, claimed, planned_change(attempt.kind, request, claimed.instance))
+    runtime.heartbeat.add(attempt)
+    inline = _InlineAttempt(runtime, claimed, planned_change(attempt.kind, request, claimed.instance))
     try:
         try:
-            result, answer = _ask(table, handler, attempt, request)
+            result, response = _call(table, handler, attempt, request)
         except BaseException as error:
-            ending.failed(error)
+            inline.failed(error)
             raise
-        ending.went_well(result)
+        inline.finished(result)
     finally:
-        ending.close()
-    return result, answer
+        inline.close()
+    return result, response
 
 
-def _ask(
+def _call(
     table: HandlerTable, handler: Handler, attempt: Attempt, request: Any
 ) -> tuple[object, EncodedResponse]:
     try:
         _, result = call_handler(handler, request)
     except Retry as retry:
-        raise HandlerMistake(f"{handler} raised Retry, which is for background=True") from retry
-    told = EMPTY_RESULTS.get(attempt.kind) if result is None else result
-    if type(told) is Accepted:
+        raise HandlerMistake(f"{handler} raised Retry, which requires background=True") from retry
+    if result is None:
+        result = EMPTY_RESULTS.get(attempt.kind)
+    if type(result) is Accepted:
         check_pollable(table, attempt.kind, handler, request.offering, request.plan)
     with naming_handler(handler):
-        stored_result(attempt.kind, told, None, None)  # finds what cannot be
-        shown = replace(told, operation=attempt.operation_id) if type(told) is Accepted else told
-        answer = encode_result(
-            attempt.kind, shown, offering=request.offering, accepts_incomplete=request.accepts_incomplete
+        stored_result(attempt.kind, result, None, None)  # raises HandlerMistake for invalid data
+        public_result = (
+            replace(result, operation=attempt.operation_id) if type(result) is Accepted else result
         )
-    return told, answer
+        response = encode_result(
+            attempt.kind,
+            public_result,
+            offering=request.offering,
+            accepts_incomplete=request.accepts_incomplete,
+        )
+    return result, response
 
 
 class _InlineAttempt:
-    """How an attempt ends, in the store."""
+    """The attempt of a synchronous handler, whose end is stored before the response."""
 
-    def __init__(self, running: Runtime, claimed: ClaimedRequest, plan: Change) -> None:
-        self._running = running
-        self._plan = plan
-        self._store = running.store
+    def __init__(self, runtime: Runtime, claimed: ClaimedRequest, planned: Change) -> None:
+        self._runtime = runtime
+        self._planned = planned
+        self._store = runtime.store
         self._claimed = claimed
         self._attempt = claimed.attempt
-        self._asked = OperationRef.now(claimed.attempt.operation_id, claimed.attempt.kind)
-        self._began = monotonic()
-        self._is_pending = False
+        self._ref = OperationRef.now(claimed.attempt.operation_id, claimed.attempt.kind)
+        self._started = monotonic()
+        self._is_deferred = False
 
     def close(self) -> None:
-        if not self._is_pending:
-            self._running.heartbeat.remove(self._attempt)
+        """Stop the heartbeat of the attempt, unless its end is yet to be written."""
+        if not self._is_deferred:
+            self._runtime.heartbeat.remove(self._attempt)
 
-    def went_well(self, result: object) -> None:
-        """Remember what was done.
+    def finished(self, result: object) -> None:
+        """Store the result of a handler.
 
         Raises:
-            ConcurrencyError: It was halted meanwhile; what follows gets what was made.
-            StoreUnavailable: The store is away. It is remembered when it is back.
+            ConcurrencyError: The operation was cancelled. The operation that follows receives the result.
+            StoreUnavailable: The store is unavailable. The result is stored when it is available again.
         """
         claimed, kind, store = self._claimed, self._attempt.kind, self._store
         if isinstance(result, Accepted):
@@ -131,19 +141,21 @@ class _InlineAttempt:
             write = partial(store.accept, self._attempt, outcome, dump_request(claimed.request), made)
             leads_to = Progress.IN_PROGRESS
         else:
-            change = success_change(kind, self._plan, result, claimed.instance, claimed.binding)
+            change = success_change(kind, self._planned, result, claimed.instance, claimed.binding)
             made = change.result
             write = partial(store.end, self._attempt, Progress.SUCCEEDED, None, change)
             leads_to = Progress.SUCCEEDED
         if not self._write(write, leads_to, told=result, made=made):
-            raise ConcurrencyError("It was given up, or deleted, while it was being done.")
+            raise ConcurrencyError(
+                "The operation was cancelled or the resource was deleted while it was running."
+            )
 
     def failed(self, error: BaseException) -> None:
-        """Remember that it failed, or, after a refusal, nothing at all (R-REQ-8)."""
+        """Store a failure, or restore the previous state after a refusal (R-REQ-8)."""
         kind, store = self._attempt.kind, self._store
         try:
             if is_gone(kind, error):
-                end = partial(store.end, self._attempt, Progress.SUCCEEDED, None, self._plan)
+                end = partial(store.end, self._attempt, Progress.SUCCEEDED, None, self._planned)
                 self._write(end, Progress.SUCCEEDED, told=EMPTY_RESULTS[kind])
             elif _is_refusal(error):
                 self._write(partial(store.withdraw, self._attempt, self._claimed.previous), Progress.FAILED)
@@ -152,7 +164,7 @@ class _InlineAttempt:
                 end = partial(store.end, self._attempt, Progress.FAILED, outcome, failure_change(kind))
                 self._write(end, Progress.FAILED, told=outcome)
         except StoreUnavailable:
-            pass  # what went wrong first is told; this is written later
+            pass  # the response reports the first error, and the failure is stored later
 
     def _write(
         self, write: Callable[[], bool], leads_to: Progress, *, told: object = None, made: Any = None
@@ -165,7 +177,7 @@ class _InlineAttempt:
             told: What the signals are told when it is written: the result, or of a failure its outcome.
             made: What was made, if it turns out that the operation was given up.
         """
-        stopping = self._running.stopping
+        stopping = self._runtime.stopping
         failed = told if isinstance(told, Outcome) else None
         try:
             written = persist(
@@ -178,16 +190,16 @@ class _InlineAttempt:
                 patience=_PATIENCE,
             )
         except StoreUnavailable:
-            self._is_pending = True
+            self._is_deferred = True
             later = partial(self._write_now, write, leads_to, told, made)
-            self._running.scheduler.defer_write(self._attempt, later)
+            self._runtime.scheduler.defer_write(self._attempt, later)
             raise
         return self._settle(written, told, made)
 
     def _write_now(self, write: Callable[[], bool], leads_to: Progress, told: object, made: Any) -> None:
         failed = told if isinstance(told, Outcome) else None
         written = write() or is_written(self._store, self._attempt, leads_to, failed)
-        with self._running.app.app_context():  # as receivers have it elsewhere
+        with self._runtime.app.app_context():  # as receivers have it elsewhere
             self._settle(written, told, made)
 
     def _settle(self, written: bool, told: object, made: Any) -> bool:
@@ -198,14 +210,14 @@ class _InlineAttempt:
         return written
 
     def _tell(self, told: object) -> None:
-        teller, seconds = self._running.publisher, monotonic() - self._began
+        teller, seconds = self._runtime.publisher, monotonic() - self._started
         request = self._claimed.request
         if isinstance(told, Outcome):
-            teller.failed_inline(self._asked, request, told, seconds)
+            teller.failed_inline(self._ref, request, told, seconds)
         elif isinstance(told, Accepted):
-            teller.accepted(self._asked, request, told, seconds)
+            teller.accepted(self._ref, request, told, seconds)
         else:
-            teller.succeeded(self._asked, request, told, seconds)
+            teller.succeeded(self._ref, request, told, seconds)
 
     def _leave(self, result: Any) -> None:
         """It was given up: let what follows begin, with what was made all the same."""
@@ -217,7 +229,7 @@ class _InlineAttempt:
                 self._attempt.operation_id,
             )
         elif follower := follower_of(self._store, self._attempt):
-            self._running.submit(follower)
+            self._runtime.submit(follower)
 
 
 def _is_refusal(error: BaseException) -> bool:

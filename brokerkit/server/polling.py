@@ -1,4 +1,4 @@
-"""How an operation goes: as the store knows, or as its handler says, and then the store knows."""
+"""Polls of operations, from the store or by a call of the polling handler, whose result is stored."""
 
 from __future__ import annotations
 
@@ -38,41 +38,46 @@ from ..store.models import (
 )
 from ..store.store import Store
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 QUIET = 60.0
-"""For how many seconds an operation must not have changed for a request to ask how it goes."""
+"""The seconds without a change after which a conflicting request polls an operation."""
 
 Subject: TypeAlias = InstanceRecord | BindingRecord
 
 
 def poll(
-    running: Runtime, table: HandlerTable, request: LastOperationRequest | LastBindingOperationRequest
+    runtime: Runtime, table: HandlerTable, request: LastOperationRequest | LastBindingOperationRequest
 ) -> tuple[object, EncodedResponse]:
-    """Tell how an operation goes (R-LAST).
+    """Serve a poll of an operation (R-LAST).
+
+    Returns:
+        The result, and the response.
 
     Raises:
-        BrokerError: There is no such operation, or its handler refused.
-        HandlerMistake: Its handler answered what no platform may be told.
+        BrokerError: The operation does not exist, or the handler refused the request.
+        HandlerMistake: The handler returned an invalid result.
     """
-    operation, now = _operation(running, request)
+    operation, now = _operation(runtime, request)
     update_context(request, operation.id)
     if operation.state is Progress.IN_PROGRESS and operation.mode is Mode.POLLED:
-        operation = _ask(running, table, operation, request) or operation
-    outcome = running.store.outcome_of(operation)
+        operation = _call_handler(runtime, table, operation, request) or operation
+    outcome = runtime.store.outcome_of(operation)
     result = last_operation(operation, outcome, now)
-    return result, encode_result(_asked(request), result, offering=request.offering, accepts_incomplete=True)
+    return result, encode_result(
+        _endpoint(request), result, offering=request.offering, accepts_incomplete=True
+    )
 
 
 def poll_quiet_operation(
-    running: Runtime, table: HandlerTable, request: InstanceRequest, subject: Subject, now: float
+    runtime: Runtime, table: HandlerTable, request: InstanceRequest, subject: Subject, now: float
 ) -> bool:
-    """Ask how an operation goes that keeps its instance or binding busy, and that nobody may be polling.
+    """Poll an operation that blocks a request and has not changed for a while.
 
-    A platform that lost the answer to its request never polls.
+    A platform that lost the response with the 202 never polls it.
 
     Returns:
-        Whether it has moved on.
+        Whether the operation has ended.
     """
     operation = subject.operation
     if operation is None or operation.state is not Progress.IN_PROGRESS or operation.mode is not Mode.POLLED:
@@ -83,149 +88,152 @@ def poll_quiet_operation(
     if operation.binding_key is None:
         poll_request: LastOperationRequest | LastBindingOperationRequest = LastOperationRequest(**names)
     else:
-        assert isinstance(request, BindingRequest), "only such are about a binding"
+        assert isinstance(request, BindingRequest), (
+            "only requests about bindings reach an operation of a binding"
+        )
         poll_request = LastBindingOperationRequest(binding_id=request.binding_id, **names)
     try:
-        moved = _ask(running, table, operation, poll_request)
-    except Exception:  # it is busy, then, as far as anybody knows
-        _logger.exception("how the operation %s goes could not be found out", operation.id)
+        updated = _call_handler(runtime, table, operation, poll_request)
+    except Exception:  # the operation counts as in progress
+        _logger.exception("Cannot poll the operation %s", operation.id)
         return False
-    return moved is not None and moved.state is not Progress.IN_PROGRESS
+    return updated is not None and updated.state is not Progress.IN_PROGRESS
 
 
-def _asked(request: LastOperationRequest | LastBindingOperationRequest) -> Operation:
+def _endpoint(request: LastOperationRequest | LastBindingOperationRequest) -> Operation:
     of_binding = isinstance(request, LastBindingOperationRequest)
     return Operation.LAST_BINDING_OPERATION if of_binding else Operation.LAST_OPERATION
 
 
 def _operation(
-    running: Runtime, request: LastOperationRequest | LastBindingOperationRequest
+    runtime: Runtime, request: LastOperationRequest | LastBindingOperationRequest
 ) -> tuple[OperationRecord, float]:
-    """The operation that a platform asks for: by its id, or the last one."""
-    store = running.store
+    """Return the operation with the requested id, or the last operation, and the current time."""
+    store = runtime.store
     binding_id = getattr(request, "binding_id", None)
     keys = (resource_key(request.instance_id), None if binding_id is None else resource_key(binding_id))
     if request.operation is not None:
-        found = store.find_operation(request.operation)
-        if found is not None and (found[0].instance_key, found[0].binding_key) == keys:
-            return found
-    known = store.find(request.instance_id, binding_id)
-    subject = known.instance if binding_id is None else known.binding
+        row = store.find_operation(request.operation)
+        if row is not None and (row[0].instance_key, row[0].binding_key) == keys:
+            return row
+    snapshot = store.find(request.instance_id, binding_id)
+    subject = snapshot.instance if binding_id is None else snapshot.binding
     last: tuple[OperationRecord, float] | None = None
     if subject is not None and subject.operation is not None:
-        last = subject.operation, known.now
+        last = subject.operation, snapshot.now
     elif binding_id is not None:
         last = store.last_operation_of_binding(request.instance_id, binding_id)
-    if last is None or (subject is None and not _tells_of_an_unbind(last[0])):
+    if last is None or (subject is None and not _is_finished_unbind(last[0])):
         raise InstanceDoesNotExist if binding_id is None else BindingDoesNotExist
     if request.operation is not None:
-        raise BrokerError("There is no such operation.", status=400, error="UnknownOperation")
+        raise BrokerError("The operation does not exist.", status=400, error="UnsnapshotOperation")
     return last
 
 
-def _tells_of_an_unbind(operation: OperationRecord) -> bool:
-    """Of a binding that is gone, only that is remembered (R-LAST-5); else it went with its instance."""
+def _is_finished_unbind(operation: OperationRecord) -> bool:
+    """Whether an operation is a successful unbind, the only poll result of a deleted binding (R-LAST-5)."""
     return operation.kind is Operation.UNBIND and operation.state is Progress.SUCCEEDED
 
 
-def _ask(
-    running: Runtime,
+def _call_handler(
+    runtime: Runtime,
     table: HandlerTable,
     operation: OperationRecord,
     request: LastOperationRequest | LastBindingOperationRequest,
 ) -> OperationRecord | None:
-    """Ask the handler, and move the operation on.
+    """Call the polling handler and store its result.
 
     Returns:
-        The operation as it is then; None if it is as it was.
+        The updated operation; None if it did not change.
     """
-    store = running.store
-    known = _with_what_is_to_come(store, operation)
-    service, plan = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
-    handlers = table.handlers_for(_asked(request), service, plan)
-    if not handlers or known.instance is None:
+    store = runtime.store
+    snapshot = _with_pending_result(store, operation)
+    offering, plan = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
+    handlers = table.handlers_for(_endpoint(request), offering, plan)
+    if not handlers or snapshot.instance is None:
         raise HandlerMistake(
-            f"no @{_asked(request)} handler serves the plan {plan.name!r} any more, whose operation"
-            f" {operation.id} is in progress; put the plan or the handler back"
+            f"the plan {plan.name!r} no longer has a @{_endpoint(request)} handler, but its operation"
+            f" {operation.id} is in progress; restore the plan or the handler"
         )
-    told: dict[str, Any] = {
-        "offering": service,
+    fields: dict[str, Any] = {
+        "offering": offering,
         "plan": plan,
         "operation": store.outcome_of(operation).accepted,
-        "instance": service_instance(store, table.catalog, known.instance),
+        "instance": service_instance(store, table.catalog, snapshot.instance),
     }
-    if known.binding is not None:
-        told["binding"] = service_binding(known.binding)
-    asked = replace(request, **told)
+    if snapshot.binding is not None:
+        fields["binding"] = service_binding(snapshot.binding)
+    resolved = replace(request, **fields)
     try:
-        handler, result = call_handler(handlers[0], asked)
+        handler, result = call_handler(handlers[0], resolved)
         with naming_handler(handler):
-            encode_result(_asked(request), result, offering=service, accepts_incomplete=True)
-            assert isinstance(result, LastOperation), "nothing else can be written"
-            moved = _moved(running, table, operation, known, result)
+            encode_result(_endpoint(request), result, offering=offering, accepts_incomplete=True)
+            assert isinstance(result, LastOperation), "encode_result() rejects other types"
+            changed = _store_result(runtime, table, operation, snapshot, result)
     except BrokerError as error:
         if not is_gone(operation.kind, error):
             raise
-        moved = _moved(running, table, operation, known, LastOperation.succeeded())
-    if not moved:
+        changed = _store_result(runtime, table, operation, snapshot, LastOperation.succeeded())
+    if not changed:
         return None
-    found = store.find_operation(operation.id)
-    return found[0] if found else None
+    row = store.find_operation(operation.id)
+    return row[0] if row else None
 
 
-def _with_what_is_to_come(store: Store, operation: OperationRecord) -> Snapshot:
-    """What is known, with what the handler of an update already said of the instance."""
-    known = store.find_by_key(operation.instance_key, operation.binding_key)
-    coming = store.outcome_of(operation).result
-    if coming is None or known.instance is None:
-        return known
-    return replace(known, instance=replace(known.instance, result=coming))
+def _with_pending_result(store: Store, operation: OperationRecord) -> Snapshot:
+    """Return the stored state with the pending result of an update, for the polling handler."""
+    snapshot = store.find_by_key(operation.instance_key, operation.binding_key)
+    pending = store.outcome_of(operation).result
+    if pending is None or snapshot.instance is None:
+        return snapshot
+    return replace(snapshot, instance=replace(snapshot.instance, result=pending))
 
 
-def _moved(
-    running: Runtime,
+def _store_result(
+    runtime: Runtime,
     table: HandlerTable,
     operation: OperationRecord,
-    known: Snapshot,
-    found: LastOperation,
+    snapshot: Snapshot,
+    result: LastOperation,
 ) -> bool:
-    """Let the store know what a handler found, and tell the signals. False if nothing changed."""
-    store = running.store
+    """Store and publish the result of a polling handler. Return False if nothing changed."""
+    store = runtime.store
     attempt = Attempt.of(operation)
-    request: Any = load_request(store, table.catalog, operation, known.instance, known.binding)
-    before = store.outcome_of(operation)
-    told, seconds = OperationRef.of(operation), max(0.0, known.now - operation.created_at)
-    if found.state == "in progress":
-        outcome = replace(before, description=found.description, retry_after=found.retry_after)
-        if outcome == before or not store.record_progress(attempt, outcome):
+    request: Any = load_request(store, table.catalog, operation, snapshot.instance, snapshot.binding)
+    previous = store.outcome_of(operation)
+    ref, seconds = OperationRef.of(operation), max(0.0, snapshot.now - operation.created_at)
+    if result.state == "in progress":
+        outcome = replace(previous, description=result.description, retry_after=result.retry_after)
+        if outcome == previous or not store.record_progress(attempt, outcome):
             return False
-        running.publisher.progressed(told, request, found, seconds)
+        runtime.publisher.progressed(ref, request, result, seconds)
         return True
     outcome = replace(
-        before,
-        description=found.description,
-        instance_usable=found.instance_usable,
-        update_repeatable=found.update_repeatable,
+        previous,
+        description=result.description,
+        instance_usable=result.instance_usable,
+        update_repeatable=result.update_repeatable,
         retry_after=None,
         result=None,
     )
-    if found.state == "failed":
+    if result.state == "failed":
         if store.end(attempt, Progress.FAILED, outcome, failure_change(operation.kind)):
-            running.publisher.failed(told, request, outcome, seconds)
+            runtime.publisher.failed(ref, request, outcome, seconds)
         return True
-    result, change = _succeeded(table, operation, known, found, request)
+    final, change = _success(table, operation, snapshot, result, request)
     if store.end(attempt, Progress.SUCCEEDED, outcome, change):
-        running.publisher.succeeded(told, request, result, seconds, outcome)
+        runtime.publisher.succeeded(ref, request, final, seconds, outcome)
     return True
 
 
-def _succeeded(
-    table: HandlerTable, operation: OperationRecord, known: Snapshot, found: LastOperation, request: Any
+def _success(
+    table: HandlerTable, operation: OperationRecord, snapshot: Snapshot, polled: LastOperation, request: Any
 ) -> tuple[object, Change]:
-    result = found.result
+    """Return the final result of an operation that succeeded, and the change of its resource."""
+    result = polled.result
     if result is None:
         result = EMPTY_RESULTS.get(operation.kind)
-    if result is None:  # of a bind, whose credentials must come from somewhere
+    if result is None:  # a bind, whose credentials must come from the result or from a fetch
         if not table.handlers_for(Operation.GET_BINDING, request.offering, request.plan):
             raise HandlerMistake(
                 "returned LastOperation.succeeded() for a bind without its result; return"
@@ -233,5 +241,5 @@ def _succeeded(
             )
         result = Binding()
     encode_result(operation.kind, result, offering=request.offering, accepts_incomplete=True)
-    plan = planned_change(operation.kind, request, known.instance)
-    return result, success_change(operation.kind, plan, result, known.instance, known.binding)
+    planned = planned_change(operation.kind, request, snapshot.instance)
+    return result, success_change(operation.kind, planned, result, snapshot.instance, snapshot.binding)

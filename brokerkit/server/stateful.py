@@ -1,4 +1,4 @@
-"""Who answers a request in a broker with a store: its memory, and the handler for what is new."""
+"""Dispatch of requests in a broker with a store: stored responses, and handler calls for new operations."""
 
 from __future__ import annotations
 
@@ -59,25 +59,25 @@ from .inline import ClaimedRequest, run_inline
 from .polling import poll, poll_quiet_operation
 
 _PATIENCE = 20.0
-"""For how many seconds a delete whose platform cannot poll waits for what it halted."""
+"""The maximum seconds that a synchronous delete waits for the attempt that it cancelled."""
 
-_TRIES = 100
-"""How often a request looks anew when others were quicker."""
+_MAX_CLAIMS = 100
+"""The maximum number of times that a request reads the store again after a concurrent change."""
 
-CANCELLED = Outcome(description="It was to be deleted before it was done.", cancelled=True)
+CANCELLED = Outcome(description="The resource was deleted before the operation finished.", cancelled=True)
 
 
 class StatefulDispatch:
-    """Answers from memory what it can, and lets only what is new reach a handler.
+    """Dispatcher that responds from the store where possible, and calls handlers for new operations only.
 
     Args:
-        running: The work of this process.
+        runtime: The background work of this process.
     """
 
-    def __init__(self, running: Runtime) -> None:
-        self._runtime = running
-        self._store = running.store
-        self._ways: dict[Operation, Callable[[HandlerTable, Any], tuple[object, EncodedResponse]]] = {
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._store = runtime.store
+        self._endpoints: dict[Operation, Callable[[HandlerTable, Any], tuple[object, EncodedResponse]]] = {
             Operation.PROVISION: self._provision,
             Operation.UPDATE: self._update,
             Operation.DEPROVISION: self._delete,
@@ -90,193 +90,209 @@ class StatefulDispatch:
         }
 
     def ensure_started(self) -> None:
-        """As `Dispatch.ensure_started`."""
+        """Implement `Dispatch.ensure_started`."""
         self._runtime.ensure_started()
 
     def serve(
         self, table: HandlerTable, operation: Operation, request: Any
     ) -> tuple[object, EncodedResponse]:
-        """As `Dispatch.serve`."""
+        """Implement `Dispatch.serve`."""
         self._runtime.ensure_started()
-        return self._ways[operation](table, request)
+        return self._endpoints[operation](table, request)
 
-    # What changes something
+    # Changes
 
     def _provision(self, table: HandlerTable, request: ProvisionRequest) -> tuple[object, EncodedResponse]:
-        known, looked = Snapshot(), False  # most are new
-        for _ in range(_TRIES):
-            verdict = decide(Operation.PROVISION, known, same=is_identical_instance(known.instance, request))
-            if verdict is not Decision.CALL_HANDLER:
-                return self._from_memory(verdict, Operation.PROVISION, request, known)
+        # Most provisions are new: the first claim is attempted without reading the store.
+        snapshot, is_loaded = Snapshot(), False
+        for _ in range(_MAX_CLAIMS):
+            identical = is_identical_instance(snapshot.instance, request)
+            decision = decide(Operation.PROVISION, snapshot, identical=identical)
+            if decision is not Decision.CALL_HANDLER:
+                return self._replay_or_refuse(decision, Operation.PROVISION, request, snapshot)
             try:
                 check_provision(table.catalog, request)
                 handler, mode = _handler(table, Operation.PROVISION, request)
             except BrokerError:
-                if looked:
+                if is_loaded:
                     raise
             else:
                 new = self._new(Operation.PROVISION, mode, request)
                 if self._store.claim_new_instance(new, requested_instance(request)):
                     return self._begin(table, handler, new, request, Snapshot())
-            known, looked = self._store.find(request.instance_id), True
+            snapshot, is_loaded = self._store.find(request.instance_id), True
         raise ConcurrencyError
 
     def _update(self, table: HandlerTable, request: UpdateRequest) -> tuple[object, EncodedResponse]:
-        for _ in range(_TRIES):
-            known = self._store.find(request.instance_id)
-            instance = known.instance
+        for _ in range(_MAX_CLAIMS):
+            snapshot = self._store.find(request.instance_id)
+            instance = snapshot.instance
             if instance is None or instance.state is State.DELETED:
-                raise refusal(Decision.NOT_FOUND, request, known)
-            _check_service(instance, request.offering)
+                raise refusal(Decision.NOT_FOUND, request, snapshot)
+            _check_offering(instance, request.offering)
             stored = table.catalog.find_plan(instance.plan_id)
             plan = request.plan if request.body.get("plan_id") is not None else None
             if plan is None:
                 _, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
-            asked = replace(
+            resolved = replace(
                 request,
                 plan=plan,
                 instance=service_instance(self._store, table.catalog, instance),
                 previous_values=replace(request.previous_values, plan_id=instance.plan_id),
             )
-            verdict = decide(Operation.UPDATE, known, same=self._is_same(table, instance, asked, plan))
-            if verdict in (Decision.CALL_HANDLER, Decision.REPLAY_RESULT):
-                check_update(table.catalog, asked, stored[1] if stored else None)
-            if self._moved_on(verdict, table, request, known):
+            identical = self._is_identical_update(table, instance, resolved, plan)
+            decision = decide(Operation.UPDATE, snapshot, identical=identical)
+            if decision in (Decision.CALL_HANDLER, Decision.REPLAY_RESULT):
+                check_update(table.catalog, resolved, stored[1] if stored else None)
+            if self._poll_if_busy(decision, table, request, snapshot):
                 continue
-            if verdict is not Decision.CALL_HANDLER:
-                return self._from_memory(verdict, Operation.UPDATE, request, known)
-            _check_nobody_works(instance.operation, known.now)
-            handler, mode = _handler(table, Operation.UPDATE, asked)
-            new = self._new(Operation.UPDATE, mode, asked)
+            if decision is not Decision.CALL_HANDLER:
+                return self._replay_or_refuse(decision, Operation.UPDATE, request, snapshot)
+            _check_no_attempt_runs(instance.operation, snapshot.now)
+            handler, mode = _handler(table, Operation.UPDATE, resolved)
+            new = self._new(Operation.UPDATE, mode, resolved)
             if self._store.claim_instance(new, instance):
-                return self._begin(table, handler, new, asked, known)
+                return self._begin(table, handler, new, resolved, snapshot)
         raise ConcurrencyError
 
-    def _is_same(
-        self, table: HandlerTable, instance: InstanceRecord, asked: UpdateRequest, plan: ServicePlan
+    def _is_identical_update(
+        self, table: HandlerTable, instance: InstanceRecord, request: UpdateRequest, plan: ServicePlan
     ) -> bool:
-        """Is it what the instance is already, or what the update in progress leads to?"""
-        wanted = (plan.id, updated_instance(instance, asked, plan))
+        """Whether an update leads to the current state, or to that of the update in progress."""
+        requested = (plan.id, updated_instance(instance, request, plan))
         operation = instance.operation
         if operation is None or operation.state is not Progress.IN_PROGRESS:
-            return is_identical_update(wanted, (instance.plan_id, instance.attributes))
+            return is_identical_update(requested, (instance.plan_id, instance.attributes))
         if operation.kind is not Operation.UPDATE:
             return False
-        before = load_request(self._store, table.catalog, operation, instance, None)
-        assert isinstance(before, UpdateRequest), "an update's"
-        _, leads_to = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
-        return is_identical_update(wanted, (leads_to.id, updated_instance(instance, before, leads_to)))
+        running = load_request(self._store, table.catalog, operation, instance, None)
+        assert isinstance(running, UpdateRequest), "the operation is an update"
+        _, target_plan = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
+        return is_identical_update(
+            requested, (target_plan.id, updated_instance(instance, running, target_plan))
+        )
 
     def _bind(self, table: HandlerTable, request: BindRequest) -> tuple[object, EncodedResponse]:
-        for _ in range(_TRIES):
-            known = self._store.find(request.instance_id, request.binding_id)
-            verdict = decide(Operation.BIND, known, same=is_identical_binding(known, request))
-            if self._moved_on(verdict, table, request, known):
+        for _ in range(_MAX_CLAIMS):
+            snapshot = self._store.find(request.instance_id, request.binding_id)
+            identical = is_identical_binding(snapshot, request)
+            decision = decide(Operation.BIND, snapshot, identical=identical)
+            if self._poll_if_busy(decision, table, request, snapshot):
                 continue
-            if verdict is not Decision.CALL_HANDLER:
-                return self._from_memory(verdict, Operation.BIND, request, known)
-            instance = known.instance
-            assert instance is not None, "a binding of nothing is refused"
-            _check_service(instance, request.offering)
-            _check_nobody_works(instance.operation, known.now)
+            if decision is not Decision.CALL_HANDLER:
+                return self._replay_or_refuse(decision, Operation.BIND, request, snapshot)
+            instance = snapshot.instance
+            assert instance is not None, "binds without an instance are refused"
+            _check_offering(instance, request.offering)
+            _check_no_attempt_runs(instance.operation, snapshot.now)
             attributes = requested_binding(request, self._predecessor(request))
-            service, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
-            asked = replace(
+            offering, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
+            resolved = replace(
                 request,
-                offering=service,
+                offering=offering,
                 plan=plan,
                 parameters=attributes.parameters,
                 instance=service_instance(self._store, table.catalog, instance),
             )
-            check_bind(table.catalog, asked)
-            handler, mode = _handler(table, Operation.BIND, asked)
-            new = self._new(Operation.BIND, mode, asked)
+            check_bind(table.catalog, resolved)
+            handler, mode = _handler(table, Operation.BIND, resolved)
+            new = self._new(Operation.BIND, mode, resolved)
             if self._store.claim_new_binding(new, instance, attributes):
-                return self._begin(table, handler, new, asked, known)
+                return self._begin(table, handler, new, resolved, snapshot)
         raise ConcurrencyError
 
     def _predecessor(self, request: BindRequest) -> BindingRecord | None:
-        """The binding that is to be followed: one of the same instance, that is good still (R-BIND-6)."""
+        """Return the predecessor of a requested binding, after checking that it is valid (R-BIND-6)."""
         if request.predecessor is None:
             return None
-        known = self._store.find(request.instance_id, request.predecessor)
-        found = known.binding
-        made = found.result.binding if found else None
-        if found is None or resource_status(found) is not ResourceStatus.READY:
+        snapshot = self._store.find(request.instance_id, request.predecessor)
+        predecessor = snapshot.binding
+        result = predecessor.result.binding if predecessor else None
+        if predecessor is None or resource_status(predecessor) is not ResourceStatus.READY:
             raise BadRequest("predecessor_binding_id: the instance has no such binding")
-        expires_at = made.metadata.expires_at if made and made.metadata else None
-        if expires_at is not None and expires_at.timestamp() <= known.now:
+        expires_at = result.metadata.expires_at if result and result.metadata else None
+        if expires_at is not None and expires_at.timestamp() <= snapshot.now:
             raise BadRequest("predecessor_binding_id: that binding has expired")
-        return found
+        return predecessor
 
     def _delete(self, table: HandlerTable, request: Any) -> tuple[object, EncodedResponse]:
-        """Deprovision or unbind. Of what is being made, the making is ended first (R-DEL-3)."""
+        """Serve a deprovision or unbind, and cancel the creation of the resource if necessary (R-DEL-3)."""
         binding_id: str | None = getattr(request, "binding_id", None)
         operation = Operation.DEPROVISION if binding_id is None else Operation.UNBIND
-        until: float | None = None
-        for _ in range(_TRIES):
-            known = self._store.find(request.instance_id, binding_id)
-            verdict = decide(operation, known)
-            if self._moved_on(verdict, table, request, known):
+        deadline: float | None = None
+        for _ in range(_MAX_CLAIMS):
+            snapshot = self._store.find(request.instance_id, binding_id)
+            decision = decide(operation, snapshot)
+            if self._poll_if_busy(decision, table, request, snapshot):
                 continue
-            if verdict not in (Decision.CALL_HANDLER, Decision.CANCEL):
-                return self._from_memory(verdict, operation, request, known)
-            instance, binding = known.instance, known.binding
-            assert instance is not None, "what is not there is gone"
-            _check_service(instance, request.offering)
+            if decision not in (Decision.CALL_HANDLER, Decision.CANCEL):
+                return self._replay_or_refuse(decision, operation, request, snapshot)
+            instance, binding = snapshot.instance, snapshot.binding
+            assert instance is not None, "deletes without an instance are refused"
+            _check_offering(instance, request.offering)
             if binding is not None:
-                _check_nobody_works(instance.operation, known.now)
-            asked = self._as_stored(table, request, instance, binding)
-            handler, mode = _handler(table, operation, asked)
+                _check_no_attempt_runs(instance.operation, snapshot.now)
+            resolved = self._with_stored_fields(table, request, instance, binding)
+            handler, mode = _handler(table, operation, resolved)
             subject = binding or instance
             last = subject.operation
-            if verdict is Decision.CANCEL:
-                assert last is not None, "something is being made"
+            if decision is Decision.CANCEL:
+                assert last is not None, "a creation in progress has an operation"
                 self._runtime.fail_operation(last, CANCELLED, self._store.abandon)
                 continue
             follows = None
-            if last is not None and last.is_running_at(known.now):
+            if last is not None and last.is_running_at(snapshot.now):
                 if not request.accepts_incomplete:
-                    until = self._wait(until)
+                    deadline = self._wait(deadline)
                     continue
                 mode, follows = Mode.BACKGROUND, last
-            new = self._new(operation, mode, asked, follows=follows, now=known.now)
+            new = self._new(operation, mode, resolved, follows=follows, now=snapshot.now)
             if (
                 self._store.claim_instance(new, instance)
                 if binding is None
                 else self._store.claim_binding(new, instance, binding)
             ):
-                return self._begin(table, handler, new, asked, known)
+                return self._begin(table, handler, new, resolved, snapshot)
         raise ConcurrencyError
 
-    def _as_stored(
+    def _with_stored_fields(
         self,
         table: HandlerTable,
         request: Any,
         instance: InstanceRecord,
         binding: BindingRecord | None,
     ) -> Any:
-        """The request with the plan that the store knows, as a platform may not know how an update ended."""
-        known = table.catalog.find_plan(instance.plan_id)
-        told: dict[str, Any] = {"instance": service_instance(self._store, table.catalog, instance)}
-        if known is not None:
-            told["plan"] = known[1]
+        """Return a request with the stored plan, as a platform may not know the result of an update."""
+        pair = table.catalog.find_plan(instance.plan_id)
+        fields: dict[str, Any] = {"instance": service_instance(self._store, table.catalog, instance)}
+        if pair is not None:
+            fields["plan"] = pair[1]
         if binding is not None:
-            told["binding"] = service_binding(binding)
-        return replace(request, **told)
+            fields["binding"] = service_binding(binding)
+        return replace(request, **fields)
 
-    def _wait(self, until: float | None) -> float:
-        """Wait a moment for who works on what is to be deleted, but not for ever."""
+    def _wait(self, deadline: float | None) -> float:
+        """Wait a moment for the cancelled attempt on the resource to end.
+
+        Returns:
+            The deadline of the wait, for the next call.
+
+        Raises:
+            BrokerError: The deadline has passed, or the process is about to exit.
+        """
         now = monotonic()
-        until = now + _PATIENCE if until is None else until
-        if now >= until or self._runtime.stopping.is_set():
-            late = BrokerError("It is still being stopped; try again in a while.", status=503)
-            late.headers = (("Retry-After", "10"),)
-            raise late
+        deadline = now + _PATIENCE if deadline is None else deadline
+        if now >= deadline or self._runtime.stopping.is_set():
+            timeout = BrokerError(
+                "The previous operation on the resource is still being cancelled. Try again later.",
+                status=503,
+            )
+            timeout.headers = (("Retry-After", "10"),)
+            raise timeout
         self._runtime.stopping.wait(0.05)
-        return until
+        return deadline
 
-    # What begins
+    # Start of an operation
 
     def _new(
         self,
@@ -287,8 +303,8 @@ class StatefulDispatch:
         follows: OperationRecord | None = None,
         now: float = 0.0,
     ) -> NewOperation:
-        # What is worked on later, or repeated by a platform, needs all of its request.
-        whole = mode is Mode.BACKGROUND or operation is Operation.UPDATE
+        # Background handlers need the whole request, and repeated updates are compared with it.
+        is_complete = mode is Mode.BACKGROUND or operation is Operation.UPDATE
         wait = 0.0
         if follows is not None and follows.lease_until is not None:
             wait = max(0.0, follows.lease_until - now)
@@ -301,20 +317,20 @@ class StatefulDispatch:
             service_id=request.offering.id,
             plan_id=request.plan.id,
             deadline=float(request.plan.maximum_polling_duration or DEFAULT_DEADLINE),
-            request=dump_request(request) if whole else dump_request_summary(request),
+            request=dump_request(request) if is_complete else dump_request_summary(request),
             follows=follows.id if follows else None,
             wait=wait,
         )
 
     def _begin(
-        self, table: HandlerTable, handler: Handler, new: NewOperation, request: Any, known: Snapshot
+        self, table: HandlerTable, handler: Handler, new: NewOperation, request: Any, snapshot: Snapshot
     ) -> tuple[object, EncodedResponse]:
-        """What was claimed is done now, or handed to the executor."""
+        """Run a claimed operation in the request, or submit it to the executor."""
         update_context(request, new.id)
         if new.mode is Mode.INLINE:
-            subject = known.instance if new.binding_id is None else known.binding
+            subject = snapshot.instance if new.binding_id is None else snapshot.binding
             previous = subject.operation.id if subject and subject.operation else None
-            claimed = ClaimedRequest(new.attempt(), request, known.instance, known.binding, previous)
+            claimed = ClaimedRequest(new.attempt(), request, snapshot.instance, snapshot.binding, previous)
             return run_inline(self._runtime, table, handler, claimed)
         accepted = Accepted(operation=new.id)
         self._runtime.publisher.accepted(
@@ -323,65 +339,72 @@ class StatefulDispatch:
         self._runtime.submit(new.id, new.wait)
         return accepted, _encoded(new.kind, accepted, request)
 
-    # What is known
+    # Responses without an operation
 
-    def _from_memory(
-        self, verdict: Decision, operation: Operation, request: Any, known: Snapshot
+    def _replay_or_refuse(
+        self, decision: Decision, operation: Operation, request: Any, snapshot: Snapshot
     ) -> tuple[object, EncodedResponse]:
-        if verdict is Decision.REPLAY_RESULT:
-            result = stored_response(operation, known)
+        if decision is Decision.REPLAY_RESULT:
+            result = stored_response(operation, snapshot)
             return result, _encoded(operation, result, request)
-        if verdict is Decision.REPLAY_ACCEPTED and request.accepts_incomplete:
-            instance = known.instance
-            subject = instance if getattr(request, "binding_id", None) is None else known.binding
-            assert instance is not None, "something is in progress"
-            assert subject is not None, "something is in progress"
-            assert subject.operation is not None, "something is in progress"
-            if not _comes_to_nothing(operation, subject.operation, request):
+        if decision is Decision.REPLAY_ACCEPTED and request.accepts_incomplete:
+            instance = snapshot.instance
+            subject = instance if getattr(request, "binding_id", None) is None else snapshot.binding
+            assert instance is not None, "a replayed acceptance requires an operation in progress"
+            assert subject is not None, "a replayed acceptance requires an operation in progress"
+            assert subject.operation is not None, "a replayed acceptance requires an operation in progress"
+            if not _would_lose_credentials(operation, subject.operation, request):
                 update_context(request, subject.operation.id)
                 outcome = self._store.outcome_of(subject.operation)
                 accepted = replayed_acceptance(subject.operation, outcome, instance)
                 return accepted, _encoded(operation, accepted, request)
-        raise refusal(Decision.BUSY if verdict is Decision.REPLAY_ACCEPTED else verdict, request, known)
+        raise refusal(Decision.BUSY if decision is Decision.REPLAY_ACCEPTED else decision, request, snapshot)
 
-    def _moved_on(self, verdict: Decision, table: HandlerTable, request: Any, known: Snapshot) -> bool:
-        """Has the work elsewhere ended that keeps a request off, and whose platform never asked?"""
-        if verdict is not Decision.BUSY or known.instance is None:
+    def _poll_if_busy(
+        self, decision: Decision, table: HandlerTable, request: Any, snapshot: Snapshot
+    ) -> bool:
+        """Poll the operation that a request conflicts with, and return whether it has ended.
+
+        Its platform may have lost the response and never poll it.
+        """
+        if decision is not Decision.BUSY or snapshot.instance is None:
             return False
-        return poll_quiet_operation(self._runtime, table, request, known.instance, known.now)
+        return poll_quiet_operation(self._runtime, table, request, snapshot.instance, snapshot.now)
 
     def _fetch(self, table: HandlerTable, request: Any) -> tuple[object, EncodedResponse]:
-        """A fetch: the handler's answer where there is a handler, else what is stored (R-GETI, R-GETB)."""
+        """Serve a fetch from the handler, or from the store if there is no handler (R-GETI, R-GETB)."""
         binding_id: str | None = getattr(request, "binding_id", None)
         operation = Operation.GET_INSTANCE if binding_id is None else Operation.GET_BINDING
-        known = self._store.find(request.instance_id, binding_id)
-        verdict = decide(operation, known)
-        if verdict is not Decision.REPLAY_RESULT:
-            raise refusal(verdict, request, known)
-        instance, binding = known.instance, known.binding
-        assert instance is not None, "it is there"
-        service, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
-        if not (service.instances_retrievable if binding is None else service.bindings_retrievable):
+        snapshot = self._store.find(request.instance_id, binding_id)
+        decision = decide(operation, snapshot)
+        if decision is not Decision.REPLAY_RESULT:
+            raise refusal(decision, request, snapshot)
+        instance, binding = snapshot.instance, snapshot.binding
+        assert instance is not None, "other fetches are refused"
+        offering, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
+        is_retrievable = offering.instances_retrievable if binding is None else offering.bindings_retrievable
+        if not is_retrievable:
             raise missing_handler_error(operation)
-        handlers = table.handlers_for(operation, service, plan)
-        asked = replace(self._as_stored(table, request, instance, binding), offering=service, plan=plan)
-        update_context(asked)
-        result = call_handler(handlers[0], asked)[1] if handlers else stored_response(operation, known)
+        handlers = table.handlers_for(operation, offering, plan)
+        stored = self._with_stored_fields(table, request, instance, binding)
+        resolved = replace(stored, offering=offering, plan=plan)
+        update_context(resolved)
+        result = call_handler(handlers[0], resolved)[1] if handlers else stored_response(operation, snapshot)
         try:
-            return result, _encoded(operation, result, asked)
+            return result, _encoded(operation, result, resolved)
         except HandlerMistake as mistake:
-            whose = f"{handlers[0]} " if handlers else ""
-            raise HandlerMistake(f"{whose}{mistake}") from None
+            prefix = f"{handlers[0]} " if handlers else ""
+            raise HandlerMistake(f"{prefix}{mistake}") from None
 
     def _poll(self, table: HandlerTable, request: Any) -> tuple[object, EncodedResponse]:
         return poll(self._runtime, table, request)
 
 
 def _handler(table: HandlerTable, operation: Operation, request: Any) -> tuple[Handler, Mode]:
-    """The handler of a request, and how it works.
+    """Return the handler of a request and its mode.
 
     Raises:
-        AsyncRequired: It works in the background, and the platform cannot poll (R-PROV-7).
+        AsyncRequired: The handler is a background handler, and the platform cannot poll (R-PROV-7).
     """
     handlers = table.handlers_for(operation, request.offering, request.plan)
     if not handlers:
@@ -394,23 +417,23 @@ def _handler(table: HandlerTable, operation: Operation, request: Any) -> tuple[H
     return handler, Mode.BACKGROUND
 
 
-def _check_service(instance: InstanceRecord, service: ServiceOffering) -> None:
-    if instance.service_id != service.id:
-        raise BadRequest("service_id: the instance is of another service offering")
+def _check_offering(instance: InstanceRecord, offering: ServiceOffering) -> None:
+    if instance.service_id != offering.id:
+        raise BadRequest("service_id: the instance belongs to another service offering")
 
 
-def _check_nobody_works(operation: OperationRecord | None, now: float) -> None:
-    """What was given up may be worked on for a while still, and never do two work at a time."""
+def _check_no_attempt_runs(operation: OperationRecord | None, now: float) -> None:
+    """Refuse a request while a cancelled attempt still runs, so that attempts never overlap."""
     if operation is not None and operation.state is not Progress.IN_PROGRESS and operation.is_running_at(now):
         raise ConcurrencyError
 
 
-def _comes_to_nothing(operation: Operation, running: OperationRecord, request: Any) -> bool:
-    """Would a platform that is told to poll never get its credentials, which the first request is to get?"""
+def _would_lose_credentials(operation: Operation, running: OperationRecord, request: Any) -> bool:
+    """Whether a 202 would lose the credentials, which only the first request can return."""
     is_bind = operation is Operation.BIND and running.mode is Mode.INLINE
     return is_bind and not request.offering.bindings_retrievable
 
 
 def _encoded(operation: Operation, result: Any, request: InstanceRequest) -> EncodedResponse:
-    service = request.offering  # type: ignore[attr-defined]
-    return encode_result(operation, result, offering=service, accepts_incomplete=True)
+    offering = request.offering  # type: ignore[attr-defined]
+    return encode_result(operation, result, offering=offering, accepts_incomplete=True)

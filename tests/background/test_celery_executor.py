@@ -88,7 +88,7 @@ def test_celery_executor_name_must_be_unique(celery_app: Celery) -> None:
 def test_celery_executor_belongs_to_one_broker(celery_app: Celery, make: MakeBroker) -> None:
     executor = CeleryExecutor(celery_app)
     make(executor)
-    with pytest.raises(ValueError, match="another broker already; make one for each broker"):
+    with pytest.raises(ValueError, match="another broker already; create one for each broker"):
         make(executor)
 
 
@@ -145,7 +145,7 @@ def test_celery_executor_supports_step_by_step(celery_app: Celery, make: MakeBro
 def test_celery_worker_without_flask_app_raises_error(celery_app: Celery, tmp_path: Path) -> None:
     executor = CeleryExecutor(celery_app)
     make_broker(Recorder(), store=f"sqlite:///{tmp_path / 'broker.db'}", executor=executor)
-    with pytest.raises(RuntimeError, match="attached to no Flask app in this worker; make the app where"):
+    with pytest.raises(RuntimeError, match="not attached to a Flask app in this worker; create the app in"):
         executor.work("any")
 
 

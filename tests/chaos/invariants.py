@@ -17,12 +17,12 @@ from .customers import Customer, log_in
 from .deployment import Site
 
 NEVER_SAID = (
-    "the heartbeat failed",
-    "the keeper failed",
-    "could not be looked at",
-    "is interrupted",
-    "is lost",
-    "is not handed on",
+    "Heartbeat failed",
+    "Scheduler failed",
+    "Cannot handle the due operation",
+    "Cannot complete an attempt",
+    "Deferred write of the operation",
+    "Cannot enqueue the operation",
 )
 """What brokerkit logs only if something went wrong that nobody thought of."""
 

@@ -228,7 +228,7 @@ def test_attempt_of_cancelled_operation_is_given_up(
     assert entered.wait(30)
     platform.delete(INSTANCE, query=DELETE_AND_POLL)
     released.set()
-    until(lambda: AttemptEnd.GIVEN_UP in ends(facts))
+    until(lambda: AttemptEnd.CANCELLED in ends(facts))
     until(lambda: any(fact.name == "deprovisioned" for fact in facts))
 
 
@@ -249,7 +249,7 @@ def test_attempt_is_handed_over_on_shutdown(serve: Serve, recorder: Recorder, fa
     running.drain()
     released.set()
     until(lambda: bool(ends(facts)))
-    assert ends(facts) == [AttemptEnd.HANDED_OVER]
+    assert ends(facts) == [AttemptEnd.REQUEUED]
 
 
 def test_attempt_is_interrupted_when_store_is_unavailable(

@@ -117,7 +117,7 @@ def test_background_operation_waits_for_removed_plan(
     operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
     until(lambda: recorder.requests)
     catalog.now = WITHOUT_SMALL
-    until(lambda: "is left to other processes" in caplog.text)
+    until(lambda: "was not started: this process has no @" in caplog.text)
     assert platform.get(LAST, query=f"operation={operation}").json["state"] == "in progress"
     recorder.answers["provision"] = None
     catalog.now = WHOLE

@@ -127,7 +127,7 @@ def check_hanging(platform: Platform) -> None:
     """However many ask, one thread waits."""
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda _: ask(platform), range(64))) == [(503, HANGS)] * 64
-    assert sum(thread.name == "brokerkit-checkup" for thread in threading.enumerate()) == 1
+    assert sum(thread.name == "brokerkit-health-check" for thread in threading.enumerate()) == 1
     assert ask(platform, "/health/live")[0] == 200
 
 

@@ -763,7 +763,7 @@ def test_recovered_operation_continues_the_trace(serve: Serve, recorder: Recorde
     assert is_attempt_of(first, request)
     assert is_attempt_of(second, request)
     assert [told(span)["osb.attempt"] for span in (first, second)] == [1, 2]
-    assert [told(span)["osb.attempt_end"] for span in (first, second)] == ["given up", "succeeded"]
+    assert [told(span)["osb.attempt_end"] for span in (first, second)] == ["cancelled", "succeeded"]
     assert first.status.status_code is StatusCode.UNSET
 
 
