@@ -1,14 +1,15 @@
-"""The platform's side of the API: :class:`BrokerClient` orders from a service broker, as a platform does.
+"""A client for service brokers: :class:`BrokerClient` sends the requests of a platform.
 
-It speaks in the structs that handlers speak in::
+It takes and returns the structs that handlers use::
 
     client = BrokerClient("http://127.0.0.1:8080", username="platform", password="s3cret")
     offering = client.catalog().services[0]
-    done = client.provision("i1", offering, offering.plans[0])
-    if isinstance(done, Accepted):
-        client.wait("i1", offering=offering, plan=offering.plans[0], operation=done.operation)
+    plan = offering.plans[0]
+    response = client.provision("i1", offering, plan)
+    if isinstance(response, Accepted):
+        client.wait("i1", offering=offering, plan=plan, operation=response.operation)
 
-Needs requests (extra `check`).
+Needs the package requests (extra ``check``).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from ..results import (
     Unbound,
     Updated,
 )
-from . import endpoints as asking
+from . import endpoints
 from .endpoints import APIRequest
 from .errors import (
     WORDS_OF_422,
@@ -74,36 +75,40 @@ __all__ = [
 ]
 
 MOST_POLLING = 7 * 24 * 3600.0
-"""For how many seconds an operation is polled, where neither the plan nor the caller says."""
+"""The default polling timeout in seconds, for a plan without a `maximum_polling_duration`."""
 
 _R = TypeVar("_R", bound=Struct)
 
 
 class BrokerClient:
-    """Orders from a service broker, as a platform does.
+    """A client that calls a service broker as a platform does.
 
-    Every answer is read as a platform reads it. Methods raise :class:`BrokerRefused` where the broker
-    refuses, :class:`BrokerMistake` where its answer is none of the API's, and
-    :class:`BrokerUnreachable` where there is none. After a provision or bind that leaves in doubt what there
-    is (R-ERR-4) they delete it before they raise; the error's `mitigation` says how that went.
+    Each response is validated as a platform validates it. Methods raise :class:`BrokerRefused` for an error
+    response, :class:`BrokerMistake` for a response that the API does not allow, and
+    :class:`BrokerUnreachable` if there is no response.
 
-    Where a method takes an offering or its id, the offering lets it check more: what a binding may have.
+    A failed provision or bind may leave an orphaned resource (R-ERR-4). The client then deletes the resource
+    before it raises; the error's `mitigation` reports the result.
 
-    It can be used by several threads.
+    Methods take an offering or its id. With the offering, they also validate a binding's fields against its
+    `requires`.
+
+    The client is thread-safe.
 
     Args:
-        url: Where the broker's ``/v2`` is.
-        username: For basic authentication.
-        password: For basic authentication.
-        token: A bearer token instead.
-        platform: Who asks.
-        timeout: How many seconds an answer may take.
-        mitigate_for: For how many seconds it tries to delete an orphan; 0 leaves it.
-        verify: Check the server's certificate? Or the path of a file with those to trust.
-        observe: Called with each :class:`~brokerkit.client.exchange.Exchange`.
+        url: The broker's URL, without ``/v2``.
+        username: The username for basic authentication.
+        password: The password for basic authentication.
+        token: A bearer token, in place of username and password.
+        platform: The platform to act as. Defaults to a platform without a name.
+        timeout: The time limit of a request in seconds. Defaults to 60.
+        mitigate_for: The time limit in seconds to delete an orphaned resource. 0 leaves it. Defaults to 60.
+        verify: Whether to check the server's certificate, or the path of a file with trusted certificates.
+            Defaults to True.
+        observe: Called with each :class:`~brokerkit.client.Exchange`. Optional.
 
     Raises:
-        ValueError: The URL is none, or the login is half told.
+        ValueError: The URL is invalid, or the login is incomplete.
     """
 
     def __init__(
@@ -121,7 +126,7 @@ class BrokerClient:
     ) -> None:
         login = Login(username, password, token)
         self.platform = platform or Platform()
-        self._talk = Session(
+        self._session = Session(
             Transport(url, login, timeout=timeout, verify=verify),
             self.platform,
             mitigate_for=mitigate_for,
@@ -130,15 +135,22 @@ class BrokerClient:
 
     @property
     def url(self) -> str:
-        """Where the broker's ``/v2`` is."""
-        return self._talk.transport.url
+        """The broker's URL, without ``/v2``."""
+        return self._session.transport.url
 
     def catalog(self) -> Catalog:
-        """What the broker offers (R-CAT), each plan with what is in effect for it.
+        """Fetch the catalog (R-CAT), with the defaults of an offering applied to its plans.
 
-        Its :attr:`~brokerkit.Catalog.warnings` have what only Cloud Foundry refuses, or is not recommended.
+        :attr:`~brokerkit.Catalog.warnings` lists faults that only Cloud Foundry rejects, and bad practice.
+
+        Returns:
+            The catalog.
+
+        Raises:
+            BrokerMistake: The catalog is invalid.
+            ClientError: The request failed.
         """
-        exchange = self._talk.catalog()
+        exchange = self._session.catalog()
         try:
             with suppress_warnings():
                 return Catalog.from_dict(exchange.document or {})
@@ -157,23 +169,25 @@ class BrokerClient:
         accepts_incomplete: bool = True,
         **more: Any,
     ) -> Provisioned | Accepted:
-        """Order a service instance (R-PROV).
+        """Provision a service instance (R-PROV).
 
         Args:
-            instance_id: An id for it, never used before.
+            instance_id: A new, unique id for the instance.
             offering: The offering, or its id.
             plan: The plan, or its id.
-            parameters: What the plan takes.
-            context: What to say of the surroundings beside what the platform says of them.
-            maintenance_info: The version that was read in the catalog.
-            accepts_incomplete: May the broker answer 202?
-            more: Further fields of the body, and `organization_guid` and `space_guid`, if they are not the
-                platform's.
+            parameters: The parameters of the plan.
+            context: Fields to add to the platform's context.
+            maintenance_info: The version from the catalog.
+            accepts_incomplete: Whether the broker may respond with 202. Defaults to True.
+            more: Further fields of the body. `organization_guid` and `space_guid` default to the platform's.
 
         Returns:
-            `Accepted` if it has to be waited for (:meth:`wait`).
+            `Provisioned`, or `Accepted` for an operation to poll with :meth:`wait`.
+
+        Raises:
+            ClientError: The request failed.
         """
-        ask = asking.provision(
+        request = endpoints.provision(
             instance_id,
             can_poll=accepts_incomplete,
             service_id=_id(offering),
@@ -187,11 +201,11 @@ class BrokerClient:
                 **more,
             },
         )
-        undo = asking.delete(
+        undo = endpoints.delete(
             instance_id, None, service_id=_id(offering), plan_id=_id(plan), can_poll=accepts_incomplete
         )
-        found = self._talk.create(self._with_nulls(ask), undo, offering)
-        return found if isinstance(found, Accepted) else _as(found, Provisioned)
+        result = self._session.create(self._with_nulls(request), undo, offering)
+        return result if isinstance(result, Accepted) else _as(result, Provisioned)
 
     def update(
         self,
@@ -206,23 +220,26 @@ class BrokerClient:
         accepts_incomplete: bool = True,
         **more: Any,
     ) -> Updated | Accepted:
-        """Change a service instance (R-UPD).
+        """Update a service instance (R-UPD).
 
         Args:
-            instance_id: Which.
+            instance_id: The id of the instance.
             offering: The offering, or its id.
-            plan: The plan to move to, or its id.
-            parameters: Those to change.
-            context: What to say of the surroundings; nothing unless told.
-            previous_values: What it was: `plan_id` and more.
-            maintenance_info: The version to move to.
-            accepts_incomplete: May the broker answer 202?
+            plan: The new plan, or its id. Defaults to the current plan.
+            parameters: The parameters to change.
+            context: Fields to add to the platform's context. Defaults to a request without a context.
+            previous_values: The values before the update: `plan_id` and others.
+            maintenance_info: The version to upgrade to.
+            accepts_incomplete: Whether the broker may respond with 202. Defaults to True.
             more: Further fields of the body.
 
         Returns:
-            `Accepted` if it has to be waited for (:meth:`wait`).
+            `Updated`, or `Accepted` for an operation to poll with :meth:`wait`.
+
+        Raises:
+            ClientError: The request failed.
         """
-        ask = asking.update(
+        request = endpoints.update(
             instance_id,
             can_poll=accepts_incomplete,
             service_id=_id(offering),
@@ -233,8 +250,8 @@ class BrokerClient:
             maintenance_info=maintenance_info,
             **more,
         )
-        found = self._talk.request(self._with_nulls(ask))
-        return found if isinstance(found, Accepted) else _as(found, Updated)
+        result = self._session.request(self._with_nulls(request))
+        return result if isinstance(result, Accepted) else _as(result, Updated)
 
     def deprovision(
         self,
@@ -244,23 +261,26 @@ class BrokerClient:
         *,
         accepts_incomplete: bool = True,
     ) -> Deprovisioned | Accepted:
-        """Delete a service instance (R-DEL). One that is not there is deleted: 410 is a success.
+        """Delete a service instance (R-DEL). The response 410, for an instance that is gone, is a success.
 
         Args:
-            instance_id: Which.
+            instance_id: The id of the instance.
             offering: The offering, or its id.
             plan: The plan, or its id.
-            accepts_incomplete: May the broker answer 202?
+            accepts_incomplete: Whether the broker may respond with 202. Defaults to True.
 
         Returns:
-            `Accepted` if it has to be waited for (:meth:`wait` with ``deleting=True``).
+            `Deprovisioned`, or `Accepted` for an operation to poll with :meth:`wait` and ``deleting=True``.
+
+        Raises:
+            ClientError: The request failed.
         """
-        found = self._talk.request(
-            asking.delete(
+        result = self._session.request(
+            endpoints.delete(
                 instance_id, None, service_id=_id(offering), plan_id=_id(plan), can_poll=accepts_incomplete
             )
         )
-        return found if isinstance(found, Accepted) else _as(found, Deprovisioned)
+        return result if isinstance(result, Accepted) else _as(result, Deprovisioned)
 
     def bind(
         self,
@@ -277,28 +297,31 @@ class BrokerClient:
         accepts_incomplete: bool = True,
         **more: Any,
     ) -> Binding | Accepted:
-        """Make a service binding (R-BIND).
+        """Create a service binding (R-BIND).
 
         Args:
-            instance_id: Of what.
-            binding_id: An id for it, never used before.
+            instance_id: The id of the instance.
+            binding_id: A new, unique id for the binding.
             offering: The offering, or its id.
             plan: The plan, or its id.
-            parameters: What the plan takes.
-            context: What to say of the surroundings beside what the platform says of them.
-            app_guid: The application that it is for; also put into `bind_resource`.
-            bind_resource: What the instance is bound to.
-            predecessor: The id of the binding that it is to follow (R-BIND-6).
-            accepts_incomplete: May the broker answer 202?
+            parameters: The parameters of the plan.
+            context: Fields to add to the platform's context.
+            app_guid: The id of the application to bind; also sent in `bind_resource`.
+            bind_resource: The resource to bind the instance to.
+            predecessor: The id of the binding that the new one replaces (R-BIND-6).
+            accepts_incomplete: Whether the broker may respond with 202. Defaults to True.
             more: Further fields of the body.
 
         Returns:
-            `Accepted` if it has to be waited for (:meth:`wait`) and then fetched (:meth:`get_binding`).
+            `Binding`, or `Accepted` for an operation to poll with :meth:`wait` before :meth:`get_binding`.
+
+        Raises:
+            ClientError: The request failed.
         """
-        resource = _told(bind_resource)
+        resource = _bind_resource_fields(bind_resource)
         if app_guid is not None:
             resource = {"app_guid": app_guid, **resource}
-        ask = asking.bind(
+        request = endpoints.bind(
             instance_id,
             binding_id,
             can_poll=accepts_incomplete,
@@ -311,11 +334,11 @@ class BrokerClient:
             predecessor_binding_id=predecessor,
             **more,
         )
-        undo = asking.delete(
+        undo = endpoints.delete(
             instance_id, binding_id, service_id=_id(offering), plan_id=_id(plan), can_poll=accepts_incomplete
         )
-        found = self._talk.create(self._with_nulls(ask), undo, offering)
-        return found if isinstance(found, Accepted) else _as(found, Binding)
+        result = self._session.create(self._with_nulls(request), undo, offering)
+        return result if isinstance(result, Accepted) else _as(result, Binding)
 
     def unbind(
         self,
@@ -326,9 +349,23 @@ class BrokerClient:
         *,
         accepts_incomplete: bool = True,
     ) -> Unbound | Accepted:
-        """Delete a service binding (R-UNB); as :meth:`deprovision`."""
-        found = self._talk.request(
-            asking.delete(
+        """Delete a service binding (R-UNB). The response 410, for a binding that is gone, is a success.
+
+        Args:
+            instance_id: The id of the instance.
+            binding_id: The id of the binding.
+            offering: The offering, or its id.
+            plan: The plan, or its id.
+            accepts_incomplete: Whether the broker may respond with 202. Defaults to True.
+
+        Returns:
+            `Unbound`, or `Accepted` for an operation to poll with :meth:`wait` and ``deleting=True``.
+
+        Raises:
+            ClientError: The request failed.
+        """
+        result = self._session.request(
+            endpoints.delete(
                 instance_id,
                 binding_id,
                 service_id=_id(offering),
@@ -336,7 +373,7 @@ class BrokerClient:
                 can_poll=accepts_incomplete,
             )
         )
-        return found if isinstance(found, Accepted) else _as(found, Unbound)
+        return result if isinstance(result, Accepted) else _as(result, Unbound)
 
     def get_instance(
         self,
@@ -348,12 +385,18 @@ class BrokerClient:
         """Fetch a service instance (R-GETI).
 
         Args:
-            instance_id: Which.
-            offering: The offering, or its id, as a hint.
-            plan: The plan, or its id, as a hint.
+            instance_id: The id of the instance.
+            offering: The offering, or its id, as a hint. Optional.
+            plan: The plan, or its id, as a hint. Optional.
+
+        Returns:
+            The details of the instance.
+
+        Raises:
+            ClientError: The request failed.
         """
-        ask = asking.fetch(instance_id, None, service_id=_hint(offering), plan_id=_hint(plan))
-        return _as(self._talk.request(ask), InstanceDetails)
+        request = endpoints.fetch(instance_id, None, service_id=_hint(offering), plan_id=_hint(plan))
+        return _as(self._session.request(request), InstanceDetails)
 
     def get_binding(
         self,
@@ -363,9 +406,22 @@ class BrokerClient:
         offering: ServiceOffering | str | None = None,
         plan: ServicePlan | str | None = None,
     ) -> Binding:
-        """Fetch a service binding (R-GETB); the hints as in :meth:`get_instance`."""
-        ask = asking.fetch(instance_id, binding_id, service_id=_hint(offering), plan_id=_hint(plan))
-        return _as(self._talk.request(ask, offering), Binding)
+        """Fetch a service binding (R-GETB).
+
+        Args:
+            instance_id: The id of the instance.
+            binding_id: The id of the binding.
+            offering: The offering, or its id, as a hint. Optional.
+            plan: The plan, or its id, as a hint. Optional.
+
+        Returns:
+            The binding with its credentials.
+
+        Raises:
+            ClientError: The request failed.
+        """
+        request = endpoints.fetch(instance_id, binding_id, service_id=_hint(offering), plan_id=_hint(plan))
+        return _as(self._session.request(request, offering), Binding)
 
     def last_operation(
         self,
@@ -375,13 +431,19 @@ class BrokerClient:
         offering: ServiceOffering | str | None = None,
         plan: ServicePlan | str | None = None,
     ) -> LastOperation:
-        """Ask how an operation on a service instance goes (R-LAST).
+        """Poll an operation on a service instance once (R-LAST).
 
         Args:
-            instance_id: Of which instance.
-            operation: The string that `Accepted` has.
-            offering: The offering, or its id.
-            plan: The plan, or its id; during an update the one before it (R-UPD-6).
+            instance_id: The id of the instance.
+            operation: The `operation` of `Accepted`. Optional.
+            offering: The offering, or its id. Optional.
+            plan: The plan, or its id; during an update, the plan before it (R-UPD-6). Optional.
+
+        Returns:
+            The state of the operation.
+
+        Raises:
+            ClientError: The request failed.
         """
         return self._poll(instance_id, None, operation, offering, plan)
 
@@ -394,7 +456,21 @@ class BrokerClient:
         offering: ServiceOffering | str | None = None,
         plan: ServicePlan | str | None = None,
     ) -> LastOperation:
-        """Ask how an operation on a service binding goes; as :meth:`last_operation`."""
+        """Poll an operation on a service binding once (R-LAST).
+
+        Args:
+            instance_id: The id of the instance.
+            binding_id: The id of the binding.
+            operation: The `operation` of `Accepted`. Optional.
+            offering: The offering, or its id. Optional.
+            plan: The plan, or its id. Optional.
+
+        Returns:
+            The state of the operation.
+
+        Raises:
+            ClientError: The request failed.
+        """
         return self._poll(instance_id, binding_id, operation, offering, plan)
 
     def wait(
@@ -411,37 +487,38 @@ class BrokerClient:
         progress: Callable[[LastOperation], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> LastOperation:
-        """Poll until an operation is done.
+        """Poll until an operation has finished (R-LAST).
 
         Args:
-            instance_id: Of which instance.
-            binding_id: Of which of its bindings, if it is one's.
-            operation: The string that `Accepted` has.
-            offering: The offering, or its id.
-            plan: The plan, or its id; its `maximum_polling_duration` is the timeout unless told.
-            deleting: Is it a delete? Then 410 means that it is done.
-            timeout: After how many seconds to give up; a week unless told.
-            patience: For how many seconds polls may have no answer, or a 5xx, one after the other; a
-                broker may be restarted meanwhile.
-            progress: Called with what each poll found; after one without an answer, with what says so.
-            sleep: Waits between polls, for the seconds that the broker asks for, or one.
+            instance_id: The id of the instance.
+            binding_id: The id of the binding, for an operation on a binding.
+            operation: The `operation` of `Accepted`. Optional.
+            offering: The offering, or its id. Optional.
+            plan: The plan, or its id. Optional.
+            deleting: Whether the operation is a deletion; 410 then means success. Defaults to False.
+            timeout: The time limit in seconds. Defaults to the plan's `maximum_polling_duration`, or a week.
+            patience: The seconds that consecutive polls may go without a response, or with a 5xx. Defaults to
+                60, which allows for a restart of the broker.
+            progress: Called with the state after each poll. Optional.
+            sleep: Waits between polls, for the broker's ``Retry-After`` in seconds, or 1. Defaults to
+                :func:`time.sleep`.
 
         Returns:
-            How it succeeded.
+            The final state of the operation.
 
         Raises:
-            OperationFailed: It failed.
-            PollingTimeout: It was in progress for too long.
-            ClientError: Polls went wrong for too long, or one was refused.
+            OperationFailed: The operation failed.
+            PollingTimeout: The operation was still in progress at the time limit.
+            ClientError: The broker rejected a poll, or polls failed for longer than `patience`.
         """
         if timeout is None:
             longest = plan.maximum_polling_duration if isinstance(plan, ServicePlan) else None
             timeout = MOST_POLLING if longest is None else float(longest)
-        ask = asking.poll(
+        request = endpoints.poll(
             instance_id, binding_id, operation=operation, service_id=_hint(offering), plan_id=_hint(plan)
         )
-        return self._talk.wait(
-            ask, deleting=deleting, timeout=timeout, patience=patience, progress=progress, sleep=sleep
+        return self._session.wait(
+            request, deleting=deleting, timeout=timeout, patience=patience, progress=progress, sleep=sleep
         )
 
     def _poll(
@@ -452,33 +529,33 @@ class BrokerClient:
         offering: ServiceOffering | str | None,
         plan: ServicePlan | str | None,
     ) -> LastOperation:
-        ask = asking.poll(
+        request = endpoints.poll(
             instance_id, binding_id, operation=operation, service_id=_hint(offering), plan_id=_hint(plan)
         )
-        return self._talk.poll(ask)[0]
+        return self._session.poll(request)[0]
 
     def _context(self, more: Mapping[str, Any]) -> dict[str, Any] | None:
         return {**self.platform.full_context, **more} or None
 
-    def _with_nulls(self, ask: APIRequest) -> APIRequest:
-        assert isinstance(ask.body, Mapping)
-        return ask.with_body(**{name: None for name in self.platform.nulls if name not in ask.body})
+    def _with_nulls(self, request: APIRequest) -> APIRequest:
+        assert isinstance(request.body, Mapping), "a request with optional fields has a JSON body"
+        return request.with_body(**{name: None for name in self.platform.nulls if name not in request.body})
 
 
-def _as(found: Struct, kind: type[_R]) -> _R:
-    assert isinstance(found, kind), "the table of answers says so"
-    return found
+def _as(result: Struct, kind: type[_R]) -> _R:
+    assert isinstance(result, kind), "the table of responses maps each operation to its result type"
+    return result
 
 
-def _id(told: ServiceOffering | ServicePlan | str) -> str:
-    return told if isinstance(told, str) else told.id
+def _id(item: ServiceOffering | ServicePlan | str) -> str:
+    return item if isinstance(item, str) else item.id
 
 
-def _hint(told: ServiceOffering | ServicePlan | str | None) -> str | None:
-    return None if told is None else _id(told)
+def _hint(item: ServiceOffering | ServicePlan | str | None) -> str | None:
+    return None if item is None else _id(item)
 
 
-def _told(resource: BindResource | None) -> dict[str, Any]:
+def _bind_resource_fields(resource: BindResource | None) -> dict[str, Any]:
     if resource is None:
         return {}
     fields = ((name, getattr(resource, name)) for name in resource.__struct_fields__)

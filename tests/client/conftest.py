@@ -106,7 +106,7 @@ def right_broker(way: Way, recorder: Recorder, folder: Path) -> Iterator[Flask]:
 def client_of(url: str, **options: Any) -> BrokerClient:
     """A client that does not really wait."""
     client = BrokerClient(url, **{**LOGIN, "timeout": 10.0, **options})
-    client._talk.sleep = lambda seconds: None
+    client._session.sleep = lambda seconds: None
     return client
 
 
