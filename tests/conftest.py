@@ -25,7 +25,7 @@ SERVER_FIXTURES = {"postgres", "postgres_url", "redis_server", "redis_url", "clu
 SERVER_PARAMETERS = {"postgresql"}
 """Values of parameters that make a fixture start a server."""
 
-# Shells and `nohup` let background jobs ignore these signals. Processes that tests interrupt would inherit that.
+# Shells and `nohup` let background jobs ignore these signals, and the processes of tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""What `import brokerkit` loads, and the public names of the package."""
+"""Tests of the modules that `import brokerkit` loads, and of the public names of the package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGE = Path(brokerkit.__file__).parent
 
 
 def loaded_by(statement: str) -> set[str]:
-    """The modules that a fresh interpreter has after a statement."""
+    """Return the modules that a new interpreter has loaded after a statement."""
     program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-c", program],

@@ -1,4 +1,4 @@
-"""What is built from the repository works for somebody who has nothing else of it."""
+"""Tests of the wheel: it contains all files and works without the repository."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ broker.provision(lambda request: None)
 broker.deprovision(lambda request: None)
 app = Flask("app")
 app.register_blueprint(broker.blueprint)
-answer = app.test_client().get("/v2/catalog", headers={"X-Broker-API-Version": "2.17"})
-print(answer.status_code, answer.json["services"][0]["plans"][0]["bindable"])
+response = app.test_client().get("/v2/catalog", headers={"X-Broker-API-Version": "2.17"})
+print(response.status_code, response.json["services"][0]["plans"][0]["bindable"])
 """
 
 
 def run(*command: object, cwd: Path) -> str:
-    done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for file in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, source)  # a build leaves its traces where it runs
+        shutil.copy(ROOT / file, source)  # a build leaves files in its source folder
     shutil.copytree(ROOT / "brokerkit", source / "brokerkit", ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source, cwd=folder)
@@ -76,14 +76,14 @@ def test_check_extra_installs_working_command(wheel: Path, tmp_path: Path) -> No
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     with waitress(tmp_path / "samples", "hello:app", STEP_SECONDS="0.1") as port:
         url, login = f"http://127.0.0.1:{port}", ("--username", "platform", "--password", "s3cret")
-        told = run(command, "check", url, *login, "--level", "MUST", cwd=tmp_path)
-    assert " 0 failed" in told
+        output = run(command, "check", url, *login, "--level", "MUST", cwd=tmp_path)
+    assert " 0 failed" in output
 
 
-def installed(what: object, folder: Path) -> Path:
-    """The Python of an environment that has this and nothing else."""
+def installed(requirement: object, folder: Path) -> Path:
+    """Create a virtual environment with one requirement and return its Python."""
     venv.create(folder / "empty", with_pip=False)
     (python,) = (folder / "empty").glob("bin/python")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
-    run(*pip, "install", "--quiet", what, cwd=folder)
+    run(*pip, "install", "--quiet", requirement, cwd=folder)
     return python

@@ -1,4 +1,4 @@
-"""What the README says is so: its example is the sample, and each of its curl lines answers as shown."""
+"""Tests of the README: its example matches the sample, and its curl commands return the shown responses."""
 
 from __future__ import annotations
 
@@ -59,27 +59,27 @@ def test_readme_shows_tested_server_files(file: str) -> None:
 
 
 def test_readme_subscriber_reports_failed_operation() -> None:
-    told: SimpleQueue[str] = SimpleQueue()
+    messages: SimpleQueue[str] = SimpleQueue()
     space: dict[str, Any] = {}
     exec(next(block for block in blocks("python") if block.startswith("# alarm.py")), space)
     recorder = Recorder()
     recorder.answers["last_operation"] = LastOperation.failed("No room")
     broker = make_broker(recorder)
-    space["alarm"](broker, told.put)
+    space["alarm"](broker, messages.put)
     Platform(make_app(broker)).get(f"{INSTANCE}/last_operation")
-    assert told.get(timeout=30) == "last_operation of i1 failed after 0 s: No room"
+    assert messages.get(timeout=30) == "last_operation of i1 failed after 0 s: No room"
 
 
 def test_readme_table_lists_every_signal() -> None:
     _, _, table = README.partition("| signal | sent | with |")
-    for name, each in vars(signals).items():
-        if isinstance(each, NamedSignal):
+    for name, value in vars(signals).items():
+        if isinstance(value, NamedSignal):
             assert f"`{name}`" in table
 
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
-    """The example, typed in as it stands, served by the command that the README gives."""
+    """Serve the README's example with the README's command, and return the port."""
     (tmp_path / "catalog.yml").write_text(blocks("yaml")[0])
     (tmp_path / "hello.py").write_text(blocks("python")[0])
     command = next(line for line in blocks("sh") if line.startswith("waitress-serve"))
@@ -95,23 +95,24 @@ def test_readme_curl_commands_return_shown_responses(port: int) -> None:
     exchanges = re.findall(r"^\$ (curl .*)\n(\d+) (.*)$", console, re.MULTILINE)
     assert len(exchanges) == console.count("$ ") >= 6
     for line, status, body in exchanges:
-        until = monotonic() + 30
-        while not is_as_told(answer := curl(line, port), int(status), body):
-            # What takes a while is not done at once.
-            assert "/last_operation" in line, (line, answer)
-            assert monotonic() < until, (line, answer)
+        deadline = monotonic() + 30
+        while not is_as_shown(response := curl(line, port), int(status), body):
+            # Only a poll may have to wait for the shown response.
+            assert "/last_operation" in line, (line, response)
+            assert monotonic() < deadline, (line, response)
 
 
-def is_as_told(answer: tuple[int, object], status: int, body: str) -> bool:
+def is_as_shown(response: tuple[int, object], status: int, body: str) -> bool:
+    """Whether a response has a status and a body. A body that ends in `…` is the beginning of it."""
     if body.endswith("…"):
-        shown = json.dumps(answer[1]).startswith(body.removesuffix("…").rstrip())
+        shown = json.dumps(response[1]).startswith(body.removesuffix("…").rstrip())
     else:
-        shown = answer[1] == json.loads(body)
-    return answer[0] == status and shown
+        shown = response[1] == json.loads(body)
+    return response[0] == status and shown
 
 
 def curl(line: str, port: int) -> tuple[int, object]:
-    """Do what curl would do with the options that the README uses."""
+    """Send the request of a curl command with the options that the README uses."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("-u", dest="user", required=True)

@@ -1,4 +1,4 @@
-"""What a type checker says of handlers: the right ones are taken as they are, the wrong ones refused."""
+"""Tests of the types of handlers: mypy accepts correct handlers and rejects incorrect ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXPECTED = re.compile(r"  # error: (?P<part>.+)$")
 
 
 def mypy(cache: Path) -> dict[str, str]:
-    """What mypy says of both files, by file and line."""
+    """Return mypy's messages for both files by file and line."""
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
     run = subprocess.run(
         [*command, "--no-pretty", f"--cache-dir={cache}", RIGHT.name, WRONG.name],
@@ -29,15 +29,15 @@ def mypy(cache: Path) -> dict[str, str]:
         check=False,
     )
     assert run.returncode in (0, 1), run.stdout + run.stderr
-    found: dict[str, str] = {}
+    messages: dict[str, str] = {}
     for match in filter(None, map(_ERROR.match, run.stdout.splitlines())):
         place = match["place"]
-        found[place] = found.get(place, "") + match["message"]
-    return found
+        messages[place] = messages.get(place, "") + match["message"]
+    return messages
 
 
 def expected(file: Path) -> dict[str, str]:
-    """What a file says itself, line by line: a part of what mypy must say."""
+    """Return the expected parts of mypy's messages from the comments of a file, by file and line."""
     return {
         f"{file.name}:{number}": match["part"]
         for number, line in enumerate(file.read_text().splitlines(), start=1)
@@ -49,7 +49,7 @@ def expected(file: Path) -> dict[str, str]:
 def test_mypy_accepts_only_correct_handlers(
     tmp_path: Path,
 ) -> None:
-    """Exactly the lines with a comment `# error: …` are refused, each with the message in the comment."""
+    """Exactly the lines with a comment `# error: …` are rejected, each with the message in the comment."""
     parts = {**expected(RIGHT), **expected(WRONG)}
     errors = mypy(tmp_path)
     assert errors.keys() == parts.keys()

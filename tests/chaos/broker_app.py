@@ -1,7 +1,7 @@
-"""The broker of `samples/postgres` with Celery's workers, and handlers that note what they do.
+"""The broker of `samples/postgres` with Celery workers, and with handlers that record events.
 
-The sample's module is read from its own folder, which is on the path. Of the plan `restored`, everything is
-done in the background.
+The sample's module is imported from its folder, which is on the path. All operations of plan `restored` run
+in the background.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import brokerkit as osb
 from brokerkit.celery import CeleryExecutor
 
 from ..resilience.events import Events
-from .settings import CALM, EVENTS, REDIS
+from .settings import EVENTS, REDIS, RELIABLE
 
-LATER = "restored"
+BACKGROUND_PLAN = "restored"
 
 sample: Any = importlib.import_module("broker")
 events = Events(Path(os.environ[EVENTS]))
 
-celery_app: Celery = Celery("production", broker=os.environ[REDIS])
+celery_app: Celery = Celery("chaos", broker=os.environ[REDIS])
 celery_app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5},
@@ -38,17 +38,17 @@ celery_app.conf.update(
 )
 
 
-def is_calm() -> bool:
-    """Is all over?"""
-    return Path(os.environ[EVENTS]).with_name(CALM).exists()
+def is_reliable() -> bool:
+    """Whether the test has switched off delays and lost messages."""
+    return Path(os.environ[EVENTS]).with_name(RELIABLE).exists()
 
 
 class UnreliableExecutor(CeleryExecutor):
-    """Some messages come twice, and some never."""
+    """An executor that loses some messages and sends others twice."""
 
     def publish(self, operation_id: str, delay: float) -> None:
-        """As `CeleryExecutor.publish`, more or less."""
-        for _ in range(1 if is_calm() else random.choice((0, 1, 1, 1, 1, 1, 1, 2, 2, 2))):
+        """Publish no, one or two messages."""
+        for _ in range(1 if is_reliable() else random.choice((0, 1, 1, 1, 1, 1, 1, 2, 2, 2))):
             super().publish(operation_id, delay)
 
 
@@ -61,43 +61,43 @@ broker = osb.Broker(
 )
 
 
-def dawdle() -> None:
-    """Some handlers take longer than others, and a few longer than a lease."""
-    if not is_calm() and random.random() < 0.3:
+def delay_randomly() -> None:
+    """Delay some handlers, a few for longer than a lease."""
+    if not is_reliable() and random.random() < 0.3:
         time.sleep(random.choice((0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 7.0)))
 
 
-def noted(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The handler, with its begin and its end in the file of events."""
+def recorded(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Wrap a handler so that it records its begin and its end."""
 
     @wraps(function)
-    def steps(request: Any) -> Generator[str, None, Any]:
+    def generator(request: Any) -> Generator[str, None, Any]:
         with events.handling(name, request):
             result = yield from function(request)
-            dawdle()
+            delay_randomly()
             return result
 
     @wraps(function)
-    def at_once(request: Any) -> Any:
+    def synchronous(request: Any) -> Any:
         with events.handling(name, request):
             result = function(request)
-            dawdle()
+            delay_randomly()
             return result
 
-    return steps if inspect.isgeneratorfunction(function) else at_once
+    return generator if inspect.isgeneratorfunction(function) else synchronous
 
 
-def watch() -> None:
-    """Register the sample's handlers, and those that work at once also for the background."""
-    for operation, function, service, plan, background, max_attempts in sample.broker.handlers:
+def register_handlers() -> None:
+    """Register the sample's handlers, and the synchronous ones also for the background."""
+    for operation, function, offering, plan, background, max_attempts in sample.broker.handlers:
         register = getattr(broker, operation)
-        function = noted(operation, function)
-        more = {"background": True, "max_attempts": max_attempts} if background else {}
-        register(service=service, plan=plan, **more)(function)
+        function = recorded(operation, function)
+        options = {"background": True, "max_attempts": max_attempts} if background else {}
+        register(service=offering, plan=plan, **options)(function)
         if plan is None and operation != "provision":
-            register(plan=LATER, background=True)(function)
+            register(plan=BACKGROUND_PLAN, background=True)(function)
 
 
-watch()
+register_handlers()
 app = Flask(__name__)
 app.register_blueprint(broker.blueprint)

@@ -1,4 +1,4 @@
-"""When these tests run, and how their helpers say what is wrong."""
+"""Order and assertion messages of the chaos tests."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ pytest.register_assert_rewrite("tests.chaos.invariants", "tests.chaos.customers"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that nobody waits for it in the end."""
-    items.sort(key=lambda item: "tests/production/" not in item.nodeid)
+    """Run the longest test first, so that the other workers do not wait for it at the end."""
+    items.sort(key=lambda item: "tests/chaos/" not in item.nodeid)

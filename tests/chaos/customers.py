@@ -1,4 +1,4 @@
-"""Customers of the databases: they order, use, change and give back, and insist while everything dies."""
+"""Customers that create, use, change and delete databases, and retry while everything is killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import psycopg
 
-from ..resilience.processes import Answer, Gone, Server
+from ..resilience.processes import NoResponse, Response, Server
 from ..resilience.requests import CAN_POLL, binding_path, instance_path
 
 SERVICE = "2f6a1c52-6f0e-4c37-9a39-4f5f1c7d0001"
@@ -19,66 +19,73 @@ SMALL = "2f6a1c52-6f0e-4c37-9a39-4f5f1c7d0011"
 LARGE = "2f6a1c52-6f0e-4c37-9a39-4f5f1c7d0012"
 RESTORED = "2f6a1c52-6f0e-4c37-9a39-4f5f1c7d0013"
 
-PATIENCE = 90.0
-"""For how many seconds a customer waits for one thing; nothing takes so long but what hangs."""
+TIMEOUT = 90.0
+"""Seconds that a customer waits for a result. Only a request that hangs takes longer."""
 
-MEMORIES = 3
-"""How many databases it leaves behind before it remembers the first of them."""
+MAX_ABANDONED = 3
+"""The number of abandoned databases after which a customer deletes the oldest one."""
 
 
-class _Over(Exception):
-    """It is told to leave everything as it is."""
+class _Stopped(Exception):
+    """The customer stops, and leaves its resources as they are."""
 
 
 class Customer:
-    """Somebody who orders databases, one after the other.
+    """A customer that runs lifecycles of databases, one after the other.
 
     Args:
-        number: Which one; the same number decides in the same way.
-        servers: Who may be asked; any of them, each time.
+        number: The seed of the customer's choices.
+        servers: The servers. Each request goes to any of them.
     """
 
     def __init__(self, number: int, servers: Sequence[Server]) -> None:
         self._chance = random.Random(number)
         self._servers = servers
         self.accepted: list[str] = []
-        """The operations that it was told of."""
+        """The ids of the accepted operations."""
 
-        self.kept: dict[str, Any] = {}
-        """The URIs of the users that it has not given back, by the paths of their bindings."""
+        self.credentials: dict[str, Any] = {}
+        """The URIs of the existing bindings, by path."""
 
-        self._left: list[tuple[str, str]] = []
-        self._is_over: Callable[[], bool] = lambda: False
-        self.lives: Counter[str] = Counter()
-        """What kinds of lifecycles it got through."""
+        self._abandoned_instances: list[tuple[str, str]] = []
+        self._is_stopped: Callable[[], bool] = lambda: False
+        self.lifecycles: Counter[str] = Counter()
+        """The number of completed lifecycles by kind."""
 
-    def live_until(self, is_over: Callable[[], bool]) -> None:
-        """Lead lifecycles, and leave the last one as it is."""
-        lives = (self._whole, self._whole, self._rotated, self._resent, self._halted, self._abandoned)
-        self._is_over = is_over
+    def run_until(self, is_over: Callable[[], bool]) -> None:
+        """Run lifecycles until a condition is true, and leave the last one as it is."""
+        lifecycles = (
+            self._complete,
+            self._complete,
+            self._rotated,
+            self._resent,
+            self._cancelled,
+            self._abandoned,
+        )
+        self._is_stopped = is_over
         try:
             while True:
-                life = self._chance.choice(lives)
+                life = self._chance.choice(lifecycles)
                 plan = self._chance.choice((SMALL, RESTORED))
                 life(str(uuid4()), plan)
-                self.lives[life.__name__.strip("_")] += 1
-        except _Over:
-            self._is_over = lambda: False
+                self.lifecycles[life.__name__.strip("_")] += 1
+        except _Stopped:
+            self._is_stopped = lambda: False
 
     # Lifecycles
 
-    def _whole(self, instance: str, plan: str) -> None:
-        """Make a database, change it, use it, give it back."""
-        if self._make(instance_path(instance), self._order(plan)):
-            plan = self._changed(instance, plan)
+    def _complete(self, instance: str, plan: str) -> None:
+        """Create, update, use and delete a database."""
+        if self._create(instance_path(instance), self._body(plan)):
+            plan = self._change_plan(instance, plan)
             binding = binding_path(instance, str(uuid4()))
             self._bind(binding, plan)
             self.remove(binding, plan)
         self.remove(instance_path(instance), plan)
 
     def _rotated(self, instance: str, plan: str) -> None:
-        """Replace a user by its successor."""
-        if self._make(instance_path(instance), self._order(plan)):
+        """Rotate a binding."""
+        if self._create(instance_path(instance), self._body(plan)):
             first, second = str(uuid4()), str(uuid4())
             if self._bind(binding_path(instance, first), plan):
                 self._bind(binding_path(instance, second), plan, predecessor_binding_id=first)
@@ -87,134 +94,134 @@ class Customer:
         self.remove(instance_path(instance), plan)
 
     def _resent(self, instance: str, plan: str) -> None:
-        """Send all of it twice, to two servers."""
-        path, order = instance_path(instance), self._order(plan)
-        self._say("PUT", path, order)
-        if self._make(path, order):
-            self._make(path, order)
-        self._say("DELETE", path, None, self._deletion(plan))
+        """Send every request twice."""
+        path, body = instance_path(instance), self._body(plan)
+        self._send("PUT", path, body)
+        if self._create(path, body):
+            self._create(path, body)
+        self._send("DELETE", path, None, self._deletion(plan))
         self.remove(path, plan)
 
-    def _halted(self, instance: str, plan: str) -> None:
-        """Want it no more while it is being made."""
+    def _cancelled(self, instance: str, plan: str) -> None:
+        """Delete a database while it is being created."""
         path = instance_path(instance)
-        self._say("PUT", path, self._order(plan))
+        self._send("PUT", path, self._body(plan))
         if self._chance.random() < 0.5:
             self._pause()
         self.remove(path, plan)
 
     def _abandoned(self, instance: str, plan: str) -> None:
-        """Make a database and leave it."""
+        """Create a database and abandon it."""
         path = instance_path(instance)
         if self._chance.random() < 0.5:
-            self._say("PUT", path, self._order(plan))
-        elif self._make(path, self._order(plan)):
+            self._send("PUT", path, self._body(plan))
+        elif self._create(path, self._body(plan)):
             self._bind(binding_path(instance, str(uuid4())), plan)
-        self._left.append((path, plan))
-        if len(self._left) > MEMORIES:  # of all the others, disks would be full one day
-            self._find_again(*self._left.pop(0))
+        self._abandoned_instances.append((path, plan))
+        if len(self._abandoned_instances) > MAX_ABANDONED:  # otherwise the disk would fill up
+            self._delete_abandoned(*self._abandoned_instances.pop(0))
 
-    def _find_again(self, path: str, plan: str) -> None:
-        """Delete what was abandoned, with its users."""
-        for binding in [kept for kept in self.kept if kept.startswith(f"{path}/")]:
+    def _delete_abandoned(self, path: str, plan: str) -> None:
+        """Delete an abandoned database with its bindings."""
+        for binding in [binding for binding in self.credentials if binding.startswith(f"{path}/")]:
             self.remove(binding, plan)
         self.remove(path, plan)
 
-    # What they consist of
+    # The steps of lifecycles
 
-    def _changed(self, instance: str, plan: str) -> str:
-        """Change the plan, or the extensions; the plan that it has then."""
+    def _change_plan(self, instance: str, plan: str) -> str:
+        """Update the plan or the extensions, and return the plan afterwards."""
         change: dict[str, Any] = {"service_id": SERVICE, "parameters": {"extensions": ["hstore"]}}
-        wanted = LARGE if plan == SMALL else plan
-        if wanted != plan:
-            change["plan_id"] = wanted
-        answer = self._settled("PATCH", instance_path(instance), change)
-        assert answer.status in (200, 500), answer
-        return wanted if went_well(answer) else plan
+        target = LARGE if plan == SMALL else plan
+        if target != plan:
+            change["plan_id"] = target
+        response = self._send_until_final("PATCH", instance_path(instance), change)
+        assert response.status in (200, 500), response
+        return target if succeeded(response) else plan
 
-    def _make(self, path: str, order: dict[str, Any]) -> bool:
-        """Order it, and order it anew if that fails. False if it is not to be had now."""
+    def _create(self, path: str, body: dict[str, Any]) -> bool:
+        """Create a resource with up to three requests. Return whether it was created."""
         for _ in range(3):
-            answer = self._settled("PUT", path, order)
-            assert answer.status in (200, 201, 409, 500), answer
-            if went_well(answer):
+            response = self._send_until_final("PUT", path, body)
+            assert response.status in (200, 201, 409, 500), response
+            if succeeded(response):
                 return True
-            self.remove(path, order["plan_id"])  # R-DEL-5: what could not be made is cleaned up
+            self.remove(path, body["plan_id"])  # R-DEL-5: the platform cleans up after a failed creation
         return False
 
     def _bind(self, path: str, plan: str, **more: Any) -> bool:
-        """Get a user, and log in as it."""
-        order = {"service_id": SERVICE, "plan_id": plan, **more}
-        if not self._make(path, order):
+        """Create a binding and log in with its credentials. Return whether it was created."""
+        body = {"service_id": SERVICE, "plan_id": plan, **more}
+        if not self._create(path, body):
             return False
-        answer = self._settled("GET", path, None)
-        assert answer.status == 200, answer
-        uri = answer.body["credentials"]["uri"]
+        response = self._send_until_final("GET", path, None)
+        assert response.status == 200, response
+        uri = response.body["credentials"]["uri"]
         log_in(uri)
-        self.kept[path] = uri
+        self.credentials[path] = uri
         return True
 
     def remove(self, path: str, plan: str) -> None:
-        """Give it back, as often as it takes."""
-        self.kept.pop(path, None)
-        ends = time.monotonic() + PATIENCE
+        """Delete a resource with as many requests as necessary."""
+        self.credentials.pop(path, None)
+        deadline = time.monotonic() + TIMEOUT
         while True:
-            answer = self._settled("DELETE", path, None, self._deletion(plan))
-            if went_well(answer):
+            response = self._send_until_final("DELETE", path, None, self._deletion(plan))
+            if succeeded(response):
                 return
-            assert answer.status in (200, 500), answer
-            assert time.monotonic() < ends, f"it cannot be deleted: {answer}"
+            assert response.status in (200, 500), response
+            assert time.monotonic() < deadline, f"{path} cannot be deleted: {response}"
 
-    def _settled(self, method: str, path: str, order: Any, query: str = "") -> Answer:
-        """Send until there is an answer that says how it ended; a poll's, if there was a 202."""
-        ends = time.monotonic() + PATIENCE
+    def _send_until_final(self, method: str, path: str, body: Any, query: str = "") -> Response:
+        """Send until the response is final. After a 202, return the final response to a poll."""
+        deadline = time.monotonic() + TIMEOUT
         while True:
-            assert time.monotonic() < ends, f"{method} {path} comes to no end"
-            answer = self._say(method, path, order, query)
-            if answer is None or answer.status == 503 or answer.is_busy:
+            assert time.monotonic() < deadline, f"{method} {path} does not end"
+            response = self._send(method, path, body, query)
+            if response is None or response.status == 503 or response.is_busy:
                 self._pause()
-            elif answer.status == 202:
-                return self._polled(path, answer.body["operation"])
+            elif response.status == 202:
+                return self._poll(path, response.body["operation"])
             else:
-                return answer
+                return response
 
-    def _polled(self, path: str, operation: str) -> Answer:
-        ends = time.monotonic() + PATIENCE
+    def _poll(self, path: str, operation: str) -> Response:
+        deadline = time.monotonic() + TIMEOUT
         while True:
             self._pause()
-            answer = self._say("GET", f"{path}/last_operation", None, f"operation={operation}")
-            assert time.monotonic() < ends, f"{path}: the operation {operation} comes to no end: {answer}"
-            if answer is None or answer.status == 503:
+            response = self._send("GET", f"{path}/last_operation", None, f"operation={operation}")
+            assert time.monotonic() < deadline, f"{path}: operation {operation} does not end: {response}"
+            if response is None or response.status == 503:
                 continue
-            assert answer.status in (200, 410), answer
-            if answer.body.get("state") != "in progress":
-                return answer
+            assert response.status in (200, 410), response
+            if response.body.get("state") != "in progress":
+                return response
 
-    def _say(self, method: str, path: str, order: Any, query: str = "") -> Answer | None:
-        """Send something to somebody; None if there is no answer."""
-        if self._is_over():
-            raise _Over
+    def _send(self, method: str, path: str, body: Any, query: str = "") -> Response | None:
+        """Send a request to any server. Return None if there is no response."""
+        if self._is_stopped():
+            raise _Stopped
         server = self._chance.choice(self._servers)
-        asked = query if method == "GET" else "&".join(part for part in (query, CAN_POLL) if part)
+        full_query = query if method == "GET" else "&".join(part for part in (query, CAN_POLL) if part)
         try:
-            answer = server.send(method, path, order, asked, timeout=20)
-        except (Gone, TimeoutError):
+            response = server.send(method, path, body, full_query, timeout=20)
+        except (NoResponse, TimeoutError):
             return None
-        if answer.status == 202:
-            self.accepted.append(answer.body["operation"])
-        return answer
+        if response.status == 202:
+            self.accepted.append(response.body["operation"])
+        return response
 
     def _pause(self) -> None:
         time.sleep(self._chance.uniform(0.05, 0.4))
 
     @staticmethod
-    def _order(plan: str) -> dict[str, Any]:
-        somebody = str(uuid4())
+    def _body(plan: str) -> dict[str, Any]:
+        customer = str(uuid4())
         return {
             "service_id": SERVICE,
             "plan_id": plan,
-            "organization_guid": somebody,
-            "space_guid": somebody,
+            "organization_guid": customer,
+            "space_guid": customer,
         }
 
     @staticmethod
@@ -222,26 +229,26 @@ class Customer:
         return f"service_id={SERVICE}&plan_id={plan}"
 
 
-def went_well(answer: Answer) -> bool:
-    """Is it made, changed, or gone?"""
-    return answer.status in (200, 201, 410) and answer.body.get("state", "succeeded") == "succeeded"
+def succeeded(response: Response) -> bool:
+    """Whether a final response reports success."""
+    return response.status in (200, 201, 410) and response.body.get("state", "succeeded") == "succeeded"
 
 
 def log_in(uri: str) -> None:
-    """With the credentials of a binding; as soon as there is a database server.
+    """Log in with the credentials of a binding, as soon as the database server is available.
 
     Raises:
-        AssertionError: They are refused.
+        AssertionError: PostgreSQL rejected the credentials.
     """
-    ends = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             with psycopg.connect(uri, connect_timeout=10) as connection:
                 connection.execute("SELECT 1")
             return
         except psycopg.OperationalError as error:
-            told = str(error)
-            assert "authentication failed" not in told, told
-            assert "does not exist" not in told, told
-            assert time.monotonic() < ends, told
+            message = str(error)
+            assert "authentication failed" not in message, message
+            assert "does not exist" not in message, message
+            assert time.monotonic() < deadline, message
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""All that there is in production: a database, a queue, servers and workers; each can be killed."""
+"""A deployment as in production: a database, a queue, web servers and workers. Each can be killed."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from cryptography.fernet import Fernet
 
 from ..resilience.events import Events
 from ..resilience.processes import Server
-from ..resilience.wait import until
 from ..samples.cluster import SAMPLE, TEMPLATE, Cluster, prepared
 from ..support import redis
 from ..support.celery_worker import CeleryWorker
 from ..support.gunicorn import Gunicorn
-from ..support.postgres_fixtures import _memory
-from .settings import CALM, EVENTS, REDIS
+from ..support.postgres_fixtures import memory_folder
+from ..support.wait import wait_until
+from .settings import EVENTS, REDIS, RELIABLE
 
 WEB_SERVERS, WEB_WORKERS, THREADS = 2, 2, 8
 POOLS = ("prefork", "prefork", "threads")
-"""Of the workers of Celery's, one each."""
+"""The pool of each Celery worker."""
 
 LEASE = 5.0
 
-_GENTLE = ("nice", "-n", "10")
-"""Who tests something else at the same time goes first."""
+_LOW_PRIORITY = ("nice", "-n", "10")
+"""Other tests that run at the same time have priority."""
 
 
-class Site:
-    """A database server, a queue, two web servers with two workers each, and three workers of Celery's.
+class Deployment:
+    """A database server, a queue, two web servers with two workers each, and three Celery workers.
 
     Args:
-        cluster: The database server, with the store.
-        queue: Redis.
-        folder: Of events and logs.
+        cluster: The database server, which also has the store.
+        queue: The Redis server.
+        folder: The folder of events and logs.
     """
 
     def __init__(self, cluster: Cluster, queue: redis.Server, folder: Path) -> None:
@@ -65,7 +65,7 @@ class Site:
             workers=WEB_WORKERS,
             threads=THREADS,
             log=self.folder / f"web-{number}.log",
-            before=_GENTLE,
+            before=_LOW_PRIORITY,
             **self.environment,
         )
 
@@ -74,7 +74,7 @@ class Site:
             "tests.chaos.broker_app:celery_app",
             *(f"--pool={pool}", "--concurrency=2", "--loglevel=INFO"),
             log=self.folder / f"worker-{number}.log",
-            before=_GENTLE,
+            before=_LOW_PRIORITY,
             **self.environment,
         )
 
@@ -92,77 +92,79 @@ class Site:
 
     @property
     def servers(self) -> list[Server]:
-        """Where requests go."""
+        """The web servers that clients send requests to."""
         return [Server(web.port, web.pid) for web in self.webs]
 
     def kill(self, server: Gunicorn | CeleryWorker) -> None:
-        """Kill all of its processes, as when a machine dies."""
+        """Kill all processes of a server together, as when a machine crashes."""
         _kill(server.pid)
-        until(lambda: not _lives(server.pid), timeout=60)  # now it makes no more of them
+        wait_until(
+            lambda: not _is_running(server.pid), timeout=60
+        )  # from here on, it starts no further processes
         members = {server.pid, *_group(server.pid)}
         for pid in members:
             _kill(pid)
         for pid in members:
-            self.note_death(pid)
-        server.bury()
+            self.record_death(pid)
+        server.reap()
 
-    def tend(self) -> int:
-        """Start again what ended by itself, as whatever supervises them in production does.
+    def restart_ended(self) -> int:
+        """Start the servers again that have ended, as a supervisor does in production.
 
-        gunicorn ends when a worker finds no database at its start.
+        gunicorn ends when a worker cannot connect to the database at its start.
 
         Returns:
-            How many there were.
+            The number of started servers.
         """
         servers: list[Gunicorn | CeleryWorker] = [*self.webs, *self.workers]
         ended = [server for server in servers if server.has_ended]
         for server in ended:
-            self.kill(server)  # what it may have left
+            self.kill(server)  # its remaining processes
             server.start()
         return len(ended)
 
-    def kill_one(self, server: Gunicorn | CeleryWorker, chance: random.Random) -> None:
-        """Kill one of its processes, which it then makes anew; rather one that runs a handler.
+    def kill_child(self, server: Gunicorn | CeleryWorker, chance: random.Random) -> None:
+        """Kill a child process of a server, preferably one that runs a handler.
 
         Args:
-            server: Whose.
-            chance: Decides which.
+            server: The server, which then starts another child.
+            chance: Chooses the child.
         """
         children = children_of(server.pid)
-        running = {run.begun.pid for run in self.events.runs() if not run.through}
+        running = {run.begin.pid for run in self.events.runs() if not run.completed}
         if children:
             pid = chance.choice([child for child in children if child in running] or children)
             _kill(pid)
-            self.note_death(pid)
+            self.record_death(pid)
 
-    def note_death(self, pid: int) -> None:
-        """When a process is gone, the handlers that it ran are over."""
-        until(lambda: not _lives(pid), timeout=60)
-        self.events.note("killed", "by the test", pid=pid)
+    def record_death(self, pid: int) -> None:
+        """Wait until a process has ended, and record that, which ends the runs of its handlers."""
+        wait_until(lambda: not _is_running(pid), timeout=60)
+        self.events.record("killed", "by the test", pid=pid)
 
-    def calm_down(self) -> None:
-        """Handlers do not dawdle any more, and messages get through."""
-        (self.folder / CALM).touch()
+    def make_reliable(self) -> None:
+        """Switch off delays and lost messages."""
+        (self.folder / RELIABLE).touch()
 
     def logs(self) -> Iterator[tuple[str, str]]:
-        """What all processes say, by the names of the files."""
+        """Yield the name and the text of each log."""
         for path in sorted(self.folder.glob("*.log")):
             yield path.name, path.read_text("utf-8", errors="replace")
 
 
 @contextmanager
-def production(folder: Path) -> Iterator[Site]:
-    """All of it, running."""
+def running_deployment(folder: Path) -> Iterator[Deployment]:
+    """Run a deployment."""
     with (
-        prepared(under=_memory(), fsync="off", max_connections="300") as cluster,
+        prepared(under=memory_folder(), fsync="off", max_connections="300") as cluster,
         redis.Server() as queue,
-        Site(cluster, queue, folder) as site,
+        Deployment(cluster, queue, folder) as deployment,
     ):
-        yield site
+        yield deployment
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that a process has made."""
+    """Return the ids of the children of a process."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
@@ -170,7 +172,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def _group(leader: int) -> Iterator[int]:
-    """All processes of a group."""
+    """Yield the ids of all processes of a group."""
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(ProcessLookupError):
             if os.getpgid(int(path.name)) == leader:
@@ -182,8 +184,8 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _lives(pid: int) -> bool:
-    """A zombie does not: it is only not buried yet."""
+def _is_running(pid: int) -> bool:
+    """Whether a process runs. A zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][:1] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What befalls a site, one thing after the other."""
+"""Random faults of a deployment, one after the other."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections import Counter
 from collections.abc import Callable
 from threading import Event
 
-from .deployment import Site
+from .deployment import Deployment
 
 PAUSE = 1.5
-"""How many seconds there are, about, between two things that happen."""
+"""The mean number of seconds between two faults."""
 
 
-class Havoc:
-    """Kills and restarts, until it is stopped.
+class FaultInjector:
+    """Kills and restarts the parts of a deployment until it is stopped.
 
     Args:
-        site: Where.
-        seed: Decides what happens when.
+        deployment: The deployment.
+        seed: The seed of the random order of faults.
     """
 
-    def __init__(self, site: Site, seed: int) -> None:
-        self._site = site
+    def __init__(self, deployment: Deployment, seed: int) -> None:
+        self._deployment = deployment
         self._chance = random.Random(seed)
-        self._deeds: list[Callable[[], None]] = [
+        self._faults: list[Callable[[], None]] = [
             *(self.web_worker_killed,) * 4,
             *(self.web_server_killed,) * 2,
             *(self.celery_child_killed,) * 3,
@@ -34,73 +34,73 @@ class Havoc:
             self.postgresql_restarted,
         ]
         self.stopped, self.settled = Event(), Event()
-        self.done: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
+        """How often each fault was injected."""
 
-    def wreak(self) -> None:
-        """Each of them happens about as often as it is in the list; then nothing more does."""
+    def run(self) -> None:
+        """Inject faults until `stopped` is set, and restart ended processes until `settled` is set."""
         try:
-            self._wreak()
+            self._inject()
         finally:
-            self._clear_up()
+            self._supervise()
 
-    def _wreak(self) -> None:
+    def _inject(self) -> None:
         while True:
-            self._chance.shuffle(self._deeds)
-            for deed in self._deeds:
+            self._chance.shuffle(self._faults)
+            for fault in self._faults:
                 if self.stopped.wait(self._chance.uniform(0.5, 1.5) * PAUSE):
                     return
-                self._note("started again by its supervisor", self._site.tend())
-                deed()
-                self._note(deed.__name__.replace("_", " "), 1)
+                self._count("restarted by the supervisor", self._deployment.restart_ended())
+                fault()
+                self._count(fault.__name__.replace("_", " "), 1)
 
-    def _clear_up(self) -> None:
-        """Go on starting what ends, until all is settled."""
+    def _supervise(self) -> None:
         while not self.settled.wait(PAUSE):
-            self._note("started again by its supervisor", self._site.tend())
+            self._count("restarted by the supervisor", self._deployment.restart_ended())
 
-    def _note(self, what: str, times: int) -> None:
+    def _count(self, fault: str, times: int) -> None:
         if times:
-            self.done[what] += times
+            self.injected[fault] += times
 
     def web_worker_killed(self) -> None:
-        """gunicorn makes another one."""
-        self._site.kill_one(self._chance.choice(self._site.webs), self._chance)
+        """Kill a web worker. gunicorn starts another one."""
+        self._deployment.kill_child(self._chance.choice(self._deployment.webs), self._chance)
 
     def web_server_killed(self) -> None:
-        """A machine dies, and another one takes its place."""
-        web = self._chance.choice(self._site.webs)
-        self._site.kill(web)
+        """Kill a web server with its workers, and replace it after a while."""
+        web = self._chance.choice(self._deployment.webs)
+        self._deployment.kill(web)
         self._wait(1.0)
         web.start()
 
     def celery_child_killed(self) -> None:
-        """Celery makes another one."""
-        self._site.kill_one(self._chance.choice(self._site.workers[:2]), self._chance)
+        """Kill a child of a Celery worker. Celery starts another one."""
+        self._deployment.kill_child(self._chance.choice(self._deployment.workers[:2]), self._chance)
 
     def celery_worker_killed(self) -> None:
-        """A machine dies, and another one takes its place."""
-        worker = self._chance.choice(self._site.workers)
-        self._site.kill(worker)
+        """Kill a Celery worker with its children, and replace it."""
+        worker = self._chance.choice(self._deployment.workers)
+        self._deployment.kill(worker)
         worker.start()
 
     def celery_worker_replaced(self) -> None:
-        """It is asked to end, as when a new version is rolled out."""
-        worker = self._chance.choice(self._site.workers)
+        """Shut down a Celery worker, as for a new version, and replace it."""
+        worker = self._chance.choice(self._deployment.workers)
         worker.terminate()
-        self._site.kill(worker)
+        self._deployment.kill(worker)
         worker.start()
 
     def redis_restarted(self) -> None:
-        """It crashes, and comes back after a while."""
-        self._site.queue.kill()
+        """Kill Redis, and start it again after a while."""
+        self._deployment.queue.kill()
         self._wait(2.0)
-        self._site.queue.start()
+        self._deployment.queue.start()
 
     def postgresql_restarted(self) -> None:
-        """It crashes, with the store and all databases, and comes back after a while."""
-        self._site.cluster.server.stop("immediate")
+        """Crash PostgreSQL, with the store and all databases, and start it again after a while."""
+        self._deployment.cluster.server.stop("immediate")
         self._wait(1.0)
-        self._site.cluster.server.start()
+        self._deployment.cluster.server.start()
 
     def _wait(self, seconds: float) -> None:
         self.stopped.wait(self._chance.uniform(0.2, 1.0) * seconds)

@@ -1,4 +1,4 @@
-"""What must be true when the dust has settled."""
+"""Invariants of a deployment after all faults."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from itertools import cycle
 
 from samples.postgres.names import database_of, login_of
 
-from ..resilience.events import Run, at_once
-from ..resilience.final_state import check_all_rests, check_nothing_is_left, is_at_rest, operations, rows
+from ..resilience.events import Run, overlapping_runs
+from ..resilience.final_state import (
+    check_everything_deleted,
+    check_nothing_in_progress,
+    is_idle,
+    operations,
+    rows,
+)
 from ..resilience.requests import binding_path, instance_path
-from ..resilience.wait import until
+from ..support.wait import wait_until
 from .customers import Customer, log_in
-from .deployment import Site
+from .deployment import Deployment
 
-NEVER_SAID = (
+UNEXPECTED_RECORDS = (
     "Heartbeat failed",
     "Scheduler failed",
     "Cannot handle the due operation",
@@ -24,32 +30,32 @@ NEVER_SAID = (
     "Deferred write of the operation",
     "Cannot enqueue the operation",
 )
-"""What brokerkit logs only if something went wrong that nobody thought of."""
+"""Messages that brokerkit logs only after unexpected faults."""
 
 
-def check_operations(site: Site, customers: Sequence[Customer]) -> None:
-    """Every operation that was accepted has come to its end."""
-    until(lambda: is_at_rest(site.cluster.store), timeout=90, pause=0.5)
-    check_all_rests(site.cluster.store)
-    known = operations(site.cluster.store)
+def check_operations(deployment: Deployment, customers: Sequence[Customer]) -> None:
+    """Check that every accepted operation has ended."""
+    wait_until(lambda: is_idle(deployment.cluster.store), timeout=90, pause=0.5)
+    check_nothing_in_progress(deployment.cluster.store)
+    stored = operations(deployment.cluster.store)
     for customer in customers:
         for accepted in customer.accepted:
-            assert accepted in known, f"the operation {accepted} was told of, and is not known"
+            assert accepted in stored, f"the accepted operation {accepted} is not in the store"
 
 
 def check_handlers(runs: Sequence[Run], killed: set[int]) -> None:
-    """Never two at a time for an instance or binding; once for a request, but for interrupted attempts."""
-    assert at_once(list(runs)) == []
-    begun = Counter((run.begun.identity, run.begun.name, run.begun.attempt) for run in runs)
-    assert [what for what, times in begun.items() if times > 1] == []
+    """Check that handlers never overlapped, and ran once per request and attempt."""
+    assert overlapping_runs(list(runs)) == []
+    calls = Counter((run.begin.identity, run.begin.name, run.begin.attempt) for run in runs)
+    assert [call for call, times in calls.items() if times > 1] == []
     for run in runs:
-        assert run.through or run.begun.pid in killed, f"only the dead leave it undone: {run}"
+        assert run.completed or run.begin.pid in killed, f"incomplete handler of a live process: {run}"
 
 
-def check_databases(site: Site, customers: Sequence[Customer]) -> None:
-    """What the store knows of is there, and nothing else; and users of it can log in."""
-    store = site.cluster.store
-    # What could not be made or deleted, as when its process was killed, its platform is told to delete again.
+def check_databases(deployment: Deployment, customers: Sequence[Customer]) -> None:
+    """Check that PostgreSQL has exactly the databases and roles of the store, and that roles can log in."""
+    store = deployment.cluster.store
+    # After a failed creation or deletion, the platform is expected to delete the resource again.
     unsure = {
         row["id"]
         for row in rows(store, "operations")
@@ -66,42 +72,44 @@ def check_databases(site: Site, customers: Sequence[Customer]) -> None:
         login = login_of(binding["instance_id"], binding["id"])
         is_sure = binding["state"] == "ready" and binding["operation"] not in unsure
         (ready if is_sure else doubtful).add(login)
-    found = {name for name in site.cluster.names() if name.startswith("db_")}
-    assert ready - found == set(), "missing"
-    left = {name for name in found - ready if not name.startswith(tuple(doubtful))}
-    assert left == set(), "left over"
+    existing = {name for name in deployment.cluster.names() if name.startswith("db_")}
+    assert ready - existing == set(), "missing databases or roles"
+    leftovers = {name for name in existing - ready if not name.startswith(tuple(doubtful))}
+    assert leftovers == set(), "databases or roles left over"
     for customer in customers:
-        for uri in customer.kept.values():
+        for uri in customer.credentials.values():
             log_in(uri)
 
 
-def give_everything_back(site: Site, customers: Sequence[Customer], before: set[str]) -> None:
-    """Delete what was abandoned; then nothing is left."""
-    there = {row["id"]: row for row in rows(site.cluster.store, "instances") if row["state"] != "deleted"}
+def delete_everything(deployment: Deployment, customers: Sequence[Customer], before: set[str]) -> None:
+    """Delete all instances and bindings, and check that nothing is left."""
+    existing = {
+        row["id"]: row for row in rows(deployment.cluster.store, "instances") if row["state"] != "deleted"
+    }
     bindings = [
-        (binding_path(row["instance_id"], row["id"]), there[row["instance_id"]]["plan_id"])
-        for row in rows(site.cluster.store, "bindings")
+        (binding_path(row["instance_id"], row["id"]), existing[row["instance_id"]]["plan_id"])
+        for row in rows(deployment.cluster.store, "bindings")
     ]
-    instances = [(instance_path(instance), row["plan_id"]) for instance, row in there.items()]
+    instances = [(instance_path(instance), row["plan_id"]) for instance, row in existing.items()]
     with ThreadPoolExecutor(len(customers)) as pool:
-        for things in (bindings, instances):
-            list(pool.map(lambda who, what: who.remove(*what), cycle(customers), things))
-    until(lambda: is_at_rest(site.cluster.store), timeout=90, pause=0.5)
-    check_nothing_is_left(site.cluster.store)
-    assert site.cluster.names() == before
+        for resources in (bindings, instances):
+            list(pool.map(lambda customer, resource: customer.remove(*resource), cycle(customers), resources))
+    wait_until(lambda: is_idle(deployment.cluster.store), timeout=90, pause=0.5)
+    check_everything_deleted(deployment.cluster.store)
+    assert deployment.cluster.names() == before
 
 
-def check_logs(site: Site) -> None:
-    """Nothing went wrong in brokerkit itself."""
-    for name, text in site.logs():
-        for never in NEVER_SAID:
-            assert never not in text, f"{name} has {never!r}"
+def check_logs(deployment: Deployment) -> None:
+    """Check that no log has a record of an unexpected fault."""
+    for name, text in deployment.logs():
+        for record in UNEXPECTED_RECORDS:
+            assert record not in text, f"{name} has {record!r}"
 
 
-def taken_over(runs: Sequence[Run]) -> Iterator[float]:
-    """After how many seconds, each time, somebody else began what the dead had left."""
-    begun = {(run.begun.identity, run.begun.name, run.begun.attempt): run for run in runs}
+def recovery_delays(runs: Sequence[Run]) -> Iterator[float]:
+    """Yield the seconds from each death of a handler to the begin of its next attempt."""
+    begun = {(run.begin.identity, run.begin.name, run.begin.attempt): run for run in runs}
     for run in runs:
-        following = begun.get((run.begun.identity, run.begun.name, run.begun.attempt + 1))
-        if not run.through and following is not None:
-            yield following.begun.at - run.ended_at
+        following = begun.get((run.begin.identity, run.begin.name, run.begin.attempt + 1))
+        if not run.completed and following is not None:
+            yield following.begin.at - run.ended_at

@@ -1,10 +1,10 @@
-"""What the environment tells the processes of the broker that is watched."""
+"""The environment variables of the broker's processes."""
 
-EVENTS = "BROKERKIT_PRODUCTION_EVENTS"
-"""The file where handlers note what they do."""
+EVENTS = "BROKERKIT_CHAOS_EVENTS"
+"""The file in which handlers record events."""
 
-REDIS = "BROKERKIT_PRODUCTION_REDIS"
-"""The URL of the queue."""
+REDIS = "BROKERKIT_CHAOS_REDIS"
+"""The URL of the task queue."""
 
-CALM = "calm"
-"""The file beside it that is there when handlers and messages are to be as they should."""
+RELIABLE = "reliable"
+"""The name of a file beside the events. While it exists, handlers are quick and no message is lost."""

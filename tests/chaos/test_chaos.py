@@ -1,6 +1,6 @@
-"""Whole lifecycles of real databases while processes are killed, and Redis and PostgreSQL restarted.
+"""Tests of lifecycles of real databases while processes, Redis and PostgreSQL are killed.
 
-`BROKERKIT_SOAK_MINUTES=15`, as `make soak` sets it, makes it take so long.
+The environment variable `BROKERKIT_SOAK_MINUTES` sets the duration. `make soak` sets 15 minutes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from statistics import median
 import pytest
 
 from .customers import Customer
-from .deployment import production
-from .faults import Havoc
+from .deployment import running_deployment
+from .faults import FaultInjector
 from .invariants import (
     check_databases,
     check_handlers,
     check_logs,
     check_operations,
-    give_everything_back,
-    taken_over,
+    delete_everything,
+    recovery_delays,
 )
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc for processes")
 
 SECONDS = 60 * float(os.environ.get("BROKERKIT_SOAK_MINUTES", "1"))
 CUSTOMERS = 16
@@ -43,41 +43,43 @@ def test_killed_processes_lose_no_operations(
     Handlers of one instance never overlap, and synchronous handlers run once per request.
     """
     seed = time.time_ns() % 1000
-    with production(tmp_path) as site:
-        before = site.cluster.names()
-        havoc = Havoc(site, seed)
-        customers = [Customer(1000 * seed + number, site.servers) for number in range(CUSTOMERS)]
+    with running_deployment(tmp_path) as deployment:
+        before = deployment.cluster.names()
+        injector = FaultInjector(deployment, seed)
+        customers = [Customer(1000 * seed + number, deployment.servers) for number in range(CUSTOMERS)]
         with ThreadPoolExecutor(CUSTOMERS + 1) as pool:
-            wreaking = pool.submit(havoc.wreak)
-            living = [pool.submit(customer.live_until, havoc.stopped.is_set) for customer in customers]
-            wait([wreaking, *living], timeout=SECONDS, return_when=FIRST_EXCEPTION)
-            havoc.stopped.set()
-            site.calm_down()
-            wait(living)
-            havoc.settled.set()
-            for each in (wreaking, *living):
-                each.result()
-        check_operations(site, customers)
-        killed = {event.pid for event in site.events.of("killed")}
-        check_handlers(site.events.runs(), killed)
-        check_databases(site, customers)
-        give_everything_back(site, customers, before)
-        runs = site.events.runs()
+            injecting = pool.submit(injector.run)
+            customer_runs = [
+                pool.submit(customer.run_until, injector.stopped.is_set) for customer in customers
+            ]
+            wait([injecting, *customer_runs], timeout=SECONDS, return_when=FIRST_EXCEPTION)
+            injector.stopped.set()
+            deployment.make_reliable()
+            wait(customer_runs)
+            injector.settled.set()
+            for future in (injecting, *customer_runs):
+                future.result()
+        check_operations(deployment, customers)
+        killed = {event.pid for event in deployment.events.of("killed")}
+        check_handlers(deployment.events.runs(), killed)
+        check_databases(deployment, customers)
+        delete_everything(deployment, customers, before)
+        runs = deployment.events.runs()
         check_handlers(runs, killed)
-        check_logs(site)
-    delays = sorted(taken_over(runs))
+        check_logs(deployment)
+    delays = sorted(recovery_delays(runs))
     report = {
         "seed": seed,
-        "lifecycles": dict(sum((customer.lives for customer in customers), Counter[str]())),
+        "lifecycles": dict(sum((customer.lifecycles for customer in customers), Counter[str]())),
         "operations_accepted": sum(len(customer.accepted) for customer in customers),
         "handlers_run": len(runs),
-        "interrupted": sum(not run.through for run in runs),
-        "done_to_it": dict(havoc.done),
-        "taken_over": len(delays),
-        "taken_over_after_median": round(median(delays), 1) if delays else None,
-        "taken_over_after_most": round(delays[-1], 1) if delays else None,
+        "interrupted": sum(not run.completed for run in runs),
+        "faults": dict(injector.injected),
+        "recovered": len(delays),
+        "recovery_delay_median": round(median(delays), 1) if delays else None,
+        "recovery_delay_maximum": round(delays[-1], 1) if delays else None,
     }
     for name, value in report.items():
         record_property(name, value)
         sys.stdout.write(f"{name.replace('_', ' ')}: {value}\n")
-    assert sum(not run.through for run in runs) >= 3, "it was hit"
+    assert sum(not run.completed for run in runs) >= 3, "too few handlers were interrupted"

@@ -817,7 +817,7 @@ def test_celery_worker_continues_trace_after_kill(tmp_path: Path, redis_url: str
             **{traced.STORE: url, traced.REDIS: redis_url, traced.SPANS: str(spans)},
         ) as worker:
             until(lambda: worker.has_ended, timeout=60)
-            worker.bury()
+            worker.reap()
             worker.start()
             done = until(
                 lambda: (told := last_operation(platform, INSTANCE))["state"] != "in progress" and told,

@@ -1,6 +1,6 @@
-"""The broker that is shot at: handlers that note what they do, and do as the parameters of a request say.
+"""The broker under test: its handlers record events and behave as the parameters of a request say.
 
-Environment variables say the rest, so that gunicorn can serve it too.
+An environment variable has the other settings, so that gunicorn can serve it too.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ KEY = "cGxlYXNlIGRvIG5vdCB1c2UgdGhpcyBrZXkgaGVyZSE="
 LEASE = 1.0
 
 
-class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """How to serve.
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a process.
 
     Args:
-        url: The store's.
-        folder: Where events are noted, and files found that tell handlers and connections what to do.
-        lease: The store's.
-        kill_at: The process kills itself at this point, counted from 0.
-        key: The store's key; None for that of the key file.
-        busy_timeout: For how many milliseconds SQLite waits for a lock.
-        log_level: What is logged, of everything.
-        prefix: What the paths of the blueprints begin with.
-        is_behind_a_proxy: Whether a proxy's headers are believed.
-        redis: Celery's workers do the background work, by this Redis; None for threads.
+        url: The URL of the store.
+        folder: The folder of events, and of the files that control handlers and connections.
+        lease: The store's lease in seconds.
+        kill_at: The kill point at which the process kills itself, counted from 0. None for no kill.
+        key: The store's key. None for the key file.
+        busy_timeout: Milliseconds for which SQLite waits for a lock.
+        log_level: The lowest level that is logged.
+        prefix: The URL prefix of the blueprints.
+        is_behind_a_proxy: Whether to trust the headers of a proxy.
+        redis: The URL of the Redis of Celery workers. Defaults to background work in threads.
     """
 
     url: str
@@ -63,22 +63,22 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     redis: str | None = None
 
 
-VARIABLE = "BROKERKIT_ENDURANCE_SETTING"
+SETTINGS_VARIABLE = "BROKERKIT_TEST_SETTINGS"
 
 
-class Steering(msgspec.Struct, frozen=True):
-    """What a request's parameters make a handler do.
+class HandlerOptions(msgspec.Struct, frozen=True):
+    """The behaviour of a handler, from the parameters of a request.
 
     Args:
-        seconds: How long it takes.
-        gate: It waits until there is a file of this name.
-        attempts: Only in so many first attempts does it wait for the gate.
-        later: Between its steps it waits until there is a file of this name.
-        data: Is remembered, and given out as credentials.
-        fails: It raises an error with this description.
-        steps: Of a generator: it yields until there is a file of this name.
-        retries: In so many first attempts it asks to be asked again.
-        after: In so many seconds.
+        seconds: How long the handler sleeps.
+        gate: A file that the handler waits for.
+        attempts: The number of first attempts that wait for the gate.
+        later: A file that a generator waits for between its two steps.
+        data: Stored with the resource, and returned as credentials.
+        fails: The description of an error to raise.
+        steps: A file. A generator yields until it exists.
+        retries: The number of first attempts that raise `Retry`.
+        after: The delay of these retries in seconds.
     """
 
     seconds: float = 0.0
@@ -92,60 +92,61 @@ class Steering(msgspec.Struct, frozen=True):
     after: float = 0.0
 
 
-# msgspec finds out what a struct is when it first needs it, which no two threads may do at once.
-_FOUND_OUT = msgspec.json.Decoder(Steering)
+# msgspec inspects a struct on first use, which is not thread-safe: do it at import time.
+_PREPARED = msgspec.json.Decoder(HandlerOptions)
 
 
-class Points:
-    """Counts the points where a process may die, and dies at one of them."""
+class KillPoints:
+    """A counter of the points where a process may die, which kills the process at one of them."""
 
     def __init__(self, events: Events, kill_at: int | None) -> None:
         self._events, self._kill_at = events, kill_at
-        self._passed = 0
+        self._count = 0
         self._lock = Lock()
 
-    def passed(self, name: str) -> None:
+    def reach(self, name: str) -> None:
+        """Count a point, and kill the process if it is the chosen one."""
         if self._kill_at is None:
             return
         with self._lock:
-            if self._passed == self._kill_at:
-                self._events.note("killed", name)
+            if self._count == self._kill_at:
+                self._events.record("killed", name)
                 os.kill(os.getpid(), signal.SIGKILL)
-            self._passed += 1
+            self._count += 1
 
     def watch(self, store: Store) -> None:
-        """Before and after each transition of a store is a point."""
+        """Add points before and after each transition of a store."""
         apply = store._apply
 
         def counted(transition: Any, parameters: Any) -> bool:
-            self.passed("before a transition")
+            self.reach("before a transition")
             applied: bool = apply(transition, parameters)
-            self.passed("after a transition")
+            self.reach("after a transition")
             return applied
 
         store._apply = counted  # type: ignore[method-assign]
 
 
 class Handlers:
-    """What the handlers of all plans have in common."""
+    """The common part of the handlers of all plans."""
 
-    def __init__(self, folder: Path, events: Events, points: Points) -> None:
-        self._folder, self._events, self._points = folder, events, points
+    def __init__(self, folder: Path, events: Events, kill_points: KillPoints) -> None:
+        self._folder, self._events, self._kill_points = folder, events, kill_points
 
     @contextmanager
-    def working(self, name: str, request: Any) -> Iterator[Steering]:
-        """Note begin and end of a handler, and do what all of them do."""
+    def handling(self, name: str, request: Any) -> Iterator[HandlerOptions]:
+        """Record begin and end of a handler, and apply the options that all handlers have."""
         with self._events.handling(name, request):
-            self._points.passed(f"in {name}")
-            steering = _steering(request)
-            time.sleep(steering.seconds)
-            if steering.gate is not None and request.attempt <= steering.attempts:
-                self.wait_for(steering.gate)
-            if request.attempt <= steering.retries:
-                raise osb.Retry(after=steering.after)
-            if steering.fails is not None:
-                raise osb.BrokerError(steering.fails, status=500)
-            yield steering
+            self._kill_points.reach(f"in {name}")
+            options = _handler_options(request)
+            time.sleep(options.seconds)
+            if options.gate is not None and request.attempt <= options.attempts:
+                self.wait_for(options.gate)
+            if request.attempt <= options.retries:
+                raise osb.Retry(after=options.after)
+            if options.fails is not None:
+                raise osb.BrokerError(options.fails, status=500)
+            yield options
 
     def wait_for(self, gate: str) -> None:
         while not self.is_open(gate):
@@ -155,13 +156,13 @@ class Handlers:
         return (self._folder / gate).exists()
 
 
-def _steering(request: Any) -> Steering:
-    """A request without parameters deletes, and has nothing to wait for."""
-    return msgspec.convert(getattr(request, "parameters", {}), Steering)
+def _handler_options(request: Any) -> HandlerOptions:
+    """Return the options of a request. A deletion has no parameters, so it has the defaults."""
+    return msgspec.convert(getattr(request, "parameters", {}), HandlerOptions)
 
 
-def _answer(name: str, steering: Steering) -> Any:
-    data = {"pid": os.getpid(), "data": steering.data}
+def _result(name: str, options: HandlerOptions) -> Any:
+    data = {"pid": os.getpid(), "data": options.data}
     if name == "bind":
         return osb.Binding(credentials=data, data=data)
     if name == "provision":
@@ -182,23 +183,23 @@ def make_executor(redis: str) -> osb.Executor:
 
 @cache
 def make_celery(redis: str) -> Celery:
-    """The same for the broker and for a worker."""
+    """Return the Celery app, which the broker and a worker share."""
     from celery import Celery
 
-    made: Celery = Celery("endurance", broker=redis)
-    made.conf.update(
+    app: Celery = Celery("resilience", broker=redis)
+    app.conf.update(
         broker_connection_retry_on_startup=True,
         broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5},
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
     )
-    return made
+    return app
 
 
-def make_broker(setting: Setting) -> osb.Broker:
+def make_broker(settings: Settings) -> osb.Broker:
     plans = [
         osb.ServicePlan(id=name, name=name, description=name)
-        for name in ("at-once", "polled", "background", "single")
+        for name in ("synchronous", "polled", "background", "function")
     ]
     offering = osb.ServiceOffering(
         id="db",
@@ -210,58 +211,58 @@ def make_broker(setting: Setting) -> osb.Broker:
         plan_updateable=True,
         plans=plans,
     )
-    keys = None if setting.key is None else [setting.key]
-    store = Store(setting.url, encryption_keys=keys, lease=setting.lease)
+    keys = None if settings.key is None else [settings.key]
+    store = Store(settings.url, encryption_keys=keys, lease=settings.lease)
     broker = osb.Broker(
         osb.Catalog([offering]),
         auth=osb.BasicAuth("platform", "s3cret"),
         store=store,
-        executor=None if setting.redis is None else make_executor(setting.redis),
+        executor=None if settings.redis is None else make_executor(settings.redis),
     )
-    folder = Path(setting.folder)
+    folder = Path(settings.folder)
     events = Events(folder / "events")
-    points = Points(events, setting.kill_at)
-    points.watch(store)
-    _set_up_connections(store, setting, folder)
-    handlers = Handlers(folder, events, points)
+    kill_points = KillPoints(events, settings.kill_at)
+    kill_points.watch(store)
+    _set_up_connections(store, settings, folder)
+    handlers = Handlers(folder, events, kill_points)
     for operation in OPERATIONS:
-        _register(broker, handlers, points, operation)
+        _register(broker, handlers, kill_points, operation)
     _register_polls(broker)
-    _note_signals(broker, events)
+    _record_signals(broker, events)
     return broker
 
 
-def _register(broker: osb.Broker, handlers: Handlers, points: Points, name: str) -> None:
+def _register(broker: osb.Broker, handlers: Handlers, kill_points: KillPoints, name: str) -> None:
     register: Callable[..., Callable[[_Handler], _Handler]] = getattr(broker, name)
 
-    @register(plan="at-once")
-    def at_once(request: Any) -> Any:
-        with handlers.working(name, request) as steering:
-            return _answer(name, steering)
+    @register(plan="synchronous")
+    def synchronous(request: Any) -> Any:
+        with handlers.handling(name, request) as options:
+            return _result(name, options)
 
     @register(plan="polled")
     def polled(request: Any) -> osb.Accepted:
-        with handlers.working(name, request):
+        with handlers.handling(name, request):
             return osb.Accepted(operation=f"job of {name}")
 
     @register(plan="background", background=True)
     def background(request: Any) -> Generator[str, None, Any]:
-        with handlers.working(name, request) as steering:
+        with handlers.handling(name, request) as options:
             yield "first"
-            points.passed("after the first step")
-            while steering.steps is not None and not handlers.is_open(steering.steps):
+            kill_points.reach("after the first step")
+            while options.steps is not None and not handlers.is_open(options.steps):
                 yield "a step"
                 time.sleep(0.02)
-            if steering.later is not None:
-                handlers.wait_for(steering.later)
+            if options.later is not None:
+                handlers.wait_for(options.later)
             yield "second"
-            points.passed("after the second step")
-            return _answer(name, steering)
+            kill_points.reach("after the second step")
+            return _result(name, options)
 
-    @register(plan="single", background=True)
-    def single(request: Any) -> Any:
-        with handlers.working(name, request) as steering:
-            return _answer(name, steering)
+    @register(plan="function", background=True)
+    def function(request: Any) -> Any:
+        with handlers.handling(name, request) as options:
+            return _result(name, options)
 
 
 def _register_polls(broker: osb.Broker) -> None:
@@ -275,51 +276,51 @@ def _register_polls(broker: osb.Broker) -> None:
         return osb.LastOperation.succeeded("Done elsewhere", result=result)
 
 
-def _note_signals(broker: osb.Broker, events: Events) -> None:
+def _record_signals(broker: osb.Broker, events: Events) -> None:
     for name in ("provisioned", "updated", "deprovisioned", "bound", "unbound", "operation_failed"):
 
-        def note(sender: object, request: Any, result: Any, name: str = name, **extra: Any) -> None:
-            events.note(
+        def record(sender: object, request: Any, result: Any, name: str = name, **extra: Any) -> None:
+            events.record(
                 "signal", name, instance=request.instance_id, binding=getattr(request, "binding_id", None)
             )
 
-        getattr(signals, name).connect(note, sender=broker, weak=False)
+        getattr(signals, name).connect(record, sender=broker, weak=False)
 
 
 FULL = "full"
-"""While there is a file of this name, SQLite has no room for another page."""
+"""The name of a file. While it exists, SQLite cannot allocate pages."""
 
 
-def _set_up_connections(store: Store, setting: Setting, folder: Path) -> None:
+def _set_up_connections(store: Store, settings: Settings, folder: Path) -> None:
     engine = store.database.engine
     if engine.dialect.name != "sqlite":
         return
-    if setting.busy_timeout is not None:
+    if settings.busy_timeout is not None:
 
         @event.listens_for(engine, "connect")
         def connect(connection: Any, record: object) -> None:
-            connection.execute(f"PRAGMA busy_timeout={setting.busy_timeout}")
+            connection.execute(f"PRAGMA busy_timeout={settings.busy_timeout}")
 
     @event.listens_for(engine, "checkout")
     def checkout(connection: Any, record: object, proxy: object) -> None:
-        pages = 1 if (folder / FULL).exists() else 1 << 30  # never less than there are
+        pages = 1 if (folder / FULL).exists() else 1 << 30  # SQLite never sets it below the current size
         connection.execute(f"PRAGMA max_page_count={pages}")
 
 
-def make_app(setting: Setting | None = None) -> Flask:
-    """What serves; without a setting, it is in the environment."""
-    setting = setting or msgspec.json.decode(os.environ[VARIABLE], type=Setting)
+def make_app(settings: Settings | None = None) -> Flask:
+    """Return the app. Settings default to those in the environment."""
+    settings = settings or msgspec.json.decode(os.environ[SETTINGS_VARIABLE], type=Settings)
     logging.basicConfig(
-        level=setting.log_level,
+        level=settings.log_level,
         stream=sys.stderr,
         format="%(asctime)s %(process)d %(threadName)s %(name)s %(levelname)s %(message)s",
     )
-    broker = make_broker(setting)
-    app = Flask("endurance")
-    if setting.is_behind_a_proxy:
+    broker = make_broker(settings)
+    app = Flask("resilience")
+    if settings.is_behind_a_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_prefix=1)  # type: ignore[method-assign]
     for blueprint in (broker.blueprint, broker.health):
-        app.register_blueprint(blueprint, url_prefix=setting.prefix or None)
+        app.register_blueprint(blueprint, url_prefix=settings.prefix or None)
 
     @app.get("/pid")
     def pid() -> str:

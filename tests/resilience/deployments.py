@@ -1,4 +1,4 @@
-"""Servers on a store, each started as the README says."""
+"""Deployments of a broker with each server of the README."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import msgspec
 
 from ..support.servers import Kind, Process
-from .broker_app import VARIABLE, Setting
+from .broker_app import SETTINGS_VARIABLE, Settings
 from .events import Events
 from .processes import ROOT, Server
 
 NEVER = 600.0
-"""A lease that no test waits for."""
+"""A lease, in seconds, that does not expire during a test."""
 
 MODULE = "from tests.resilience.broker_app import make_app\n\napp = make_app()\n"
 
 
-class Site:
-    """A store, and the servers on it; in a folder as the README has it.
+class Deployment:
+    """A store and the servers on it, in a folder with the module `broker` of the README.
 
     Args:
-        kind: Which server.
-        url: The store's.
-        folder: The folder.
+        kind: The kind of server.
+        url: The URL of the store.
+        folder: The working directory of the servers.
     """
 
     def __init__(self, kind: Kind, url: str, folder: Path) -> None:
@@ -33,27 +33,37 @@ class Site:
         self._processes: list[Process] = []
         (folder / "broker.py").write_text(MODULE)
 
-    def serve(self, *arguments: str, workers: int = 1, lease: float = NEVER, **settings: Any) -> Process:
-        """One more server, with so many processes."""
-        setting = Setting(url=self.url, folder=str(self.folder), lease=lease, **settings)
+    def serve(self, *arguments: str, workers: int = 1, lease: float = NEVER, **more: Any) -> Process:
+        """Start another server.
+
+        Args:
+            arguments: Additional command-line arguments.
+            workers: The number of worker processes. Defaults to 1.
+            lease: The store's lease in seconds.
+            more: Other fields of `Settings`.
+        """
+        settings = Settings(url=self.url, folder=str(self.folder), lease=lease, **more)
         process = Process(
             self.kind,
             self.folder,
             *arguments,
             workers=workers,
             log=self.folder / f"log-{len(self._processes)}",
-            **{VARIABLE: msgspec.json.encode(setting).decode(), "PYTHONPATH": str(ROOT)},
+            **{SETTINGS_VARIABLE: msgspec.json.encode(settings).decode(), "PYTHONPATH": str(ROOT)},
         )
         self._processes.append(process)
         return process
 
     def open_gate(self, name: str) -> None:
+        """Let handlers continue that wait for this gate."""
         (self.folder / name).touch()
 
     def close(self) -> None:
+        """Kill all servers."""
         for process in self._processes:
             process.close()
 
 
 def server_of(process: Process) -> Server:
+    """Return the client of a server process."""
     return Server(process.port, process.pid)

@@ -1,6 +1,6 @@
-"""What handlers note of themselves, in a file beside the store: many processes append, tests read.
+"""Events that handlers record in a file beside the store: many processes append, tests read.
 
-A line is one write to a file opened for appending, so lines never mix. Times are of a clock that all
+Each line is one write to a file opened for appending, so lines never mix. Times are of a clock that all
 processes of a machine share.
 """
 
@@ -18,28 +18,28 @@ from uuid import uuid4
 
 import msgspec
 
-from .wait import until
+from ..support.wait import wait_until
 
-What = Literal["begin", "end", "signal", "killed"]
+Kind = Literal["begin", "end", "signal", "killed"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A handler began or ended, a signal was sent, or a process killed itself.
+    """The begin or end of a handler, a sent signal, or a killed process.
 
     Args:
-        what: Which of these.
-        name: Of the handler's operation, of the signal, or of the point where the process died.
-        pid: Of the process.
-        at: When.
+        kind: The kind of event.
+        name: The handler's operation, the signal's name, or the point where the process was killed.
+        pid: The id of the process.
+        at: The time of the event.
         instance: The instance's id.
         binding: The binding's id.
-        identity: That of the request, which is another one each time a platform sends something.
-        attempt: Of a background handler.
-        run: What the end of a handler has in common with its begin.
-        went_well: Of an end.
+        identity: The request's identity, which is different for every request of a platform.
+        attempt: The attempt of a background handler.
+        run: The id that the begin and the end of a handler share.
+        succeeded: For an end, whether the handler raised no exception.
     """
 
-    what: What
+    kind: Kind
     name: str
     pid: int
     at: float
@@ -48,41 +48,47 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     identity: str | None = None
     attempt: int = 1
     run: str = ""
-    went_well: bool = True
+    succeeded: bool = True
 
 
-# msgspec finds out what a struct is when it first needs it, which no two threads may do at once.
-_FOUND_OUT = msgspec.json.Decoder(Event)
+# msgspec inspects a struct on first use, which is not thread-safe: do it at import time.
+_PREPARED = msgspec.json.Decoder(Event)
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What a handler did, from its begin to its end, or to that of its process."""
+    """A call of a handler.
 
-    begun: Event
+    Args:
+        begin: The event of its begin.
+        ended_at: When the handler or its process ended. Infinite while it runs.
+        completed: Whether the handler ended by itself.
+        succeeded: Whether the handler returned a result.
+    """
+
+    begin: Event
     ended_at: float
-    through: bool
-    """Did it get to its end?"""
-
-    went_well: bool
+    completed: bool
+    succeeded: bool
 
     def overlaps(self, other: Run) -> bool:
-        return self.begun.at < other.ended_at and other.begun.at < self.ended_at
+        return self.begin.at < other.ended_at and other.begin.at < self.ended_at
 
 
 class Events:
     """The file of events.
 
     Args:
-        path: Where it is.
+        path: The path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.touch()
 
-    def note(self, what: What, name: str, **facts: str | int | bool | None) -> None:
+    def record(self, kind: Kind, name: str, **fields: str | int | bool | None) -> None:
+        """Append an event."""
         event = msgspec.convert(
-            {"what": what, "name": name, "pid": os.getpid(), "at": time.monotonic(), **facts}, Event
+            {"kind": kind, "name": name, "pid": os.getpid(), "at": time.monotonic(), **fields}, Event
         )
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         try:
@@ -92,65 +98,67 @@ class Events:
 
     @contextmanager
     def handling(self, name: str, request: Any) -> Iterator[None]:
-        """Note begin and end of a handler."""
-        facts = {
+        """Record the begin and the end of a handler."""
+        fields = {
             "instance": request.instance_id,
             "binding": getattr(request, "binding_id", None),
             "identity": request.headers.request_identity,
             "attempt": request.attempt,
             "run": uuid4().hex,
         }
-        went_well = False
-        self.note("begin", name, **facts)
+        succeeded = False
+        self.record("begin", name, **fields)
         try:
             yield
-            went_well = True
+            succeeded = True
         finally:
-            self.note("end", name, **facts, went_well=went_well)
+            self.record("end", name, **fields, succeeded=succeeded)
 
     def read(self) -> list[Event]:
+        """Return all events."""
         return [msgspec.json.decode(line, type=Event) for line in self._path.read_bytes().splitlines()]
 
-    def of(self, what: What, name: str | None = None, **facts: object) -> list[Event]:
-        """Those of a kind, with these facts."""
+    def of(self, kind: Kind, name: str | None = None, **fields: object) -> list[Event]:
+        """Return the events of a kind with the given name and fields."""
         return [
             event
             for event in self.read()
-            if event.what == what
+            if event.kind == kind
             and (name is None or event.name == name)
-            and all(getattr(event, key) == value for key, value in facts.items())
+            and all(getattr(event, key) == value for key, value in fields.items())
         ]
 
     def wait_for_runs(self, instance: str, number: int) -> list[Run]:
-        """Of an instance, when so many have begun."""
-        found: list[Run] = until(lambda: len(runs := self.runs(instance)) >= number and runs)
-        return found
+        """Wait until so many handlers of an instance have begun, and return their runs."""
+        runs: list[Run] = wait_until(lambda: len(runs := self.runs(instance)) >= number and runs)
+        return runs
 
     def runs(self, instance: str | None = None) -> list[Run]:
-        """What the handlers did, of all instances or of one, in the order of their begins."""
-        events = [event for event in self.read() if instance is None or event.instance == instance]
-        deaths = {event.pid: event.at for event in self.read() if event.what == "killed"}
-        ends = {event.run: event for event in events if event.what == "end"}
-        return sorted(_runs(events, ends, deaths), key=lambda run: run.begun.at)
+        """Return the runs of one instance, or of all, in the order of their begin."""
+        events = self.read()
+        deaths = {event.pid: event.at for event in events if event.kind == "killed"}
+        selected = [event for event in events if instance is None or event.instance == instance]
+        ends = {event.run: event for event in selected if event.kind == "end"}
+        return sorted(_runs(selected, ends, deaths), key=lambda run: run.begin.at)
 
 
 def _runs(events: list[Event], ends: dict[str, Event], deaths: dict[int, float]) -> Iterator[Run]:
     for event in events:
-        if event.what == "begin":
+        if event.kind == "begin":
             end = ends.get(event.run)
             ended_at = end.at if end else deaths.get(event.pid, float("inf"))
-            yield Run(event, ended_at, end is not None, end is not None and end.went_well)
+            yield Run(event, ended_at, end is not None, end is not None and end.succeeded)
 
 
-def at_once(runs: list[Run]) -> list[tuple[Run, Run]]:
-    """Pairs that ran at the same time, of one instance, and not of different bindings of it."""
+def overlapping_runs(runs: list[Run]) -> list[tuple[Run, Run]]:
+    """Return the pairs of runs of one instance that overlap in time, except those of different bindings."""
     by_instance: dict[str | None, list[Run]] = defaultdict(list)
     for run in runs:
-        by_instance[run.begun.instance].append(run)
+        by_instance[run.begin.instance].append(run)
     return [
         (one, other)
-        for together in by_instance.values()
-        for one, other in combinations(together, 2)
-        if not (one.begun.binding and other.begun.binding and one.begun.binding != other.begun.binding)
+        for runs_of_instance in by_instance.values()
+        for one, other in combinations(runs_of_instance, 2)
+        if not (one.begin.binding and other.begin.binding and one.begin.binding != other.begin.binding)
         and one.overlaps(other)
     ]

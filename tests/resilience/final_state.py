@@ -1,4 +1,4 @@
-"""What is in a store when all is over."""
+"""Checks of a store after all operations have ended."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from sqlalchemy import create_engine, text
 
 
 def rows(url: str, table: str) -> list[dict[str, Any]]:
-    """All of a table, as it is stored."""
+    """Return all rows of a table as stored."""
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            found = connection.execute(text(f"SELECT * FROM brokerkit_{table}"))
-            return [dict(row) for row in found.mappings()]
+            result = connection.execute(text(f"SELECT * FROM brokerkit_{table}"))
+            return [dict(row) for row in result.mappings()]
     finally:
         engine.dispose()
 
 
 def operations(url: str) -> dict[str, dict[str, Any]]:
-    """What the store has of each operation, by its id."""
+    """Return the rows of all operations by id."""
     return {row["id"]: row for row in rows(url, "operations")}
 
 
-def check_all_rests(url: str) -> None:
-    """Nothing is in progress, and nobody who lives holds anything."""
+def check_nothing_in_progress(url: str) -> None:
+    """Check that nothing is in progress and no valid lease is left."""
     for operation in rows(url, "operations"):
         assert operation["state"] != "in progress", operation
         assert (operation["lease_until"] or 0) < time.time(), operation
@@ -37,15 +37,15 @@ def check_all_rests(url: str) -> None:
         assert binding["state"] != "creating", binding
 
 
-def check_nothing_is_left(url: str) -> None:
-    """All rests, and every instance and binding is deleted."""
-    check_all_rests(url)
+def check_everything_deleted(url: str) -> None:
+    """Check that nothing is in progress and every instance and binding is deleted."""
+    check_nothing_in_progress(url)
     assert {instance["state"] for instance in rows(url, "instances")} <= {"deleted"}
     assert rows(url, "bindings") == []
 
 
-def is_at_rest(url: str) -> bool:
-    """Is nothing in progress, and no lease left that has not run out?"""
+def is_idle(url: str) -> bool:
+    """Whether nothing is in progress and no valid lease is left."""
     now = time.time()
     return all(
         row["state"] != "in progress" and (row["lease_until"] or 0) < now for row in rows(url, "operations")

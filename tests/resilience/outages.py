@@ -1,4 +1,4 @@
-"""Databases that go away, hang or cannot write, and come back."""
+"""Outages of databases: unreachable, hanging or not writable for a while."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..support.postgres import Server
 
 
 class Outage(Protocol):
-    """Something that goes wrong with a database, from `begin` to `end`."""
+    """A fault of a database that lasts from `begin` to `end`."""
 
     def begin(self) -> None: ...
 
     def end(self) -> None: ...
 
 
-class Locked:
-    """Somebody else writes to a SQLite database, and does not come to an end."""
+class LockedDatabase:
+    """A SQLite database that another connection keeps locked."""
 
     def __init__(self, url: str) -> None:
         self._path = make_url(url).database or ""
@@ -35,8 +35,8 @@ class Locked:
         self._connection.close()
 
 
-class Stopped:
-    """The PostgreSQL server crashes, and is started again."""
+class StoppedServer:
+    """A PostgreSQL server that crashes and is started again."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -48,8 +48,8 @@ class Stopped:
         self._server.start()
 
 
-class Hanging:
-    """PostgreSQL keeps every write waiting."""
+class HangingWrites:
+    """A PostgreSQL database where every write waits for a lock."""
 
     def __init__(self, url: str) -> None:
         self._url = _libpq(url)
@@ -63,8 +63,8 @@ class Hanging:
         self._connection.close()
 
 
-class ReadOnly:
-    """PostgreSQL takes no writes, as on a replica that is not the primary yet."""
+class ReadOnlyDatabase:
+    """A PostgreSQL database that refuses writes, like a replica that is not the primary yet."""
 
     def __init__(self, url: str) -> None:
         self._url = _libpq(url)

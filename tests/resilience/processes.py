@@ -1,4 +1,4 @@
-"""Server processes, as tests see them: started, killed, stopped for a while, and asked."""
+"""Server processes that tests start, call, pause and kill."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from uuid import uuid4
 import msgspec
 
 from ..support.broker import basic
-from .broker_app import Setting
-from .process_pool import Born, Wanted
-from .wait import until
+from ..support.wait import wait_until
+from .broker_app import Settings
+from .process_pool import StartedProcess, StartRequest
 
 ROOT = Path(__file__).parents[2]
 
 
-class Gone(Exception):
-    """The process did not answer: it is dead, or died meanwhile."""
+class NoResponse(Exception):
+    """The server closed the connection without a response, because its process died."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A status, a body and what the headers say.
+class Response(msgspec.Struct, frozen=True):
+    """An HTTP response.
 
     Args:
+        status: The status code.
+        body: The decoded JSON object, or `{"text": …}`.
+        headers: The headers.
         sent_at: When the request was sent.
-        at: When the answer was there.
+        at: When the response was complete.
     """
 
     status: int
@@ -44,15 +47,16 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def is_busy(self) -> bool:
+        """Whether another operation of the instance is in progress."""
         return self.status == 422 and self.body.get("error") == "ConcurrencyError"
 
 
 class Server:
-    """What listens on a port: one process, or several.
+    """A server process, or a parent process with several workers.
 
     Args:
-        port: The port, of this machine.
-        pid: The process, or the one that the others are children of.
+        port: The loopback port.
+        pid: The id of the process, or of the parent.
     """
 
     def __init__(self, port: int, pid: int) -> None:
@@ -60,11 +64,11 @@ class Server:
 
     def send(
         self, method: str, path: str, body: Any = None, query: str = "", *, timeout: float = 60.0
-    ) -> Answer:
-        """Send what a platform sends, under an identity of its own.
+    ) -> Response:
+        """Send a platform's request with its own request identity.
 
         Raises:
-            Gone: There was no answer.
+            NoResponse: The server closed the connection.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         headers = {
@@ -85,57 +89,59 @@ class Server:
             response = connection.getresponse()
             data = response.read()
         except (ConnectionError, http.client.HTTPException) as error:
-            raise Gone from error
+            raise NoResponse from error
         finally:
             connection.close()
         decoded = msgspec.json.decode(data) if data.startswith(b"{") else {"text": data.decode()}
-        return Answer(response.status, decoded, dict(response.getheaders()), sent_at, time.monotonic())
+        return Response(response.status, decoded, dict(response.getheaders()), sent_at, time.monotonic())
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
-        until(lambda: not self.is_alive)
+        wait_until(lambda: not self.is_alive)
 
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
-        until(lambda: not self.is_alive)
+        wait_until(lambda: not self.is_alive)
 
     def pause(self) -> None:
+        """Stop the process, as a debugger or a virtual machine does."""
         os.kill(self.pid, signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
     @property
     def is_alive(self) -> bool:
-        return _is_alive(self.pid)
+        return is_alive(self.pid)
 
 
 class CeleryWorker:
-    """A worker of Celery's: one process, or one and its children.
+    """A Celery worker: one process, or a parent with children.
 
     Args:
-        pid: The one process; it leads the group.
+        pid: The id of the process that leads the group.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
     def kill(self) -> None:
-        """End all of it at once."""
+        """Kill all processes of the worker together."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        until(lambda: not self.is_alive)
+        wait_until(lambda: not self.is_alive)
 
     def terminate(self) -> None:
-        """Ask it to end; it finishes what runs."""
+        """Request a warm shutdown: the worker finishes the running tasks first."""
         os.kill(self.pid, signal.SIGTERM)
 
     @property
     def is_alive(self) -> bool:
-        return _is_alive(self.pid)
+        return is_alive(self.pid)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process with this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -143,8 +149,8 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-class Nursery:
-    """Where server processes come from; those that are left end with it."""
+class ProcessPool:
+    """The program that forks server processes. It kills the remaining ones on exit."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -152,7 +158,7 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
-            start_new_session=True,  # Ctrl-C is not for it
+            start_new_session=True,  # Ctrl-C must not reach it
         )
         self._lock = Lock()
         return self
@@ -160,46 +166,48 @@ class Nursery:
     def __exit__(self, *exception: object) -> None:
         self._process.communicate()
 
-    def serve(self, setting: Setting, *, threads: int = 8, log: str = "log") -> Server:
-        """A process that takes connections."""
-        born = self._born(Wanted(setting, threads, str(Path(setting.folder) / log)))
-        return Server(born.port, born.pid)
+    def serve(self, settings: Settings, *, threads: int = 8, log: str = "log") -> Server:
+        """Start a process that accepts connections."""
+        started = self._start(StartRequest(settings, threads, str(Path(settings.folder) / log)))
+        return Server(started.port, started.pid)
 
-    def work(self, setting: Setting, *arguments: str, log: str = "worker-log") -> CeleryWorker:
-        """A worker of Celery's."""
-        wanted = Wanted(setting, 0, str(Path(setting.folder) / log), list(arguments))
-        return CeleryWorker(self._born(wanted).pid)
+    def start_worker(self, settings: Settings, *arguments: str, log: str = "worker-log") -> CeleryWorker:
+        """Start a Celery worker."""
+        request = StartRequest(settings, 0, str(Path(settings.folder) / log), list(arguments))
+        return CeleryWorker(self._start(request).pid)
 
-    def _born(self, wanted: Wanted) -> Born:
-        assert self._process.stdin is not None, "it is a pipe"
-        assert self._process.stdout is not None, "it is a pipe"
+    def _start(self, request: StartRequest) -> StartedProcess:
+        assert self._process.stdin is not None, "stdin is a pipe"
+        assert self._process.stdout is not None, "stdout is a pipe"
         with self._lock:
-            assert self._process.poll() is None, f"the nursery ended with {self._process.returncode}"
-            self._process.stdin.write(msgspec.json.encode(wanted) + b"\n")
+            assert self._process.poll() is None, f"the process pool ended with {self._process.returncode}"
+            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
             self._process.stdin.flush()
-            return msgspec.json.decode(self._process.stdout.readline(), type=Born)
+            return msgspec.json.decode(self._process.stdout.readline(), type=StartedProcess)
 
 
-def started(server: Server) -> Server:
-    """A process begins to look at what others left with the first request about an instance."""
+def activate(server: Server) -> Server:
+    """Send the first request about an instance: with it, a process starts its background work."""
     assert server.send("GET", "/v2/service_instances/none").status == 404
     return server
 
 
-def until_it_succeeded(server: Server, path: str, operation: str) -> None:
-    def state() -> str:
-        told: str = server.send("GET", f"{path}/last_operation", None, f"operation={operation}").body["state"]
-        return told
+def wait_until_succeeded(server: Server, path: str, operation: str) -> None:
+    """Poll an operation until it has ended, and check that it succeeded."""
 
-    until(lambda: state() != "in progress", pause=0.02)
+    def state() -> str:
+        response = server.send("GET", f"{path}/last_operation", None, f"operation={operation}")
+        return str(response.body["state"])
+
+    wait_until(lambda: state() != "in progress", pause=0.02)
     assert state() == "succeeded"
 
 
-def until_it_ended(server: Server, path: str, operation: str) -> None:
-    """Until it succeeded, or the platform is told that what was to be deleted is gone."""
+def wait_until_finished(server: Server, path: str, operation: str) -> None:
+    """Poll an operation until it has succeeded, or until its deleted resource is gone (410)."""
 
-    def has_ended() -> bool:
-        answer = server.send("GET", f"{path}/last_operation", None, f"operation={operation}")
-        return answer.status == 410 or answer.body["state"] == "succeeded"
+    def has_finished() -> bool:
+        response = server.send("GET", f"{path}/last_operation", None, f"operation={operation}")
+        return response.status == 410 or response.body["state"] == "succeeded"
 
-    until(has_ended, pause=0.02)
+    wait_until(has_finished, pause=0.02)

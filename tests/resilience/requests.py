@@ -1,4 +1,4 @@
-"""What platforms send."""
+"""Paths, bodies and queries of platforms' requests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def binding_path(instance_id: str, binding_id: str) -> str:
     return f"{instance_path(instance_id)}/service_bindings/{binding_id}"
 
 
-def body(plan: str, **parameters: Any) -> dict[str, Any]:
-    """Of a provision or bind."""
+def provision_body(plan: str, **parameters: Any) -> dict[str, Any]:
     return {
         "service_id": "db",
         "plan_id": plan,
@@ -30,10 +29,9 @@ def binding_body(plan: str, **parameters: Any) -> dict[str, Any]:
     return {"service_id": "db", "plan_id": plan, "parameters": parameters}
 
 
-def change(**parameters: Any) -> dict[str, Any]:
+def update_body(**parameters: Any) -> dict[str, Any]:
     return {"service_id": "db", "parameters": parameters}
 
 
-def deletion(plan: str) -> str:
-    """The query of a DELETE."""
+def delete_query(plan: str) -> str:
     return f"service_id=db&plan_id={plan}"

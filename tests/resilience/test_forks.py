@@ -1,4 +1,4 @@
-"""Servers that load the app once and fork after that."""
+"""Tests of servers that load the app once and then fork workers."""
 
 from __future__ import annotations
 
@@ -6,34 +6,36 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from ..support.servers import KINDS
+from ..support.wait import wait_until
 from .broker_app import LEASE
-from .conftest import Range
-from .deployments import Site, server_of
-from .final_state import check_all_rests, is_at_rest
-from .processes import Gone, Server, until_it_succeeded
-from .requests import CAN_POLL, body, instance_path
-from .wait import until
+from .conftest import BrokerProcesses
+from .deployments import NEVER, Deployment, server_of
+from .final_state import check_nothing_in_progress, is_idle
+from .processes import NoResponse, Server, wait_until_succeeded
+from .requests import CAN_POLL, instance_path, provision_body
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at threads in /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc for threads")
 
 
-@pytest.fixture
-def master(shooting_range: Range) -> Iterator[Server]:
-    """gunicorn, with an app that was loaded before two workers were forked."""
-    site = Site(KINDS["gthread"], shooting_range.url, shooting_range.folder)
-    process = site.serve("--preload", "--graceful-timeout=5", workers=2, lease=LEASE)
+@contextmanager
+def preloaded(processes: BrokerProcesses, lease: float) -> Iterator[Server]:
+    """Serve with gunicorn, which loads the app before it forks two workers."""
+    deployment = Deployment(KINDS["gthread"], processes.url, processes.folder)
+    process = deployment.serve("--preload", "--graceful-timeout=5", workers=2, lease=lease)
     try:
         yield server_of(process)
         process.terminate()
         process.wait()
     finally:
-        site.close()
+        deployment.close()
 
 
 def workers_of(master: Server) -> list[int]:
@@ -45,69 +47,72 @@ def threads_of(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
-def connections(shooting_range: Range, pid: int) -> int:
-    """To the store, of a process that nobody asked anything yet."""
-    if shooting_range.url.startswith("sqlite"):
+def connections(processes: BrokerProcesses, pid: int) -> int:
+    """Return the number of connections of a process to the store, before any request."""
+    if processes.url.startswith("sqlite"):
         opened = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink())
         return sum("broker.db" in target and not target.endswith(".key") for target in opened)
-    engine = create_engine(shooting_range.url)
+    engine = create_engine(processes.url)
     with engine.connect() as connection:
-        found: int = connection.scalar(
+        count: int = connection.scalar(
             text(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
     engine.dispose()
-    return found
+    return count
 
 
-def test_preloaded_master_starts_no_threads(shooting_range: Range, master: Server) -> None:
+def test_preloaded_master_starts_no_threads(processes: BrokerProcesses) -> None:
     """Threads and connections are created in each worker, never before the server forks."""
-    workers = until(lambda: len(workers_of(master)) == 2 and workers_of(master), timeout=60)
-    assert connections(shooting_range, master.pid) == 0
-    before = {pid: threads_of(pid) for pid in workers}
-    served: set[int] = set()
-    operations: dict[str, str] = {}
+    with preloaded(processes, lease=NEVER) as master:
+        workers = wait_until(lambda: len(workers_of(master)) == 2 and workers_of(master), timeout=60)
+        assert connections(processes, master.pid) == 0
+        before = {pid: threads_of(pid) for pid in workers}
+        served: set[int] = set()
+        operations: dict[str, str] = {}
+        numbers = count()
 
-    def order(number: int) -> None:
-        path = instance_path(f"i{number}")
-        answer = master.send("PUT", path, body("background", seconds=0.02), CAN_POLL)
-        assert answer.status == 202, answer
-        operations[path] = answer.body["operation"]
-        served.add(int(master.send("GET", "/pid").body["text"]))
+        def provision(number: int) -> None:
+            path = instance_path(f"i{number}")
+            response = master.send("PUT", path, provision_body("background", seconds=0.02), CAN_POLL)
+            assert response.status == 202, response
+            operations[path] = response.body["operation"]
+            served.add(int(master.send("GET", "/pid").body["text"]))
 
-    for first in range(0, 160, 16):
-        with ThreadPoolExecutor(16) as pool:
-            list(pool.map(order, range(first, first + 16)))
-        if served == set(workers):
-            break
-    assert served == set(workers)
-    for path, operation in operations.items():
-        until_it_succeeded(master, path, operation)
-    assert threads_of(master.pid) == 1
-    assert all(threads_of(pid) > before[pid] for pid in workers)
-    assert {run.begun.pid for run in shooting_range.events.runs()} <= set(workers)
-    assert all(run.begun.attempt == 1 for run in shooting_range.events.runs())
-    check_all_rests(shooting_range.url)
+        def both_served() -> bool:
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(provision, islice(numbers, 16)))
+            return served == set(workers)
+
+        wait_until(both_served, timeout=60)
+        for path, operation in operations.items():
+            wait_until_succeeded(master, path, operation)
+        assert threads_of(master.pid) == 1
+        assert all(threads_of(pid) > before[pid] for pid in workers)
+        assert {run.begin.pid for run in processes.events.runs()} <= set(workers)
+        assert all(run.begin.attempt == 1 for run in processes.events.runs())
+        check_nothing_in_progress(processes.url)
 
 
-def test_killed_worker_operation_is_recovered(shooting_range: Range, master: Server) -> None:
+def test_killed_worker_operation_is_recovered(processes: BrokerProcesses) -> None:
     """The master forks a new worker, and a live worker runs the next attempt."""
     path = instance_path("i1")
-    order = body("background", gate="open", attempts=1)
-    until(lambda: len(workers_of(master)) == 2, timeout=60)
-    operation = master.send("PUT", path, order, CAN_POLL).body["operation"]
-    (first,) = until(lambda: shooting_range.events.runs("i1"))
-    os.kill(first.begun.pid, signal.SIGKILL)
+    body = provision_body("background", gate="open", attempts=1)
+    with preloaded(processes, lease=LEASE) as master:
+        wait_until(lambda: len(workers_of(master)) == 2, timeout=60)
+        operation = master.send("PUT", path, body, CAN_POLL).body["operation"]
+        (first,) = wait_until(lambda: processes.events.runs("i1"))
+        os.kill(first.begin.pid, signal.SIGKILL)
 
-    def is_done() -> bool:
-        try:
-            answer = master.send("GET", f"{path}/last_operation", None, f"operation={operation}")
-        except Gone:
-            return False  # it was at the dead one
-        return bool(answer.body["state"] == "succeeded")
+        def has_succeeded() -> bool:
+            try:
+                response = master.send("GET", f"{path}/last_operation", None, f"operation={operation}")
+            except NoResponse:
+                return False  # the killed worker had accepted the connection
+            return bool(response.body["state"] == "succeeded")
 
-    until(is_done, pause=0.05)
-    assert [run.begun.attempt for run in shooting_range.events.runs("i1")] == [1, 2]
-    until(lambda: is_at_rest(shooting_range.url))
+        wait_until(has_succeeded, pause=0.05)
+        assert [run.begin.attempt for run in processes.events.runs("i1")] == [1, 2]
+        wait_until(lambda: is_idle(processes.url))

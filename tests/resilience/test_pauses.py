@@ -1,4 +1,4 @@
-"""A process that stands still for longer than its lease, and then goes on as if nothing had happened."""
+"""Tests of a process that is paused for longer than its lease and then continues."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from .conftest import Range
-from .final_state import check_all_rests, is_at_rest
-from .processes import Server, started, until_it_succeeded
-from .requests import CAN_POLL, body, deletion, instance_path
-from .wait import until
+from ..support.wait import wait_until
+from .conftest import BrokerProcesses
+from .final_state import check_nothing_in_progress, is_idle
+from .processes import Server, activate, wait_until_succeeded
+from .requests import CAN_POLL, delete_query, instance_path, provision_body
 
 I1 = instance_path("i1")
 
 
-def pause(server: Server, shooting_range: Range) -> None:
-    """Stop a process at a moment when it does not write: on SQLite, nobody could until it goes on."""
+def pause(server: Server, processes: BrokerProcesses) -> None:
+    """Stop a process while it does not write: otherwise it blocks all other writers of SQLite."""
     engine = create_engine(
-        shooting_range.url, connect_args=_AT_ONCE.get(make_url(shooting_range.url).drivername, {})
+        processes.url, connect_args=_CONNECT_ARGS.get(make_url(processes.url).drivername, {})
     )
     while True:
         server.pause()
@@ -29,57 +29,59 @@ def pause(server: Server, shooting_range: Range) -> None:
             with engine.begin() as connection:
                 connection.execute(text("DELETE FROM brokerkit_bindings WHERE id = 'none'"))
         except OperationalError:
-            server.go_on()
+            server.resume()
         else:
             return engine.dispose()
 
 
-_AT_ONCE = {"sqlite": {"timeout": 0.1}}
+_CONNECT_ARGS = {"sqlite": {"timeout": 0.1}}
 
 
-@pytest.mark.parametrize("plan", ["background", "single"])
+@pytest.mark.parametrize("plan", ["background", "function"])
 def test_paused_process_cannot_overwrite_recovered_operation(
-    shooting_range: Range, plan: str, record_property: Callable[[str, object], None]
+    processes: BrokerProcesses, plan: str, record_property: Callable[[str, object], None]
 ) -> None:
     """The result of the recovering attempt is kept, and its signal is sent once."""
-    sleeper, other = started(shooting_range.serve()), started(shooting_range.serve())
-    operation = sleeper.send("PUT", I1, body(plan, gate="open", attempts=1), CAN_POLL).body["operation"]
-    (first,) = until(lambda: shooting_range.events.runs("i1"))
-    if first.begun.pid == other.pid:
-        sleeper, other = other, sleeper
-    pause(sleeper, shooting_range)
-    until_it_succeeded(other, I1, operation)
-    made = other.send("GET", I1).body
-    assert made["dashboard_url"] == f"http://{other.pid}"
-    sleeper.go_on()
-    shooting_range.open_gate("open")
-    until(lambda: shooting_range.events.runs("i1")[0].through)
-    until(lambda: sleeper.send("GET", I1).body == made)
-    until(lambda: is_at_rest(shooting_range.url))
-    assert [run.begun.pid for run in shooting_range.events.runs("i1")] == [sleeper.pid, other.pid]
-    assert [event.pid for event in shooting_range.events.of("signal")] == [other.pid]
-    sleeper.terminate()  # it is through with it, whatever it did
-    assert other.send("GET", I1).body == made
-    check_all_rests(shooting_range.url)
+    paused, other = activate(processes.serve()), activate(processes.serve())
+    operation = paused.send("PUT", I1, provision_body(plan, gate="open", attempts=1), CAN_POLL).body[
+        "operation"
+    ]
+    (first,) = processes.events.wait_for_runs("i1", 1)
+    if first.begin.pid == other.pid:
+        paused, other = other, paused
+    pause(paused, processes)
+    wait_until_succeeded(other, I1, operation)
+    stored = other.send("GET", I1).body
+    assert stored["dashboard_url"] == f"http://{other.pid}"
+    paused.resume()
+    processes.open_gate("open")
+    wait_until(lambda: processes.events.runs("i1")[0].completed)
+    wait_until(lambda: paused.send("GET", I1).body == stored)
+    wait_until(lambda: is_idle(processes.url))
+    assert [run.begin.pid for run in processes.events.runs("i1")] == [paused.pid, other.pid]
+    assert [event.pid for event in processes.events.of("signal")] == [other.pid]
+    paused.terminate()  # it drains first, so it can change nothing later
+    assert other.send("GET", I1).body == stored
+    check_nothing_in_progress(processes.url)
 
 
 @pytest.mark.rule("R-DEL-5")
-def test_paused_request_is_refused_after_recovery(shooting_range: Range) -> None:
+def test_paused_request_is_refused_after_recovery(processes: BrokerProcesses) -> None:
     """Another process deletes and recreates the instance. The paused request gets 422 and changes nothing."""
-    sleeper, other = started(shooting_range.serve()), started(shooting_range.serve())
+    paused, other = activate(processes.serve()), activate(processes.serve())
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(sleeper.send, "PUT", I1, body("at-once", gate="open"))
-        until(lambda: shooting_range.events.runs("i1"))
-        pause(sleeper, shooting_range)
-        until(lambda: other.send("GET", f"{I1}/last_operation").body["state"] == "failed")
-        assert other.send("PUT", I1, body("at-once", gate="open")).status == 409
-        assert other.send("DELETE", I1, None, deletion("at-once")).status == 200
-        assert other.send("PUT", I1, body("at-once", data="new")).status == 201
-        made = other.send("GET", I1).body
-        sleeper.go_on()
-        shooting_range.open_gate("open")
-        assert late.result(60).is_busy
-    assert sleeper.send("GET", I1).body == made
-    assert made["dashboard_url"] == f"http://{other.pid}"
-    assert len(shooting_range.events.of("signal", "provisioned")) == 1
-    check_all_rests(shooting_range.url)
+        delayed = pool.submit(paused.send, "PUT", I1, provision_body("synchronous", gate="open"))
+        wait_until(lambda: processes.events.runs("i1"))
+        pause(paused, processes)
+        wait_until(lambda: other.send("GET", f"{I1}/last_operation").body["state"] == "failed")
+        assert other.send("PUT", I1, provision_body("synchronous", gate="open")).status == 409
+        assert other.send("DELETE", I1, None, delete_query("synchronous")).status == 200
+        assert other.send("PUT", I1, provision_body("synchronous", data="new")).status == 201
+        stored = other.send("GET", I1).body
+        paused.resume()
+        processes.open_gate("open")
+        assert delayed.result(60).is_busy
+    assert paused.send("GET", I1).body == stored
+    assert stored["dashboard_url"] == f"http://{other.pid}"
+    assert len(processes.events.of("signal", "provisioned")) == 1
+    check_nothing_in_progress(processes.url)

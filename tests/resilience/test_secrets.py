@@ -1,4 +1,4 @@
-"""What platforms and handlers said is sealed in whatever the store leaves on the disk, and not in the log."""
+"""Tests of secrets: values of platforms and handlers are encrypted in the store and absent from the log."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ from brokerkit.store.schema import VERSION_TABLE
 from brokerkit.store.store import Store
 
 from .broker_app import KEY
-from .conftest import Range
+from .conftest import BrokerProcesses
 from .final_state import rows
-from .processes import started, until_it_succeeded
-from .requests import CAN_POLL, binding_body, binding_path, body, change, deletion, instance_path
+from .processes import activate, wait_until_succeeded
+from .requests import (
+    CAN_POLL,
+    binding_body,
+    binding_path,
+    delete_query,
+    instance_path,
+    provision_body,
+    update_body,
+)
 
 TABLES = ("instances", "bindings", "operations", "keys")
 
 
 class Markers:
-    """Random words, to look for afterwards."""
+    """Random words that tests send, and then search for."""
 
     def __init__(self) -> None:
         self.words: dict[str, str] = {}
@@ -32,12 +40,12 @@ class Markers:
     def __call__(self, name: str) -> str:
         return self.words.setdefault(name, f"{name}-{secrets.token_hex(12)}")
 
-    def found_in(self, content: bytes) -> set[str]:
+    def names_in(self, content: bytes) -> set[str]:
         return {name for name, word in self.words.items() if word.split("-")[-1].encode() in content}
 
 
 def stored(url: str, folder: Path) -> bytes:
-    """All that is in the files of a SQLite store, or in the columns of the others."""
+    """Return the contents of all files of a SQLite store, or of all columns of another store."""
     if url.startswith("sqlite"):
         files = [path for path in folder.iterdir() if path.name.startswith("broker.db")]
         assert {"broker.db", "broker.db-wal", "broker.db-shm"} <= {path.name for path in files}
@@ -50,49 +58,50 @@ def stored(url: str, folder: Path) -> bytes:
     )
 
 
-@pytest.mark.parametrize("plan", ["at-once", "polled", "background"])
-def test_store_and_log_contain_no_plaintext(shooting_range: Range, plan: str) -> None:
+@pytest.mark.parametrize("plan", ["synchronous", "polled", "background"])
+def test_store_and_log_contain_no_plaintext(processes: BrokerProcesses, plan: str) -> None:
     """Parameters, credentials, data, contexts and bodies are encrypted in the store at all times and absent
     from the log.
     """
     mark = Markers()
-    server = started(shooting_range.serve(shooting_range.setting(log_level="DEBUG")))
+    server = activate(processes.serve(processes.settings(log_level="DEBUG")))
 
-    def look() -> None:
-        content = stored(shooting_range.url, shooting_range.folder)
-        assert b"i1" in content, "it is looked at"
-        assert mark.found_in(content) == set()
+    def check_store() -> None:
+        content = stored(processes.url, processes.folder)
+        assert b"i1" in content, "the search must cover the instance"
+        assert mark.names_in(content) == set()
 
-    def settle(method: str, path: str, order: object, query: str = "") -> None:
-        answer = server.send(method, path, order, "&".join(part for part in (CAN_POLL, query) if part))
-        if answer.status == 202:
-            until_it_succeeded(server, path, answer.body["operation"])
+    def settle(method: str, path: str, body: object, query: str = "") -> None:
+        response = server.send(method, path, body, "&".join(part for part in (CAN_POLL, query) if part))
+        if response.status == 202:
+            wait_until_succeeded(server, path, response.body["operation"])
         else:
-            assert answer.status in (200, 201), answer
-        look()
+            assert response.status in (200, 201), response
+        check_store()
 
     instance, binding = instance_path("i1"), binding_path("i1", "b1")
     user = {"user": mark("user"), "organization_name": mark("organization")}
     context = {"context": {"platform": "cloudfoundry", **user}}
     more = {"x_vendor": mark("vendor")}
-    settle("PUT", instance, {**body(plan, data=mark("parameters")), **context, **more})
+    settle("PUT", instance, {**provision_body(plan, data=mark("parameters")), **context, **more})
     settle("PUT", binding, {**binding_body(plan, data=mark("credentials")), **context, **more})
-    settle("PATCH", instance, {**change(data=mark("update")), **context, **more})
+    settle("PATCH", instance, {**update_body(data=mark("update")), **context, **more})
     assert server.send("GET", instance).body["parameters"]["data"] == mark("update")
     failing = binding_body(plan, fails=mark("description"))
-    answer = server.send("PUT", binding_path("i1", "b2"), failing, CAN_POLL)
-    assert answer.status in (202, 500)
-    look()
-    taken = server.send("PUT", instance, body(plan, data=mark("conflict")), CAN_POLL)
-    assert taken.status == 409
-    invalid = server.send("PUT", instance_path("i2"), {**body(plan), "parameters": mark("invalid")}, CAN_POLL)
+    response = server.send("PUT", binding_path("i1", "b2"), failing, CAN_POLL)
+    assert response.status in (202, 500)
+    check_store()
+    conflict = server.send("PUT", instance, provision_body(plan, data=mark("conflict")), CAN_POLL)
+    assert conflict.status == 409
+    invalid_body = {**provision_body(plan), "parameters": mark("invalid")}
+    invalid = server.send("PUT", instance_path("i2"), invalid_body, CAN_POLL)
     assert invalid.status == 400
-    settle("DELETE", binding, None, deletion(plan))
-    settle("DELETE", binding_path("i1", "b2"), None, deletion(plan)) if answer.status == 500 else None
+    settle("DELETE", binding, None, delete_query(plan))
+    settle("DELETE", binding_path("i1", "b2"), None, delete_query(plan)) if response.status == 500 else None
     server.terminate()
-    log = shooting_range.log.encode()
+    log = processes.log.encode()
     assert b"INFO" in log
-    assert mark.found_in(log) - {"description"} == set()
+    assert mark.names_in(log) - {"description"} == set()
 
 
 def open_and_close(url: str, key: str | None = None) -> None:
@@ -127,7 +136,7 @@ def empty_key(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "remedy"),
+    ("damage", "remedy"),
     [
         (broken_key, "add it at the end"),
         (missing_key, "put it back"),
@@ -135,11 +144,11 @@ def empty_key(path: Path) -> None:
         (empty_key, "put back"),
     ],
 )
-def test_changed_key_file_is_rejected_with_remedy(tmp_path: Path, spoil: object, remedy: str) -> None:
+def test_changed_key_file_is_rejected_with_remedy(tmp_path: Path, damage: object, remedy: str) -> None:
     url = f"sqlite:///{tmp_path / 'broker.db'}"
     open_and_close(url)
-    assert callable(spoil)
-    spoil(tmp_path / "broker.db.key")
+    assert callable(damage)
+    damage(tmp_path / "broker.db.key")
     with pytest.raises(StoreError, match=re.escape(remedy)):
         open_and_close(url)
 
@@ -150,17 +159,17 @@ def test_store_with_other_key_is_rejected(store_url: str) -> None:
         open_and_close(store_url, new_key())
 
 
-def test_new_key_before_old_key_decrypts_store(shooting_range: Range) -> None:
+def test_new_key_before_old_key_decrypts_store(processes: BrokerProcesses) -> None:
     path = instance_path("i1")
-    server = started(shooting_range.serve())
-    assert server.send("PUT", path, body("at-once", data="d")).status == 201
+    server = activate(processes.serve())
+    assert server.send("PUT", path, provision_body("synchronous", data="d")).status == 201
     server.terminate()
     keys = [new_key(), KEY]
-    store = Store(shooting_range.url, encryption_keys=keys)
+    store = Store(processes.url, encryption_keys=keys)
     store.open()
-    known = store.find("i1").instance
-    assert known is not None
-    assert known.attributes.parameters == {"data": "d"}
+    instance = store.find("i1").instance
+    assert instance is not None
+    assert instance.attributes.parameters == {"data": "d"}
     store.close()
 
 

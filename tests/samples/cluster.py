@@ -12,8 +12,8 @@ import psycopg
 from psycopg import conninfo
 from sqlalchemy import URL
 
-from ..resilience.wait import until
 from ..support.postgres import Server
+from ..support.wait import wait_until
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "postgres"
 PASSWORD = "the / broker: own@"
@@ -61,7 +61,7 @@ class Cluster:
             rows = cursor.fetchall() if cursor.description is not None else []
         if database != "postgres":
             sessions = "SELECT FROM pg_stat_activity WHERE datname = %s AND usename = 'postgres'"
-            until(lambda: not self.execute(sessions, database))
+            wait_until(lambda: not self.execute(sessions, database))
         return rows
 
     def names(self) -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from samples.postgres.databases import Databases, Limits
 
-from ..support.postgres_fixtures import _memory
+from ..support.postgres_fixtures import memory_folder
 from .cluster import PASSWORD, SAMPLE, TEMPLATE, Cluster, Row, prepared
 
 __all__ = ["PASSWORD", "SAMPLE", "TEMPLATE", "Cluster", "Row"]
@@ -18,7 +18,7 @@ __all__ = ["PASSWORD", "SAMPLE", "TEMPLATE", "Cluster", "Row"]
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Start one server for all tests. The tests use different database names."""
-    with prepared(under=_memory(), fsync="off", log_statement="all") as cluster:
+    with prepared(under=memory_folder(), fsync="off", log_statement="all") as cluster:
         yield cluster
 
 

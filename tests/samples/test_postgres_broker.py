@@ -27,8 +27,8 @@ from samples.postgres.credentials import Address, credentials_for
 from samples.postgres.databases import EXTENSIONS
 from samples.postgres.names import database_of, login_of
 
-from ..resilience.wait import until
 from ..support.servers import Gunicorn, gunicorn
+from ..support.wait import wait_until
 from .conftest import PASSWORD, SAMPLE, TEMPLATE, Cluster, Row
 
 pytestmark = pytest.mark.integration
@@ -366,8 +366,8 @@ def blocked_template(cluster: Cluster) -> Iterator[tuple[str, psycopg.Connection
 def start_copying(platform: PlatformClient, cluster: Cluster) -> Accepted:
     accepted = platform.api.provision("restored", platform.offering, platform.plans["restored"])
     assert isinstance(accepted, Accepted)
-    until(lambda: (platform.api.last_operation("restored").description or "").startswith("Copying"))
-    until(lambda: copying_sessions(cluster))
+    wait_until(lambda: (platform.api.last_operation("restored").description or "").startswith("Copying"))
+    wait_until(lambda: copying_sessions(cluster))
     return accepted
 
 
@@ -389,7 +389,7 @@ def test_copy_resumes_after_broker_was_killed(cluster: Cluster, tmp_path: Path) 
             assert orphaned, "PostgreSQL continues without the broker"
         with site.serve(POSTGRES_TEMPLATE=template) as server:
             platform = PlatformClient(server)
-            until(lambda: (current := copying_sessions(cluster)) and current != orphaned)
+            wait_until(lambda: (current := copying_sessions(cluster)) and current != orphaned)
             blocker.close()
             platform.wait("restored", "restored", accepted)
             connect(platform.bind("restored", "shop", "restored")).close()

@@ -16,7 +16,7 @@ from psycopg import errors
 from samples.postgres.databases import SESSION, Databases, ExtensionRefused, Limits, QuotaReached
 from samples.postgres.names import database_of, login_of
 
-from ..resilience.wait import until
+from ..support.wait import wait_until
 from .conftest import LIMITS, TEMPLATE, Cluster, Row
 
 pytestmark = pytest.mark.integration
@@ -396,7 +396,7 @@ def test_copy_is_cancelled_by_closing_generator(cluster: Cluster, databases: Dat
     with busy_template(cluster) as template:
         copying = databases.copy(template, name, LIMITS, holder=name)
         next(message for message in copying if message.startswith("Copying"))
-        until(lambda: is_copying(cluster, name))
+        wait_until(lambda: is_copying(cluster, name))
         logged = len(cluster.server.log)
         copying.close()
         assert not is_copying(cluster, name)
@@ -417,7 +417,7 @@ def test_create_terminates_session_of_dead_process(cluster: Cluster, databases: 
 
     thread = threading.Thread(target=orphaned_session)
     thread.start()
-    until(lambda: cluster.execute("SELECT FROM pg_stat_activity WHERE application_name = %s", name))
+    wait_until(lambda: cluster.execute("SELECT FROM pg_stat_activity WHERE application_name = %s", name))
     databases.create(name, LIMITS, holder=name)
     thread.join(30)
     assert terminated.is_set()
@@ -468,7 +468,7 @@ CONTENT = (
 
 def state_of(cluster: Cluster, name: str) -> dict[str, list[Row]]:
     """Return the complete state of a database, with its name replaced by `db`."""
-    until(lambda: not cluster.execute(STATE["sessions"], name))
+    wait_until(lambda: not cluster.execute(STATE["sessions"], name))
     state = {part: cluster.execute(statement, name) for part, statement in STATE.items()}
     accepts_connections = any(row[1] for row in state["databases"])
     state["content"] = cluster.execute(CONTENT, database=name) if accepts_connections else []

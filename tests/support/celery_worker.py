@@ -1,4 +1,4 @@
-"""A worker of Celery's in processes of its own."""
+"""A Celery worker as a process group."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .process_group import ProcessGroup
 
 
 class CeleryWorker(ProcessGroup):
-    """A worker, with the processes that it makes, running from entry to exit.
+    """A worker and its child processes, running from entry to exit.
 
     Args:
-        app: Where its Celery app is, such as ``"tests.some.module:celery_app"``.
-        log: The file that it writes to.
-        before: Words of the command line that come before all others.
-        options: More for its command line.
-        environment: More variables.
+        app: The Celery app, such as ``"tests.some.module:celery_app"``.
+        options: Additional command-line options.
+        log: The file for the worker's output.
+        before: Words in front of the command line, such as ``nice``.
+        environment: Additional environment variables.
     """
 
     def __init__(
@@ -36,5 +36,5 @@ class CeleryWorker(ProcessGroup):
         self.kill()
 
     def start(self) -> None:
-        """Start it, at first and after a kill."""
-        self.begin(self._command)
+        """Start the worker, the first time or after a kill."""
+        self.start_command(self._command)

@@ -1,4 +1,4 @@
-"""gunicorn on a port that stays, whatever becomes of its processes: who connects waits for the next one."""
+"""A gunicorn server that keeps its port across restarts, so that clients wait for the next process."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Self
 
 from .process_group import ProcessGroup
+from .servers import has_control_socket
 
 
 class Gunicorn(ProcessGroup):
-    """A server with workers of the kind `gthread`, running from entry to exit.
+    """A server with `gthread` workers, running from entry to exit.
 
     Args:
-        app: What it serves, such as ``"tests.some.module:make_app()"``.
-        workers: How many.
-        threads: Of each.
-        log: The file that it writes to.
-        before: Words of the command line that come before all others.
-        options: More for its command line.
-        environment: More variables.
+        app: The app, such as ``"tests.some.module:make_app()"``.
+        options: Additional command-line options.
+        workers: The number of workers.
+        threads: The number of threads per worker.
+        log: The file for the server's output.
+        before: Words in front of the command line, such as ``nice``.
+        environment: Additional environment variables.
     """
 
     def __init__(
@@ -51,21 +52,14 @@ class Gunicorn(ProcessGroup):
         self.kill()
 
     def start(self) -> None:
-        """Start it, at first and after a kill. Until it is there, whoever connects waits."""
+        """Start the server, the first time or after a kill. Until it accepts, connections wait."""
         listener = self._listener.fileno()
-        self.begin(
+        self.start_command(
             [
                 *self._before,
                 *(sys.executable, "-m", "gunicorn", "--worker-class=gthread", f"--bind=fd://{listener}"),
-                *("--no-control-socket",) * _has_control_socket(),
+                *("--no-control-socket",) * has_control_socket(),
                 *(*self._options, self._app),
             ],
             pass_fds=[listener],
         )
-
-
-def _has_control_socket() -> bool:
-    """Newer versions serve one in the user's folders, unless told not to."""
-    from gunicorn.config import KNOWN_SETTINGS  # type: ignore[import-untyped]
-
-    return any(setting.name == "control_socket_disable" for setting in KNOWN_SETTINGS)

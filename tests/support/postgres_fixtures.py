@@ -1,7 +1,7 @@
-"""PostgreSQL for tests, as fixtures.
+"""PostgreSQL fixtures.
 
-Each process of pytest-xdist that asks for it has a server of its own: it is there within a second and takes
-about 25 MB (and 50 for data), and nothing has to be agreed on between processes that may crash.
+Each pytest-xdist worker starts its own server when a test needs one. It starts within a second and uses about
+25 MB of memory and 50 MB of disk space. Workers that may crash need not agree on anything.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .postgres import Server, fresh_database
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a server that forgets everything when the machine crashes, since no test crashes that."""
-    with Server(under=_memory(), fsync="off") as server:
+    """The URL of a server without `fsync`: no test crashes the machine."""
+    with Server(under=memory_folder(), fsync="off") as server:
         yield server.url
 
 
@@ -29,7 +29,10 @@ def postgres_url(postgres: str) -> Iterator[str]:
         yield url
 
 
-def _memory() -> Path | None:
-    """A folder in memory, if there is one with room: on some disks a new database takes a quarter second."""
+def memory_folder() -> Path | None:
+    """Return a folder in memory, if there is one with 2 GB free.
+
+    On some disks, creating a database takes a quarter of a second.
+    """
     folder = Path("/dev/shm")
     return folder if folder.is_dir() and shutil.disk_usage(folder).free > 2 << 30 else None

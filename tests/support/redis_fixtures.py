@@ -1,4 +1,4 @@
-"""Redis for tests, as fixtures: a server for each process of pytest-xdist that asks for it."""
+"""Redis fixtures: each pytest-xdist worker starts its own server when a test needs one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .redis import Server
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Server]:
-    """A server that tests share; who stops it starts it again, and who fills it empties it."""
+    """A server shared by tests. A test that stops it starts it again, and a test that fills it empties it."""
     with Server() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Brokers in processes of their own, served as the README says."""
+"""Brokers in separate processes, served by the commands of the README."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _ADDRESS = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 
 
 class Kind(NamedTuple):
-    """A server, and how it is started.
+    """A kind of server and its properties.
 
     Args:
-        command: As the README has it.
-        workers: The option for the number of its processes, if it can have several.
-        files: What the folder must have beside the app, by their names.
-        tells_port: Does it say which port it got when it was told 0?
-        hands_over_paths: Does the app see the path as it was sent?
-        refuses_at_end: Is it known at once that it takes no more, when it ends?
-        when_told: What it says as soon as it was asked to end; None if it says nothing.
+        command: The command line in the README.
+        workers: The option for the number of processes. None if the server has only one process.
+        files: Additional files for the app's folder: name -> text.
+        logs_port: Whether port 0 lets the system choose the port, and the log names it.
+        keeps_raw_paths: Whether the app gets the path without decoding.
+        closes_listener: Whether the server refuses connections as soon as it shuts down.
+        shutdown_message: The log record of a received SIGTERM. None if there is none.
     """
 
     command: str
     workers: str | None = "--workers"
     files: dict[str, str] = {}
-    tells_port: bool = True
-    hands_over_paths: bool = True
-    refuses_at_end: bool = True
-    when_told: str | None = "Handling signal: term"
+    logs_port: bool = True
+    keeps_raw_paths: bool = True
+    closes_listener: bool = True
+    shutdown_message: str | None = "Handling signal: term"
 
 
 SERVE = """\
@@ -62,10 +62,10 @@ from gevent import monkey
 
 monkey.patch_all()
 """
-"""What `gunicorn.conf.py` begins with where gevent comes with `--preload`."""
+"""The beginning of `gunicorn.conf.py` for gevent workers with `--preload`."""
 
 KINDS = {
-    "sync": Kind("gunicorn --workers 4 --bind 127.0.0.1:8080 broker:app", refuses_at_end=False),
+    "sync": Kind("gunicorn --workers 4 --bind 127.0.0.1:8080 broker:app", closes_listener=False),
     "gthread": Kind(
         "gunicorn --worker-class gthread --threads 8 --workers 2 --bind 127.0.0.1:8080 broker:app"
     ),
@@ -74,30 +74,30 @@ KINDS = {
         "python serve.py",
         workers=None,
         files={"serve.py": SERVE},
-        tells_port=False,
-        when_told=None,
+        logs_port=False,
+        shutdown_message=None,
     ),
     "granian": Kind(
         "granian --interface wsgi --blocking-threads 8 --workers 2 --workers-kill-timeout 30 --port 8080"
         " broker:app",
-        tells_port=False,
-        hands_over_paths=False,
-        when_told="Shutting down granian",
+        logs_port=False,
+        keeps_raw_paths=False,
+        shutdown_message="Shutting down granian",
     ),
 }
-"""All servers that the README speaks of."""
+"""The servers in the README, by name."""
 
 
 class Process:
-    """A server that runs, and the processes that it made.
+    """A running server with its worker processes.
 
     Args:
-        kind: Which server.
-        folder: Where the app's module is, and what it works in.
-        log: Where it writes what it says.
-        workers: How many processes it may make.
-        arguments: More for its command line.
-        environment: More variables.
+        kind: The kind of server.
+        folder: The working directory with the app's module.
+        arguments: Additional command-line arguments.
+        log: The file for the server's output.
+        workers: The number of worker processes. Defaults to 1.
+        environment: Additional environment variables.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Process:
         **environment: str,
     ) -> None:
         self._kind, self._log = kind, log
-        port = 0 if kind.tells_port else free_port()
+        port = 0 if kind.logs_port else free_port()
         for name, text in kind.files.items():
             (folder / name).write_text(text.replace("8080", str(port)))
         with log.open("wb") as file:
@@ -125,43 +125,43 @@ class Process:
             )
         self.pid = self._process.pid
         try:
-            self.port = self._wait_until_it_listens(port)
+            self.port = self._wait_until_listening(port)
         except BaseException:
             self.close()
             raise
 
-    def _wait_until_it_listens(self, port: int) -> int:
-        ends = time.monotonic() + 60
+    def _wait_until_listening(self, port: int) -> int:
+        deadline = time.monotonic() + 60
         while not (port and _is_listening(port)):
             assert self._process.poll() is None, self.log
-            assert time.monotonic() < ends, self.log
+            assert time.monotonic() < deadline, self.log
             time.sleep(0.01)
-            if self._kind.tells_port and (found := _ADDRESS.search(self.log)):
-                port = int(found[1])
+            if self._kind.logs_port and (address := _ADDRESS.search(self.log)):
+                port = int(address[1])
         return port
 
-    def was_asked_to_end(self) -> bool:
-        """Did it say so? Of one that never does, this cannot be known."""
-        return self._kind.when_told is None or self._kind.when_told in self.log
+    def is_shutting_down(self) -> bool:
+        """Whether the server logged that it received SIGTERM. True for a server that does not log this."""
+        return self._kind.shutdown_message is None or self._kind.shutdown_message in self.log
 
     @property
     def log(self) -> str:
         return self._log.read_text("utf-8")
 
     def terminate(self) -> None:
-        """Ask it to end, as platforms do."""
+        """Send SIGTERM, as platforms do."""
         self._process.terminate()
 
     def restart_workers(self) -> None:
-        """Have gunicorn make new workers, and end the old ones."""
+        """Let gunicorn start new workers and end the old ones."""
         self._process.send_signal(signal.SIGHUP)
 
     def wait(self) -> int:
-        """Wait until it has ended by itself."""
+        """Wait for the server's end and return its exit code."""
         return self._process.wait(60)
 
     def close(self) -> None:
-        """End it and what it made, in whatever way."""
+        """Kill the server and its workers, if they still run."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -172,13 +172,13 @@ def _command(kind: Kind, workers: int, port: int) -> list[str]:
     if kind.workers is not None:
         line = re.sub(rf"{kind.workers} \d+", f"{kind.workers} {workers}", line)
     program, *arguments = shlex.split(line.replace("8080", str(port)))
-    if program == "gunicorn" and _has_control_socket():
+    if program == "gunicorn" and has_control_socket():
         arguments = ["--no-control-socket", *arguments]
     return [str(Path(sys.executable).with_name(program)), *arguments]
 
 
-def _has_control_socket() -> bool:
-    """Newer gunicorns serve one in the user's folders, unless told not to."""
+def has_control_socket() -> bool:
+    """Whether this version of gunicorn opens a control socket in the user's folders by default."""
     from gunicorn.config import KNOWN_SETTINGS  # type: ignore[import-untyped]
 
     return any(setting.name == "control_socket_disable" for setting in KNOWN_SETTINGS)
@@ -193,7 +193,7 @@ def _is_listening(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
+    """Return a loopback port that no process listens on now. Another process may take it at any time."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -201,13 +201,13 @@ def free_port() -> int:
 
 @contextmanager
 def waitress(folder: Path, app: str, *arguments: str, **environment: str) -> Iterator[int]:
-    """Serve an app on a free port of the loopback.
+    """Serve an app on a free loopback port.
 
     Args:
-        folder: Where its module is, and what it works in.
-        app: ``"hello:app"``.
-        arguments: More for waitress.
-        environment: More variables.
+        folder: The working directory with the app's module.
+        app: The app, such as ``"hello:app"``.
+        arguments: Arguments for waitress. Defaults to a free port.
+        environment: Additional environment variables.
 
     Yields:
         The port.
@@ -229,9 +229,9 @@ class Gunicorn:
     """A server with its workers.
 
     Args:
-        port: Where it listens, on the loopback.
-        process: The one that the workers are children of.
-        log: What all of them say.
+        port: The loopback port.
+        process: The parent process of the workers.
+        log: The file for the output of all processes.
     """
 
     port: int
@@ -239,7 +239,7 @@ class Gunicorn:
     log: Path
 
     def kill(self) -> None:
-        """Kill all of them at once, as when the power goes."""
+        """Kill all processes together, as in a power failure."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -249,22 +249,22 @@ class Gunicorn:
 def gunicorn(
     folder: Path, app: str, *arguments: str, log: Path, environment: Mapping[str, str], port: int = 0
 ) -> Iterator[Gunicorn]:
-    """Serve an app as in production; at the end it is asked to stop, and has ten seconds for it.
+    """Serve an app as in production. On exit, the server has ten seconds to shut down.
 
     Args:
-        folder: Where its module is, and what it works in.
-        app: ``"broker:app"``.
-        arguments: More for gunicorn.
-        log: Where to write what it says, after what is there; beside it gunicorn may keep files of its own.
-        environment: More variables.
-        port: Where to listen on the loopback; 0 for any that is free.
+        folder: The working directory with the app's module.
+        app: The app, such as ``"broker:app"``.
+        arguments: Additional arguments for gunicorn.
+        log: The file to which the server's output is appended. gunicorn may keep other files beside it.
+        environment: Additional environment variables.
+        port: The loopback port. Defaults to 0, a free port.
 
     Raises:
-        RuntimeError: It did not start; with what it said.
+        RuntimeError: The server did not start. The message has its output.
     """
     command = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", *arguments, app]
     with log.open("ab") as output:
-        begin = output.tell()
+        offset = output.tell()
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -272,11 +272,11 @@ def gunicorn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C is not for it, and `kill` is for all of it
+            start_new_session=True,  # Ctrl-C must not reach it, and `kill` needs a group
         )
     server = Gunicorn(port, process, log)
     try:
-        server.port = _port(process, log, begin)
+        server.port = _wait_for_port(process, log, offset)
         yield server
     finally:
         if process.poll() is None:
@@ -286,17 +286,17 @@ def gunicorn(
         server.kill()
 
 
-def _port(process: subprocess.Popen[bytes], log: Path, begin: int) -> int:
-    """The port on which a server answers, when it does."""
+def _wait_for_port(process: subprocess.Popen[bytes], log: Path, offset: int) -> int:
+    """Wait until the server responds and return its port."""
     while process.poll() is None:
-        listening = re.search(rb"Listening at: http://127\.0\.0\.1:(\d+)", log.read_bytes()[begin:])
-        if listening and _answers(int(listening[1])):
+        listening = re.search(rb"Listening at: http://127\.0\.0\.1:(\d+)", log.read_bytes()[offset:])
+        if listening and _responds(int(listening[1])):
             return int(listening[1])
         time.sleep(0.02)
-    raise RuntimeError(f"the server did not start:\n{log.read_bytes()[begin:].decode()}")
+    raise RuntimeError(f"the server did not start:\n{log.read_bytes()[offset:].decode()}")
 
 
-def _answers(port: int) -> bool:
+def _responds(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", "/")

@@ -1,4 +1,4 @@
-"""The Redis server that tests have: it keeps its data, and is never left behind."""
+"""Tests of the Redis server for tests: it keeps its data and always cleans up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as NoConnection
 
-from ..resilience.wait import until
 from .redis import Server
+from .wait import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -27,14 +27,14 @@ def test_redis_server_keeps_data_after_restart(end: Callable[[Server], None]) ->
         url = server.url
         with server.client() as client:
             client.set("key", "value")
-            client.execute_command("ACL", "SETUSER", "somebody", "on", "~theirs:*")
+            client.execute_command("ACL", "SETUSER", "tenant", "on", "~theirs:*")
             client.execute_command("ACL", "SAVE")
         end(server)
         server.start()
         assert server.url == url
         with server.client() as client:
             assert client.get("key") == "value"
-            assert client.execute_command("ACL", "USERS") == ["default", "somebody"]
+            assert client.execute_command("ACL", "USERS") == ["default", "tenant"]
 
 
 def test_redis_server_requires_password() -> None:
@@ -54,6 +54,6 @@ def test_redis_server_cleans_up_after_kill() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     url, folder = run.stdout.split()
-    until(lambda: not Path(folder).exists())
+    wait_until(lambda: not Path(folder).exists())
     with Redis.from_url(url) as client, pytest.raises(NoConnection):
         client.ping()
