@@ -1,1 +1,1 @@
-"""The operators' commands: `flask broker …`."""
+"""Operators' commands: `flask broker …`."""

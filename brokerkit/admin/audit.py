@@ -1,4 +1,4 @@
-"""The audit trail: what the store knows of every change that was accepted, as records, the newest first."""
+"""The audit trail: records of all accepted changes from the store, the newest first."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from ..store.models import OperationRecord
 from ..store.store import Store
 from ..store.tables import operations
 
-_PAGE = 500
-"""How many rows are read at a time, so that neither memory nor a transaction holds millions."""
+_PAGE_SIZE = 500
+"""The number of rows in one read, which bounds the memory and the duration of the transaction."""
 
-_SKEW = 86400.0
-"""By how many seconds the clocks of two machines may differ, at the very most."""
+_MAX_CLOCK_SKEW = 86400.0
+"""The assumed maximum difference between the clocks of two machines, in seconds."""
 
 
 class UnreadableRecord(Struct, frozen=True):
-    """A change of which the store has a row that nobody can read, and why."""
+    """A change whose row cannot be read, and the reason."""
 
     operation_id: str
     reason: str
 
 
 class AuditFilter(Struct, frozen=True, kw_only=True):
-    """Which changes.
+    """A filter for changes.
 
     Args:
-        instance_keys: Only those of instances with one of these keys, and of their bindings; all if empty.
-        binding_keys: Only those of bindings with one of these keys; all if empty.
-        since: Only those that were asked for then or later, in seconds since 1970 by the store's clock.
+        instance_keys: Keys of an instance. Changes of its bindings are included. Defaults to all instances.
+        binding_keys: Keys of bindings. Defaults to all.
+        since: The earliest time of the request, in seconds since 1970 by the database's clock. Defaults to
+            none.
     """
 
     instance_keys: Collection[str] = ()
@@ -47,61 +48,63 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
 
 
 def read_audit(
-    store: Store, catalog: Catalog, which: AuditFilter, limit: int | None = None
+    store: Store, catalog: Catalog, audit_filter: AuditFilter, limit: int | None = None
 ) -> Iterator[AuditRecord | UnreadableRecord]:
-    """The changes, the newest first. What is added while they are read is not among them.
+    """Read the changes, the newest first. Changes that are added during the read are not included.
 
-    They are in the order of their ids, which begin with the time by the clock of who took the request: so it
-    is the primary key that is read, page by page, and no index on `created_at` has to be written with every
-    operation. Where clocks of machines differ, so does the order; which of them are told does not.
+    The order is that of the ids, which begin with the time by the clock of the process that received the
+    request. So the primary key is read page by page, and no index on `created_at` has to be written for every
+    operation. If the clocks of machines differ, the order can be wrong, but the selected changes are right.
 
     Args:
         store: The store.
         catalog: Has the names of offerings and plans.
-        which: Which of them.
-        limit: So many at most; None for all.
+        audit_filter: Selects the changes.
+        limit: The maximum number of changes. Defaults to all.
     """
-    last: str | None = None
+    last_id: str | None = None
     while limit is None or limit > 0:
-        size = _PAGE if limit is None else min(limit, _PAGE)
-        page = _page(store, which, last, size)
+        size = _PAGE_SIZE if limit is None else min(limit, _PAGE_SIZE)
+        page = _read_page(store, audit_filter, last_id, size)
         for row in page:
-            yield _told(store, catalog, row)
+            yield _read_row(store, catalog, row)
         if len(page) < size:
             return
-        last = page[-1][0]
+        last_id = page[-1][0]
         limit = None if limit is None else limit - size
 
 
 def audit_record_of(store: Store, catalog: Catalog, operation: OperationRecord) -> AuditRecord:
-    """What the trail tells of an operation."""
+    """Build the audit record of an operation."""
     request = load_request(store, catalog, operation, None, None)
     outcome = store.outcome_of(operation)
     return audit_record(OperationRef.of(operation), request, operation.state, outcome, operation.updated_at)
 
 
-def _told(store: Store, catalog: Catalog, row: rows.Row) -> AuditRecord | UnreadableRecord:
+def _read_row(store: Store, catalog: Catalog, row: rows.Row) -> AuditRecord | UnreadableRecord:
     try:
         return audit_record_of(store, catalog, rows.operation(row))
     except StoreError as error:
         return UnreadableRecord(row[0], str(error))
-    except (msgspec.MsgspecError, TypeError, ValueError):  # which may quote what is secret
-        return UnreadableRecord(
-            row[0], "its row is not as this version of brokerkit, or one before it, writes them"
-        )
+    except (msgspec.MsgspecError, TypeError, ValueError):  # its message can quote secrets
+        return UnreadableRecord(row[0], "its format is not one of this brokerkit or of an earlier version")
 
 
-def _page(store: Store, which: AuditFilter, last: str | None, size: int) -> list[rows.Row]:
-    found = select(operations).order_by(operations.c.id.desc()).limit(size)
-    if which.instance_keys:
-        found = found.where(or_(*(operations.c.instance_id == key for key in which.instance_keys)))
-    if which.binding_keys:
-        found = found.where(or_(*(operations.c.binding_id == key for key in which.binding_keys)))
-    if which.since is not None:
-        least = max(0.0, which.since - _SKEW)
-        found = found.where(
-            operations.c.created_at >= which.since, operations.c.id >= f"{int(least * 1000):012x}"
+def _read_page(store: Store, audit_filter: AuditFilter, last_id: str | None, size: int) -> list[rows.Row]:
+    statement = select(operations).order_by(operations.c.id.desc()).limit(size)
+    if audit_filter.instance_keys:
+        statement = statement.where(
+            or_(*(operations.c.instance_id == key for key in audit_filter.instance_keys))
         )
-    if last is not None:
-        found = found.where(operations.c.id < last)
-    return store.read(found)
+    if audit_filter.binding_keys:
+        statement = statement.where(
+            or_(*(operations.c.binding_id == key for key in audit_filter.binding_keys))
+        )
+    if audit_filter.since is not None:
+        earliest = max(0.0, audit_filter.since - _MAX_CLOCK_SKEW)
+        statement = statement.where(
+            operations.c.created_at >= audit_filter.since, operations.c.id >= f"{int(earliest * 1000):012x}"
+        )
+    if last_id is not None:
+        statement = statement.where(operations.c.id < last_id)
+    return store.read(statement)

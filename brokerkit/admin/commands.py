@@ -1,15 +1,14 @@
-"""`flask broker …`: what operators do with a broker.
+"""The operators' commands: `flask broker …`.
 
-The commands come with the blueprint. They ask the store and start nothing; of rich, SQLAlchemy and the rest
-they load only what they use.
+The commands are registered with the blueprint. They read and write the store, and start no background work.
+Each imports rich, SQLAlchemy and the other extras only when it needs them.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -19,10 +18,11 @@ import click
 import msgspec
 from flask.cli import FlaskGroup
 
-from .._internal import console as display
-from .._internal.text import printable
+from .._internal import console
+from .._internal.text import plural, printable
 from ..catalog.models import Catalog
-from . import audit_table as _audit_table
+from . import audit_table, output
+from .options import DEFAULT_LIMIT, LIMIT, Age, Since, json_option, limit_option, reveal_option
 
 if TYPE_CHECKING:
     from ..audit import AuditRecord
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 class AdminContext(NamedTuple):
-    """What the commands work with.
+    """The broker that the commands work on.
 
     Args:
-        catalog: Gives the catalog.
-        store: The store; None of a broker that has none.
+        catalog: Returns the catalog.
+        store: The store. None for a broker without one.
     """
 
     catalog: Callable[[], Catalog]
@@ -44,10 +44,10 @@ class AdminContext(NamedTuple):
 
 
 def is_upgrade_command() -> bool:
-    """Is the app being loaded by Flask's command line only to see which commands it has?
+    """Whether Flask's command line loads the app only to list its commands.
 
-    Then the command that upgrades a store must be found also where no broker can start on that store.
-    `flask run`, as any server, loads the app otherwise; and whichever command serves opens the store first.
+    Then the store is not opened, so that `upgrade-store` can be found even if the store has another version.
+    `flask run` and every other server load the app differently, and open the store first.
     """
     context = click.get_current_context(silent=True)
     return (
@@ -55,24 +55,24 @@ def is_upgrade_command() -> bool:
     )
 
 
-def commands(desk: AdminContext) -> list[click.Command]:
-    """The commands for one broker."""
-    return [_command(desk, function) for function in _COMMANDS]
+def commands(context: AdminContext) -> list[click.Command]:
+    """Return the commands for one broker."""
+    return [_make_command(context, function) for function in _COMMANDS]
 
 
 _COMMANDS: list[Callable[..., None]] = []
 
 
-def _of_operators(function: Callable[..., None]) -> Callable[..., None]:
+def _register(function: Callable[..., None]) -> Callable[..., None]:
     _COMMANDS.append(function)
     return function
 
 
-def _command(desk: AdminContext, function: Callable[..., None]) -> click.Command:
+def _make_command(context: AdminContext, function: Callable[..., None]) -> click.Command:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
-        with _told_in_one_line(desk):
-            function(desk, *args, **kwargs)
+        with _errors_in_one_line(context):
+            function(context, *args, **kwargs)
 
     parameters = getattr(function, "__click_params__", [])
     run.__click_params__ = list(parameters)  # type: ignore[attr-defined]
@@ -80,116 +80,72 @@ def _command(desk: AdminContext, function: Callable[..., None]) -> click.Command
 
 
 @contextmanager
-def _told_in_one_line(desk: AdminContext) -> Iterator[None]:
-    """Say what went wrong with the store without a traceback, and once."""
-    logger, quiet = logging.getLogger("brokerkit"), logging.NullHandler()
-    logger.addHandler(quiet)  # what is logged goes where the app says, and not to stderr by itself
+def _errors_in_one_line(context: AdminContext) -> Iterator[None]:
+    """Print an error of the store once, on one line and without a traceback."""
+    logger, null_handler = logging.getLogger("brokerkit"), logging.NullHandler()
+    logger.addHandler(null_handler)  # prevents logging's fallback to stderr, but not the app's own handlers
     try:
         yield
     except Exception as error:
-        told = None if desk.store is None else _reason(error)
-        if told is None:
+        message = None if context.store is None else _message_of(error)
+        if message is None:
             raise
-        raise _refusal(told) from None
+        raise _command_error(message) from None
     finally:
-        logger.removeHandler(quiet)
+        logger.removeHandler(null_handler)
 
 
-def _reason(error: Exception) -> str | None:
-    """What there is to say of an error, if it is one of a store."""
-    from ..store.database import reason
+def _message_of(error: Exception) -> str | None:
+    """Return the message of a store's error, or None for any other error."""
+    from ..store.database import driver_message
     from ..store.errors import StoreError, StoreUnavailable
     from .queries import CommandRefused
 
     if isinstance(error, StoreUnavailable):
-        return f"the store is not available: {reason(error.__cause__ or error)}"
+        return f"the store is unavailable: {driver_message(error.__cause__ or error)}"
     return str(error) if isinstance(error, StoreError | CommandRefused) else None
 
 
-def _refusal(told: str) -> click.ClickException:
-    return click.ClickException(printable(" ".join(told.split())))
+def _command_error(message: str) -> click.ClickException:
+    return click.ClickException(printable(" ".join(message.split())))
 
 
-def _open(desk: AdminContext, *, as_it_is: bool = False) -> Store:
-    """The store, open unless it is to be taken as it is."""
-    if desk.store is None:
-        raise _refusal("this broker has no store, so it remembers nothing; give Broker(store=…)")
-    if not as_it_is:
-        if not desk.store.exists:
-            raise _refusal(f"there is no store at {desk.store.database}; the broker makes it when it starts")
-        desk.store.open()
-    return desk.store
+def _require_store(context: AdminContext) -> Store:
+    if context.store is None:
+        raise _command_error("this broker has no store; pass one as Broker(store=…)")
+    return context.store
 
 
-def _reporter(desk: AdminContext, store: Store, *, reveal: bool = False) -> Reporter:
+def _open_store(context: AdminContext) -> Store:
+    store = _require_store(context)
+    if not store.exists:
+        raise _command_error(f"there is no store at {store.database}; the broker creates it when it starts")
+    store.open()
+    return store
+
+
+def _reporter(context: AdminContext, store: Store, *, reveal: bool = False) -> Reporter:
     from .reports import Reporter
 
-    return Reporter(store, desk.catalog(), reveal=reveal)
+    return Reporter(store, context.catalog(), reveal=reveal)
 
 
-# Options
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-_MOST = 50
-_NUMBER = click.IntRange(1, 1_000_000_000)  # a database counts no further than its integers go
-_limit = click.option("--limit", type=_NUMBER, default=_MOST, show_default=True, help="Show so many at most.")
-_reveal = click.option("--reveal", is_flag=True, help="Show parameters, credentials and data too.")
+# Commands that read
 
 
-class _Age(click.ParamType[float]):
-    """A duration such as 12h, 30d or 4w, in seconds."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = re.fullmatch(r"([0-9]{1,9})([mhdw])", value) if isinstance(value, str) else None
-        if match is None or int(match[1]) == 0:
-            self.fail(f"{value!r} is no age; give one such as 45m, 12h, 30d or 4w", param, ctx)
-        return int(match[1]) * _SECONDS[match[2]]
-
-
-class _Since(click.ParamType[float | datetime]):
-    """An age, in seconds; or a moment, in the zone of this machine unless it names another."""
-
-    name = "since"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | datetime:
-        if not isinstance(value, str):
-            self.fail(f"{value!r} is no text", param, ctx)
-        if re.fullmatch(r"[0-9]{1,9}[mhdw]", value):
-            return _Age().convert(value, param, ctx)
-        try:
-            return datetime.fromisoformat(value).astimezone()
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is no age and no time; give one such as 12h or 7d, 2026-11-01 or"
-                " 2026-11-01T12:00:00Z",
-                param,
-                ctx,
-            )
-
-
-_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-
-
-# What there is
-
-
-@_of_operators
-@_json
-def catalog(desk: AdminContext, as_json: bool) -> None:
-    """What the broker offers: each plan of each offering."""
-    _print(_plans(desk.catalog()), as_json, _CATALOG, "The catalog has no offerings.")
+@_register
+@json_option
+def catalog(context: AdminContext, as_json: bool) -> None:
+    """List the plans of all service offerings."""
+    plans = _plans(context.catalog())
+    output.print_reports(plans, as_json, output.CATALOG, "The catalog has no offerings.")
 
 
 def _plans(catalog: Catalog) -> list[Report]:
-    """The plans of a catalog."""
     return [
         {
-            "service": service.name,
-            "service_id": service.id,
+            "offering": offering.name,
+            "offering_id": offering.id,
             "plan": plan.name,
             "plan_id": plan.id,
             "description": plan.description,
@@ -199,368 +155,283 @@ def _plans(catalog: Catalog) -> list[Report]:
             "maintenance_version": plan.maintenance_info.version if plan.maintenance_info else None,
             "maximum_polling_duration": plan.maximum_polling_duration,
         }
-        for service in catalog.services
-        for plan in service.plans
+        for offering in catalog.services
+        for plan in offering.plans
     ]
 
 
-@_of_operators
-@click.option("--all", "deleted", is_flag=True, help="Show also those that were deleted.")
-@_limit
-@_reveal
-@_json
-def instances(desk: AdminContext, deleted: bool, limit: int, reveal: bool, as_json: bool) -> None:
-    """The service instances, the newest first."""
+@_register
+@click.option("--all", "deleted", is_flag=True, help="Include deleted instances.")
+@limit_option
+@reveal_option
+@json_option
+def instances(context: AdminContext, deleted: bool, limit: int, reveal: bool, as_json: bool) -> None:
+    """List the service instances, the newest first."""
     from .queries import list_instances
 
-    store = _open(desk)
-    reporter = _reporter(desk, store, reveal=reveal)
-    found, more = list_instances(store, limit, deleted=deleted)
-    columns = _INSTANCES | _INSTANCES_REVEALED if reveal else _INSTANCES
-    _print([reporter.instance(*each) for each in found], as_json, columns, "There are no instances.")
-    _tell_more(more, limit)
+    store = _open_store(context)
+    reporter = _reporter(context, store, reveal=reveal)
+    rows, is_truncated = list_instances(store, limit, deleted=deleted)
+    columns = output.INSTANCES_REVEALED if reveal else output.INSTANCES
+    reports = [reporter.instance(*row) for row in rows]
+    output.print_reports(reports, as_json, columns, "There are no instances.")
+    output.print_truncation(is_truncated, limit)
 
 
-@_of_operators
+@_register
 @click.argument("instance", required=False)
-@_limit
-@_reveal
-@_json
-def bindings(desk: AdminContext, instance: str | None, limit: int, reveal: bool, as_json: bool) -> None:
-    """The service bindings, of all instances or of INSTANCE, the newest first."""
+@limit_option
+@reveal_option
+@json_option
+def bindings(context: AdminContext, instance: str | None, limit: int, reveal: bool, as_json: bool) -> None:
+    """List the service bindings of all instances, or of INSTANCE, the newest first."""
     from .queries import find_instance, list_bindings
 
-    store = _open(desk)
+    store = _open_store(context)
     key: str | None = None
     if instance is not None:
-        known = find_instance(store, instance)
-        if known is None:
-            raise _refusal(f"there is no instance {instance}")
-        key = known[0].key
-    reporter = _reporter(desk, store, reveal=reveal)
-    found, more = list_bindings(store, limit, key)
-    columns = _BINDINGS | _BINDINGS_REVEALED if reveal else _BINDINGS
-    _print([reporter.binding(*each) for each in found], as_json, columns, "There are no bindings.")
-    _tell_more(more, limit)
+        row = find_instance(store, instance)
+        if row is None:
+            raise _command_error(f"there is no instance {instance}; list all with flask broker instances")
+        key = row[0].key
+    reporter = _reporter(context, store, reveal=reveal)
+    rows, is_truncated = list_bindings(store, limit, key)
+    columns = output.BINDINGS_REVEALED if reveal else output.BINDINGS
+    reports = [reporter.binding(instance, binding) for instance, binding in rows]
+    output.print_reports(reports, as_json, columns, "There are no bindings.")
+    output.print_truncation(is_truncated, limit)
 
 
-@_of_operators
-@click.option("--failed", "state", flag_value="failed", help="Only those that failed.")
-@click.option("--in-progress", "state", flag_value="in progress", help="Only those that go on.")
-@_limit
-@_json
-def operations(desk: AdminContext, state: str | None, limit: int, as_json: bool) -> None:
-    """The operations on instances and bindings, the newest first."""
+@_register
+@click.option("--failed", "state", flag_value="failed", help="Only failed operations.")
+@click.option("--in-progress", "state", flag_value="in progress", help="Only operations in progress.")
+@limit_option
+@json_option
+def operations(context: AdminContext, state: str | None, limit: int, as_json: bool) -> None:
+    """List the operations on instances and bindings, the newest first."""
     from ..store.models import Progress
     from .queries import list_operations
 
-    store = _open(desk)
-    reporter = _reporter(desk, store)
-    found, more = list_operations(store, limit, state=Progress(state) if state else None)
-    none = f"No operation is {state}." if state == "in progress" else "No operation failed."
-    reports = [reporter.operation(*each) for each in found]
-    _print(reports, as_json, _OPERATIONS, none if state else "There are no operations.")
-    _tell_more(more, limit)
+    store = _open_store(context)
+    reporter = _reporter(context, store)
+    rows, is_truncated = list_operations(store, limit, state=Progress(state) if state else None)
+    empty = {
+        None: "There are no operations.",
+        "in progress": "No operation is in progress.",
+        "failed": "No operation failed.",
+    }[state]
+    reports = [reporter.operation(operation, now) for operation, now in rows]
+    output.print_reports(reports, as_json, output.OPERATIONS, empty)
+    output.print_truncation(is_truncated, limit)
 
 
-@_of_operators
-@click.option("--instance", metavar="ID", help="Only those of this instance and its bindings.")
-@click.option("--binding", metavar="ID", help="Only those of bindings with this id.")
+@_register
+@click.option("--instance", metavar="ID", help="Only changes of this instance and its bindings.")
+@click.option("--binding", metavar="ID", help="Only changes of bindings with this id.")
 @click.option(
-    "--since", type=_Since(), metavar="WHEN", help="Only those since then: 12h, 7d, 2026-11-01, a time."
+    "--since", type=Since(), metavar="WHEN", help="Only changes since then: 12h, 7d, 2026-11-01 or a time."
 )
 @click.option(
     "--limit",
-    type=_NUMBER,
-    help=f"Show so many at most.  [default: {_MOST}, or with --since all]",
+    type=LIMIT,
+    help=f"The maximum number of rows.  [default: {DEFAULT_LIMIT}, or all with --since]",
 )
-@_json
+@json_option
 def audit(
-    desk: AdminContext,
+    context: AdminContext,
     instance: str | None,
     binding: str | None,
     since: float | datetime | None,
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Who changed what, when, and how it ended: each change that the broker accepted, the newest first.
+    """List the changes that the broker accepted, the newest first: who, what, when, and the outcome.
 
-    Also of instances and bindings that were deleted, until their operations are purged. What was refused is
-    not among them, as it changed nothing.
+    Changes of deleted resources are included until they are purged. Rejected requests changed nothing, and
+    are not included.
     """
-    from . import audit as trail
+    from .audit import AuditFilter, read_audit
     from .queries import matching_keys
 
-    store = _open(desk)
-    which = trail.AuditFilter(
+    store = _open_store(context)
+    audit_filter = AuditFilter(
         instance_keys=() if instance is None else matching_keys(instance),
         binding_keys=() if binding is None else matching_keys(binding),
-        since=store.now() - since if isinstance(since, float) else _seconds(since),
+        since=store.now() - since if isinstance(since, float) else _timestamp(since),
     )
-    most = _MOST if limit is None and since is None else limit
-    found = trail.read_audit(store, desk.catalog(), which, None if most is None else most + 1)
+    size = DEFAULT_LIMIT if limit is None and since is None else limit
+    results = read_audit(store, context.catalog(), audit_filter, None if size is None else size + 1)
     unreadable: list[str] = []
-    records = _readable(islice(found, most), unreadable)
+    records = _readable(islice(results, size), unreadable)
     if as_json:
-        display.print_json_each(map(msgspec.to_builtins, records))
+        console.print_json_each(map(msgspec.to_builtins, records))
     else:
-        every = which == trail.AuditFilter()
-        _audit_table.print_changes(
-            records, "There are no changes." if every else "There are no such changes."
-        )
-    _tell_more(next(found, None) is not None, most or 0)
+        is_filtered = audit_filter != AuditFilter()
+        empty = "There are no matching changes." if is_filtered else "There are no changes."
+        audit_table.print_changes(records, empty)
+    output.print_truncation(next(results, None) is not None, size or 0)
     if unreadable:
-        raise _refusal(f"{_number(len(unreadable), 'change')} could not be read")
+        raise _command_error(f"{plural(len(unreadable), 'change')} could not be read")
 
 
-def _seconds(moment: datetime | None) -> float | None:
+def _timestamp(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
 def _readable(
-    found: Iterable[AuditRecord | UnreadableRecord], unreadable: list[str]
+    results: Iterable[AuditRecord | UnreadableRecord], unreadable: list[str]
 ) -> Iterator[AuditRecord]:
-    """The records, past those that nobody can read, of which each is told."""
+    """Yield the readable records. Print an error for each of the others, and collect their ids."""
     from ..audit import AuditRecord
 
-    for each in found:
-        if isinstance(each, AuditRecord):
-            yield each
+    for result in results:
+        if isinstance(result, AuditRecord):
+            yield result
         else:
-            unreadable.append(each.operation_id)
-            display.print_error(f"The operation {each.operation_id} cannot be read: {each.reason}")
+            unreadable.append(result.operation_id)
+            console.print_error(f"The operation {result.operation_id} cannot be read: {result.reason}")
 
 
-@_of_operators
+@_register
 @click.argument("resource", metavar="ID")
-@_limit
-@_reveal
-@_json
-def show(desk: AdminContext, resource: str, limit: int, reveal: bool, as_json: bool) -> None:
-    """All that is known of an instance, a binding or an operation.
+@limit_option
+@reveal_option
+@json_option
+def show(context: AdminContext, resource: str, limit: int, reveal: bool, as_json: bool) -> None:
+    """Show all details of an instance, a binding or an operation.
 
-    Of an instance or binding with its operations, the newest first. All that have the ID are shown: a binding
-    may have the same one as an instance, or as the binding of another instance.
+    Instances and bindings are shown with their operations, the newest first. All matches of the ID are shown:
+    a binding can have the same id as an instance, or as the binding of another instance.
     """
-    store = _open(desk)
-    found, more = _everything(store, _reporter(desk, store, reveal=reveal), resource, limit)
-    if not found:
-        raise _refusal(f"there is no instance, binding or operation {resource}")
+    store = _open_store(context)
+    reports, is_truncated = _find_all(store, _reporter(context, store, reveal=reveal), resource, limit)
+    if not reports:
+        raise _command_error(f"there is no instance, binding or operation with the id {resource}")
     if as_json:
-        display.print_json(found)
-    for number, report in enumerate([] if as_json else found):
+        console.print_json(reports)
+    for number, report in enumerate([] if as_json else reports):
         if number:
-            display.print_text("")
-        history = report.pop("operations", None)
-        display.print_facts(_told(report))
-        if history:
-            display.print_text("")
-            display.print_table([_told(each) for each in history], _HISTORY)
-    _tell_more(more, limit)
+            console.print_text("")
+        output.print_details(report)
+    output.print_truncation(is_truncated, limit)
 
 
-def _everything(store: Store, reporter: Reporter, told: str, limit: int) -> tuple[list[Report], bool]:
-    """All that has an id; and whether there are more operations than are told."""
-    from . import queries as operators
+def _find_all(store: Store, reporter: Reporter, resource_id: str, limit: int) -> tuple[list[Report], bool]:
+    """Return reports on everything with an id, and whether one of their lists of operations is truncated."""
+    from . import queries
+
+    reports: list[Report] = []
+    truncations: list[bool] = []
 
     def history(**keys: Any) -> dict[str, list[Report]]:
-        found, more = operators.list_operations(store, limit, **keys)
-        cut.append(more)
-        return {"operations": [reporter.operation(*each) for each in found]}
+        rows, is_truncated = queries.list_operations(store, limit, **keys)
+        truncations.append(is_truncated)
+        return {"operations": [reporter.operation(operation, now) for operation, now in rows]}
 
-    found: list[Report] = []
-    cut: list[bool] = []
-    known = operators.find_instance(store, told)
-    if known is not None:
-        found.append(reporter.instance(*known) | history(instance_key=known[0].key))
-    for instance, binding in operators.find_bindings(store, told):
+    instance_row = queries.find_instance(store, resource_id)
+    if instance_row is not None:
+        reports.append(reporter.instance(*instance_row) | history(instance_key=instance_row[0].key))
+    for instance, binding in queries.find_bindings(store, resource_id):
         keys = {"instance_key": instance.key, "binding_key": binding.key}
-        found.append(reporter.binding(instance, binding) | history(**keys))
-    for instance_key, binding_key in operators.find_deleted_bindings(store, told):
+        reports.append(reporter.binding(instance, binding) | history(**keys))
+    for instance_key, binding_key in queries.find_deleted_bindings(store, resource_id):
         past = history(instance_key=instance_key, binding_key=binding_key)
         if past["operations"]:
             ids = {name: past["operations"][0][name] for name in ("binding_id", "instance_id")}
-            found.append({"type": "binding", **ids, "state": "deleted", **past})
-    operation = store.find_operation(told)
+            reports.append({"type": "binding", **ids, "state": "deleted", **past})
+    operation = store.find_operation(resource_id)
     if operation is not None:
-        found.append(reporter.operation(*operation, whole=True))
-    return found, any(cut)
+        reports.append(reporter.operation(*operation, with_request=True))
+    return reports, any(truncations)
 
 
-# What can be done
+# Commands that write
 
 
-@_of_operators
+@_register
 @click.argument("operation")
-@_json
-def retry(desk: AdminContext, operation: str, as_json: bool) -> None:
-    """Begin OPERATION once more, that worked in the background and failed.
+@json_option
+def retry(context: AdminContext, operation: str, as_json: bool) -> None:
+    """Retry OPERATION, a background operation that failed.
 
-    A running process of the broker takes it up within a few seconds. It is refused if it makes no sense: if
-    its instance or binding has had another operation since, or is busy.
+    A running process of the broker starts it within a few seconds. The retry is refused if the instance or
+    binding has had another operation since, or is busy.
     """
-    from .queries import CommandRefused
-    from .queries import retry as begin_again
+    from .queries import CommandRefused, retry_operation
 
-    store = _open(desk)
+    store = _open_store(context)
     try:
-        again = begin_again(store, desk.catalog(), operation)
+        record = retry_operation(store, context.catalog(), operation)
     except CommandRefused as refused:
-        raise _refusal(f"the operation {operation} cannot be tried again: {refused}") from None
+        raise _command_error(f"the operation {operation} cannot be retried: {refused}") from None
     if as_json:
-        found = store.find_operation(again.id) or (again, again.created_at)
-        display.print_json([_reporter(desk, store).operation(*found)])
+        result = store.find_operation(record.id) or (record, record.created_at)
+        console.print_json([_reporter(context, store).operation(*result)])
     else:
-        display.print_text(
-            f"The operation {again.id} begins once more, as soon as a process of the broker sees it."
-        )
+        console.print_text(f"The operation {record.id} will be retried by a running broker process.")
 
 
-@_of_operators
-@click.option("--older-than", type=_Age(), required=True, metavar="AGE", help="Such as 12h, 30d or 4w.")
-@click.option("--dry-run", is_flag=True, help="Only tell how many would be deleted.")
-@_json
-def purge(desk: AdminContext, older_than: float, dry_run: bool, as_json: bool) -> None:
-    """Delete what is kept of instances that were deleted, and operations that ended, AGE ago.
+@_register
+@click.option(
+    "--older-than", type=Age(), required=True, metavar="AGE", help="The minimum age, such as 12h, 30d or 4w."
+)
+@click.option("--dry-run", is_flag=True, help="Only count the records, and delete nothing.")
+@json_option
+def purge(context: AdminContext, older_than: float, dry_run: bool, as_json: bool) -> None:
+    """Delete the records of deleted instances and of finished operations that are older than AGE.
 
-    Instances and bindings that exist are not touched, and keep the last operation that they had. Platforms
-    can ask how a deletion went until it is purged, so keep more than a week.
+    Existing instances and bindings stay, with their last operation. Platforms can poll a deletion only until
+    it is purged, so use an age of more than a week.
     """
-    from .queries import purge as delete
+    from .queries import purge_records
 
-    done = delete(_open(desk), older_than, dry_run=dry_run)
+    result = purge_records(_open_store(context), older_than, dry_run=dry_run)
     if as_json:
-        display.print_json([{"instances": done.instances, "operations": done.operations, "dry_run": dry_run}])
+        counts = {"instances": result.instances, "operations": result.operations}
+        console.print_json([{**counts, "dry_run": dry_run}])
         return
-    what = f"{_number(done.instances, 'instance')} and {_number(done.operations, 'operation')}"
-    display.print_text(f"Would delete {what}." if dry_run else f"Deleted {what}.")
+    records = f"{plural(result.instances, 'instance')} and {plural(result.operations, 'operation')}"
+    console.print_text(f"Would delete {records}." if dry_run else f"Deleted {records}.")
 
 
-@_of_operators
-@_json
-def upgrade_store(desk: AdminContext, as_json: bool) -> None:
-    """Bring the store's tables to the version that this brokerkit works with; stop the broker before."""
-    from .queries import upgrade
+@_register
+@json_option
+def upgrade_store(context: AdminContext, as_json: bool) -> None:
+    """Upgrade the store's tables to the schema version of this brokerkit. Stop the broker first."""
+    from .queries import upgrade_schema
 
-    before, after = upgrade(_open(desk, as_it_is=True))
+    before, after = upgrade_schema(_require_store(context))
     if as_json:
-        display.print_json([{"before": before, "after": after}])
+        console.print_json([{"before": before, "after": after}])
     elif before == after:
-        display.print_text(f"The store has version {after} already.")
+        console.print_text(f"The store already has schema version {after}.")
+    elif before:
+        console.print_text(f"Upgraded the store from schema version {before} to {after}.")
     else:
-        had = f"had version {before}, and" if before else "was empty, and"
-        display.print_text(f"The store {had} has version {after} now.")
+        console.print_text(f"Created the store with schema version {after}.")
 
 
-@_of_operators
-@_json
-def rotate_keys(desk: AdminContext, as_json: bool) -> None:
-    """Seal everything in the store with the newest key, while the broker runs.
+@_register
+@json_option
+def rotate_keys(context: AdminContext, as_json: bool) -> None:
+    """Reencrypt everything in the store with the newest key, while the broker runs.
 
-    With a key file, the newest is made by this command, and running processes find it there by themselves.
-    The one before stays in the file until the next rotation, for what was being written at that moment.
+    With a key file, this command adds the newest key to the file, and running processes load it from there.
+    The previous key stays in the file until the next rotation, for data that is being written at this moment.
 
-    With encryption_keys, put the new key behind the others and restart all processes of the broker, so that
-    each can read what it seals; put it in front, and restart them again; run this; then take the others out.
+    With encryption_keys, first put the new key at the end of the list and restart all processes of the
+    broker. Then move it to the front and restart them again. Then run this command, and remove the old keys.
     """
     from ..store.key_rotation import rotate
 
-    done = rotate(_open(desk))
+    result = rotate(_open_store(context))
     if as_json:
-        made = {"key_made": done.key_made, "keys_removed": done.keys_removed}
-        display.print_json([{**done.reencrypted, **made}])
+        keys = {"key_made": result.key_made, "keys_removed": result.keys_removed}
+        console.print_json([{**result.reencrypted, **keys}])
         return
-    if done.key_made:
-        display.print_text("A new key is in front of the key file.")
-    sealed = [_number(number, name.removesuffix("s")) for name, number in done.reencrypted.items()]
-    display.print_text(f"Sealed anew with the newest key: {', '.join(sealed)}.")
-    if done.keys_removed:
-        display.print_text(f"Took {_number(done.keys_removed, 'older key')} out of the key file.")
-
-
-# Printing
-
-_CATALOG = {
-    "service": "service",
-    "plan": "plan",
-    "description": "description",
-    "bindable": "bindable",
-    "free": "free",
-    "maintenance_version": "version",
-    "plan_id": "plan id",
-}
-_INSTANCES = {
-    "instance_id": "instance",
-    "service": "service",
-    "plan": "plan",
-    "state": "state",
-    "bindings": "bindings",
-    "created_at": "created",
-}
-_INSTANCES_REVEALED = {"parameters": "parameters", "data": "data"}
-_BINDINGS = {
-    "binding_id": "binding",
-    "instance_id": "instance",
-    "service": "service",
-    "plan": "plan",
-    "state": "state",
-    "created_at": "created",
-    "expires_at": "expires",
-}
-_BINDINGS_REVEALED = {"parameters": "parameters", "credentials": "credentials", "data": "data"}
-_HISTORY = {
-    "operation_id": "operation",
-    "kind": "kind",
-    "mode": "mode",
-    "state": "state",
-    "attempt": "attempt",
-    "created_at": "created",
-    "updated_at": "changed",
-    "description": "description",
-}
-_OPERATIONS = {
-    "operation_id": "operation",
-    "kind": "kind",
-    "instance_id": "instance",
-    "binding_id": "binding",
-    "state": "state",
-    "created_at": "created",
-    "description": "description",
-}
-_TIMES = frozenset(
-    {
-        "created_at",
-        "updated_at",
-        "expires_at",
-        "renew_before",
-        "lease_until",
-        "wake_at",
-        "deadline",
-    }
-)
-
-
-def _print(reports: Sequence[Report], as_json: bool, columns: dict[str, str], none: str) -> None:
-    if as_json:
-        display.print_json(reports)
-    elif not reports:
-        display.print_text(none)
-    else:
-        display.print_table([_told(report) for report in reports], columns)
-
-
-def _told(report: Report) -> Report:
-    """A report for people, who live in a time zone."""
-    return {
-        name: display.local_time(value) if name in _TIMES and value else value
-        for name, value in report.items()
-    }
-
-
-def _tell_more(more: bool, limit: int) -> None:
-    if more:
-        display.print_note(f"There are more than {limit}; --limit shows more.")
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    if result.key_made:
+        console.print_text("Added a new key to the key file.")
+    counts = [plural(count, name.removesuffix("s")) for name, count in result.reencrypted.items()]
+    console.print_text(f"Reencrypted with the newest key: {', '.join(counts)}.")
+    if result.keys_removed:
+        console.print_text(f"Removed {plural(result.keys_removed, 'older key')} from the key file.")

@@ -1,4 +1,4 @@
-"""What only operators ask of a store: what is in it, to try again what failed, and to delete what is old."""
+"""Queries and changes that only operators need: lists, retries, purges and schema upgrades."""
 
 from __future__ import annotations
 
@@ -34,46 +34,52 @@ from ..store.tables import bindings, instances, operations
 from ..store.transitions import Query
 
 _BATCH = 500
-"""How many rows are deleted at a time, so that nobody waits long for them."""
+"""The number of rows that are deleted in one transaction, which keeps locks short."""
 
 
 InstanceRow: TypeAlias = tuple[InstanceRecord, int]
-"""An instance and how many bindings it has, in whatever state."""
+"""An instance and the number of its bindings in any state."""
 
 BindingRow: TypeAlias = tuple[InstanceRecord, BindingRecord]
-"""A binding behind its instance."""
+"""An instance and one of its bindings."""
 
 
 class CommandRefused(Exception):
-    """What an operator asked for makes no sense; the message says why."""
+    """A command that cannot be carried out. The message says why."""
 
 
 class PurgeResult(Struct, frozen=True):
-    """How many were deleted, or would be."""
+    """The number of deleted rows. In a dry run, the number that would be deleted."""
 
     instances: int
     operations: int
 
 
-# What is in it: each list in one read, the newest first
+# Lists, each from one read, the newest rows first
 
 
 def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[list[InstanceRow], bool]:
-    """So many instances at most, and whether there are more.
+    """Return instances, and whether there are more.
 
     Args:
         store: The store.
-        limit: How many.
-        deleted: Also those that were deleted.
+        limit: The maximum number of instances.
+        deleted: Whether to include deleted instances. Defaults to False.
     """
-    which = [] if deleted else [instances.c.state != State.DELETED.value]
-    return _instances(store, limit, *which)
+    conditions = [] if deleted else [instances.c.state != State.DELETED.value]
+    return _instances(store, limit, *conditions)
 
 
 def list_bindings(store: Store, limit: int, instance_key: str | None = None) -> tuple[list[BindingRow], bool]:
-    """So many bindings at most, of one instance or of all, and whether there are more."""
-    which = [] if instance_key is None else [bindings.c.instance_id == instance_key]
-    return _bindings(store, limit, *which)
+    """Return bindings of one instance or of all, and whether there are more.
+
+    Args:
+        store: The store.
+        limit: The maximum number of bindings.
+        instance_key: The key of the instance. Defaults to all instances.
+    """
+    conditions = [] if instance_key is None else [bindings.c.instance_id == instance_key]
+    return _bindings(store, limit, *conditions)
 
 
 def list_operations(
@@ -84,14 +90,15 @@ def list_operations(
     instance_key: str | None = None,
     binding_key: str | None = None,
 ) -> tuple[list[tuple[OperationRecord, float]], bool]:
-    """So many operations at most, each with the time now, and whether there are more.
+    """Return operations, each with the current time, and whether there are more.
 
     Args:
         store: The store.
-        limit: How many.
-        state: Only those that are in it.
-        instance_key: Only those on this instance and its bindings.
-        binding_key: Only those on bindings with this id.
+        limit: The maximum number of operations.
+        state: The state to filter by. Defaults to all states.
+        instance_key: The key of an instance. Operations on its bindings are included. Defaults to all
+            instances.
+        binding_key: The key of a binding. Defaults to all bindings.
     """
     statement = select_operations(store.database.engine.dialect)
     statement = statement.order_by(operations.c.created_at.desc(), operations.c.id.desc())
@@ -101,147 +108,155 @@ def list_operations(
         statement = statement.where(operations.c.instance_id == instance_key)
     if binding_key is not None:
         statement = statement.where(operations.c.binding_id == binding_key)
-    found, more = _some(store, statement, limit)
-    return [rows.operation_now(row) for row in found], more
+    result, is_truncated = _select(store, statement, limit)
+    return [rows.operation_now(row) for row in result], is_truncated
 
 
-def find_instance(store: Store, told: str) -> InstanceRow | None:
-    """An instance by its id, or by what a list shows for one that is too long to be kept."""
-    keys = matching_keys(told)
-    found, _ = _instances(store, _BATCH, or_(*(instances.c.id == key for key in keys)))
-    by_key = {instance.key: (instance, number) for instance, number in found}
+def find_instance(store: Store, resource_id: str) -> InstanceRow | None:
+    """Return an instance by its id, or by the shortened or escaped id that a list shows."""
+    keys = matching_keys(resource_id)
+    result, _ = _instances(store, _BATCH, or_(*(instances.c.id == key for key in keys)))
+    by_key = {instance.key: (instance, count) for instance, count in result}
     return next((by_key[key] for key in keys if key in by_key), None)
 
 
-def find_bindings(store: Store, told: str) -> list[BindingRow]:
-    """The bindings with an id, which can be one for each instance."""
-    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in matching_keys(told))))[0]
+def find_bindings(store: Store, resource_id: str) -> list[BindingRow]:
+    """Return the bindings with an id. Each instance can have one."""
+    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in matching_keys(resource_id))))[0]
 
 
-def find_deleted_bindings(store: Store, told: str) -> list[tuple[str, str]]:
-    """The keys of the instances and bindings with a binding's id that are known by their operations alone."""
-    keys = or_(*(operations.c.binding_id == key for key in matching_keys(told)))
-    there = exists(
+def find_deleted_bindings(store: Store, resource_id: str) -> list[tuple[str, str]]:
+    """Return the instance keys and binding keys of deleted bindings, which only operations still name."""
+    keys = or_(*(operations.c.binding_id == key for key in matching_keys(resource_id)))
+    has_binding = exists(
         select(bindings.c.id).where(
             bindings.c.instance_id == operations.c.instance_id, bindings.c.id == operations.c.binding_id
         )
     )
-    statement = select(operations.c.instance_id, operations.c.binding_id).where(keys, ~there).distinct()
-    return [(row[0], row[1]) for row in _some(store, statement, _BATCH)[0]]
+    statement = select(operations.c.instance_id, operations.c.binding_id).where(keys, ~has_binding).distinct()
+    return [(row[0], row[1]) for row in _select(store, statement, _BATCH)[0]]
 
 
-def _instances(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[InstanceRow], bool]:
-    its_own = bindings.c.instance_id == instances.c.id
-    number = select(func.count()).select_from(bindings).where(its_own).scalar_subquery()
-    statement = select_instances(store.database.engine.dialect).add_columns(number).where(*which)
+def _instances(store: Store, limit: int, *conditions: ColumnElement[bool]) -> tuple[list[InstanceRow], bool]:
+    of_instance = bindings.c.instance_id == instances.c.id
+    count = select(func.count()).select_from(bindings).where(of_instance).scalar_subquery()
+    statement = select_instances(store.database.engine.dialect).add_columns(count).where(*conditions)
     statement = statement.order_by(instances.c.created_at.desc(), instances.c.id.desc())
-    found, more = _some(store, statement, limit)
-    return [(rows.instance(row, store.encryptor), row[-1]) for row in found], more
+    result, is_truncated = _select(store, statement, limit)
+    return [(rows.instance(row, store.encryptor), row[-1]) for row in result], is_truncated
 
 
-def _bindings(store: Store, limit: int, *which: ColumnElement[bool]) -> tuple[list[BindingRow], bool]:
-    statement = select_bindings(store.database.engine.dialect).where(*which)
+def _bindings(store: Store, limit: int, *conditions: ColumnElement[bool]) -> tuple[list[BindingRow], bool]:
+    statement = select_bindings(store.database.engine.dialect).where(*conditions)
     statement = statement.order_by(bindings.c.created_at.desc(), bindings.c.instance_id, bindings.c.id)
-    found, more = _some(store, statement, limit)
-    vault = store.encryptor
-    return [(rows.instance(row, vault), rows.binding_behind_instance(row, vault)) for row in found], more
+    result, is_truncated = _select(store, statement, limit)
+    encryptor = store.encryptor
+    records = [
+        (rows.instance(row, encryptor), rows.binding_behind_instance(row, encryptor)) for row in result
+    ]
+    return records, is_truncated
 
 
-def _some(store: Store, statement: Select[Any], limit: int) -> tuple[list[Any], bool]:
-    found = store.read(statement.limit(limit + 1))
-    return found[:limit], len(found) > limit
+def _select(store: Store, statement: Select[Any], limit: int) -> tuple[list[Any], bool]:
+    result = store.read(statement.limit(limit + 1))
+    return result[:limit], len(result) > limit
 
 
-def matching_keys(told: str) -> Collection[str]:
-    """What may stand for an id that a list shows: with signs escaped, or too long to be kept."""
-    meant = _ESCAPED.sub(lambda match: chr(int(match[1][1:], 16)), told)
-    return dict.fromkeys((resource_key(told), resource_key(meant), told.replace("\0", "")))
+def matching_keys(resource_id: str) -> Collection[str]:
+    """Return the keys that an id from a list can stand for: as it is, unescaped, or shortened."""
+    unescaped = _ESCAPED.sub(lambda match: chr(int(match[1][1:], 16)), resource_id)
+    return dict.fromkeys((resource_key(resource_id), resource_key(unescaped), resource_id.replace("\0", "")))
 
 
 _ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
 
 
-# Once more
+# Retries
 
 
-def retry(store: Store, catalog: Catalog, operation_id: str) -> OperationRecord:
-    """Begin a background operation that failed once more.
+def retry_operation(store: Store, catalog: Catalog, operation_id: str) -> OperationRecord:
+    """Retry a failed background operation.
 
     Returns:
-        The operation. Whichever process of the broker looks next takes it up.
+        The operation. A running process of the broker starts it.
 
     Raises:
-        Refused: There is no such operation, or nothing to try again.
+        CommandRefused: There is no such operation, or it cannot be retried.
     """
-    found = store.find_operation(operation_id)
-    if found is None:
+    result = store.find_operation(operation_id)
+    if result is None:
         raise CommandRefused("there is no such operation")
-    operation, now = found
-    known = store.find_by_key(operation.instance_key, operation.binding_key)
-    reason = retry_obstacle(operation, known, now)
+    operation, now = result
+    snapshot = store.find_by_key(operation.instance_key, operation.binding_key)
+    reason = retry_obstacle(operation, snapshot, now)
     if reason is not None:
         raise CommandRefused(reason)
     _, plan = resolve_plan(catalog, operation.service_id, operation.plan_id)
     deadline = float(plan.maximum_polling_duration or DEFAULT_DEADLINE)
-    makes = operation.kind in (Operation.PROVISION, Operation.BIND)
-    if not store.retry_failed(operation, known, deadline, State.CREATING if makes else None):
-        raise CommandRefused("something else happened to it at this moment; look at it again")
-    again = store.find_operation(operation_id)
-    return again[0] if again else operation
+    is_creation = operation.kind in (Operation.PROVISION, Operation.BIND)
+    if not store.retry_failed(operation, snapshot, deadline, State.CREATING if is_creation else None):
+        raise CommandRefused("it was changed concurrently; check it with flask broker show, and try again")
+    result = store.find_operation(operation_id)
+    return result[0] if result else operation
 
 
-def retry_obstacle(operation: OperationRecord, known: Snapshot, now: float) -> str | None:
-    """Why an operation cannot be tried again; None if it can."""
+def retry_obstacle(operation: OperationRecord, snapshot: Snapshot, now: float) -> str | None:
+    """Return the reason why an operation cannot be retried, or None if it can."""
     of_binding = operation.binding_key is not None
-    what = "binding" if of_binding else "instance"
-    subject: InstanceRecord | BindingRecord | None = known.binding if of_binding else known.instance
-    instance = known.instance
+    resource = "binding" if of_binding else "instance"
+    subject: InstanceRecord | BindingRecord | None = snapshot.binding if of_binding else snapshot.instance
+    instance = snapshot.instance
     if operation.state is not Progress.FAILED:
-        is_over = operation.state is Progress.SUCCEEDED
-        return "it succeeded" if is_over else "it is in progress still"
+        has_succeeded = operation.state is Progress.SUCCEEDED
+        return "it succeeded" if has_succeeded else "it is still in progress"
     if operation.mode is not Mode.BACKGROUND:
         return (
-            "no handler worked on it in the background; have the platform ask for it again, or delete what"
-            " it left"
+            "it did not run in a background handler; let the platform repeat the request, or delete the"
+            " resource"
         )
     if instance is None or subject is None or resource_status(subject) is ResourceStatus.ABSENT:
-        return f"its {what} was deleted"
+        return f"its {resource} was deleted"
     if subject.operation is None or subject.operation.id != operation.id:
         last = f", {subject.operation.kind} ({subject.operation.id})" if subject.operation else ""
-        return f"its {what} has had another operation since{last}"
+        return f"its {resource} has had another operation since{last}"
     if operation.is_running_at(now):
-        return "its last attempt still runs; wait until that is through"
+        return "its last attempt still runs; wait until it has finished"
     if not of_binding:
-        busy = "a binding of its instance is being made or deleted; wait until that is through"
+        busy = "a binding of its instance is being created or deleted; wait until that has finished"
         return busy if instance.busy_bindings else None
-    standing_now = resource_status(instance)
-    may = (
+    status = resource_status(instance)
+    allowed = (
         (ResourceStatus.READY,)
         if operation.kind is Operation.BIND
         else (ResourceStatus.READY, ResourceStatus.FAILED)
     )
-    if standing_now not in may:
-        return f"its instance is {standing_now.value}"
+    if status not in allowed:
+        return f"its instance is {status.value}"
     if instance.operation is not None and instance.operation.is_running_at(now):
-        return "an attempt on its instance still runs; wait until that is through"
+        return "an attempt on its instance still runs; wait until it has finished"
     return None
 
 
-# What is old
+# Purges
 
 
-def purge(store: Store, older_than: float, *, dry_run: bool = False) -> PurgeResult:
-    """Delete the instances that were deleted, and the operations that ended, so many seconds ago.
+def purge_records(store: Store, older_than: float, *, dry_run: bool = False) -> PurgeResult:
+    """Delete the records of instances that were deleted, and of operations that ended, some seconds ago.
 
-    What is in progress stays, and so does what somebody may still work on, the last operation of whatever
-    is there, and all operations of an instance of which one is in progress.
+    These rows stay: operations in progress, operations with a running attempt, the last operation of each
+    existing resource, and all operations of an instance with an operation in progress.
+
+    Args:
+        store: The store.
+        older_than: The minimum age in seconds.
+        dry_run: Whether to count only. Defaults to False.
     """
-    moment = store.now()
-    old = _old_instances(moment - older_than, moment)
-    over = _old_operations(moment - older_than, moment)
+    now = store.now()
+    old = _old_instances(now - older_than, now)
+    ended = _old_operations(now - older_than, now)
     if dry_run:
-        return PurgeResult(_count(store, instances, old), _count(store, operations, over))
-    return PurgeResult(_delete(store, instances, old), _delete(store, operations, over))
+        return PurgeResult(_count(store, instances, old), _count(store, operations, ended))
+    return PurgeResult(_delete(store, instances, old), _delete(store, operations, ended))
 
 
 def _old_instances(before: float, now: float) -> ColumnElement[bool]:
@@ -273,7 +288,8 @@ def _old_operations(before: float, now: float) -> ColumnElement[bool]:
         or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
         ~last_of_instance,
         ~last_of_binding,
-        ~_is_busy(operations.c.instance_id, now),  # one that is withdrawn leaves the one before it the last
+        # If the handler refuses a running operation, its predecessor becomes the last operation again.
+        ~_is_busy(operations.c.instance_id, now),
     )
 
 
@@ -287,29 +303,29 @@ def _is_busy(instance_key: ColumnElement[str], now: float) -> ColumnElement[bool
     )
 
 
-def _count(store: Store, table: Table, which: ColumnElement[bool]) -> int:
-    return int(store.read(select(func.count()).select_from(table).where(which))[0][0])
+def _count(store: Store, table: Table, condition: ColumnElement[bool]) -> int:
+    return int(store.read(select(func.count()).select_from(table).where(condition))[0][0])
 
 
-def _delete(store: Store, table: Table, which: ColumnElement[bool]) -> int:
-    # The condition stands twice: a row may be another one by the time that it is locked.
-    some = select(table.c.id).where(which).limit(_BATCH)
-    statement = delete(table).where(table.c.id.in_(some), which)
+def _delete(store: Store, table: Table, condition: ColumnElement[bool]) -> int:
+    # The condition is repeated, because a row can change until it is locked.
+    batch = select(table.c.id).where(condition).limit(_BATCH)
+    statement = delete(table).where(table.c.id.in_(batch), condition)
     query = Query(store.database.engine.dialect, statement)
     deleted = 0
     while True:
         with store.database.writing() as connection:
-            number = query.run(connection, {}).rowcount
-        deleted += number
-        if number < _BATCH:
+            count = query.run(connection, {}).rowcount
+        deleted += count
+        if count < _BATCH:
             return deleted
 
 
-# Another version
+# Upgrades
 
 
-def upgrade(store: Store) -> tuple[str | None, str]:
-    """As `Store.upgrade`, and refuse a version that nobody knows.
+def upgrade_schema(store: Store) -> tuple[str | None, str]:
+    """Upgrade a store as :meth:`Store.upgrade` does, and reject an unknown version.
 
     Raises:
         StoreError: The database cannot be reached or changed, or its version is later than this package's.
@@ -321,5 +337,5 @@ def upgrade(store: Store) -> tuple[str | None, str]:
     except CommandError as error:
         raise StoreError(f"{store!r} cannot be upgraded: {error}") from error
     if after != NEWEST:
-        store.open()  # says why not
+        store.open()  # raises the error for an unknown version
     return before, after

@@ -81,7 +81,7 @@ class BrokerBlueprint(BaseBlueprint):
     def _add_commands(self, app: Flask, options: dict[str, Any]) -> None:
         """Let Flask add the commands: as `broker`, those of a second broker as `broker-2`, unless told."""
         if not self.cli.commands:
-            self.cli.help = "What the service broker offers and remembers."
+            self.cli.help = "Manage the service instances, bindings and operations of the broker."
             for command in self._commands():
                 self.cli.add_command(command)
         names = chain(["broker"], (f"broker-{number}" for number in count(2)))

@@ -86,9 +86,8 @@ class Database:
         _reset_in_forked_children(self)
 
     def __str__(self) -> str:
-        return self.url.set(query={}).render_as_string(
-            hide_password=True
-        )  # the query can have a password too
+        without_query = self.url.set(query={})  # the query can have a password too
+        return without_query.render_as_string(hide_password=True)
 
     @property
     def path(self) -> Path:

@@ -1,4 +1,4 @@
-"""`flask broker audit`: who changed what, told to people and programs, from a store of any size and age."""
+"""Tests of `flask broker audit`: the changes, as a table and as JSON, from a store of any size and age."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from sqlalchemy import text
 
 from brokerkit import Catalog, InvalidParameters
 from brokerkit._internal.text import format_duration
-from brokerkit.admin import audit as trail
-from brokerkit.admin import queries as operators
+from brokerkit.admin import audit, queries
 from brokerkit.audit import AuditRecord
 
 from ..support.broker import IDS, PROVISION, Recorder, make_offering
 from ..support.stateful import Platform, Serve, poll_until_done
-from .test_commands import ROOT, age, bind, delete, make, run, told, told_json
+from .test_commands import ROOT, age, bind, delete, json_of, make, output_of, run
 
 FIELDS = [field.name for field in fields(AuditRecord)]
 UUID = "23ad6a69-7ec1-48c4-ae86-62ae8245e15{}"
@@ -31,8 +30,8 @@ def ids(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def audited(platform: Platform, *options: str) -> list[str]:
-    """What the trail is of, in its order."""
-    return ids(told_json(platform.app, "audit", *options))
+    """Return the ids of the changed resources, in the order of the trail."""
+    return ids(json_of(platform.app, "audit", *options))
 
 
 def identity(platform: str, value: object) -> dict[str, str | None]:
@@ -41,12 +40,12 @@ def identity(platform: str, value: object) -> dict[str, str | None]:
 
 
 def change(serve: Serve, statement: str, **parameters: Any) -> None:
-    """Change the rows as they are in the database."""
+    """Change rows in the database directly."""
     with closing(serve.store()) as store, store.database.engine.begin() as connection:
         assert connection.execute(text(statement), parameters).rowcount
 
 
-# What is told
+# Output
 
 
 def test_audit_lists_newest_changes_first(platform: Platform) -> None:
@@ -55,19 +54,19 @@ def test_audit_lists_newest_changes_first(platform: Platform) -> None:
     bind(platform, "i1", "b1")
     delete(platform, "i1/service_bindings/b1")
     delete(platform, "i1")
-    rows = told_json(platform.app, "audit")
+    rows = json_of(platform.app, "audit")
     assert [row["operation"] for row in rows] == ["deprovision", "unbind", "bind", "provision"]
     assert [list(row) for row in rows] == [FIELDS] * 4
     for row in rows:
-        asked, ended = (datetime.fromisoformat(row[name]) for name in ("asked_at", "ended_at"))
-        assert timedelta() <= ended - asked < timedelta(minutes=1)
+        start, end = (datetime.fromisoformat(row[name]) for name in ("asked_at", "ended_at"))
+        assert timedelta() <= end - start < timedelta(minutes=1)
         assert row["asked_at"].endswith("Z")
 
 
 def test_audit_of_empty_store_reports_no_changes(platform: Platform) -> None:
-    assert told(platform.app, "audit") == "There are no changes.\n"
-    assert told_json(platform.app, "audit") == []
-    assert told(platform.app, "audit", "--instance", "i1") == "There are no such changes.\n"
+    assert output_of(platform.app, "audit") == "There are no changes.\n"
+    assert json_of(platform.app, "audit") == []
+    assert output_of(platform.app, "audit", "--instance", "i1") == "There are no matching changes.\n"
 
 
 @pytest.mark.rule("R-REQ-3")
@@ -85,11 +84,11 @@ def test_audit_table_shows_user_and_duration(serve: Serve, recorder: Recorder) -
         path = f"{ROOT}/i{number}"
         platform.put(path, PROVISION, query="accepts_incomplete=true", headers=headers)
         poll_until_done(platform, path)
-    heading, *lines = (line.split("  ") for line in told(platform.app, "audit").splitlines())
-    assert [each.strip() for each in heading if each] == [
+    heading, *lines = (line.split("  ") for line in output_of(platform.app, "audit").splitlines())
+    assert [cell.strip() for cell in heading if cell] == [
         "when", "who", "change", "instance", "plan", "outcome", "took", "description",
     ]  # fmt: skip
-    cells = [[each.strip() for each in line if each] for line in lines]
+    cells = [[cell.strip() for cell in line if cell] for line in lines]
     assert [line[1] for line in cells] == ["platform / other", "platform / ann", "platform / u1", "platform"]
     assert {(*line[2:6][:1], *line[4:6], line[7]) for line in cells} == {
         ("provision", "db/small", "failed", "There is no room")
@@ -126,10 +125,10 @@ def test_audit_on_terminal_keeps_ids_whole(
     platform.put(f"{ROOT}/{instance_id}/service_bindings/{binding_id}", IDS, headers=headers)
     monkeypatch.setattr("brokerkit._internal.console._is_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", str(columns))
-    output = told(platform.app, "audit")
+    output = output_of(platform.app, "audit")
     assert max(map(len, output.splitlines())) <= columns
-    for each in (f"instance {instance_id}", f"binding {binding_id}", f"by platform / {user}"):
-        assert any(line.endswith(each) for line in output.splitlines())
+    for cell in (f"instance {instance_id}", f"binding {binding_id}", f"by platform / {user}"):
+        assert any(line.endswith(cell) for line in output.splitlines())
 
 
 def test_audit_escapes_control_characters(platform: Platform) -> None:
@@ -138,33 +137,33 @@ def test_audit_escapes_control_characters(platform: Platform) -> None:
     headers = identity("cloudfoundry", {"user_id": "\x1b]0;x\x07"})
     assert platform.put(f"{ROOT}/{hostile}", PROVISION, headers=headers).status_code == 201
     make(platform, "other")
-    table = told(platform.app, "audit")
+    table = output_of(platform.app, "audit")
     assert "\x1b" not in table
     assert r"platform / \x1b]0;x\x07" in table
     shown = r"a\x1b[31m\u202ez"
     assert shown in table
-    for each in (shown, hostile):
-        assert audited(platform, "--instance", each) == [hostile]
+    for instance_id in (shown, hostile):
+        assert audited(platform, "--instance", instance_id) == [hostile]
 
 
-# Which are told
+# Filters
 
 
 def test_audit_limits_output_by_default(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """A truncated list is reported on stderr. `--limit` and `--since` show more."""
-    monkeypatch.setattr("brokerkit.admin.commands._MOST", 2)
+    monkeypatch.setattr("brokerkit.admin.commands.DEFAULT_LIMIT", 2)
     for number in range(3):
         make(platform, f"i{number}")
     for options in ([], ["--json"]):
         result = run(platform.app, "audit", *options)
-        assert result.stderr == "There are more than 2; --limit shows more.\n"
+        assert result.stderr == "There are more than 2; use --limit to show more.\n"
         assert "i2" in result.stdout
         assert "i0" not in result.stdout
     assert audited(platform, "--limit", "3") == ["i2", "i1", "i0"]
     assert audited(platform, "--since", "1h") == ["i2", "i1", "i0"]
     result = run(platform.app, "audit", "--since", "1h", "--limit", "1", "--json")
     assert ids(json.loads(result.stdout)) == ["i2"]
-    assert result.stderr == "There are more than 1; --limit shows more.\n"
+    assert result.stderr == "There are more than 1; use --limit to show more.\n"
 
 
 def test_audit_since_accepts_age_date_and_time(serve: Serve, platform: Platform) -> None:
@@ -194,16 +193,16 @@ def test_audit_since_rejects_other_values(platform: Platform) -> None:
     for since in ("yesterday", "7", "0d", "7 d", "2026-13-01", ""):
         result = run(platform.app, "audit", "--since", since)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "give one such as " in result.stderr
+        assert "use one such as " in result.stderr
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600])
 def test_audit_since_uses_database_clock(serve: Serve, platform: Platform, skew: int) -> None:
     """Operation ids come from the clock of a broker process, which can be wrong."""
     make(platform, "i1")
-    (row,) = told_json(platform.app, "audit")
-    made = f"{int(row['operation_id'][:12], 16) + skew * 1000:012x}"
-    change(serve, "UPDATE brokerkit_operations SET id = :made || substr(id, 13)", made=made)
+    (row,) = json_of(platform.app, "audit")
+    skewed = f"{int(row['operation_id'][:12], 16) + skew * 1000:012x}"
+    change(serve, "UPDATE brokerkit_operations SET id = :skewed || substr(id, 13)", skewed=skewed)
     assert audited(platform, "--since", "1m") == ["i1"]
     age(serve, 1)
     assert audited(platform, "--since", "23h") == []
@@ -221,7 +220,7 @@ def test_audit_instance_filter_includes_bindings(serve: Serve, platform: Platfor
     change(serve, "DELETE FROM brokerkit_instances")  # as if it were purged
     assert audited(platform, "--instance", "i1") == ["i1", "b-of-i1", "i1"]
     assert audited(platform, "--instance", long) == [long, "b-of-ll", long]
-    assert audited(platform, "--instance", "nobody") == []
+    assert audited(platform, "--instance", "unknown") == []
 
 
 def test_audit_accepts_shortened_id(platform: Platform) -> None:
@@ -229,7 +228,7 @@ def test_audit_accepts_shortened_id(platform: Platform) -> None:
     long = "l" * 3000
     make(platform, long)
     delete(platform, long)
-    (short,) = [each["instance_id"] for each in told_json(platform.app, "instances", "--all")]
+    (short,) = [row["instance_id"] for row in json_of(platform.app, "instances", "--all")]
     assert short != long
     assert audited(platform, "--instance", short) == [long, long]
 
@@ -241,28 +240,28 @@ def test_audit_filters_by_binding_and_instance(platform: Platform) -> None:
         bind(platform, instance, "b2")
     delete(platform, "i1/service_bindings/b1")
 
-    def found(*options: str) -> list[tuple[str, str]]:
-        rows = told_json(platform.app, "audit", "--binding", "b1", *options)
+    def changes(*options: str) -> list[tuple[str, str]]:
+        rows = json_of(platform.app, "audit", "--binding", "b1", *options)
         return [(row["instance_id"], row["operation"]) for row in rows]
 
-    assert found() == [("i1", "unbind"), ("i2", "bind"), ("i1", "bind")]
-    assert found("--instance", "i1") == [("i1", "unbind"), ("i1", "bind")]
+    assert changes() == [("i1", "unbind"), ("i2", "bind"), ("i1", "bind")]
+    assert changes("--instance", "i1") == [("i1", "unbind"), ("i1", "bind")]
 
 
-# Of any size and age
+# Size and age of the store
 
 
 def test_audit_reads_many_records_in_pages(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long tables are printed in several parts, and each record is shown once."""
-    monkeypatch.setattr(trail, "_PAGE", 2)
-    monkeypatch.setattr("brokerkit.admin.audit_table._IN_ONE_TABLE", 3)
+    monkeypatch.setattr(audit, "_PAGE_SIZE", 2)
+    monkeypatch.setattr("brokerkit.admin.audit_table._TABLE_SIZE", 3)
     names = [f"i{number}" for number in range(5)]
     for name in names:
         make(platform, name)
     for options in (["--since", "1h"], ["--limit", "5"], []):
         assert audited(platform, *options) == names[::-1]
     assert audited(platform, "--limit", "3") == names[:1:-1]
-    table = told(platform.app, "audit", "--since", "1h")
+    table = output_of(platform.app, "audit", "--since", "1h")
     assert [table.count(f" {name} ") for name in names] == [1] * 5
     assert table.count("instance") == 2
 
@@ -270,17 +269,17 @@ def test_audit_reads_many_records_in_pages(platform: Platform, monkeypatch: pyte
 def test_audit_ignores_changes_during_read(
     serve: Serve, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trail, "_PAGE", 2)
+    monkeypatch.setattr(audit, "_PAGE_SIZE", 2)
     for number in range(5):
         make(platform, f"i{number}")
     with closing(serve.store()) as store:
         store.open()
-        found = trail.read_audit(store, Catalog([make_offering()]), trail.AuditFilter())
-        read = [next(found)]
+        results = audit.read_audit(store, Catalog([make_offering()]), audit.AuditFilter())
+        read = [next(results)]
         make(platform, "late")
         delete(platform, "i4")
-        read += found
-    assert [each.instance_id for each in read if isinstance(each, AuditRecord)] == [
+        read += results
+    assert [record.instance_id for record in read if isinstance(record, AuditRecord)] == [
         "i4", "i3", "i2", "i1", "i0",
     ]  # fmt: skip
 
@@ -289,7 +288,7 @@ def test_audit_skips_unreadable_rows(serve: Serve, platform: Platform) -> None:
     """The command prints all other rows, names the unreadable one on stderr and exits with 1."""
     for number in range(3):
         make(platform, f"i{number}")
-    rows = told_json(platform.app, "audit")
+    rows = json_of(platform.app, "audit")
     broken = rows[1]["operation_id"]
     change(serve, "UPDATE brokerkit_operations SET request = :lost WHERE id = :id", lost=b"x" * 90, id=broken)
     for options in ([], ["--json"]):
@@ -302,18 +301,18 @@ def test_audit_skips_unreadable_rows(serve: Serve, platform: Platform) -> None:
     assert json.loads(result.stdout) == [rows[0], rows[2]]
 
 
-@pytest.mark.parametrize("request_kept", [{"instance_id": 5}, {}, ["x"]], ids=str)
+@pytest.mark.parametrize("stored_request", [{"instance_id": 5}, {}, ["x"]], ids=str)
 def test_audit_reports_malformed_row_without_content(
-    serve: Serve, platform: Platform, request_kept: Any
+    serve: Serve, platform: Platform, stored_request: Any
 ) -> None:
     make(platform, "i1")
     with closing(serve.store()) as store:
         store.open()
-        sealed = store.encryptor.encrypt(request_kept)
-    change(serve, "UPDATE brokerkit_operations SET request = :sealed", sealed=sealed)
+        token = store.encryptor.encrypt(stored_request)
+    change(serve, "UPDATE brokerkit_operations SET request = :token", token=token)
     result = run(platform.app, "audit", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
-    assert "its row is not as this version of brokerkit" in result.stderr
+    assert "its format is not one of this brokerkit" in result.stderr
 
 
 def test_audit_reads_rows_of_earlier_versions(serve: Serve, platform: Platform) -> None:
@@ -322,9 +321,9 @@ def test_audit_reads_rows_of_earlier_versions(serve: Serve, platform: Platform) 
     before = {"headers": {"api_version": "2.17", "username": "platform"}, "instance_id": "i1"}
     with closing(serve.store()) as store:
         store.open()
-        sealed = store.encryptor.encrypt(before)
-    change(serve, "UPDATE brokerkit_operations SET request = :sealed", sealed=sealed)
-    (row,) = told_json(platform.app, "audit")
+        token = store.encryptor.encrypt(before)
+    change(serve, "UPDATE brokerkit_operations SET request = :token", token=token)
+    (row,) = json_of(platform.app, "audit")
     assert list(row) == FIELDS
     assert (row["username"], row["organization_guid"], row["space_guid"]) == ("platform", None, None)
 
@@ -338,6 +337,6 @@ def test_purge_keeps_last_change_of_existing_instances(serve: Serve, platform: P
     age(serve, 31)
     with closing(serve.store()) as store:
         store.open()
-        operators.purge(store, 30 * 86400)
-    (row,) = told_json(platform.app, "audit")
+        queries.purge_records(store, 30 * 86400)
+    (row,) = json_of(platform.app, "audit")
     assert (row["instance_id"], row["operation"]) == ("i1", "update")

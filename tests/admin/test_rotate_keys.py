@@ -1,4 +1,4 @@
-"""`flask broker rotate-keys`: everything gets a new key, while brokers run."""
+"""Tests of `flask broker rotate-keys`, also while brokers run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import LargeBinary, select
 
 from brokerkit import Binding, Provisioned
-from brokerkit.store import key_rotation as rotation
+from brokerkit.store import key_rotation
 from brokerkit.store.encryption import Encryptor, FileEncryptor, KeyFile, new_key
 from brokerkit.store.errors import StoreError
 from brokerkit.store.store import Store
@@ -21,7 +21,7 @@ from brokerkit.store.tables import metadata
 
 from ..support.broker import INSTANCE, Recorder, make_broker
 from ..support.stateful import KEY, Platform, Serve
-from .test_commands import bind, body_of, delete, make, refusal, told, told_json
+from .test_commands import bind, body_of, delete, error_of, json_of, make, output_of
 
 NEW = Fernet.generate_key().decode()
 
@@ -41,65 +41,68 @@ def fill(platform: Platform) -> None:
     delete(platform, "gone")
 
 
-def sealed_with(url: str, keys: Sequence[str] | None, key: str) -> tuple[int, int]:
-    """How many of all sealed values are sealed with a key, and how many there are."""
-    fernet, found, every = Fernet(key), 0, 0
+def count_encrypted(url: str, keys: Sequence[str] | None, key: str) -> tuple[int, int]:
+    """Return the number of values that a key decrypts, and the number of all encrypted values."""
+    fernet, decrypted, total = Fernet(key), 0, 0
     with closing(Store(url, encryption_keys=keys)) as store, store.database.engine.connect() as connection:
         for table in metadata.tables.values():
-            for column in (each for each in table.c if isinstance(each.type, LargeBinary)):
+            for column in (column for column in table.c if isinstance(column.type, LargeBinary)):
                 for (value,) in connection.execute(select(column)):
                     if not value:
                         continue
-                    every += 1
+                    total += 1
                     try:
                         fernet.decrypt(value)
                     except InvalidToken:
                         continue
-                    found += 1
-    return found, every
+                    decrypted += 1
+    return decrypted, total
 
 
 def test_rotation_makes_old_key_obsolete(serve: Serve) -> None:
     """After the rotation the new key alone decrypts everything, and the old key alone is refused."""
     fill(serve_with(serve, [KEY]))
     app = serve_with(serve, [NEW, KEY]).app
-    assert told_json(app, "rotate-keys") == [
+    assert json_of(app, "rotate-keys") == [
         {"instances": 2, "bindings": 1, "operations": 5, "key_made": False, "keys_removed": 0}
     ]
-    found, every = sealed_with(serve.url, [NEW], NEW)
-    assert found == every
-    alone = serve_with(serve, [NEW])
-    assert body_of(alone.get(f"{INSTANCE}/service_bindings/b1"))["credentials"] == {"uri": "db://secret"}
-    with closing(Store(serve.url, encryption_keys=[KEY])) as old, pytest.raises(StoreError, match="sealed"):
+    decrypted, total = count_encrypted(serve.url, [NEW], NEW)
+    assert decrypted == total
+    rotated = serve_with(serve, [NEW])
+    assert body_of(rotated.get(f"{INSTANCE}/service_bindings/b1"))["credentials"] == {"uri": "db://secret"}
+    with (
+        closing(Store(serve.url, encryption_keys=[KEY])) as old,
+        pytest.raises(StoreError, match="encrypted with"),
+    ):
         old.open()
 
 
 def test_second_rotation_has_no_work(serve: Serve) -> None:
     fill(serve_with(serve, [KEY]))
     app = serve_with(serve, [NEW, KEY]).app
-    told(app, "rotate-keys")
-    expected = "Sealed anew with the newest key: 0 instances, 0 bindings, 0 operations.\n"
-    assert told(app, "rotate-keys") == expected
+    output_of(app, "rotate-keys")
+    expected = "Reencrypted with the newest key: 0 instances, 0 bindings, 0 operations.\n"
+    assert output_of(app, "rotate-keys") == expected
 
 
 def test_rotation_processes_rows_in_batches(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rotation, "_BATCH", 2)
+    monkeypatch.setattr(key_rotation, "_BATCH", 2)
     platform = serve_with(serve, [KEY])
     for number in range(5):
         make(platform, f"i{number}")
         bind(platform, f"i{number}", "b1")
-    (done,) = told_json(serve_with(serve, [NEW, KEY]).app, "rotate-keys")
-    assert (done["instances"], done["bindings"], done["operations"]) == (5, 5, 10)
+    (result,) = json_of(serve_with(serve, [NEW, KEY]).app, "rotate-keys")
+    assert (result["instances"], result["bindings"], result["operations"]) == (5, 5, 10)
 
 
 def test_rotation_runs_beside_live_brokers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker with both keys serves requests during the rotation, and all rows end with the new key."""
-    monkeypatch.setattr(rotation, "_BATCH", 3)
+    monkeypatch.setattr(key_rotation, "_BATCH", 3)
     fill(serve_with(serve, [KEY]))
     live = serve_with(serve, [NEW, KEY])
     stop, statuses = threading.Event(), set[int]()
 
-    def order() -> None:
+    def send_requests() -> None:
         for number in range(200):
             make(live, f"live-{number}")
             statuses.add(bind(live, f"live-{number}", "b") == "" and 201)
@@ -108,16 +111,16 @@ def test_rotation_runs_beside_live_brokers(serve: Serve, monkeypatch: pytest.Mon
             if stop.is_set():
                 return
 
-    thread = threading.Thread(target=order, name="orders")
+    thread = threading.Thread(target=send_requests, name="requests")
     thread.start()
     try:
-        told(serve_with(serve, [NEW, KEY]).app, "rotate-keys")
+        output_of(serve_with(serve, [NEW, KEY]).app, "rotate-keys")
     finally:
         stop.set()
         thread.join(30)
     assert statuses == {200, 201}
-    found, every = sealed_with(serve.url, [NEW], NEW)
-    assert found == every
+    decrypted, total = count_encrypted(serve.url, [NEW], NEW)
+    assert decrypted == total
 
 
 def test_rotation_detects_broker_using_old_key(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,38 +130,38 @@ def test_rotation_detects_broker_using_old_key(serve: Serve, monkeypatch: pytest
     """
     old = serve_with(serve, [KEY, NEW])
     make(old, "first")
-    seal_all, count = rotation._Sealing.seal, iter(range(10_000))
+    run_table, count = key_rotation._TableRotation.run, iter(range(10_000))
 
-    def seal(self: rotation._Sealing, vault: Encryptor) -> tuple[int, int]:
+    def run(self: key_rotation._TableRotation, encryptor: Encryptor) -> tuple[int, int]:
         make(old, f"another-{next(count)}")
-        return seal_all(self, vault)
+        return run_table(self, encryptor)
 
-    monkeypatch.setattr(rotation._Sealing, "seal", seal)
+    monkeypatch.setattr(key_rotation._TableRotation, "run", run)
     app = serve_with(serve, [NEW, KEY]).app
-    assert "goes on sealing with an older key" in refusal(app, "rotate-keys")
+    assert "keeps encrypting with an older key" in error_of(app, "rotate-keys")
     monkeypatch.undo()
-    assert sealed_with(serve.url, [NEW, KEY], KEY)[0] >= 1  # the store still takes both
+    assert count_encrypted(serve.url, [NEW, KEY], KEY)[0] >= 1  # the store still accepts both
 
 
 def test_rotation_preserves_concurrent_writes(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     platform = serve_with(serve, [KEY, NEW])
     make(platform, "i1")
-    write, written = rotation._Sealing._write, list[bool]()
+    write, written = key_rotation._TableRotation._write, list[bool]()
 
-    def late(self: rotation._Sealing, rows: Sequence[object]) -> int:
+    def late(self: key_rotation._TableRotation, changes: Sequence[object]) -> int:
         if not written:
             written.append(True)
             delete(platform, "i1")
             make(platform, "i1", parameters={"size": 7})
-        return write(self, rows)  # type: ignore[arg-type]
+        return write(self, changes)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rotation._Sealing, "_write", late)
+    monkeypatch.setattr(key_rotation._TableRotation, "_write", late)
     app = serve_with(serve, [NEW, KEY]).app
-    told(app, "rotate-keys")
-    (instance,) = told_json(app, "instances", "--reveal")
+    output_of(app, "rotate-keys")
+    (instance,) = json_of(app, "instances", "--reveal")
     assert instance["parameters"] == {"size": 7}
-    found, every = sealed_with(serve.url, [NEW], NEW)
-    assert found == every
+    decrypted, total = count_encrypted(serve.url, [NEW], NEW)
+    assert decrypted == total
 
 
 def test_rotation_reports_undecryptable_rows(serve: Serve) -> None:
@@ -168,12 +171,12 @@ def test_rotation_reports_undecryptable_rows(serve: Serve) -> None:
     other = Encryptor([new_key()]).encrypt({})
     with closing(serve.store()) as store, store.database.engine.begin() as connection:
         connection.execute(metadata.tables["brokerkit_operations"].update().values(request=other))
-    assert "sealed with a key that is not among" in refusal(app, "rotate-keys")
+    assert "encrypted with a key that is not in" in error_of(app, "rotate-keys")
     with closing(serve.store()) as store:
         store.open()
 
 
-# A key file
+# Key files
 
 
 @pytest.fixture
@@ -182,92 +185,88 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def on_file(tmp_path: Path) -> Path:
+def key_file(tmp_path: Path) -> Path:
     return tmp_path / "own.db.key"
-
-
-class Nowhere(Serve):
-    """Brokers on a store with a key file."""
 
 
 @pytest.fixture
 def own(url: str) -> Serve:
-    return Nowhere(url)
+    return Serve(url)
 
 
-def test_running_broker_loads_rotated_key_file(own: Serve, on_file: Path) -> None:
+def test_running_broker_loads_rotated_key_file(own: Serve, key_file: Path) -> None:
     """A running broker encrypts with the new key from the file without a restart."""
     live = serve_with(own, None)
     fill(live)
-    (first,) = on_file.read_text().split()
-    assert told_json(serve_with(own, None).app, "rotate-keys")[0]["key_made"]
-    second, kept = on_file.read_text().split()
-    assert (kept, on_file.stat().st_mode & 0o777) == (first, 0o600)
-    found, every = sealed_with(own.url, None, second)
-    assert found == every
+    (first,) = key_file.read_text().split()
+    assert json_of(serve_with(own, None).app, "rotate-keys")[0]["key_made"]
+    second, previous = key_file.read_text().split()
+    assert (previous, key_file.stat().st_mode & 0o777) == (first, 0o600)
+    decrypted, total = count_encrypted(own.url, None, second)
+    assert decrypted == total
     assert live.get(INSTANCE).status_code == 200
     make(live, "i3")
     bind(live, "i3", "b1")
-    found, every = sealed_with(own.url, None, second)
-    assert found == every
+    decrypted, total = count_encrypted(own.url, None, second)
+    assert decrypted == total
     own.stop()
     assert serve_with(own, [second]).get(INSTANCE).status_code == 200
     own.stop()
 
 
-def test_rotation_removes_previous_key_next_time(own: Serve, on_file: Path) -> None:
+def test_rotation_removes_previous_key_next_time(own: Serve, key_file: Path) -> None:
     """The key file always has the newest key and its predecessor."""
     app = serve_with(own, None).app
-    seen = on_file.read_text().split()
+    previous = key_file.read_text().split()
     for _ in range(3):
-        told(app, "rotate-keys")
-        now = on_file.read_text().split()
-        assert now[1] == seen[0]
-        assert len(now) == 2
-        seen = now
+        output_of(app, "rotate-keys")
+        current = key_file.read_text().split()
+        assert current[1] == previous[0]
+        assert len(current) == 2
+        previous = current
     own.stop()
 
 
 def test_interrupted_rotation_resumes_with_same_key(
-    own: Serve, on_file: Path, monkeypatch: pytest.MonkeyPatch
+    own: Serve, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = serve_with(own, None).app
 
     def interrupted(*_: object) -> None:
-        raise StoreError("the lights went out")
+        raise StoreError("interrupted")
 
-    monkeypatch.setattr(rotation, "_seal_all", interrupted)
-    refusal(app, "rotate-keys")
-    keys = on_file.read_text().split()
+    monkeypatch.setattr(key_rotation, "_reencrypt_all", interrupted)
+    error_of(app, "rotate-keys")
+    keys = key_file.read_text().split()
     assert len(keys) == 2
     monkeypatch.undo()
-    assert not told_json(app, "rotate-keys")[0]["key_made"]
-    assert on_file.read_text().split() == keys
+    assert not json_of(app, "rotate-keys")[0]["key_made"]
+    assert key_file.read_text().split() == keys
     own.stop()
 
 
-def test_concurrent_rotations_lose_no_key(own: Serve, on_file: Path) -> None:
+def test_concurrent_rotations_lose_no_key(own: Serve, key_file: Path) -> None:
     live = serve_with(own, None)
     for number in range(30):
         make(live, f"i{number}")
     apps = [serve_with(own, None).app for _ in range(4)]
-    threads = [threading.Thread(target=told, args=(app, "rotate-keys")) for app in apps]
+    threads = [threading.Thread(target=output_of, args=(app, "rotate-keys")) for app in apps]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
     own.stop()
-    again = serve_with(own, None)
-    assert all(again.get(f"/v2/service_instances/i{number}").status_code == 200 for number in range(30))
+    restarted = serve_with(own, None)
+    assert all(restarted.get(f"/v2/service_instances/i{number}").status_code == 200 for number in range(30))
     own.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_rotation_preserves_key_file_owner(own: Serve, on_file: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a file")
+def test_rotation_preserves_key_file_owner(own: Serve, key_file: Path) -> None:
     app = serve_with(own, None).app
-    os.chown(on_file, 12345, 12345)
-    told(app, "rotate-keys")
-    status = on_file.stat()
+    os.chown(key_file, 12345, 12345)
+    output_of(app, "rotate-keys")
+    status = key_file.stat()
     assert (status.st_uid, status.st_gid) == (12345, 12345)
     own.stop()
 
@@ -276,9 +275,9 @@ def test_unreadable_key_file_keeps_loaded_keys(tmp_path: Path) -> None:
     """A running process goes on with its loaded keys when the file is damaged or deleted."""
     file = KeyFile(tmp_path / "b.db")
     keys = file.create()
-    vault = FileEncryptor(file, keys)
-    sealed = vault.encrypt("x")
+    encryptor = FileEncryptor(file, keys)
+    token = encryptor.encrypt("x")
     file.path.write_text("no key\n")
-    assert vault.decrypt(vault.encrypt("y"), str) == "y"
+    assert encryptor.decrypt(encryptor.encrypt("y"), str) == "y"
     file.path.unlink()
-    assert vault.decrypt(sealed, str) == "x"
+    assert encryptor.decrypt(token, str) == "x"

@@ -1,4 +1,4 @@
-"""`flask broker …` in a process of its own: also where the store is such that the broker refuses to start."""
+"""Tests of `flask broker …` in a separate process, also with a store that the broker refuses to open."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pathlib import Path
 from flask import Flask
 from brokerkit import Broker, Catalog, NoAuth, ServiceOffering, ServicePlan
 
-if folder := os.environ.get("LATER"):  # has one more migration than the one that made the store
+if folder := os.environ.get("LATER"):  # simulates a later brokerkit with one more migration
     from brokerkit.store import schema
     schema.__file__ = str(Path(folder) / "schema.py")
     schema.NEWEST = "0003"
@@ -41,8 +41,8 @@ broker.deprovision(lambda request: None)
 broker_app = app = Flask("app")
 app.register_blueprint(broker.blueprint)
 
-@app.cli.command("of-the-author")
-def of_the_author():
+@app.cli.command("custom")
+def custom():
     path = "/v2/service_instances/i1?service_id=s&plan_id=p"
     print(app.test_client().delete(path, headers={"X-Broker-API-Version": "2.17"}).status_code)
 """
@@ -52,7 +52,7 @@ Flask = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def flask(store_url: str, tmp_path: Path) -> Flask:
-    """Runs `flask …` for a broker on the store."""
+    """Return a function that runs `flask …` for a broker on the store."""
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "broker.py").write_text(APP)
@@ -82,7 +82,7 @@ def flask(store_url: str, tmp_path: Path) -> Flask:
 
 @pytest.fixture
 def later(tmp_path: Path) -> str:
-    """The folder of a package whose migrations go one further."""
+    """Create a copy of the migrations with one more, and return its folder."""
     folder = tmp_path / "later"
     shutil.copytree(Path(schema.__file__).parent / "migrations", folder / "migrations")
     (folder / "migrations" / "versions" / "0003_third.py").write_text(
@@ -94,8 +94,8 @@ def later(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def made(store_url: str) -> str:
-    """The store, as somebody made it before."""
+def created_store(store_url: str) -> str:
+    """Create the store, and return its URL."""
     with closing(Store(store_url, encryption_keys=[KEY])) as store:
         store.open()
     return store_url
@@ -109,68 +109,68 @@ def set_version(url: str, version: str) -> None:
         connection.execute(text("UPDATE brokerkit_version SET version_num = :version"), {"version": version})
 
 
-def assert_refused(done: subprocess.CompletedProcess[str], reason: str) -> None:
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1
-    assert reason in done.stderr
+def assert_error(result: subprocess.CompletedProcess[str], reason: str) -> None:
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert reason in result.stderr
 
 
-def test_upgrade_store_migrates_earlier_schema(flask: Flask, made: str, later: str) -> None:
+def test_upgrade_store_migrates_earlier_schema(flask: Flask, created_store: str, later: str) -> None:
     """Other commands refuse the earlier schema and name `upgrade-store`.
 
     An earlier brokerkit refuses the upgraded store.
     """
-    assert_refused(flask("broker", "instances", LATER=later), "flask broker upgrade-store")
-    done = flask("broker", "upgrade-store", LATER=later)
-    assert (done.returncode, done.stdout) == (0, "The store had version 0002, and has version 0003 now.\n")
-    done = flask("broker", "upgrade-store", "--json", LATER=later)
-    assert json.loads(done.stdout) == [{"before": "0003", "after": "0003"}]
+    assert_error(flask("broker", "instances", LATER=later), "flask broker upgrade-store")
+    result = flask("broker", "upgrade-store", LATER=later)
+    assert (result.returncode, result.stdout) == (0, "Upgraded the store from schema version 0002 to 0003.\n")
+    result = flask("broker", "upgrade-store", "--json", LATER=later)
+    assert json.loads(result.stdout) == [{"before": "0003", "after": "0003"}]
     assert flask("broker", "instances", "--json", LATER=later).stdout == "[]\n"
-    assert_refused(flask("broker", "instances"), "does not know")
+    assert_error(flask("broker", "instances"), "supports only versions up to 0002")
 
 
-def test_upgrade_store_rejects_unknown_schema_version(flask: Flask, made: str) -> None:
-    set_version(made, "0000")
-    assert_refused(flask("broker", "upgrade-store"), "cannot be upgraded")
+def test_upgrade_store_rejects_unknown_schema_version(flask: Flask, created_store: str) -> None:
+    set_version(created_store, "0000")
+    assert_error(flask("broker", "upgrade-store"), "cannot be upgraded")
 
 
 @pytest.mark.parametrize("command", ["upgrade-store", "instances", "rotate-keys"])
-def test_commands_reject_later_schema_version(flask: Flask, made: str, command: str) -> None:
-    set_version(made, "9999")
-    assert_refused(flask("broker", command), "has version 9999")
+def test_commands_reject_later_schema_version(flask: Flask, created_store: str, command: str) -> None:
+    set_version(created_store, "9999")
+    assert_error(flask("broker", command), "has schema version 9999")
 
 
 @pytest.mark.parametrize("command", [["instances"], ["show", "i1"], ["purge", "--older-than", "1d"]])
-def test_commands_report_wrong_keys_in_one_line(flask: Flask, made: str, command: list[str]) -> None:
-    assert_refused(flask("broker", *command, KEYS=Fernet.generate_key().decode()), "sealed with a key")
+def test_commands_report_wrong_keys_in_one_line(flask: Flask, created_store: str, command: list[str]) -> None:
+    assert_error(flask("broker", *command, KEYS=Fernet.generate_key().decode()), "encrypted with a key")
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "error"),
     [
         ("sqlite:////nowhere/broker.db", "there is no store"),
         ("postgresql+psycopg://nobody@/nothing?host=/nowhere", "cannot be opened"),
     ],
 )
-def test_commands_report_unavailable_database_in_one_line(flask: Flask, url: str, told: str) -> None:
-    assert_refused(flask("broker", "operations", STORE=url), told)
+def test_commands_report_unavailable_database_in_one_line(flask: Flask, url: str, error: str) -> None:
+    assert_error(flask("broker", "operations", STORE=url), error)
 
 
 def test_commands_create_no_store(flask: Flask, tmp_path: Path) -> None:
     """In the wrong folder a command reports that there is no store. It does not create an empty one."""
     url = f"sqlite:///{tmp_path / 'own.db'}"
-    assert_refused(flask("broker", "instances", STORE=url, KEYS=""), "there is no store")
+    assert_error(flask("broker", "instances", STORE=url, KEYS=""), "there is no store")
     assert not [*tmp_path.glob("own*")]
 
 
-def test_catalog_command_works_without_usable_store(flask: Flask, made: str) -> None:
+def test_catalog_command_works_without_usable_store(flask: Flask, created_store: str) -> None:
     """`flask --help` lists the command group without an error too."""
-    set_version(made, "9999")
+    set_version(created_store, "9999")
     assert json.loads(flask("broker", "catalog", "--json").stdout)[0]["plan"] == "p"
-    helped = flask("--help")
-    assert "What the service broker offers and remembers." in helped.stdout
-    assert "Error" not in helped.stderr
+    help_result = flask("--help")
+    assert "Manage the service instances, bindings and operations of the broker." in help_result.stdout
+    assert "Error" not in help_result.stderr
 
 
 @pytest.mark.parametrize(
@@ -183,18 +183,18 @@ def test_catalog_command_works_without_usable_store(flask: Flask, made: str) -> 
     ],
 )
 def test_servers_refuse_unknown_schema_version(
-    flask: Flask, made: str, command: list[str], module: str
+    flask: Flask, created_store: str, command: list[str], module: str
 ) -> None:
-    set_version(made, "9999")
-    done = flask(*command, module=module)
-    assert done.returncode != 0
-    assert "has version 9999, which this brokerkit does not know" in done.stderr
+    set_version(created_store, "9999")
+    result = flask(*command, module=module)
+    assert result.returncode != 0
+    assert "has schema version 9999, and this brokerkit supports only versions up to" in result.stderr
 
 
-def test_custom_command_finds_open_store(flask: Flask, made: str) -> None:
+def test_custom_command_finds_open_store(flask: Flask, created_store: str) -> None:
     """The author's own Flask command can send requests to the broker."""
-    done = flask("of-the-author")
-    assert (done.returncode, done.stdout) == (0, "410\n"), done.stderr
+    result = flask("custom")
+    assert (result.returncode, result.stdout) == (0, "410\n"), result.stderr
 
 
 def test_rotate_keys_prepends_key_to_file(flask: Flask, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_rotate_keys_prepends_key_to_file(flask: Flask, tmp_path: Path) -> None:
     assert flask("broker", "instances", STORE=url, KEYS="").stdout == "There are no instances.\n"
     file = tmp_path / "own.db.key"
     before = file.read_text().split()
-    assert "A new key is in front" in flask("broker", "rotate-keys", STORE=url, KEYS="").stdout
+    assert "Added a new key" in flask("broker", "rotate-keys", STORE=url, KEYS="").stdout
     after = file.read_text().split()
     assert after[1:] == before
     assert file.stat().st_mode & 0o777 == 0o600

@@ -11,7 +11,7 @@ from itertools import islice
 from statistics import median
 from time import perf_counter, sleep
 
-from brokerkit.admin.queries import purge
+from brokerkit.admin.queries import purge_records
 from brokerkit.store.encryption import new_key
 from brokerkit.store.key_rotation import rotate
 from brokerkit.store.store import Store
@@ -109,7 +109,7 @@ def _tell_upkeep(url: str) -> None:
     table.write("upkeep", "rows", "µs each")
     try:
         started = perf_counter()
-        purged = purge(store, 0.0)
+        purged = purge_records(store, 0.0)
         rows = purged.instances + purged.operations
         table.write("purge", f"{rows:,}", f"{(perf_counter() - started) / rows * 1e6:.0f}")
         started = perf_counter()

@@ -35,8 +35,7 @@ from brokerkit.store.errors import StoreUnavailable
 from brokerkit.store.store import Store
 from brokerkit.testing.time_travel import advance_time
 
-from ..admin.test_commands import told as printed
-from ..admin.test_commands import told_json
+from ..admin.test_commands import json_of, output_of
 from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
 from ..support.stateful import (
     CAN_POLL,
@@ -95,7 +94,7 @@ class Trail:
         return rows
 
     def shown(self, platform: Platform) -> list[Row]:
-        rows: list[Row] = told_json(platform.app, "audit", "--limit", "1000")
+        rows: list[Row] = json_of(platform.app, "audit", "--limit", "1000")
         return rows[::-1]
 
 
@@ -423,7 +422,7 @@ def test_retried_operation_stays_one_audit_record(serve: Serve, recorder: Record
     poll_until_done(platform, INSTANCE, operation)
     (failed,) = trail.agreed(platform, "provision: in progress, failed")
     recorder.answers["provision"] = Provisioned()
-    printed(platform.app, "retry", operation)
+    output_of(platform.app, "retry", operation)
     poll_until_done(platform, INSTANCE, operation)
     (row,) = trail.agreed(platform, "provision: in progress, failed, succeeded")
     assert (failed["attempt"], row["attempt"]) == (1, 2)
@@ -499,7 +498,7 @@ def test_audit_records_contain_no_secrets(
             poll_until_done(platform, path)
     until(lambda: len(trail.heard) == (6 if background else 3))
     texts = [repr(trail.heard), *(msgspec.json.encode(record).decode() for record in trail.heard)]
-    texts += [printed(platform.app, "audit"), printed(platform.app, "audit", "--json")]
+    texts += [output_of(platform.app, "audit"), output_of(platform.app, "audit", "--json")]
     assert all("i1" in text for text in texts)
     assert not [(secret, text) for secret in SECRETS for text in texts if secret in text]
 
@@ -546,6 +545,6 @@ def test_audited_record_matches_audit_command(platform: Platform, caplog: pytest
     with signals.audited.connected_to(write), caplog.at_level(logging.INFO, logger="audit"):
         platform.put(INSTANCE, PROVISION, headers=HEADERS)
     (line,) = [each.getMessage() for each in caplog.records if each.name == "audit"]
-    (row,) = told_json(platform.app, "audit")
+    (row,) = json_of(platform.app, "audit")
     assert_same(json.loads(line), row)
     assert list(json.loads(line)) == list(row)

@@ -42,7 +42,7 @@ from brokerkit.store import tables
 from brokerkit.store.keys import resource_key
 from brokerkit.store.store import Store
 
-from ..admin.test_commands import told_json
+from ..admin.test_commands import json_of
 from ..support.broker import CREDENTIALS, error_of, make_app, make_offering
 from ..support.stateful import CAN_POLL, CHANGING, KEY, POLLED, Platform, listening, stop
 from .model import BACK, LARGE, SMALL, Expected, Model, Op
@@ -504,7 +504,7 @@ class Lives(RuleBasedStateMachine):
 
     def check_trail(self) -> None:
         """What was told of each change at last is what the store has of it, as far as it is over."""
-        trail = told_json(self.platform.app, "audit", "--since", "1d")
+        trail = json_of(self.platform.app, "audit", "--since", "1d")
         shown = {row["operation_id"]: row for row in trail if row["instance_id"].startswith(self.prefix)}
         assert self.audited.keys() == shown.keys()
         for operation_id, record in self.audited.items():
