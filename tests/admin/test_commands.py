@@ -240,9 +240,7 @@ def test_show_prints_operations_of_deleted_binding(platform: Platform) -> None:
 
 
 def test_show_rejects_unknown_id(platform: Platform) -> None:
-    assert "no instance, binding or operation" in error_of(
-        platform.app, "show", "unknown"
-    )
+    assert "no instance, binding or operation" in error_of(platform.app, "show", "unknown")
 
 
 # Secrets
@@ -535,9 +533,7 @@ def test_retry_fences_out_lost_attempt(serve: Serve, recorder: Recorder) -> None
     """An attempt that was lost before the retry cannot write its outcome afterwards."""
     _, operation = failed_provision(serve, recorder)
     serve.stop()
-    app = serve(
-        recorder, background=["provision"]
-    ).app  # its threads are not started
+    app = serve(recorder, background=["provision"]).app  # its threads are not started
     with closing(serve.store()) as store:
         store.open()
         result = store.find_operation(operation)

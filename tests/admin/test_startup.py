@@ -21,6 +21,8 @@ from brokerkit.store.store import Store
 
 from ..support.stateful import KEY
 
+pytestmark = pytest.mark.integration
+
 APP = """
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""On SQLite, writes that wait share a commit; what goes wrong with one is not the others' fault."""
+"""Tests of group commits on SQLite, and of writes that must not be lost."""
 
 from __future__ import annotations
 
@@ -37,96 +37,96 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-class Recorded:
-    """Stands for a transition; notes with how many others it shares a transaction."""
+class FakeTransition:
+    """A fake transition that records whether it shares a transaction."""
 
     def __init__(self, outcome: bool | BaseException = True) -> None:
         self.outcome = outcome
-        self.ways: list[str] = []
-        self.begun = Event()
+        self.transactions: list[str] = []
+        self.started = Event()
         self.may_end = Event()
         self.may_end.set()
 
-    def _happen(self, way: str) -> bool:
-        self.ways.append(way)
-        self.begun.set()
+    def _run(self, transaction: str) -> bool:
+        self.transactions.append(transaction)
+        self.started.set()
         self.may_end.wait(30)
         if isinstance(self.outcome, BaseException):
             raise self.outcome
         return self.outcome
 
     def run(self, _: DBAPIConnection, __: object) -> bool:
-        return self._happen("alone")
+        return self._run("own")
 
     def run_within(self, _: DBAPIConnection, __: object) -> bool:
-        return self._happen("shared")
+        return self._run("shared")
 
 
 def write(transition: Any) -> list[Write]:
     return [Write(transition, {})]
 
 
-def together(commits: GroupCommitter, *others: Recorded) -> list[Any]:
-    """Have transitions wait while one is being committed; what became of them."""
-    first = Recorded()
+def run_concurrently(committer: GroupCommitter, *transitions: FakeTransition) -> list[Any]:
+    """Run transitions while another one is being committed, and return their results or errors."""
+    first = FakeTransition()
     first.may_end.clear()
 
-    def attempt(transition: Recorded) -> Any:
+    def attempt(transition: FakeTransition) -> Any:
         try:
-            return commits.run(write(transition))
-        except Exception as error:  # noqa: BLE001 - it is what became of it
+            return committer.run(write(transition))
+        except Exception as error:  # noqa: BLE001 - returned as the result
             return error
 
-    with ThreadPoolExecutor(len(others) + 1) as pool:
+    with ThreadPoolExecutor(len(transitions) + 1) as pool:
         pool.submit(attempt, first)
-        assert first.begun.wait(30)
-        waiting = [pool.submit(attempt, each) for each in others]
-        until(lambda: len(commits._waiting) == len(others))
+        assert first.started.wait(30)
+        waiting = [pool.submit(attempt, transition) for transition in transitions]
+        until(lambda: len(committer._waiting) == len(transitions))
         first.may_end.set()
-        return [each.result(30) for each in waiting]
+        return [future.result(30) for future in waiting]
 
 
 def test_single_write_uses_own_transaction(store: Store) -> None:
-    alone = Recorded()
-    assert GroupCommitter(store.database).run(write(alone)) == [True]
-    assert alone.ways == ["alone"]
+    transition = FakeTransition()
+    assert GroupCommitter(store.database).run(write(transition)) == [True]
+    assert transition.transactions == ["own"]
 
 
 def test_waiting_writes_share_one_commit(store: Store) -> None:
-    some = [Recorded(), Recorded(outcome=False), Recorded()]
-    assert together(GroupCommitter(store.database), *some) == [[True], [False], [True]]
-    assert [each.ways for each in some] == [["shared"]] * 3
+    transitions = [FakeTransition(), FakeTransition(outcome=False), FakeTransition()]
+    assert run_concurrently(GroupCommitter(store.database), *transitions) == [[True], [False], [True]]
+    assert [transition.transactions for transition in transitions] == [["shared"]] * 3
 
 
 def test_failing_write_does_not_fail_others(store: Store) -> None:
     """Only the write that caused the error gets it. The other one is committed."""
-    good, bad = Recorded(), Recorded(ValueError("too big"))
-    happened, error = together(GroupCommitter(store.database), good, bad)
-    assert happened == [True]
+    good, bad = FakeTransition(), FakeTransition(ValueError("too big"))
+    result, error = run_concurrently(GroupCommitter(store.database), good, bad)
+    assert result == [True]
     assert isinstance(error, ValueError)
 
 
 def test_unavailable_database_fails_all_waiting_writes(store: Store) -> None:
     """Each thread gets its own exception object."""
-    some = [Recorded(), Recorded(StoreUnavailable())]
-    errors = together(GroupCommitter(store.database), *some)
-    assert all(isinstance(each, StoreUnavailable) for each in errors)
-    assert errors[0] is not errors[1], "each thread adds to the traceback of its own"
+    transitions = [FakeTransition(), FakeTransition(StoreUnavailable())]
+    errors = run_concurrently(GroupCommitter(store.database), *transitions)
+    assert all(isinstance(error, StoreUnavailable) for error in errors)
+    assert errors[0] is not errors[1], "two threads share one exception object"
 
 
 def test_interrupted_commit_does_not_block_later_writes(store: Store) -> None:
     """After SystemExit in one commit, the next write succeeds."""
-    commits = GroupCommitter(store.database)
+    committer = GroupCommitter(store.database)
     with pytest.raises(SystemExit):
-        commits.run(write(Recorded(SystemExit())))
-    good = Recorded()
-    assert commits.run(write(good)) == [True], "and nobody waits for ever"
+        committer.run(write(FakeTransition(SystemExit())))
+    good = FakeTransition()
+    assert committer.run(write(good)) == [True], "the later write was not committed"
 
 
-# What must not be lost
+# Writes that must not be lost
 
 
-def claimed(store: Store) -> NewOperation:
+def claim(store: Store) -> NewOperation:
     new = NewOperation(
         id=new_operation_id(),
         kind=Operation.PROVISION,
@@ -143,7 +143,7 @@ def claimed(store: Store) -> NewOperation:
 
 
 def test_write_is_retried_until_store_returns(store: Store) -> None:
-    attempt, tries = claimed(store).attempt(), 0
+    attempt, tries = claim(store).attempt(), 0
 
     def end() -> bool:
         nonlocal tries
@@ -158,7 +158,7 @@ def test_write_is_retried_until_store_returns(store: Store) -> None:
 
 def test_commit_with_lost_response_counts_as_success(store: Store) -> None:
     """If the first write was committed before the error, the retry reports success."""
-    attempt, tries = claimed(store).attempt(), 0
+    attempt, tries = claim(store).attempt(), 0
 
     def end() -> bool:
         nonlocal tries
@@ -174,7 +174,7 @@ def test_commit_with_lost_response_counts_as_success(store: Store) -> None:
 
 def test_retried_write_of_lost_attempt_fails(store: Store) -> None:
     """An attempt that was ended by another writer is not reported as successful."""
-    attempt, tries = claimed(store).attempt(), 0
+    attempt, tries = claim(store).attempt(), 0
 
     def end() -> bool:
         nonlocal tries
@@ -197,6 +197,6 @@ def test_write_raises_when_store_stays_unavailable(store: Store, is_stopping: bo
     def end() -> bool:
         raise StoreUnavailable
 
-    attempt = claimed(store).attempt()
+    attempt = claim(store).attempt()
     with pytest.raises(StoreUnavailable):
         persist(store, attempt, end, stopping, leads_to=Progress.SUCCEEDED, patience=0.1)

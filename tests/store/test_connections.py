@@ -1,4 +1,4 @@
-"""A store's connections are closed when it is, whoever is using one at that moment."""
+"""Tests of the connections to a store's database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from brokerkit.store.database import Database
 from brokerkit.store.errors import StoreUnavailable
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     is_sqlite = request.param == "sqlite"
     url = f"sqlite:///{tmp_path / 'broker.db'}" if is_sqlite else request.getfixturevalue("postgres_url")
@@ -37,7 +37,7 @@ def test_connection_in_use_is_closed_on_release(
     """After the store was closed, a connection in use stays open until its user releases it."""
     with database.reading() as connection:
         database.close()
-        assert is_open(connection), "who uses it may end in peace"
+        assert is_open(connection), "a connection in use was closed"
     assert not is_open(connection)
 
 
@@ -49,6 +49,7 @@ def test_connection_is_reused(database: Database) -> None:
     assert is_open(first)
 
 
+@pytest.mark.integration
 def test_outage_closes_all_earlier_connections(postgres_url: str) -> None:
     """After StoreUnavailable in one connection, the others are closed on release."""
     database = Database(postgres_url, {})

@@ -1,4 +1,4 @@
-"""What a handler finds at `request.instance` and `request.binding`, and what it can have remembered."""
+"""Tests of `request.instance`, `request.binding` and the stored `data` of handlers."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_request_instance_has_stored_fields(platform: Platform, recorder: Record
 def test_request_binding_has_stored_fields(platform: Platform, recorder: Recorder) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     platform.put(INSTANCE, PROVISION)
-    made = Binding(credentials={"uri": "db://secret"}, data=DATA)
-    recorder.answers["bind"] = made
+    binding_result = Binding(credentials={"uri": "db://secret"}, data=DATA)
+    recorder.answers["bind"] = binding_result
     body = {
         **IDS,
         "parameters": {"role": "reader"},
@@ -67,20 +67,20 @@ def test_request_binding_has_stored_fields(platform: Platform, recorder: Recorde
 def test_responses_never_contain_handler_data(platform: Platform, recorder: Recorder) -> None:
     recorder.answers["provision"] = Provisioned(data={"n": 1})
     recorder.answers["bind"] = Binding(credentials={}, data={"n": 1})
-    answers = [platform.put(INSTANCE, PROVISION), platform.get(INSTANCE), platform.put(INSTANCE, PROVISION)]
-    answers += [platform.put(BINDING, IDS), platform.get(BINDING), platform.put(BINDING, IDS)]
-    assert all(b"data" not in answer.data for answer in answers)
+    responses = [platform.put(INSTANCE, PROVISION), platform.get(INSTANCE), platform.put(INSTANCE, PROVISION)]
+    responses += [platform.put(BINDING, IDS), platform.get(BINDING), platform.put(BINDING, IDS)]
+    assert all(b"data" not in response.data for response in responses)
 
 
 @pytest.mark.parametrize(
-    ("answered", "expected"), [({"m": 2}, {"m": 2}), (None, {"n": 1}), ({}, {})], ids=["new", "none", "empty"]
+    ("returned", "expected"), [({"m": 2}, {"m": 2}), (None, {"n": 1}), ({}, {})], ids=["new", "none", "empty"]
 )
 def test_update_data_replaces_stored_data(
-    platform: Platform, recorder: Recorder, answered: Any, expected: Any
+    platform: Platform, recorder: Recorder, returned: Any, expected: Any
 ) -> None:
     """None keeps the stored data."""
     recorder.answers["provision"] = Provisioned(data={"n": 1})
-    recorder.answers["update"] = Updated(data=answered)
+    recorder.answers["update"] = Updated(data=returned)
     platform.put(INSTANCE, PROVISION)
     platform.patch(INSTANCE, {**IDS, "parameters": {"size": 1}})
     assert recorder.requests[-1].instance.data == {"n": 1}
@@ -129,21 +129,21 @@ def test_update_request_has_previous_instance(platform: Platform, recorder: Reco
 def test_request_instance_lists_bindings_by_age(platform: Platform, recorder: Recorder) -> None:
     """Update and deprovision handlers get the existing bindings, the oldest first."""
     platform.put(INSTANCE, PROVISION)
-    seen: list[list[str]] = []
+    lists: list[list[str]] = []
 
-    def look(request: Any) -> None:
+    def record_bindings(request: Any) -> None:
         bindings = request.instance.bindings
-        seen.append([each.binding_id for each in bindings])
-        assert len(bindings) == len(seen[-1])
+        lists.append([binding.binding_id for binding in bindings])
+        assert len(bindings) == len(lists[-1])
         assert list(bindings[1:]) == list(bindings)[1:]
 
-    recorder.answers["update"] = recorder.answers["deprovision"] = look
+    recorder.answers["update"] = recorder.answers["deprovision"] = record_bindings
     for name in ("z", "a", "m"):
         platform.put(f"{INSTANCE}/service_bindings/{name}", IDS)
     platform.patch(INSTANCE, {**IDS, "parameters": {"size": 1}})
     platform.delete(f"{INSTANCE}/service_bindings/a", query=DELETE_QUERY)
     platform.delete(INSTANCE, query=DELETE_QUERY)
-    assert seen == [["z", "a", "m"], ["z", "m"]]
+    assert lists == [["z", "a", "m"], ["z", "m"]]
 
 
 def test_handler_data_survives_restart(serve: Serve, recorder: Recorder) -> None:

@@ -1,4 +1,4 @@
-"""What a store holds, counted."""
+"""Tests of the counts of a store."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from ..support.stateful import CAN_POLL, CHANGING, DELETE_AND_POLL, Gate, Platfo
 LARGE = {"service_id": "db-id", "plan_id": "large-id"}
 
 
-def census(serve: Serve) -> StoreStats:
-    taken = serve.brokers[-1].stats()
-    assert taken is not None
-    return taken
+def take_stats(serve: Serve) -> StoreStats:
+    stats = serve.brokers[-1].stats()
+    assert stats is not None
+    return stats
 
 
-def counts(found: Any) -> dict[tuple[str, str, str], int]:
-    return {(each.offering_id, each.plan_id, each.state): each.count for each in found}
+def counts(rows: Any) -> dict[tuple[str, str, str], int]:
+    return {(row.offering_id, row.plan_id, row.state): row.count for row in rows}
 
 
 def test_stats_without_store_is_none(recorder: Recorder) -> None:
@@ -44,7 +44,7 @@ def test_stats_without_store_is_none(recorder: Recorder) -> None:
 
 
 def test_stats_of_empty_store_is_empty(platform: Platform, serve: Serve) -> None:
-    assert census(serve) == StoreStats()
+    assert take_stats(serve) == StoreStats()
 
 
 def test_stats_counts_by_plan_and_state(platform: Platform, serve: Serve, recorder: Recorder) -> None:
@@ -56,18 +56,18 @@ def test_stats_counts_by_plan_and_state(platform: Platform, serve: Serve, record
     recorder.answers["provision"] = recorder.answers["bind"] = ValueError("inside")
     platform.put(f"{INSTANCE}-bad", PROVISION)
     platform.put(f"{INSTANCE}-0/service_bindings/bad", IDS)
-    taken = census(serve)
-    assert counts(taken.instances) == {
+    stats = take_stats(serve)
+    assert counts(stats.instances) == {
         ("db-id", "small-id", "ready"): 3,
         ("db-id", "small-id", "failed"): 1,
         ("db-id", "large-id", "ready"): 1,
     }
-    assert counts(taken.bindings) == {
+    assert counts(stats.bindings) == {
         ("db-id", "small-id", "ready"): 1,
         ("db-id", "small-id", "failed"): 1,
         ("db-id", "large-id", "ready"): 1,
     }
-    assert taken.operations == ()
+    assert stats.operations == ()
 
 
 def test_stats_excludes_deleted_resources(platform: Platform, serve: Serve) -> None:
@@ -75,7 +75,7 @@ def test_stats_excludes_deleted_resources(platform: Platform, serve: Serve) -> N
     platform.put(BINDING, IDS)
     for path in (BINDING, INSTANCE):
         platform.delete(path, query=DELETE_QUERY)
-    assert census(serve) == StoreStats()
+    assert take_stats(serve) == StoreStats()
 
 
 def test_stats_counts_bindings_by_instance_plan(platform: Platform, serve: Serve) -> None:
@@ -83,12 +83,12 @@ def test_stats_counts_bindings_by_instance_plan(platform: Platform, serve: Serve
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)
     platform.patch(INSTANCE, LARGE)
-    taken = census(serve)
-    assert counts(taken.instances) == counts(taken.bindings) == {("db-id", "large-id", "ready"): 1}
+    stats = take_stats(serve)
+    assert counts(stats.instances) == counts(stats.bindings) == {("db-id", "large-id", "ready"): 1}
 
 
 @pytest.mark.parametrize(
-    ("operation", "ask", "state"),
+    ("operation", "send", "state"),
     [
         ("provision", lambda platform: platform.put(INSTANCE, PROVISION, query=CAN_POLL), "creating"),
         ("update", lambda platform: platform.patch(INSTANCE, LARGE, query=CAN_POLL), "ready"),
@@ -96,7 +96,7 @@ def test_stats_counts_bindings_by_instance_plan(platform: Platform, serve: Serve
     ],
 )
 def test_stats_counts_running_operations_by_kind(
-    serve: Serve, recorder: Recorder, operation: str, ask: Callable[[Platform], Any], state: str
+    serve: Serve, recorder: Recorder, operation: str, send: Callable[[Platform], Any], state: str
 ) -> None:
     """The instance of a running update or deprovision keeps its state and plan."""
     platform = serve(recorder, background=CHANGING)
@@ -104,16 +104,16 @@ def test_stats_counts_running_operations_by_kind(
         platform.put(INSTANCE, PROVISION, query=CAN_POLL)
         poll_until_done(platform, INSTANCE)
     gate = recorder.answers[operation] = Gate()
-    ask(platform)
+    send(platform)
     gate.wait_until_reached()
-    taken = census(serve)
+    stats = take_stats(serve)
     plan = "large-id" if operation == "update" else "small-id"
-    (found,) = taken.operations
-    assert found == InProgress(
-        operation=Operation(operation), offering_id="db-id", plan_id=plan, count=1, oldest=found.oldest
+    (row,) = stats.operations
+    assert row == InProgress(
+        operation=Operation(operation), offering_id="db-id", plan_id=plan, count=1, oldest=row.oldest
     )
-    assert 0 <= found.oldest < 60
-    assert taken.instances == (Count(offering_id="db-id", plan_id="small-id", state=state, count=1),)
+    assert 0 <= row.oldest < 60
+    assert stats.instances == (Count(offering_id="db-id", plan_id="small-id", state=state, count=1),)
     gate.open()
 
 
@@ -121,38 +121,39 @@ def test_stats_measures_age_by_database_clock(platform: Platform, serve: Serve, 
     recorder.answers["provision"] = Accepted()
     for number in range(2):
         platform.put(f"{INSTANCE}-{number}", PROVISION, query=CAN_POLL)
-    running = serve.brokers[-1]._runtime
-    assert running is not None
-    with running.store.database.writing() as connection:
+    runtime = serve.brokers[-1]._runtime
+    assert runtime is not None
+    with runtime.store.database.writing() as connection:
         connection.cursor().execute(
             "UPDATE brokerkit_operations SET created_at = created_at - 1000 WHERE instance_id = 'i1-1'"
         )
-    (found,) = census(serve).operations
-    assert found.count == 2
-    assert 1000 <= found.oldest < 1060
+    (row,) = take_stats(serve).operations
+    assert row.count == 2
+    assert 1000 <= row.oldest < 1060
 
 
 def test_stats_counts_removed_plans_by_id(platform: Platform, serve: Serve, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
     serve(recorder, catalog=Catalog([make_offering(plans=[ServicePlan(id="p", name="p", description="p")])]))
-    assert counts(census(serve).instances) == {("db-id", "small-id", "ready"): 1}
+    assert counts(take_stats(serve).instances) == {("db-id", "small-id", "ready"): 1}
 
 
 def test_stats_runs_concurrently_with_requests(platform: Platform, serve: Serve) -> None:
     with ThreadPoolExecutor(3) as pool:
-        taken = [pool.submit(census, serve) for _ in range(60)]
+        futures = [pool.submit(take_stats, serve) for _ in range(60)]
         for number in range(20):
             assert platform.put(f"{INSTANCE}-{number}", PROVISION).status_code == 201
-        assert all(each.result() for each in taken)
-    assert counts(census(serve).instances) == {("db-id", "small-id", "ready"): 20}
+        assert all(future.result() for future in futures)
+    assert counts(take_stats(serve).instances) == {("db-id", "small-id", "ready"): 20}
 
 
+@pytest.mark.integration
 def test_stats_raises_when_store_is_unavailable(recorder: Recorder) -> None:
     with Server(fsync="off") as server, fresh_database(server.url) as url:
         serve = Serve(url)
         serve(recorder)
         server.stop("immediate")
         with pytest.raises(StoreUnavailable):
-            census(serve)
+            take_stats(serve)
         server.start()
         serve.stop()
