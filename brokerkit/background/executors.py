@@ -44,7 +44,7 @@ class Executor(Protocol):
         ...
 
     def stop(self) -> None:
-        """Accept no more operations, and wait a limited time for running attempts."""
+        """Stop accepting operations, and wait a limited time for running attempts."""
         ...
 
 

@@ -40,7 +40,7 @@ class Heartbeat:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Stop the thread and renew no more leases."""
+        """Stop the thread. Leases are no longer renewed."""
         self._stopped.set()
         self._thread.join(self._interval)
 

@@ -34,13 +34,13 @@ class WorkerHost(Protocol):
 
     @property
     def is_stopping(self) -> bool:
-        """Whether this process accepts no more work."""
+        """Whether this process no longer accepts work."""
 
     def ensure_started(self) -> None:
         """Start the background threads and the executor, in each process after it was forked."""
 
     def drain(self) -> None:
-        """Accept no more work. Generators stop at their next `yield`, and another process resumes them."""
+        """Stop accepting work. Generators stop at their next `yield`, and another process resumes them."""
 
     def stop(self) -> None:
         """Stop all background work of this process."""

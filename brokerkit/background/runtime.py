@@ -72,7 +72,7 @@ class Runtime:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether this process accepts no more work."""
+        """Whether this process no longer accepts work."""
         return self._pid == os.getpid() and self.stopping.is_set()
 
     @property
@@ -111,7 +111,7 @@ class Runtime:
             self._pid = os.getpid()
 
     def drain(self) -> None:
-        """Accept no more work before the process exits. Generators stop at their next `yield`."""
+        """Stop accepting work before the process exits. Generators stop at their next `yield`."""
         if self._pid == os.getpid():
             self.stopping.set()
 
@@ -189,7 +189,7 @@ class Runtime:
             delay: The minimum delay in seconds. Defaults to 0.
         """
         if self.is_stopping and not isinstance(self._executor, QueueExecutor):
-            return  # its threads accept no more operations
+            return  # its threads no longer accept operations
         try:
             self._executor.submit(operation_id, delay)
         except Exception:

@@ -20,33 +20,18 @@ from ..errors import BrokerError, HandlerMistake, Retry
 from ..handlers.group import Handler
 from ..handlers.invocation import call_handler, check_pollable, naming_handler
 from ..handlers.table import HandlerTable
-from ..lifecycle.conversion import dump_request, load_request, resolve_plan
+from ..lifecycle.conversion import load_request, resolve_plan
 from ..lifecycle.events import EventPublisher, OperationRef
-from ..lifecycle.outcomes import (
-    accepted_outcome,
-    failure_change,
-    failure_outcome,
-    is_gone,
-    planned_change,
-    success_change,
-)
+from ..lifecycle.outcomes import failure_outcome, is_gone, planned_change, success_change
 from ..protocol.encoding import EMPTY_RESULTS, encode_result
-from ..requests import InstanceRequest, Operation
+from ..requests import InstanceRequest
 from ..results import Accepted, LastOperation
 from ..signals import AttemptEnd
 from ..store.errors import StoreUnavailable
-from ..store.models import (
-    Attempt,
-    BindingResult,
-    Change,
-    InstanceResult,
-    OperationRecord,
-    Outcome,
-    Progress,
-    Snapshot,
-)
-from ..store.retry import follower_of, persist
+from ..store.models import Attempt, OperationRecord, Outcome, Progress, Snapshot
+from ..store.retry import persist
 from ..store.store import Store
+from .attempt import AttemptEnding, AttemptProtocol, StoredResult
 from .heartbeat import Heartbeat
 
 _logger = logging.getLogger(__name__)
@@ -165,7 +150,7 @@ class Worker:
             )
 
 
-class _BackgroundAttempt:
+class _BackgroundAttempt(AttemptProtocol):
     """One attempt of a background operation.
 
     Attributes:
@@ -182,14 +167,11 @@ class _BackgroundAttempt:
         snapshot: Snapshot,
         started: float,
     ) -> None:
+        super().__init__(worker.store, attempt, request, snapshot.instance, snapshot.binding, worker.submit)
         self.end = AttemptEnd.INTERRUPTED
         self.cause: BaseException | None = None
         self._worker = worker
-        self._store = worker.store
         self._operation = operation
-        self._attempt = attempt
-        self._request: Any = request
-        self._snapshot = snapshot
         self._kind = operation.kind
         self._started = started
 
@@ -197,45 +179,44 @@ class _BackgroundAttempt:
         """Call the handler and store the end of the attempt."""
         handler = table.handlers_for(self._kind, self._request.offering, self._request.plan)[0]
         if handler.max_attempts is not None and self._operation.tries > handler.max_attempts:
-            return self.failed(
+            return self._fail(
                 HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
             )
         return self._run(table, handler)
 
     def _run(self, table: HandlerTable, handler: Handler) -> None:
-        instance, binding = self._snapshot.instance, self._snapshot.binding
-        planned = planned_change(self._kind, self._request, instance)
+        planned = planned_change(self._kind, self._request, self._instance)
         try:
             result = self._call(handler)
             if type(result) is Accepted:
                 check_pollable(table, self._kind, handler, self._request.offering, self._request.plan)
             with naming_handler(handler):
                 self._check(result)
-                change = success_change(self._kind, planned, result, instance, binding)
+                change = success_change(self._kind, planned, result, self._instance, self._binding)
         except _Stopped as stopped:
             if stopped.resumes and self._store.postpone(self._attempt, 0.0, None):
                 self.end = AttemptEnd.REQUEUED
-                self._worker.submit(self._operation.id, 0.0)
+                self._submit(self._operation.id, 0.0)
             else:
-                self._release(None)
+                self.released(None)
         except Retry as retry:
             self.cause = retry
             self._retry(handler, retry)
         except BaseException as error:  # noqa: BLE001 - every exception of a handler ends its attempt
             if is_gone(self._kind, error):
-                self._succeeded(EMPTY_RESULTS[self._kind], planned)
+                self.succeeded(EMPTY_RESULTS[self._kind], planned, Outcome())
             else:
-                self.failed(error)
+                self._fail(error)
         else:
             try:
                 if isinstance(result, Accepted):
-                    self._accepted(result)
+                    self.accepted(result)
                 else:
-                    self._succeeded(result, change)
+                    self.succeeded(result, change, Outcome())
             except StoreUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - the handler has finished and must not run again
-                self.failed(error)
+                self._fail(error)
 
     def _call(self, handler: Handler) -> object:
         _, result = call_handler(handler, self._request)
@@ -286,83 +267,33 @@ class _BackgroundAttempt:
 
     # Ends
 
-    def _succeeded(self, result: Any, change: Change) -> None:
-        end = partial(self._store.end, self._attempt, Progress.SUCCEEDED, Outcome(), change)
-        if not self._persist(end, Progress.SUCCEEDED):
-            self._release(change.result)
-            return
-        self.end = AttemptEnd.SUCCEEDED
-        _logger.info("%s succeeded", describe(self._operation))
-        if getattr(result, "exists", False):  # `exists` has no meaning for background operations
-            result = replace(result, exists=False)
-        self._worker.publisher.succeeded(self._ref, self._request, result, self._seconds)
-
-    def _accepted(self, result: Accepted) -> None:
-        """Store that the operation continues outside of the broker and is polled from now on."""
-        outcome, stored = accepted_outcome(
-            self._kind, result, self._snapshot.instance, self._snapshot.binding
-        )
-        accept = partial(self._store.accept, self._attempt, outcome, dump_request(self._request), stored)
-        if self._persist(accept, Progress.IN_PROGRESS):
-            self.end = AttemptEnd.ACCEPTED
-        else:
-            self._release(stored)
-
-    def failed(self, error: BaseException) -> None:
-        """Store and publish a failure of the handler."""
+    def _fail(self, error: BaseException) -> None:
+        """Store and publish an exception of the handler as a failure."""
         self.cause = error
-        outcome = _log_failure(self._operation, error)
-        change = failure_change(self._kind)
-        end = partial(self._store.end, self._attempt, Progress.FAILED, outcome, change)
-        if self._persist(end, Progress.FAILED, outcome):
-            self.end = AttemptEnd.FAILED
-            self._worker.publisher.failed(self._ref, self._request, outcome, self._seconds)
-        else:
-            self._release(None)
+        self.failed(_log_failure(self._operation, error))
 
     def _retry(self, handler: Handler, retry: Retry) -> None:
         attempts = self._operation.tries
         if handler.max_attempts is not None and attempts >= handler.max_attempts:
-            return self.failed(
-                BrokerError(retry.description or f"The operation did not succeed in {attempts} attempts.")
-            )
+            description = retry.description or f"The operation did not succeed in {attempts} attempts."
+            return self._fail(BrokerError(description))
         outcome = Outcome(description=retry.description) if retry.description else None
-        postpone = partial(self._store.postpone, self._attempt, retry.after, outcome)
-        if self._persist(postpone, Progress.IN_PROGRESS):
-            cause = retry.__cause__  # it explains repeated retries in the log
-            _logger.log(
-                logging.WARNING if cause else logging.INFO,
-                "%s will be retried in %g seconds",
-                describe(self._operation),
-                retry.after,
-                exc_info=cause,
-            )
-            self.end = AttemptEnd.RETRIED
-            self._publish_progress(retry.description)
-            self._worker.submit(self._operation.id, retry.after)
-        else:
-            self._release(None)
+        write = partial(self._store.postpone, self._attempt, retry.after, outcome)
+        self._end(AttemptEnding(write, Progress.IN_PROGRESS, partial(self._publish_retry, retry)))
         return None
 
-    def _release(self, result: InstanceResult | BindingResult | None) -> None:
-        """End the attempt of a cancelled operation, and submit the operation that waits for it.
-
-        Args:
-            result: The result to store for the operation that deletes the resource. A failed update has none.
-        """
+    def released(self, result: StoredResult) -> None:
+        """Implement :meth:`AttemptProtocol.released`."""
         self.end = AttemptEnd.CANCELLED
-        if self._kind is Operation.UPDATE:
-            result = None
-        if not self._persist(partial(self._store.release, self._attempt, result), Progress.FAILED):
-            _logger.warning(
-                "Attempt of the operation %s ended after its lease was lost; its result is not stored",
-                self._operation.id,
-            )
-        elif follower := follower_of(self._store, self._attempt):
-            self._worker.submit(follower, 0.0)
+        super().released(result)
+
+    def _write(self, ending: AttemptEnding) -> bool:
+        return self._persist(ending.write, ending.leads_to, ending.outcome)
+
+    def _write_release(self, write: Callable[[], bool]) -> bool:
+        return self._persist(write, Progress.FAILED)
 
     def _persist(self, write: Callable[[], bool], leads_to: Progress, outcome: Outcome | None = None) -> bool:
-        """Write the end of the attempt, and retry while the store is unavailable."""
         stopping = self._worker.stopping
         return persist(self._store, self._attempt, write, stopping, leads_to=leads_to, outcome=outcome)
 
@@ -377,6 +308,33 @@ class _BackgroundAttempt:
         """The seconds since the request: by the store's clock until this attempt, then by the local clock."""
         before_attempt = self._operation.updated_at - self._operation.created_at
         return max(0.0, before_attempt) + monotonic() - self._started
+
+    def _publish_success(self, result: Any) -> None:
+        self.end = AttemptEnd.SUCCEEDED
+        _logger.info("%s succeeded", describe(self._operation))
+        if getattr(result, "exists", False):  # `exists` has no meaning for background operations
+            result = replace(result, exists=False)
+        self._worker.publisher.succeeded(self._ref, self._request, result, self._seconds)
+
+    def _publish_acceptance(self, result: Accepted) -> None:
+        self.end = AttemptEnd.ACCEPTED  # `operation_started` was sent with the 202
+
+    def _publish_failure(self, outcome: Outcome) -> None:
+        self.end = AttemptEnd.FAILED
+        self._worker.publisher.failed(self._ref, self._request, outcome, self._seconds)
+
+    def _publish_retry(self, retry: Retry) -> None:
+        cause = retry.__cause__  # it explains repeated retries in the log
+        _logger.log(
+            logging.WARNING if cause else logging.INFO,
+            "%s will be retried in %g seconds",
+            describe(self._operation),
+            retry.after,
+            exc_info=cause,
+        )
+        self.end = AttemptEnd.RETRIED
+        self._publish_progress(retry.description)
+        self._submit(self._operation.id, retry.after)
 
     def _publish_progress(self, description: str | None) -> None:
         result = LastOperation.in_progress(description)

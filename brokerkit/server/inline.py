@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -11,16 +10,14 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..background.attempt import AttemptEnding, AttemptProtocol
 from ..background.runtime import Runtime
 from ..errors import BrokerError, ConcurrencyError, HandlerMistake, Retry
 from ..handlers.group import Handler
 from ..handlers.invocation import call_handler, check_pollable, naming_handler
 from ..handlers.table import HandlerTable
-from ..lifecycle.conversion import dump_request
 from ..lifecycle.events import OperationRef
 from ..lifecycle.outcomes import (
-    accepted_outcome,
-    failure_change,
     failure_outcome,
     is_gone,
     planned_change,
@@ -28,13 +25,11 @@ from ..lifecycle.outcomes import (
     success_change,
 )
 from ..protocol.encoding import EMPTY_RESULTS, EncodedResponse, encode_result
-from ..requests import InstanceRequest, Operation
+from ..requests import InstanceRequest
 from ..results import Accepted
 from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, BindingRecord, Change, InstanceRecord, Outcome, Progress
-from ..store.retry import follower_of, is_written, persist
-
-_logger = logging.getLogger(__name__)
+from ..store.retry import is_written, persist
 
 _PATIENCE = 3.0
 """The maximum seconds that a response waits for a store that became unavailable during the handler."""
@@ -77,9 +72,9 @@ def run_inline(
         try:
             result, response = _call(table, handler, attempt, request)
         except BaseException as error:
-            inline.failed(error)
+            inline.fail(error)
             raise
-        inline.finished(result)
+        inline.finish(result)
     finally:
         inline.close()
     return result, response
@@ -110,16 +105,18 @@ def _call(
     return result, response
 
 
-class _InlineAttempt:
+class _InlineAttempt(AttemptProtocol):
     """The attempt of a synchronous handler, whose end is stored before the response."""
 
     def __init__(self, runtime: Runtime, claimed: ClaimedRequest, planned: Change) -> None:
+        attempt = claimed.attempt
+        super().__init__(
+            runtime.store, attempt, claimed.request, claimed.instance, claimed.binding, runtime.submit
+        )
         self._runtime = runtime
         self._planned = planned
-        self._store = runtime.store
-        self._claimed = claimed
-        self._attempt = claimed.attempt
-        self._ref = OperationRef.now(claimed.attempt.operation_id, claimed.attempt.kind)
+        self._previous = claimed.previous
+        self._ref = OperationRef.now(attempt.operation_id, attempt.kind)
         self._started = monotonic()
         self._is_deferred = False
 
@@ -128,112 +125,79 @@ class _InlineAttempt:
         if not self._is_deferred:
             self._runtime.heartbeat.remove(self._attempt)
 
-    def finished(self, result: object) -> None:
+    def finish(self, result: object) -> None:
         """Store the result of a handler.
 
         Raises:
             ConcurrencyError: The operation was cancelled. The operation that follows receives the result.
             StoreUnavailable: The store is unavailable. The result is stored when it is available again.
         """
-        claimed, kind, store = self._claimed, self._attempt.kind, self._store
         if isinstance(result, Accepted):
-            outcome, made = accepted_outcome(kind, result, claimed.instance, claimed.binding)
-            write = partial(store.accept, self._attempt, outcome, dump_request(claimed.request), made)
-            leads_to = Progress.IN_PROGRESS
+            is_stored = self.accepted(result)
         else:
-            change = success_change(kind, self._planned, result, claimed.instance, claimed.binding)
-            made = change.result
-            write = partial(store.end, self._attempt, Progress.SUCCEEDED, None, change)
-            leads_to = Progress.SUCCEEDED
-        if not self._write(write, leads_to, told=result, made=made):
+            kind = self._attempt.kind
+            change = success_change(kind, self._planned, result, self._instance, self._binding)
+            is_stored = self.succeeded(result, change, None)
+        if not is_stored:
             raise ConcurrencyError(
                 "The operation was cancelled or the resource was deleted while it was running."
             )
 
-    def failed(self, error: BaseException) -> None:
-        """Store a failure, or restore the previous state after a refusal (R-REQ-8)."""
-        kind, store = self._attempt.kind, self._store
+    def fail(self, error: BaseException) -> None:
+        """Store an exception as a failure, or restore the previous state after a refusal (R-REQ-8)."""
+        kind = self._attempt.kind
         try:
             if is_gone(kind, error):
-                end = partial(store.end, self._attempt, Progress.SUCCEEDED, None, self._planned)
-                self._write(end, Progress.SUCCEEDED, told=EMPTY_RESULTS[kind])
+                self.succeeded(EMPTY_RESULTS[kind], self._planned, None)
             elif _is_refusal(error):
-                self._write(partial(store.withdraw, self._attempt, self._claimed.previous), Progress.FAILED)
+                withdraw = partial(self._store.withdraw, self._attempt, self._previous)
+                self._end(AttemptEnding(withdraw, Progress.FAILED))
             else:
-                outcome = failure_outcome(error)
-                end = partial(store.end, self._attempt, Progress.FAILED, outcome, failure_change(kind))
-                self._write(end, Progress.FAILED, told=outcome)
+                self.failed(failure_outcome(error))
         except StoreUnavailable:
             pass  # the response reports the first error, and the failure is stored later
 
-    def _write(
-        self, write: Callable[[], bool], leads_to: Progress, *, told: object = None, made: Any = None
-    ) -> bool:
-        """Write how it ended; if the store stays away, have that done later.
-
-        Args:
-            write: Writes it.
-            leads_to: The state that the operation then has.
-            told: What the signals are told when it is written: the result, or of a failure its outcome.
-            made: What was made, if it turns out that the operation was given up.
-        """
-        stopping = self._runtime.stopping
-        failed = told if isinstance(told, Outcome) else None
+    def _write(self, ending: AttemptEnding) -> bool:
+        """Store an ending, or defer the write if the store stays unavailable."""
         try:
-            written = persist(
+            return persist(
                 self._store,
                 self._attempt,
-                write,
-                stopping,
-                leads_to=leads_to,
-                outcome=failed,
+                ending.write,
+                self._runtime.stopping,
+                leads_to=ending.leads_to,
+                outcome=ending.outcome,
                 patience=_PATIENCE,
             )
         except StoreUnavailable:
             self._is_deferred = True
-            later = partial(self._write_now, write, leads_to, told, made)
-            self._runtime.scheduler.defer_write(self._attempt, later)
+            self._runtime.scheduler.defer_write(self._attempt, partial(self._write_deferred, ending))
             raise
-        return self._settle(written, told, made)
 
-    def _write_now(self, write: Callable[[], bool], leads_to: Progress, told: object, made: Any) -> None:
-        failed = told if isinstance(told, Outcome) else None
-        written = write() or is_written(self._store, self._attempt, leads_to, failed)
-        with self._runtime.app.app_context():  # as receivers have it elsewhere
-            self._settle(written, told, made)
+    def _write_deferred(self, ending: AttemptEnding) -> None:
+        written = ending.write() or is_written(self._store, self._attempt, ending.leads_to, ending.outcome)
+        with self._runtime.app.app_context():  # receivers run in an app context in every other case as well
+            self._settle(ending, written)
 
-    def _settle(self, written: bool, told: object, made: Any) -> bool:
-        if not written:
-            self._leave(made)
-        elif told is not None:
-            self._tell(told)
-        return written
+    def _write_release(self, write: Callable[[], bool]) -> bool:
+        return write()
 
-    def _tell(self, told: object) -> None:
-        teller, seconds = self._runtime.publisher, monotonic() - self._started
-        request = self._claimed.request
-        if isinstance(told, Outcome):
-            teller.failed_inline(self._ref, request, told, seconds)
-        elif isinstance(told, Accepted):
-            teller.accepted(self._ref, request, told, seconds)
-        else:
-            teller.succeeded(self._ref, request, told, seconds)
+    def _publish_success(self, result: Any) -> None:
+        self._runtime.publisher.succeeded(self._ref, self._request, result, self._seconds)
 
-    def _leave(self, result: Any) -> None:
-        """It was given up: let what follows begin, with what was made all the same."""
-        if self._attempt.kind is Operation.UPDATE:
-            result = None  # an update that failed made nothing (R-UPD-5)
-        if not self._store.release(self._attempt, result):
-            _logger.warning(
-                "a request, the operation %s, ended after its lease was lost; it is not remembered",
-                self._attempt.operation_id,
-            )
-        elif follower := follower_of(self._store, self._attempt):
-            self._runtime.submit(follower)
+    def _publish_acceptance(self, result: Accepted) -> None:
+        self._runtime.publisher.accepted(self._ref, self._request, result, self._seconds)
+
+    def _publish_failure(self, outcome: Outcome) -> None:
+        self._runtime.publisher.failed_inline(self._ref, self._request, outcome, self._seconds)
+
+    @property
+    def _seconds(self) -> float:
+        return monotonic() - self._started
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """A 4xx, which says that nothing was done."""
+    """Whether an exception is a valid error with a 4xx status, after which nothing has changed."""
     if not isinstance(error, BrokerError):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Handlers that work in the background: how they are run, told of, tried again and given up."""
+"""Background handlers: execution, signals, retries and cancellation."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_retry_logs_its_cause(
 
     recorder.answers["provision"] = provision
     make(platform)
-    (record,) = [each for each in caplog.records if "tried again" in each.message]
+    (record,) = [record for record in caplog.records if "will be retried" in record.message]
     assert record.levelname == "WARNING"
     assert "OSError: No route to host" in caplog.text
     assert "No route to host" not in platform.get(LAST).text
@@ -251,8 +251,8 @@ def test_operation_fails_after_max_attempts(serve: Serve, recorder: Recorder) ->
     recorder.answers["provision"] = lambda request: Retry(
         after=0.01, description=f"No DNS in attempt {request.attempt}"
     )
-    told = poll_until_done(platform, INSTANCE, begin(platform))
-    assert told == {"state": "failed", "description": "No DNS in attempt 3"}
+    result = poll_until_done(platform, INSTANCE, begin(platform))
+    assert result == {"state": "failed", "description": "No DNS in attempt 3"}
     assert [request.attempt for request in recorder.requests] == [1, 2, 3]
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
@@ -269,9 +269,9 @@ def test_background_operation_fails_at_polling_deadline(serve: Serve, recorder: 
 
     recorder.answers["provision"] = {"waits": Retry(after=3600), "runs": gate, "yields": steps}[way]
     platform = serve(recorder, quick_offering(), background=["provision"], lease=3.0)
-    told = poll_until_done(platform, INSTANCE, begin(platform))
-    assert told["state"] == "failed"
-    assert told["description"]
+    result = poll_until_done(platform, INSTANCE, begin(platform))
+    assert result["state"] == "failed"
+    assert result["description"]
     gate.open()
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
     assert platform.get(INSTANCE).status_code == 404
@@ -296,9 +296,11 @@ def test_background_error_fails_operation(
 ) -> None:
     """Only public descriptions are reported. The id is taken until a DELETE has cleaned up."""
     recorder.answers["provision"] = error
-    told = poll_until_done(platform, INSTANCE, begin(platform))
-    assert told["state"] == "failed"
-    assert told["description"] == description or (description is None and "inside" not in told["description"])
+    result = poll_until_done(platform, INSTANCE, begin(platform))
+    assert result["state"] == "failed"
+    assert result["description"] == description or (
+        description is None and "inside" not in result["description"]
+    )
     assert platform.put(INSTANCE, PROVISION, query=CAN_POLL).status_code == 409
     recorder.answers["deprovision"] = None
     gone = platform.delete(INSTANCE, query=f"{DELETE_QUERY}&{CAN_POLL}").json["operation"]
@@ -366,8 +368,8 @@ def test_background_binds_run_concurrently(platform: Platform, recorder: Recorde
         gate.wait_until_reached()
     for name, gate in reversed(gates.items()):
         gate.open()
-        told = poll_until_done(platform, paths[name], operations[name]["operation"])
-        assert told["state"] == "succeeded"
+        result = poll_until_done(platform, paths[name], operations[name]["operation"])
+        assert result["state"] == "succeeded"
 
 
 def test_waiting_retry_continues_after_restart(serve: Serve, recorder: Recorder) -> None:

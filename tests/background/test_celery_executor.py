@@ -26,9 +26,9 @@ from ..support.stateful import CAN_POLL, Platform, poll_until_done, stop
 @pytest.fixture
 def celery_app() -> Celery:
     """One whose messages stay in this process."""
-    made: Celery = Celery("tests", broker="memory://", set_as_current=False)
-    made.conf.update(broker_transport_options={"polling_interval": 0.01}, worker_hijack_root_logger=False)
-    return made
+    app: Celery = Celery("tests", broker="memory://", set_as_current=False)
+    app.conf.update(broker_transport_options={"polling_interval": 0.01}, worker_hijack_root_logger=False)
+    return app
 
 
 MakeBroker = Callable[..., tuple[Broker, Platform]]
@@ -37,19 +37,19 @@ MakeBroker = Callable[..., tuple[Broker, Platform]]
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[MakeBroker]:
     """Makes a broker with a background handler, a store of its own and a platform."""
-    made: list[Broker] = []
+    brokers: list[Broker] = []
 
     def make(
         executor: Any, provision: Callable[[ProvisionRequest], Any] = lambda request: None
     ) -> tuple[Broker, Platform]:
-        store = f"sqlite:///{tmp_path / f'{len(made)}.db'}?lease=1"
+        store = f"sqlite:///{tmp_path / f'{len(brokers)}.db'}?lease=1"
         broker = make_broker(Recorder(), make_offering(), store=store, executor=executor)
         broker.provision(plan="large", background=True)(provision)
-        made.append(broker)
+        brokers.append(broker)
         return broker, Platform(make_app(broker))
 
     yield make
-    for broker in made:
+    for broker in brokers:
         stop(broker)
 
 
@@ -69,14 +69,14 @@ def order(platform: Platform, instance: str = INSTANCE) -> None:
 
 def test_two_brokers_share_one_celery_app(celery_app: Celery, make: MakeBroker) -> None:
     """With different names each broker gets only its own operations."""
-    asked: list[str] = []
-    _, one = make(CeleryExecutor(celery_app), lambda request: asked.append("one"))
-    _, other = make(CeleryExecutor(celery_app, name="other"), lambda request: asked.append("other"))
+    calls: list[str] = []
+    _, one = make(CeleryExecutor(celery_app), lambda request: calls.append("one"))
+    _, other = make(CeleryExecutor(celery_app, name="other"), lambda request: calls.append("other"))
     with working(celery_app):
         for platform in (one, other):
             order(platform)
             assert poll_until_done(platform, INSTANCE)["state"] == "succeeded"
-    assert asked == ["one", "other"]
+    assert calls == ["one", "other"]
 
 
 def test_celery_executor_name_must_be_unique(celery_app: Celery) -> None:
@@ -107,7 +107,7 @@ def test_celery_executor_import_names_missing_package() -> None:
 @pytest.mark.parametrize(
     ("options", "seconds"),
     [({}, 900.0), ({"visibility_timeout": 60}, 15.0), ({"visibility_timeout": 43_200}, 900.0)],
-    ids=["unless told", "a minute", "half a day"],
+    ids=["default", "a minute", "half a day"],
 )
 def test_celery_delay_is_limited_by_visibility_timeout(
     celery_app: Celery, options: dict[str, Any], seconds: float
@@ -150,14 +150,14 @@ def test_celery_worker_without_flask_app_raises_error(celery_app: Celery, tmp_pa
 
 
 class Stuck(QueueExecutor):
-    """A queue that takes nothing, and does not say so, until it is let go."""
+    """A queue that blocks until it is released."""
 
     def __init__(self) -> None:
-        self.asked, self.let_go = Event(), Event()
+        self.called, self.released = Event(), Event()
 
     def publish(self, operation_id: str, delay: float) -> None:
-        self.asked.set()
-        assert self.let_go.wait(30)
+        self.called.set()
+        assert self.released.wait(30)
         self.work(operation_id)
 
 
@@ -167,7 +167,7 @@ def test_hanging_queue_does_not_block_requests(make: MakeBroker) -> None:
     _, platform = make(executor)
     for number in range(3):
         order(platform, f"{INSTANCE}{number}")
-    assert executor.asked.wait(30)
-    executor.let_go.set()
+    assert executor.called.wait(30)
+    executor.released.set()
     for number in range(3):
         assert poll_until_done(platform, f"{INSTANCE}{number}")["state"] == "succeeded"

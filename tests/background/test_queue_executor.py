@@ -1,4 +1,4 @@
-"""What waits in the queue of an executor is handed on by one of all who see it due, and begun by one."""
+"""Due operations are enqueued by one of several processes, and started by one."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ LEASE = 0.3
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
-    made = Store(store_url, encryption_keys=[KEY], lease=LEASE)
-    made.open()
-    yield made
-    made.close()
+    opened = Store(store_url, encryption_keys=[KEY], lease=LEASE)
+    opened.open()
+    yield opened
+    opened.close()
 
 
 def claim(store: Store, operation_id: str = "o1", **more: Any) -> None:
@@ -49,7 +49,7 @@ def claim(store: Store, operation_id: str = "o1", **more: Any) -> None:
     assert store.claim_new_instance(new, InstanceAttributes(instance_id=new.instance_id))
 
 
-def found(store: Store, operation_id: str = "o1") -> OperationRecord:
+def stored(store: Store, operation_id: str = "o1") -> OperationRecord:
     record = store.find_operation(operation_id)
     assert record is not None
     return record[0]
@@ -66,7 +66,7 @@ def test_due_operation_is_enqueued_and_claimed_once(store: Store) -> None:
     assert not is_due(store)
     assert store.begin("o1") is not None
     assert store.begin("o1") is None
-    assert found(store).due_at is None
+    assert stored(store).due_at is None
 
 
 def test_unstarted_message_is_enqueued_again_with_backoff(store: Store) -> None:
@@ -75,15 +75,15 @@ def test_unstarted_message_is_enqueued_again_with_backoff(store: Store) -> None:
     A late message still starts the operation.
     """
     claim(store)
-    due_at = found(store).wake_at
+    due_at = stored(store).wake_at
     assert store.mark_enqueued("o1")
-    record = found(store)
+    record = stored(store)
     assert record.due_at == due_at
     assert record.wake_at is not None
     assert record.wake_at - record.updated_at >= LEASE
     until(lambda: is_due(store))
     assert store.mark_enqueued("o1")
-    again = found(store)
+    again = stored(store)
     assert (again.due_at, again.attempt) == (due_at, 0)
     assert again.wake_at is not None
     assert again.wake_at >= record.wake_at + LEASE
@@ -126,7 +126,7 @@ def test_early_message_cannot_start_operation(store: Store) -> None:
 def test_enqueued_operation_wakes_at_its_deadline(store: Store) -> None:
     claim(store, deadline=LEASE / 3)
     assert store.mark_enqueued("o1")
-    assert found(store).wake_at == found(store).deadline
+    assert stored(store).wake_at == stored(store).deadline
 
 
 def test_running_operation_is_not_enqueued(store: Store) -> None:
@@ -138,11 +138,11 @@ def test_running_operation_is_not_enqueued(store: Store) -> None:
     begun = store.begin("o1")
     assert begun is not None
     until(lambda: is_due(store))
-    assert not store.mark_enqueued("o1"), "its lease has ended, but nobody has called it out"
+    assert not store.mark_enqueued("o1"), "its lease has expired, but was not challenged"
     assert store.challenge_lease("o1")
     until(lambda: is_due(store))
     assert store.mark_enqueued("o1")
-    assert store.renew([Attempt.of(begun)]) == [], "it lives after all"
+    assert store.renew([Attempt.of(begun)]) == [], "the former attempt lost its lease"
     assert store.begin("o1") is None
 
 

@@ -1,8 +1,7 @@
-"""A plain model of a broker that remembers: what `docs/rules.md` and the design say, in dicts.
+"""A model of a broker with a store, in dicts.
 
-It is written from those texts, not from the code. It hears what a platform asks and how the handler would
-answer if it were asked, and says what the platform must be told, whether the handler is asked, with what at
-hand, and which signals are sent.
+It is written from `docs/rules.md`, not from the code. Given a request and the outcome of the handler, it
+returns the expected response, the expected handler call with its fields, and the expected signals.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SMALL, LARGE, BACK = "small-id", "large-id", "back-id"
-"""At once and updateable and rotatable; at once, but not to be left; in the background."""
+"""Synchronous, updateable and rotatable; synchronous without plan updates; background."""
 
 DONE = {
     "provision": "provisioned",
@@ -28,10 +27,10 @@ SAID = {"refuse": "Refused", "fail": "Out of order"}
 
 @dataclass
 class Op:
-    """An operation; `id` is learned from the first answer that tells it."""
+    """An operation. Its `id` is set from the first response that contains it."""
 
     kind: str
-    how: str
+    mode: str
     plan: str
     number: int
     state: str = "in progress"
@@ -39,16 +38,16 @@ class Op:
     flags: dict[str, bool] = field(default_factory=dict)
     id: str | None = None
     attempts: int = 0
-    wanted: tuple[str, dict[str, Any]] | None = None
+    target: tuple[str, dict[str, Any]] | None = None
     gone: bool = False
 
     @property
-    def goes_on(self) -> bool:
+    def in_progress(self) -> bool:
         return self.state == "in progress"
 
 
 @dataclass
-class Thing:
+class Resource:
     """An instance or binding."""
 
     plan: str
@@ -60,11 +59,11 @@ class Thing:
     url: str | None = None
     credentials: dict[str, Any] | None = None
     inherits: bool = False
-    bindings: dict[str, Thing] = field(default_factory=dict)
+    bindings: dict[str, Resource] = field(default_factory=dict)
 
     @property
-    def standing(self) -> str:
-        if self.op.goes_on:
+    def status(self) -> str:
+        if self.op.in_progress:
             return {"update": "updating", "deprovision": "deleting", "unbind": "deleting"}.get(
                 self.op.kind, "creating"
             )
@@ -73,11 +72,11 @@ class Thing:
 
 @dataclass
 class Expected:
-    """What a platform must be told, and what happens beside.
+    """The expected response to a request, with its effects.
 
-    `body` is compared as it is, `error` is the word of a refusal, or several that are as good. `handler` is
-    what the handler finds at hand, if it is asked; `looked` what one for polls does that is asked before it.
-    `is_busy` says that the instance is busy with something else.
+    `body` is compared as it is. `error` contains the accepted error codes. `handler` has the fields of the
+    expected handler call, and `polled` those of a polling handler called before it. `is_busy` is True if
+    the instance is busy with another operation.
     """
 
     status: int
@@ -86,7 +85,7 @@ class Expected:
     op: Op | None = None
     url: str | None = None
     handler: dict[str, Any] | None = None
-    looked: dict[str, Any] | None = None
+    polled: dict[str, Any] | None = None
     signals: list[str] = field(default_factory=list)
     is_busy: bool = False
 
@@ -95,17 +94,17 @@ BUSY = ("ConcurrencyError",)
 
 
 class Model:
-    """All that a broker with a store must remember."""
+    """The stored state of a broker."""
 
     def __init__(self) -> None:
-        self.instances: dict[str, Thing] = {}
+        self.instances: dict[str, Resource] = {}
         self.last: dict[tuple[str, str | None], Op] = {}
         self.operations: list[tuple[str, str | None, Op]] = []
         self.number = 0
-        self.look = ""
-        """What a handler for polls says when it is asked by the way."""
+        self.poll_outcome = ""
+        """The outcome of a polling handler that a conflicting request calls."""
 
-    # What is asked
+    # Requests
 
     def provision(
         self, i: str, plan: str, parameters: dict[str, Any], space: str, polls: bool, outcome: str
@@ -114,7 +113,7 @@ class Model:
         instance = self.instances.get(i)
         if instance is not None:
             same = (instance.plan, instance.identity[1]) == identity and instance.parameters == parameters
-            match instance.standing:
+            match instance.status:
                 case "failed":
                     return Expected(409)  # R-DEL-5
                 case _ if not same:
@@ -128,20 +127,20 @@ class Model:
         if plan == BACK and not polls:
             return Expected(422, error=("AsyncRequired",))  # R-PROV-7
         op = self._op("provision", plan, polls)
-        made = Thing(plan, parameters, identity, op)
+        created = Resource(plan, parameters, identity, op)
 
         def keep() -> None:
-            self.instances[i] = made
+            self.instances[i] = created
 
-        seen = {"parameters": parameters}
-        return self._begin(i, None, op, polls, outcome, made, seen, keep=keep)
+        received = {"parameters": parameters}
+        return self._begin(i, None, op, polls, outcome, created, received, keep=keep)
 
     def fetch(self, i: str) -> Expected:
         """R-GETI."""
         instance = self.instances.get(i)
-        if instance is None or instance.standing in ("creating", "failed"):
+        if instance is None or instance.status in ("creating", "failed"):
             return Expected(404)
-        if instance.standing != "ready":
+        if instance.status != "ready":
             return Expected(422, error=BUSY)
         body = {"service_id": "db-id", "plan_id": instance.plan, **_url(instance)}
         return Expected(200, {**body, **({"parameters": instance.parameters} if instance.parameters else {})})
@@ -155,29 +154,29 @@ class Model:
         self, i: str, plan: str | None, parameters: dict[str, Any] | None, polls: bool, outcome: str
     ) -> Expected:
         instance = self.instances.get(i)
-        if instance is None or instance.standing == "failed":
+        if instance is None or instance.status == "failed":
             return Expected(404)
-        if instance.standing in ("creating", "deleting"):
+        if instance.status in ("creating", "deleting"):
             return Expected(422, error=BUSY, is_busy=True)
-        wanted = (plan or instance.plan, {**instance.parameters, **(parameters or {})})  # R-UPD-2
-        if instance.standing == "updating":
-            if wanted == instance.op.wanted:  # R-UPD-1
+        target = (plan or instance.plan, {**instance.parameters, **(parameters or {})})  # R-UPD-2
+        if instance.status == "updating":
+            if target == instance.op.target:  # R-UPD-1
                 return Expected(202, op=instance.op, url=instance.url) if polls else Expected(422)
             return Expected(422, is_busy=True)
-        if wanted == (instance.plan, instance.parameters):
+        if target == (instance.plan, instance.parameters):
             return Expected(200, _url(instance))  # R-UPD-1
         reasons = []
-        if wanted[0] != instance.plan == LARGE:
+        if target[0] != instance.plan == LARGE:
             reasons.append("PlanChangeNotSupported")  # R-UPD-3
         if _is_busy(instance):
             reasons.append("ConcurrencyError")
-        if wanted[0] == BACK and not polls:
+        if target[0] == BACK and not polls:
             reasons.append("AsyncRequired")
         if reasons:
             return Expected(422, error=tuple(reasons))
-        op = self._op("update", wanted[0], polls)
-        op.wanted = wanted
-        return self._begin(i, None, op, polls, outcome, instance, _at_hand(instance))
+        op = self._op("update", target[0], polls)
+        op.target = target
+        return self._begin(i, None, op, polls, outcome, instance, _stored_fields(instance))
 
     def deprovision(self, i: str, polls: bool, outcome: str) -> Expected:
         return self._unless_over(i, lambda: self._deprovision(i, polls, outcome))
@@ -186,19 +185,19 @@ class Model:
         instance = self.instances.get(i)
         if instance is None:
             return Expected(410)  # R-DEL-1
-        if instance.standing == "deleting":
+        if instance.status == "deleting":
             return Expected(202, op=instance.op) if polls else Expected(422, error=BUSY)
         reasons = []
-        if instance.standing == "updating" or _is_busy(instance):
+        if instance.status == "updating" or _is_busy(instance):
             reasons.append("ConcurrencyError")
         if instance.plan == BACK and not polls:
             reasons.append("AsyncRequired")
         if reasons:
-            return Expected(422, error=tuple(reasons), is_busy=instance.standing == "updating")
-        halted = self._halt(instance)
+            return Expected(422, error=tuple(reasons), is_busy=instance.status == "updating")
+        cancelled = self._cancel(instance)
         op = self._op("deprovision", instance.plan, polls)
-        expected = self._begin(i, None, op, polls, outcome, instance, _at_hand(instance))
-        return _after(halted, expected)
+        expected = self._begin(i, None, op, polls, outcome, instance, _stored_fields(instance))
+        return _after(cancelled, expected)
 
     def bind(
         self,
@@ -231,7 +230,7 @@ class Model:
             same = there.identity == identity and (
                 there.parameters == parameters or (there.inherits and not parameters)
             )
-            match there.standing:
+            match there.status:
                 case "failed":
                     return Expected(409)
                 case _ if not same:
@@ -242,32 +241,32 @@ class Model:
                     return Expected(202, op=there.op)
                 case _:
                     return Expected(422, error=BUSY)
-        if instance.standing == "failed":
+        if instance.status == "failed":
             return Expected(404)
-        if instance.standing != "ready":
+        if instance.status != "ready":
             return Expected(422, error=BUSY, is_busy=True)  # R-BIND-5
         inherits = predecessor is not None and not parameters
         if predecessor is not None:  # R-BIND-6
             before = instance.bindings.get(predecessor)
-            if before is None or before.standing != "ready" or instance.plan != SMALL:
+            if before is None or before.status != "ready" or instance.plan != SMALL:
                 return Expected(400)
             parameters = parameters or before.parameters
         if instance.plan == BACK and not polls:
             return Expected(422, error=("AsyncRequired",))
         op = self._op("bind", instance.plan, polls)
-        made = Thing(instance.plan, parameters, identity, op, inherits=inherits)
+        created = Resource(instance.plan, parameters, identity, op, inherits=inherits)
 
         def keep() -> None:
-            instance.bindings[b] = made
+            instance.bindings[b] = created
 
-        seen = {**_at_hand(instance), "asked": parameters}
-        return self._begin(i, b, op, polls, outcome, made, seen, keep=keep)
+        received = {**_stored_fields(instance), "requested": parameters}
+        return self._begin(i, b, op, polls, outcome, created, received, keep=keep)
 
     def fetch_binding(self, i: str, b: str) -> Expected:
         """R-GETB."""
         instance = self.instances.get(i)
         binding = instance.bindings.get(b) if instance else None
-        if binding is None or binding.standing != "ready":
+        if binding is None or binding.status != "ready":
             return Expected(404)
         parameters = {"parameters": binding.parameters} if binding.parameters else {}
         return Expected(200, {"credentials": binding.credentials, **parameters})
@@ -280,19 +279,19 @@ class Model:
         binding = instance.bindings.get(b) if instance else None
         if instance is None or binding is None:
             return Expected(410)  # R-UNB-1
-        if binding.standing == "deleting":
+        if binding.status == "deleting":
             return Expected(202, op=binding.op) if polls else Expected(422, error=BUSY)
         reasons = []
-        if instance.standing in ("updating", "deleting"):
+        if instance.status in ("updating", "deleting"):
             reasons.append("ConcurrencyError")
         if instance.plan == BACK and not polls:
             reasons.append("AsyncRequired")
         if reasons:
             return Expected(422, error=tuple(reasons), is_busy="ConcurrencyError" in reasons)
-        halted = self._halt(binding)
+        cancelled = self._cancel(binding)
         op = self._op("unbind", instance.plan, polls)
-        seen = {**_at_hand(instance), "binding": binding.data}
-        return _after(halted, self._begin(i, b, op, polls, outcome, binding, seen))
+        received = {**_stored_fields(instance), "binding": binding.data}
+        return _after(cancelled, self._begin(i, b, op, polls, outcome, binding, received))
 
     def poll(self, i: str, b: str | None, op: Op | None, outcome: str) -> Expected:
         """R-LAST. Without an operation, of the last one."""
@@ -301,73 +300,73 @@ class Model:
             op = last
         if op is None:
             return Expected(404)  # R-LAST-3
-        asked, signals = None, []
-        if op.goes_on and op.how == "polled":
-            thing = self._thing(i, b)
-            assert thing is not None, "what is in progress is there"
-            asked = {"operation": f"{op.kind} {op.number}", "data": thing.data}
+        requested, signals = None, []
+        if op.in_progress and op.mode == "polled":
+            resource = self._resource(i, b)
+            assert resource is not None, "an operation in progress has a resource"
+            requested = {"operation": f"{op.kind} {op.number}", "data": resource.data}
             match outcome:
                 case "progress":
                     signals = ["operation_progressed"] if op.description != "Half of it" else []
                     op.description = "Half of it"
                 case "ok":
                     op.description = "Done"
-                    signals = self._succeed(i, b, op, thing)
+                    signals = self._succeed(i, b, op, resource)
                 case "gone" if op.kind in DELETES:  # R-LAST-3
                     op.description = None
-                    signals = self._succeed(i, b, op, thing)
+                    signals = self._succeed(i, b, op, resource)
                 case "failed":
-                    signals = self._fail(op, thing, "No room", usable=False)
+                    signals = self._fail(op, resource, "No room", usable=False)
                 case "gone":
-                    return Expected(404, handler=asked)
+                    return Expected(404, handler=requested)
                 case _:
-                    return Expected(STATUS[outcome], handler=asked)
-        return Expected(200, told(op), handler=asked, signals=signals)
+                    return Expected(STATUS[outcome], handler=requested)
+        return Expected(200, poll_body(op), handler=requested, signals=signals)
 
     def step(self, i: str, b: str | None, op: Op, outcome: str) -> Expected:
         """A background operation is run by an executor. Its status is of no account."""
-        thing = self._thing(i, b)
-        assert thing is not None, "what is in progress is there"
+        resource = self._resource(i, b)
+        assert resource is not None, "an operation in progress has a resource"
         op.attempts += 1
         instance = self.instances[i]
-        seen: dict[str, Any] = {"attempt": op.attempts}
+        received: dict[str, Any] = {"attempt": op.attempts}
         if op.kind != "provision":
-            seen |= _at_hand(instance)
+            received |= _stored_fields(instance)
         if op.kind == "bind":
-            seen |= {"asked": thing.parameters, "bindings": sorted(instance.bindings.keys() - {b})}
+            received |= {"requested": resource.parameters, "bindings": sorted(instance.bindings.keys() - {b})}
         if op.kind == "unbind":
-            seen["binding"] = thing.data
+            received["binding"] = resource.data
         match outcome:
             case "retry":
                 op.description = f"Waiting {op.attempts}"
                 signals = ["operation_progressed"]
             case "accepted":
-                signals = self._accept(op, thing)
+                signals = self._accept(op, resource)
             case "ok":
-                signals = self._succeed(i, b, op, thing)
+                signals = self._succeed(i, b, op, resource)
             case "gone" if op.kind in DELETES:
-                signals = self._succeed(i, b, op, thing)
+                signals = self._succeed(i, b, op, resource)
             case _:
-                signals = self._fail(op, thing, SAID.get(outcome), usable=outcome != "fail")
-        return Expected(0, handler=seen, signals=signals)
+                signals = self._fail(op, resource, SAID.get(outcome), usable=outcome != "fail")
+        return Expected(0, handler=received, signals=signals)
 
     # What comes of it
 
     def _unless_over(self, i: str, judge: Callable[[], Expected]) -> Expected:
-        """Before anybody is told that the instance is busy with what goes on elsewhere, that is looked at."""
+        """Poll an asynchronous operation before a request is refused because of it."""
         expected, instance = judge(), self.instances.get(i)
-        if not expected.is_busy or instance is None or instance.op.how != "polled":
+        if not expected.is_busy or instance is None or instance.op.mode != "polled":
             return expected
         op = instance.op
-        looked = self.poll(i, None, op, self.look)
-        if not op.goes_on:
+        polled = self.poll(i, None, op, self.poll_outcome)
+        if not op.in_progress:
             expected = judge()
-        expected.looked = looked.handler
-        return _after(looked.signals, expected)
+        expected.polled = polled.handler
+        return _after(polled.signals, expected)
 
     def _op(self, kind: str, plan: str, polls: bool) -> Op:
         self.number += 1
-        return Op(kind, "background" if plan == BACK else "at once", plan, self.number)
+        return Op(kind, "background" if plan == BACK else "synchronous", plan, self.number)
 
     def _begin(
         self,
@@ -376,110 +375,110 @@ class Model:
         op: Op,
         polls: bool,
         outcome: str,
-        thing: Thing,
-        seen: dict[str, Any],
+        resource: Resource,
+        received: dict[str, Any],
         keep: Any = lambda: None,
     ) -> Expected:
         creates = op.kind in ("provision", "bind")
-        before = thing.op
-        if op.how == "background":
+        before = resource.op
+        if op.mode == "background":
             keep()
-            self._note(i, b, op, thing)
+            self._note(i, b, op, resource)
             return Expected(202, op=op, signals=["operation_started"])
         if outcome == "accepted" and not polls:
             outcome = "wrong"
         if outcome == "refuse" or (outcome == "gone" and op.kind not in DELETES):
-            thing.op = before  # R-REQ-8
-            return Expected(404 if outcome == "gone" else 400, handler=seen)
+            resource.op = before  # R-REQ-8
+            return Expected(404 if outcome == "gone" else 400, handler=received)
         keep()
-        self._note(i, b, op, thing)
+        self._note(i, b, op, resource)
         match outcome:
             case "accepted":
-                self._accept(op, thing)
-                return Expected(202, op=op, url=thing.url, handler=seen, signals=["operation_started"])
+                self._accept(op, resource)
+                return Expected(202, op=op, url=resource.url, handler=received, signals=["operation_started"])
             case "ok" | "exists":
-                signals = self._succeed(i, b, op, thing)
+                signals = self._succeed(i, b, op, resource)
                 status = 201 if creates and outcome == "ok" else 200
                 body: dict[str, Any] = {}
                 if op.kind == "provision" or op.kind == "update":
                     body = {"dashboard_url": f"https://done.example.org/{op.number}"}
                 if op.kind == "bind":
-                    body = {"credentials": thing.credentials}
+                    body = {"credentials": resource.credentials}
                 if creates and outcome == "exists":
                     signals = []
-                return Expected(status, body, handler=seen, signals=signals)
+                return Expected(status, body, handler=received, signals=signals)
             case "gone":
-                signals = self._succeed(i, b, op, thing)
-                return Expected(410, handler=seen, signals=signals)
+                signals = self._succeed(i, b, op, resource)
+                return Expected(410, handler=received, signals=signals)
             case _:
-                self._fail(op, thing, SAID.get(outcome), usable=outcome != "fail")
-                return Expected(STATUS[outcome], handler=seen)
+                self._fail(op, resource, SAID.get(outcome), usable=outcome != "fail")
+                return Expected(STATUS[outcome], handler=received)
 
-    def _accept(self, op: Op, thing: Thing) -> list[str]:
-        """It goes on elsewhere."""
-        op.how = "polled"
+    def _accept(self, op: Op, resource: Resource) -> list[str]:
+        """Continue the operation asynchronously."""
+        op.mode = "polled"
         if op.kind == "provision":
-            thing.url = f"https://accepted.example.org/{op.number}"
+            resource.url = f"https://accepted.example.org/{op.number}"
         if op.kind in ("provision", "bind"):
-            thing.data = {"accepted": op.number}
+            resource.data = {"accepted": op.number}
         return []
 
-    def _note(self, i: str, b: str | None, op: Op, thing: Thing) -> None:
-        thing.op = op
+    def _note(self, i: str, b: str | None, op: Op, resource: Resource) -> None:
+        resource.op = op
         self.last[i, b] = op
         self.operations.append((i, b, op))
 
-    def _succeed(self, i: str, b: str | None, op: Op, thing: Thing) -> list[str]:
+    def _succeed(self, i: str, b: str | None, op: Op, resource: Resource) -> list[str]:
         op.state = "succeeded"
-        if op.how == "background":
+        if op.mode == "background":
             op.description = None
-        at_once = op.how != "polled"
+        at_once = op.mode != "polled"
         if op.kind == "deprovision":
-            for name in thing.bindings:
+            for name in resource.bindings:
                 self.last.pop((i, name), None)  # R-LAST-3
             del self.instances[i]
         elif op.kind == "unbind":
             del self.instances[i].bindings[b or ""]
         else:
-            thing.state = "ready"
-            if op.wanted is not None:
-                thing.plan, thing.parameters = op.wanted
+            resource.state = "ready"
+            if op.target is not None:
+                resource.plan, resource.parameters = op.target
             if at_once or op.kind == "bind":
-                thing.data = {"done": op.number}
+                resource.data = {"done": op.number}
             if op.kind == "bind":
-                thing.credentials = {"n": op.number}
+                resource.credentials = {"n": op.number}
             elif at_once:
-                thing.url = f"https://done.example.org/{op.number}"
+                resource.url = f"https://done.example.org/{op.number}"
         return [DONE[op.kind]]
 
-    def _fail(self, op: Op, thing: Thing, description: str | None, *, usable: bool) -> list[str]:
+    def _fail(self, op: Op, resource: Resource, description: str | None, *, usable: bool) -> list[str]:
         op.state, op.description = "failed", description
         if not usable and op.kind in ("update", "deprovision"):  # R-ERR-2
             op.flags = {"instance_usable": False}
         if op.kind in ("provision", "bind"):
-            thing.state = "failed"  # R-DEL-5
+            resource.state = "failed"  # R-DEL-5
         return ["operation_failed"]
 
-    def _halt(self, thing: Thing) -> list[str]:
-        """R-DEL-3: end what is being made."""
-        if not thing.op.goes_on:
+    def _cancel(self, resource: Resource) -> list[str]:
+        """Cancel the creation of a resource (R-DEL-3)."""
+        if not resource.op.in_progress:
             return []
-        return self._fail(thing.op, thing, None, usable=True)
+        return self._fail(resource.op, resource, None, usable=True)
 
-    def _thing(self, i: str, b: str | None) -> Thing | None:
+    def _resource(self, i: str, b: str | None) -> Resource | None:
         instance = self.instances.get(i)
         return instance if b is None or instance is None else instance.bindings.get(b)
 
 
-def told(op: Op) -> dict[str, Any]:
-    """The body of a poll; a description that is nobody's wording but the broker's is left out."""
+def poll_body(op: Op) -> dict[str, Any]:
+    """Return the body of a poll, without descriptions that the broker writes."""
     body: dict[str, Any] = {"state": op.state, **op.flags}
     if op.description is not None:
         body["description"] = op.description
     return body
 
 
-def _at_hand(instance: Thing) -> dict[str, Any]:
+def _stored_fields(instance: Resource) -> dict[str, Any]:
     return {
         "plan": instance.plan,
         "parameters": instance.parameters,
@@ -488,14 +487,14 @@ def _at_hand(instance: Thing) -> dict[str, Any]:
     }
 
 
-def _url(instance: Thing) -> dict[str, Any]:
+def _url(instance: Resource) -> dict[str, Any]:
     return {} if instance.url is None else {"dashboard_url": instance.url}
 
 
-def _is_busy(instance: Thing) -> bool:
-    return any(binding.op.goes_on for binding in instance.bindings.values())
+def _is_busy(instance: Resource) -> bool:
+    return any(binding.op.in_progress for binding in instance.bindings.values())
 
 
-def _after(halted: list[str], expected: Expected) -> Expected:
-    expected.signals = [*halted, *expected.signals]
+def _after(cancelled: list[str], expected: Expected) -> Expected:
+    expected.signals = [*cancelled, *expected.signals]
     return expected

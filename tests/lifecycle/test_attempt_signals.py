@@ -1,4 +1,4 @@
-"""What is told of work in the background: of which operation it is, how long it took, and each attempt."""
+"""Signals of background work: the operation, its duration, and each attempt."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ ATTEMPTS = {"attempt_started": signals.attempt_started, "attempt_finished": sign
 
 
 class Fact(NamedTuple):
-    """What a signal told, and in which thread."""
+    """A signal with its fields and its thread."""
 
     name: str
-    told: dict[str, Any]
+    fields: dict[str, Any]
     thread: int
 
 
 @pytest.fixture
 def facts() -> Iterator[list[Fact]]:
-    """All that is told of operations and attempts."""
-    heard: list[Fact] = []
+    """All signals of operations and attempts."""
+    received: list[Fact] = []
     with ExitStack() as stack:
         for name, signal in {**LIFECYCLE_SIGNALS, **ATTEMPTS}.items():
 
-            def hear(sender: object, name: str = name, **told: Any) -> None:
-                heard.append(Fact(name, told, threading.get_ident()))
+            def receive(sender: object, name: str = name, **fields: Any) -> None:
+                received.append(Fact(name, fields, threading.get_ident()))
 
-            stack.enter_context(signal.connected_to(hear))
-        yield heard
+            stack.enter_context(signal.connected_to(receive))
+        yield received
 
 
 def ends(facts: list[Fact]) -> list[AttemptEnd]:
-    return [fact.told["end"] for fact in facts if fact.name == "attempt_finished"]
+    return [fact.fields["end"] for fact in facts if fact.name == "attempt_finished"]
 
 
 def begin(platform: Platform) -> str:
@@ -67,26 +67,26 @@ def test_synchronous_signals_carry_operation_id(platform: Platform, facts: list[
     """Lifecycle signals and request_finished have the same operation id, the operation and its duration."""
     finished: list[dict[str, Any]] = []
 
-    def hear(sender: object, **told: Any) -> None:
-        finished.append(told)
+    def receive(sender: object, **fields: Any) -> None:
+        finished.append(fields)
 
-    with signals.request_finished.connected_to(hear):
+    with signals.request_finished.connected_to(receive):
         platform.put(INSTANCE, PROVISION)
         platform.patch(INSTANCE, {**IDS, "parameters": {"size": 5}})
         platform.put(BINDING, IDS)
         platform.delete(BINDING, query=DELETE_QUERY)
         platform.delete(INSTANCE, query=DELETE_QUERY)
-    assert [fact.told["operation"] for fact in facts] == [
+    assert [fact.fields["operation"] for fact in facts] == [
         Operation.PROVISION,
         Operation.UPDATE,
         Operation.BIND,
         Operation.UNBIND,
         Operation.DEPROVISION,
     ]
-    ids = [fact.told["operation_id"] for fact in facts]
+    ids = [fact.fields["operation_id"] for fact in facts]
     assert len(set(ids)) == 5
-    assert [told["operation_id"] for told in finished] == ids
-    assert all(0 <= fact.told["seconds"] < 60 for fact in facts)
+    assert [fields["operation_id"] for fields in finished] == ids
+    assert all(0 <= fact.fields["seconds"] < 60 for fact in facts)
 
 
 def test_poll_signals_carry_original_operation(
@@ -99,12 +99,12 @@ def test_poll_signals_carry_original_operation(
     last_operation(platform, INSTANCE)
     recorder.answers["last_operation"] = LastOperation.succeeded()
     last_operation(platform, INSTANCE)
-    assert [(fact.name, fact.told["operation"], fact.told["operation_id"]) for fact in facts] == [
+    assert [(fact.name, fact.fields["operation"], fact.fields["operation_id"]) for fact in facts] == [
         ("operation_started", Operation.PROVISION, operation),
         ("operation_progressed", Operation.PROVISION, operation),
         ("provisioned", Operation.PROVISION, operation),
     ]
-    taken = [fact.told["seconds"] for fact in facts]
+    taken = [fact.fields["seconds"] for fact in facts]
     assert 0 <= taken[1] <= taken[2] < 60
 
 
@@ -113,17 +113,17 @@ def test_request_finished_carries_running_operation_id(platform: Platform, recor
     """A repeated PUT and a poll report the id of the running operation."""
     recorder.answers["provision"] = Accepted()
     recorder.answers["last_operation"] = LastOperation.in_progress()
-    told: list[str | None] = []
+    operation_ids: list[str | None] = []
 
-    def hear(sender: object, operation_id: str | None, **extra: Any) -> None:
-        told.append(operation_id)
+    def receive(sender: object, operation_id: str | None, **extra: Any) -> None:
+        operation_ids.append(operation_id)
 
-    with signals.request_finished.connected_to(hear):
+    with signals.request_finished.connected_to(receive):
         operation = begin(platform)
         begin(platform)
         last_operation(platform, INSTANCE)
         platform.get("/v2/catalog")
-    assert told == [operation, operation, operation, None]
+    assert operation_ids == [operation, operation, operation, None]
 
 
 # Attempts
@@ -161,18 +161,18 @@ def test_attempt_signals_are_sent_in_worker_thread(
         "attempt_finished",
     ]
     assert ends(facts) == [AttemptEnd.RETRIED, AttemptEnd.SUCCEEDED]
-    assert {fact.told["operation_id"] for fact in facts} == {operation}
-    assert {fact.told["operation"] for fact in facts} == {Operation.PROVISION}
-    assert [fact.told["request"].attempt for fact in attempts] == [1] * 4 + [2] * 4
+    assert {fact.fields["operation_id"] for fact in facts} == {operation}
+    assert {fact.fields["operation"] for fact in facts} == {Operation.PROVISION}
+    assert [fact.fields["request"].attempt for fact in attempts] == [1] * 4 + [2] * 4
     for number in (1, 2):
-        threads = {fact.thread for fact in attempts if fact.told["request"].attempt == number}
+        threads = {fact.thread for fact in attempts if fact.fields["request"].attempt == number}
         assert len(threads) == 1
         assert threading.get_ident() not in threads
-    first, second = (fact.told for fact in facts if fact.name == "attempt_finished")
+    first, second = (fact.fields for fact in facts if fact.name == "attempt_finished")
     assert isinstance(first["error"], Retry)
     assert second["error"] is None
     assert 0 <= second["seconds"] < 60
-    assert attempts[-1].told["request"].headers.trace_context == {"traceparent": headers["Traceparent"]}
+    assert attempts[-1].fields["request"].headers.trace_context == {"traceparent": headers["Traceparent"]}
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_attempt_finished_reports_end_and_error(
     begin(serve(recorder, background=["provision"]))
     until(lambda: bool(ends(facts)))
     assert ends(facts) == [end]
-    assert type(facts[-1].told["error"]) is error
+    assert type(facts[-1].fields["error"]) is error
 
 
 def test_background_exists_result_sends_provisioned(
@@ -202,7 +202,7 @@ def test_background_exists_result_sends_provisioned(
     recorder.answers["provision"] = Provisioned(exists=True)
     begin(serve(recorder, background=["provision"]))
     until(lambda: bool(ends(facts)))
-    assert [fact.told["result"] for fact in facts if fact.name == "provisioned"] == [Provisioned()]
+    assert [fact.fields["result"] for fact in facts if fact.name == "provisioned"] == [Provisioned()]
 
 
 @pytest.mark.rule("R-DEL-3")
@@ -263,36 +263,36 @@ def test_attempt_is_interrupted_when_store_is_unavailable(
     assert running is not None
 
     def away(*_: object) -> bool:
-        running.stopping.set()  # which nobody waits for the store beyond
+        running.stopping.set()  # ends the retries of the write
         raise StoreUnavailable
 
     monkeypatch.setattr(running.store, "end", away)
     begin(platform)
     until(lambda: bool(ends(facts)))
     assert ends(facts) == [AttemptEnd.INTERRUPTED]
-    assert isinstance(facts[-1].told["error"], StoreUnavailable)
+    assert isinstance(facts[-1].fields["error"], StoreUnavailable)
 
 
 # What a thread is at
 
 
-@pytest.mark.parametrize("background", [False, True], ids=["at once", "background"])
+@pytest.mark.parametrize("background", [False, True], ids=["inline", "background"])
 def test_handler_runs_with_call_context(serve: Serve, recorder: Recorder, background: bool) -> None:
     """The call context has the operation, its ids and the request. It is cleared afterwards."""
-    found: list[tuple[Any, ...]] = []
+    contexts: list[tuple[Any, ...]] = []
 
     def look(request: Any) -> Provisioned:
         current = CURRENT_CALL.get()
         assert current is not None
         ids = (current.operation, current.instance_id, current.binding_id, current.operation_id)
-        found.append((*ids, current.is_attempt, current.request == request))
+        contexts.append((*ids, current.is_attempt, current.request == request))
         return Provisioned()
 
     recorder.answers["provision"] = look
     platform = serve(recorder, background=["provision"] if background else [])
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
-    until(lambda: bool(found))
-    ((operation, instance_id, binding_id, operation_id, is_attempt, is_same),) = found
+    until(lambda: bool(contexts))
+    ((operation, instance_id, binding_id, operation_id, is_attempt, is_same),) = contexts
     assert (operation, instance_id, binding_id) == (Operation.PROVISION, "i1", None)
     assert operation_id
     assert is_attempt is background

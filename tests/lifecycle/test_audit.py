@@ -60,24 +60,24 @@ Row = dict[str, Any]
 
 
 class Trail:
-    """What the signal told, to be held against what the store shows."""
+    """The records that the signal sent, for a comparison with the stored ones."""
 
     def __init__(self) -> None:
         self.heard: list[AuditRecord] = []
         self._without_app = 0
 
-    def hear(self, sender: object, record: AuditRecord, **extra: Any) -> None:
+    def receive(self, sender: object, record: AuditRecord, **extra: Any) -> None:
         self._without_app += not has_app_context()
         self.heard.append(record)
 
-    def agreed(self, platform: Platform, *told: str) -> list[Row]:
-        """The trail, the oldest first, once the signal has told as much, and nothing else.
+    def agreed(self, platform: Platform, *expected: str) -> list[Row]:
+        """Return the audit trail, oldest first, when the signal has sent exactly the expected records.
 
         Args:
-            platform: Whose broker is asked.
-            told: For each change what was told of it: ``"provision: in progress, succeeded"``.
+            platform: The platform of the broker.
+            expected: The states of each change, such as ``"provision: in progress, succeeded"``.
         """
-        number = sum(each.count(",") + 1 for each in told)
+        number = sum(states.count(",") + 1 for states in expected)
         until(lambda: len(self.heard) >= number)
         rows = self.shown(platform)
         states: dict[str, list[str]] = defaultdict(list)
@@ -85,7 +85,7 @@ class Trail:
             states[record.operation_id].append(record.state)
         assert [
             f"{row['operation']}: {', '.join(states.pop(row['operation_id'], []))}" for row in rows
-        ] == list(told)
+        ] == list(expected)
         assert not states
         assert not self._without_app
         last = {record.operation_id: record for record in self.heard}
@@ -98,15 +98,15 @@ class Trail:
         return rows[::-1]
 
 
-def assert_same(told: Row, shown: Row) -> None:
+def assert_same(sent: Row, shown: Row) -> None:
     """All but the times, which are by two clocks."""
     times = ("asked_at", "ended_at")
-    assert {**told, **dict.fromkeys(times)} == {**shown, **dict.fromkeys(times)}
+    assert {**sent, **dict.fromkeys(times)} == {**shown, **dict.fromkeys(times)}
     for name in times:
-        if told[name] is None:
+        if sent[name] is None:
             assert shown[name] is None
         else:
-            apart = datetime.fromisoformat(told[name]) - datetime.fromisoformat(shown[name])
+            apart = datetime.fromisoformat(sent[name]) - datetime.fromisoformat(shown[name])
             assert abs(apart.total_seconds()) < 15
     if shown["ended_at"] is not None:
         assert shown["ended_at"] >= shown["asked_at"]
@@ -114,16 +114,16 @@ def assert_same(told: Row, shown: Row) -> None:
 
 @pytest.fixture
 def trail() -> Iterator[Trail]:
-    made = Trail()
-    with signals.audited.connected_to(made.hear):
-        yield made
+    trail = Trail()
+    with signals.audited.connected_to(trail.receive):
+        yield trail
 
 
 def running_of(broker: Broker) -> Any:
     return broker._runtime
 
 
-# At once
+# Synchronous handlers
 
 
 @pytest.mark.rule("R-REQ-3", "R-REQ-4", "R-REQ-5")
@@ -266,22 +266,22 @@ def test_background_lifecycle_is_audited(serve: Serve, recorder: Recorder, trail
     assert rows[1]["description"] == "Used up"
 
 
-@pytest.mark.parametrize("way", ["at once", "accepted", "background"])
+@pytest.mark.parametrize("mode", ["synchronous", "accepted", "background"])
 def test_delete_of_missing_resource_is_audited_succeeded(
-    serve: Serve, recorder: Recorder, trail: Trail, way: str
+    serve: Serve, recorder: Recorder, trail: Trail, mode: str
 ) -> None:
-    platform = serve(recorder, background=["deprovision", "unbind"] if way == "background" else [])
+    platform = serve(recorder, background=["deprovision", "unbind"] if mode == "background" else [])
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)
     for operation, gone in (("deprovision", InstanceDoesNotExist()), ("unbind", BindingDoesNotExist())):
-        recorder.answers[operation] = Accepted() if way == "accepted" else gone
+        recorder.answers[operation] = Accepted() if mode == "accepted" else gone
     recorder.answers["last_operation"] = InstanceDoesNotExist()
     recorder.answers["last_binding_operation"] = BindingDoesNotExist()
     for path in (BINDING, INSTANCE):
-        answer = platform.delete(path, query=DELETE_QUERY if way == "at once" else DELETE_AND_POLL)
-        if way != "at once":
+        answer = platform.delete(path, query=DELETE_QUERY if mode == "synchronous" else DELETE_AND_POLL)
+        if mode != "synchronous":
             poll_until_done(platform, path, answer.json["operation"])
-    states = "succeeded" if way == "at once" else "in progress, succeeded"
+    states = "succeeded" if mode == "synchronous" else "in progress, succeeded"
     trail.agreed(
         platform,
         "provision: succeeded",
@@ -292,17 +292,17 @@ def test_delete_of_missing_resource_is_audited_succeeded(
 
 
 @pytest.mark.rule("R-DEL-3")
-@pytest.mark.parametrize("way", ["at once", "accepted", "background"])
+@pytest.mark.parametrize("mode", ["synchronous", "accepted", "background"])
 def test_cancelled_operation_is_not_audited_as_failed(
-    serve: Serve, recorder: Recorder, trail: Trail, way: str
+    serve: Serve, recorder: Recorder, trail: Trail, mode: str
 ) -> None:
     """A creation that a DELETE cancelled has the state `cancelled`, not `failed`."""
     gate = Gate(Provisioned())
-    recorder.answers["provision"] = Accepted() if way == "accepted" else gate
-    platform = serve(recorder, background=["provision"] if way == "background" else [])
+    recorder.answers["provision"] = Accepted() if mode == "accepted" else gate
+    platform = serve(recorder, background=["provision"] if mode == "background" else [])
     asking = threading.Thread(target=lambda: platform.put(INSTANCE, PROVISION, query=CAN_POLL))
     asking.start()
-    if way == "accepted":
+    if mode == "accepted":
         asking.join()
     else:
         gate.wait_until_reached()
@@ -310,50 +310,50 @@ def test_cancelled_operation_is_not_audited_as_failed(
     gate.open()
     asking.join()
     poll_until_done(platform, INSTANCE)
-    deletion = "succeeded" if way == "accepted" else "in progress, succeeded"
-    making = "cancelled" if way == "at once" else "in progress, cancelled"
+    deletion = "succeeded" if mode == "accepted" else "in progress, succeeded"
+    making = "cancelled" if mode == "synchronous" else "in progress, cancelled"
     trail.agreed(platform, f"provision: {making}", f"deprovision: {deletion}")
 
 
-@pytest.mark.parametrize("way", ["accepted", "background"])
+@pytest.mark.parametrize("mode", ["accepted", "background"])
 def test_expired_operation_is_audited_as_failed(
-    serve: Serve, recorder: Recorder, trail: Trail, way: str
+    serve: Serve, recorder: Recorder, trail: Trail, mode: str
 ) -> None:
-    recorder.answers["provision"] = Accepted() if way == "accepted" else Retry(after=3600)
+    recorder.answers["provision"] = Accepted() if mode == "accepted" else Retry(after=3600)
     recorder.answers["last_operation"] = LastOperation.in_progress()
-    platform = serve(recorder, background=["provision"] if way == "background" else [], lease=1.0)
+    platform = serve(recorder, background=["provision"] if mode == "background" else [], lease=1.0)
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
-    until(lambda: way == "accepted" or trail.shown(platform)[0]["attempt"] == 1)
+    until(lambda: mode == "accepted" or trail.shown(platform)[0]["attempt"] == 1)
     advance_time(running_of(serve.brokers[0]).store, 8 * 86400)
     trail.agreed(platform, "provision: in progress, failed")
 
 
-@pytest.mark.parametrize("way", ["at once", "background"])
+@pytest.mark.parametrize("mode", ["synchronous", "background"])
 def test_recovered_operation_is_audited_by_other_process(
-    serve: Serve, recorder: Recorder, trail: Trail, monkeypatch: pytest.MonkeyPatch, way: str
+    serve: Serve, recorder: Recorder, trail: Trail, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """The lost process neither sends a signal nor changes the record when it continues."""
     gate, other = Gate(Provisioned()), Recorder()
     recorder.answers["provision"] = gate
-    background = ["provision"] if way == "background" else []
+    background = ["provision"] if mode == "background" else []
     lost = serve(recorder, background=background, lease=1.0)
     with monkeypatch.context() as patches:
-        patches.setattr(Heartbeat, "add", lambda *_: None)  # nobody hears that it lives
+        patches.setattr(Heartbeat, "add", lambda *_: None)  # no lease is renewed
         asking = threading.Thread(target=lambda: lost.put(INSTANCE, PROVISION, query=CAN_POLL))
         asking.start()
         gate.wait_until_reached()
         running_of(serve.brokers[0]).scheduler.stop()
     platform = serve(other, background=background, lease=1.0)
     last_operation(platform, INSTANCE)
-    states = "failed" if way == "at once" else "in progress, succeeded"
-    told = f"provision: {states}"
+    states = "failed" if mode == "synchronous" else "in progress, succeeded"
+    expected = f"provision: {states}"
     until(lambda: trail.shown(platform)[0]["ended_at"])
-    (row,) = trail.agreed(platform, told)
-    assert row["attempt"] == (1 if way == "at once" else 2)
+    (row,) = trail.agreed(platform, expected)
+    assert row["attempt"] == (1 if mode == "synchronous" else 2)
     gate.open()
     asking.join()
     serve.stop()
-    trail.agreed(serve(other), told)
+    trail.agreed(serve(other), expected)
 
 
 @pytest.mark.parametrize("is_written", [False, True], ids=["away", "its answer lost"])
@@ -430,7 +430,7 @@ def test_retried_operation_stays_one_audit_record(serve: Serve, recorder: Record
     assert row["ended_at"] > failed["ended_at"]
 
 
-# Whoever asks
+# Callers
 
 
 def test_concurrent_clients_leave_consistent_audit_trail(
@@ -456,7 +456,7 @@ def test_concurrent_clients_leave_consistent_audit_trail(
         client.start()
     for client in clients:
         client.join()
-    serve.stop()  # what was left to the background is through
+    serve.stop()  # background work has finished
     platform = serve(recorder)
     last_operation(platform, INSTANCE)
     until(lambda: all(row["ended_at"] for row in trail.shown(platform)))
@@ -471,9 +471,9 @@ def test_concurrent_clients_leave_consistent_audit_trail(
         (record,) = ended.pop(row["operation_id"])
         assert_same(msgspec.to_builtins(record), row)
     assert not ended
-    asked = [str(type(request).__name__) for request in recorder.requests]
+    names = [str(type(request).__name__) for request in recorder.requests]
     for name, operation in {"ProvisionRequest": "provision", "BindRequest": "bind"}.items():
-        assert asked.count(name) == sum(row["operation"] == operation for row in rows)
+        assert names.count(name) == sum(row["operation"] == operation for row in rows)
 
 
 SECRETS = ("hunter2hunter2", "db://secret", "kept to itself", "s3cret")
@@ -544,7 +544,7 @@ def test_audited_record_matches_audit_command(platform: Platform, caplog: pytest
 
     with signals.audited.connected_to(write), caplog.at_level(logging.INFO, logger="audit"):
         platform.put(INSTANCE, PROVISION, headers=HEADERS)
-    (line,) = [each.getMessage() for each in caplog.records if each.name == "audit"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "audit"]
     (row,) = json_of(platform.app, "audit")
     assert_same(json.loads(line), row)
     assert list(json.loads(line)) == list(row)

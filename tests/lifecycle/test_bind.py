@@ -1,4 +1,4 @@
-"""What a broker that remembers answers to a PUT of a service binding (R-BIND)."""
+"""PUT of a service binding in a broker with a store (R-BIND)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A DELETE of what is still being made ends the making and deletes what there is (R-DEL-3, R-UNB-3)."""
+"""A DELETE of a resource that is being created cancels the creation (R-DEL-3, R-UNB-3)."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_synchronous_delete_cancels_accepted_creation(
 
 @pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
-@pytest.mark.parametrize("deletion", ["at once", "accepted", "background"])
+@pytest.mark.parametrize("deletion", ["synchronous", "accepted", "background"])
 def test_delete_closes_generator_at_next_yield(
     serve: Serve, recorder: Recorder, kind: str, deletion: str
 ) -> None:
@@ -124,7 +124,7 @@ def test_delete_closes_generator_at_next_yield(
 
 @pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
-@pytest.mark.parametrize("deletion", ["at once", "accepted", "background"])
+@pytest.mark.parametrize("deletion", ["synchronous", "accepted", "background"])
 def test_delete_waits_for_background_function(
     serve: Serve, recorder: Recorder, kind: str, deletion: str
 ) -> None:
@@ -146,7 +146,7 @@ def test_delete_waits_for_background_function(
 
 @pytest.mark.rule("R-DEL-3", "R-UNB-3")
 @KINDS
-@pytest.mark.parametrize("deletion", ["at once", "accepted", "background"])
+@pytest.mark.parametrize("deletion", ["synchronous", "accepted", "background"])
 @pytest.mark.parametrize("ends", ["made", "accepted", "error"])
 def test_delete_waits_for_synchronous_handler(
     serve: Serve, recorder: Recorder, kind: str, deletion: str, ends: str

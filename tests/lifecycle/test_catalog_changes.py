@@ -1,4 +1,4 @@
-"""A catalog that changes while instances of it are remembered: nothing that was promised is lost."""
+"""Changes of the catalog while the store has instances of its plans."""
 
 from __future__ import annotations
 

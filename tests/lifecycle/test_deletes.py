@@ -1,4 +1,4 @@
-"""What a broker that remembers answers to a DELETE of a binding (R-UNB) or an instance (R-DEL)."""
+"""DELETE of a binding (R-UNB) or an instance (R-DEL) in a broker with a store."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from ..support.stateful import (
 PATHS = [pytest.param(INSTANCE, "deprovision", id="instance"), pytest.param(BINDING, "unbind", id="binding")]
 
 
-def asked(recorder: Recorder, operation: str) -> list[Any]:
+def requests_of(recorder: Recorder, operation: str) -> list[Any]:
     name = f"{operation.title()}Request"
     return [request for request in recorder.requests if type(request).__name__ == name]
 
@@ -60,7 +60,7 @@ def test_repeated_delete_is_410(bound: Platform, recorder: Recorder, path: str, 
     assert (first.status_code, first.json) == (200, {})
     again = bound.delete(path, query=DELETE_QUERY)
     assert again.status_code == 410
-    assert len(asked(recorder, operation)) == 1
+    assert len(requests_of(recorder, operation)) == 1
 
 
 @pytest.mark.rule("R-UNB-1", "R-DEL-1")
@@ -96,7 +96,7 @@ def test_delete_in_progress_returns_same_operation(
     gate.open()
     assert poll_until_done(platform, path, first.json["operation"])["state"] == "succeeded"
     assert platform.delete(path, query=DELETE_AND_POLL).status_code == 410
-    assert len(asked(recorder, operation)) == 1
+    assert len(requests_of(recorder, operation)) == 1
 
 
 @pytest.mark.rule("R-UNB-2", "R-DEL-2")
@@ -108,7 +108,7 @@ def test_delete_requires_service_and_plan(
     bound: Platform, recorder: Recorder, path: str, operation: str, query: str
 ) -> None:
     assert bound.delete(path, query=query).status_code == 400
-    assert not asked(recorder, operation)
+    assert not requests_of(recorder, operation)
 
 
 @pytest.mark.parametrize(("path", "operation"), PATHS)
@@ -116,7 +116,7 @@ def test_delete_uses_stored_plan(bound: Platform, recorder: Recorder, path: str,
     """A DELETE that names an outdated plan is accepted, and the handler gets the stored plan."""
     bound.patch(INSTANCE, {"service_id": "db-id", "plan_id": "large-id"})
     assert bound.delete(path, query=DELETE_QUERY).status_code == 200
-    (request,) = asked(recorder, operation)
+    (request,) = requests_of(recorder, operation)
     assert request.plan.id == request.instance.plan.id == "large-id"
 
 
@@ -129,7 +129,7 @@ def test_delete_with_other_offering_is_400(
     platform.put(INSTANCE, PROVISION)
     platform.put(BINDING, IDS)
     assert platform.delete(path, query="service_id=cache-id&plan_id=tiny-id").status_code == 400
-    assert not asked(recorder, operation)
+    assert not requests_of(recorder, operation)
 
 
 @pytest.mark.rule("R-UNB-2", "R-DEL-2")
@@ -174,7 +174,9 @@ def test_deprovision_deletes_remaining_bindings(bound: Platform, recorder: Recor
     seen: list[Any] = []
 
     def look(request: Any) -> None:
-        seen.extend((each.binding_id, each.parameters, each.result) for each in request.instance.bindings)
+        seen.extend(
+            (binding.binding_id, binding.parameters, binding.result) for binding in request.instance.bindings
+        )
 
     recorder.answers["deprovision"] = look
     assert bound.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
@@ -219,7 +221,7 @@ def test_handler_reporting_missing_resource_is_410(
     assert bound.delete(path, query=DELETE_QUERY).status_code == 410
     assert bound.get(path).status_code == 404
     assert bound.delete(path, query=DELETE_QUERY).status_code == 410
-    assert len(asked(recorder, operation)) == 1
+    assert len(requests_of(recorder, operation)) == 1
 
 
 @pytest.mark.rule("R-LAST-3", "R-UNB-1", "R-DEL-1")
@@ -258,7 +260,7 @@ def test_delete_after_failed_creation_calls_handler(
     assert platform.get(path).status_code == 404
     assert last_operation(platform, path)["state"] == "failed"
     assert platform.delete(path, query=DELETE_QUERY).status_code == 200
-    assert len(asked(recorder, operation)) == 1
+    assert len(requests_of(recorder, operation)) == 1
     assert platform.delete(path, query=DELETE_QUERY).status_code == 410
     recorder.answers[creation] = None if operation == "deprovision" else SECRET
     assert platform.put(path, body).status_code == 201
@@ -282,7 +284,7 @@ def test_delete_after_failed_asynchronous_creation_calls_handler(
     assert poll_until_done(platform, path, first) == {"state": "failed", "description": "No room"}
     assert platform.put(path, body, query=CAN_POLL).status_code == 409
     assert platform.delete(path, query=DELETE_QUERY).status_code == 200
-    assert len(asked(recorder, operation)) == 1
+    assert len(requests_of(recorder, operation)) == 1
 
 
 @pytest.mark.rule("R-DEL-1", "R-LAST-5")

@@ -1,4 +1,4 @@
-"""What is remembered after a handler refused (4xx: nothing) or failed (5xx: what must be cleaned up)."""
+"""Stored state after a handler refused (4xx: unchanged) or failed (5xx: to be cleaned up)."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ def test_failed_provision_is_409_until_deleted(platform: Platform, recorder: Rec
         assert platform.put(INSTANCE, body).status_code == 409
     assert "delete" in error_of(platform.put(INSTANCE, PROVISION))["description"]
     assert len(recorder.requests) == 1
-    told = last_operation(platform, INSTANCE)
-    assert told["state"] == "failed"
-    assert "inside" not in told["description"]
+    result = last_operation(platform, INSTANCE)
+    assert result["state"] == "failed"
+    assert "inside" not in result["description"]
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
     assert len(recorder.requests) == 2
     recorder.answers["provision"] = None

@@ -1,4 +1,4 @@
-"""What a broker that remembers answers to a GET of an instance (R-GETI) or a binding (R-GETB)."""
+"""GET of an instance (R-GETI) or a binding (R-GETB) in a broker with a store."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_fetch_returns_updated_instance(platform: Platform) -> None:
     """Parameters that the update does not name are kept."""
     platform.put(INSTANCE, {**PROVISION, "parameters": {"size": 3, "name": "x"}})
     platform.patch(INSTANCE, {"service_id": "db-id", "plan_id": "large-id", "parameters": {"size": 5}})
-    found = platform.get(INSTANCE).json
-    assert found == {
+    instance = platform.get(INSTANCE).json
+    assert instance == {
         "service_id": "db-id",
         "plan_id": "large-id",
         "parameters": {"size": 5, "name": "x"},
@@ -93,8 +93,8 @@ def test_fetch_during_instance_change_is_422(platform: Platform, recorder: Recor
 @pytest.mark.rule("R-GETB")
 def test_fetch_returns_binding_with_parameters(platform: Platform, recorder: Recorder) -> None:
     platform.put(INSTANCE, PROVISION)
-    made = platform.put(BINDING, {**IDS, "parameters": {"role": "reader"}}).json
-    assert platform.get(BINDING).json == {**made, "parameters": {"role": "reader"}}
+    created = platform.put(BINDING, {**IDS, "parameters": {"role": "reader"}}).json
+    assert platform.get(BINDING).json == {**created, "parameters": {"role": "reader"}}
 
 
 @pytest.mark.rule("R-GETB")
@@ -135,8 +135,8 @@ def test_get_instance_handler_receives_stored_instance(serve: Serve, recorder: R
         parameters={"size": request.instance.parameters["size"], "n": request.instance.data["n"]}
     )
     assert platform.get(INSTANCE).json == {"parameters": {"size": 2, "n": 1}}
-    asked = recorder.requests[-1]
-    assert (asked.offering.id, asked.plan.id) == ("db-id", "small-id")
+    request = recorder.requests[-1]
+    assert (request.offering.id, request.plan.id) == ("db-id", "small-id")
 
 
 @pytest.mark.rule("R-GETB")

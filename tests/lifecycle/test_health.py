@@ -1,4 +1,4 @@
-"""What load balancers are told of a broker with a store."""
+"""Health endpoints of a broker with a store."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_shutdown_fails_readiness_only(serve: Serve, recorder: Recorder) -> None
 
 @contextmanager
 def locked(url: str) -> Iterator[None]:
-    """Somebody has the database for himself, and does not come to an end."""
+    """Another connection locks the database and does not release it."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(make_url(url).database or "", isolation_level=None)) as connection:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")

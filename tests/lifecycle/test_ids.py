@@ -41,7 +41,7 @@ def raw(path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
-@pytest.mark.parametrize("background", [False, True], ids=["at once", "background"])
+@pytest.mark.parametrize("background", [False, True], ids=["inline", "background"])
 def test_lifecycle_with_special_ids(serve: Serve, recorder: Recorder, strange: str, background: bool) -> None:
     """An instance and a binding with special ids go through all operations, synchronously and in the
     background. Handlers get the ids unchanged.
@@ -56,8 +56,8 @@ def test_lifecycle_with_special_ids(serve: Serve, recorder: Recorder, strange: s
             poll = f"{path}/last_operation"
             while platform.get(poll, **raw(poll)).json["state"] == "in progress":
                 pass
-            told = platform.get(poll, query=f"operation={response.json['operation']}", **raw(poll)).json
-            assert told["state"] == "succeeded", told
+            result = platform.get(poll, query=f"operation={response.json['operation']}", **raw(poll)).json
+            assert result["state"] == "succeeded", result
 
     done(instance, 201, "PUT", {**PROVISION, "parameters": {"size": 3}})
     assert (
@@ -135,7 +135,7 @@ PARAMETERS: dict[str, Any] = {
 
 @pytest.mark.rule("R-PROV-3", "R-BIND-1", "R-GETI", "R-GETB")
 @pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS.keys())
-@pytest.mark.parametrize("background", [False, True], ids=["at once", "background"])
+@pytest.mark.parametrize("background", [False, True], ids=["inline", "background"])
 def test_parameters_round_trip_unchanged(
     serve: Serve, recorder: Recorder, parameters: dict[str, Any], background: bool
 ) -> None:

@@ -1,4 +1,4 @@
-"""What a broker that remembers answers to polls (R-LAST), and how they move on what was accepted."""
+"""Polls of a broker with a store (R-LAST), and their effect on accepted operations."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from ..support.stateful import (
     LAST,
     SECRET,
     Platform,
+    SentSignals,
     Serve,
-    Told,
     last_operation,
     poll_until_done,
     quick_offering,
@@ -192,11 +192,11 @@ def test_other_failed_polls_omit_usability_flags(platform: Platform, recorder: R
     if way == "unbind":
         platform.delete(BINDING, query=DELETE_AND_POLL)
     path = INSTANCE if way == "provision" else BINDING
-    told = until(lambda: platform.get(f"{path}/last_operation"))
-    if told.status_code == 200:
-        assert told.json == {"state": "failed", "description": "No room"}
-    else:  # a handler of a binding that says so is told that it is a mistake
-        assert (path, told.status_code) == (BINDING, 500)
+    response = until(lambda: platform.get(f"{path}/last_operation"))
+    if response.status_code == 200:
+        assert response.json == {"state": "failed", "description": "No room"}
+    else:  # for a binding, this result is a mistake of the handler
+        assert (path, response.status_code) == (BINDING, 500)
 
 
 @pytest.mark.rule("R-ERR-2", "R-LAST-1")
@@ -332,7 +332,11 @@ def test_failed_poll_keeps_operation_in_progress(
 @pytest.mark.rule("R-BIND-5")
 @pytest.mark.parametrize("ends", ["succeeded", "failed"])
 def test_conflicting_request_polls_accepted_operation(
-    platform: Platform, recorder: Recorder, told: Told, ends: str, monkeypatch: pytest.MonkeyPatch
+    platform: Platform,
+    recorder: Recorder,
+    sent_signals: SentSignals,
+    ends: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before a ConcurrencyError the broker polls the running operation itself.
 
@@ -349,7 +353,7 @@ def test_conflicting_request_polls_accepted_operation(
     assert len(polls(recorder)) == 2
     assert platform.get(INSTANCE).json.get("parameters") == ({"size": 5} if ends == "succeeded" else None)
     done = "updated" if ends == "succeeded" else "operation_failed"
-    assert told.names == ["provisioned", "operation_started", "operation_progressed", done, "bound"]
+    assert sent_signals.names == ["provisioned", "operation_started", "operation_progressed", done, "bound"]
 
 
 @pytest.mark.rule("R-BIND-5")
@@ -385,9 +389,9 @@ def test_accepted_operation_fails_at_polling_deadline(serve: Serve, recorder: Re
     platform = serve(recorder, quick_offering(), lease=3.0)
     operation = begin(platform, recorder)
     recorder.answers["last_operation"] = LastOperation.in_progress()
-    told = poll_until_done(platform, INSTANCE, operation)
-    assert told["state"] == "failed"
-    assert told["description"]
+    result = poll_until_done(platform, INSTANCE, operation)
+    assert result["state"] == "failed"
+    assert result["description"]
     assert platform.put(INSTANCE, PROVISION).status_code == 409
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 

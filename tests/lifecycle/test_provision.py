@@ -1,4 +1,4 @@
-"""What a broker that remembers answers to a PUT of a service instance (R-PROV)."""
+"""PUT of a service instance in a broker with a store (R-PROV)."""
 
 from __future__ import annotations
 

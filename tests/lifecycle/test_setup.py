@@ -1,4 +1,4 @@
-"""What a broker that is to remember, or to work in the background, is told when it is set up."""
+"""Setup errors of brokers with a store or background handlers."""
 
 from __future__ import annotations
 
@@ -82,19 +82,19 @@ def test_background_bind_requires_retrievable_bindings(tmp_path: Path) -> None:
     broker = make_broker(store=make_store(tmp_path), offering=offering)
     broker.provision(make)
     broker.bind(background=True)(bind)
-    found = faults_of(broker)
-    assert "bindings_retrievable" in found
-    assert "'small'" in found
-    assert "'large'" in found
+    faults = faults_of(broker)
+    assert "bindings_retrievable" in faults
+    assert "'small'" in faults
+    assert "'large'" in faults
 
 
 def test_setup_error_lists_all_faults(tmp_path: Path) -> None:
     broker = make_broker(store=make_store(tmp_path), offering=make_offering(bindings_retrievable=False))
     broker.provision(steps)  # type: ignore[type-var]
     broker.bind(background=True)(bind)
-    found = faults_of(broker)
-    assert "is a generator" in found
-    assert "bindings_retrievable" in found
+    faults = faults_of(broker)
+    assert "is a generator" in faults
+    assert "bindings_retrievable" in faults
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])

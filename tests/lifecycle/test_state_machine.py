@@ -40,6 +40,7 @@ from brokerkit.audit import AuditRecord
 from brokerkit.server import polling as polls
 from brokerkit.store import tables
 from brokerkit.store.keys import resource_key
+from brokerkit.store.models import Mode
 from brokerkit.store.store import Store
 
 from ..admin.test_commands import json_of
@@ -52,8 +53,8 @@ CATALOG = Catalog(
     [
         make_offering(
             plans=[
-                ServicePlan(id=SMALL, name="small", description="At once", binding_rotatable=True),
-                ServicePlan(id=LARGE, name="large", description="At once", plan_updateable=False),
+                ServicePlan(id=SMALL, name="small", description="Synchronous", binding_rotatable=True),
+                ServicePlan(id=LARGE, name="large", description="Synchronous", plan_updateable=False),
                 ServicePlan(id=BACK, name="back", description="In the background"),
             ]
         )
@@ -88,7 +89,7 @@ plans = st.sampled_from([SMALL, SMALL, SMALL, BACK, BACK, LARGE])
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What a platform asks for; each request has of it what it needs."""
+    """Random arguments of a request; each request uses some of them."""
 
     i: str
     b: str = "b1"
@@ -127,17 +128,17 @@ def _one_of(things: list[_Thing], which: int) -> _Thing:
 
 def _named(expected: Expected, kind: str) -> dict[str, Any]:
     """What is expected to be at hand, of what a handler saw."""
-    looks = kind == "poll" and expected.looked is not None
-    return (expected.looked if looks else expected.handler) or {}
+    looks = kind == "poll" and expected.polled is not None
+    return (expected.polled if looks else expected.handler) or {}
 
 
 def _waits(op: Op) -> bool:
     """Is it an executor's to run?"""
-    return op.goes_on and op.how == "background"
+    return op.in_progress and op.mode == "background"
 
 
 class Steps:
-    """An executor that runs an operation when it is told to, in the thread that tells it."""
+    """An executor that runs an operation in the calling thread, when a test requests it."""
 
     def __init__(self) -> None:
         self.submitted: list[str] = []
@@ -153,7 +154,7 @@ class Steps:
 
 
 class Lives(RuleBasedStateMachine):
-    """One or two instances with one or two bindings each, and a broker that comes and goes."""
+    """One or two instances with one or two bindings each, and a broker that restarts."""
 
     url: ClassVar[str]
 
@@ -161,13 +162,13 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.prefix = f"{next(_examples)}-"
         self.model = Model()
-        self.outcome = self.look = ""
+        self.outcome = self.poll_outcome = ""
         self.sent: dict[tuple[str, str, str], Wish] = {}
         self.status = 0
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
         self.known: dict[str, Op] = {}
         self._listening = listening()
-        self.told = self._listening.__enter__()
+        self.sent_signals = self._listening.__enter__()
         self.audited: dict[str, AuditRecord] = {}
         signals.audited.connect(self._audit)
         self.start()
@@ -193,22 +194,22 @@ class Lives(RuleBasedStateMachine):
 
     def _handler(self, operation: str) -> Callable[[Any], Any]:
         def handle(request: Any) -> Any:
-            seen: dict[str, Any] = {"attempt": request.attempt}
+            received: dict[str, Any] = {"attempt": request.attempt}
             if request.instance is not None:
-                seen |= {
+                received |= {
                     "plan": request.instance.plan.id,
                     "parameters": request.instance.parameters,
                     "data": request.instance.data,
-                    "bindings": sorted(each.binding_id for each in request.instance.bindings),
+                    "bindings": sorted(binding.binding_id for binding in request.instance.bindings),
                 }
             elif operation == "provision":
-                seen["parameters"] = request.parameters
+                received["parameters"] = request.parameters
             if operation == "bind":
-                seen["asked"] = request.parameters
-                seen["bindings"] = [name for name in seen["bindings"] if name != request.binding_id]
+                received["requested"] = request.parameters
+                received["bindings"] = [name for name in received["bindings"] if name != request.binding_id]
             if operation == "unbind":
-                seen["binding"] = request.binding.data
-            self.asked.append((operation, seen))
+                received["binding"] = request.binding.data
+            self.calls.append((operation, received))
             return self._answer(operation, request)
 
         return handle
@@ -258,40 +259,46 @@ class Lives(RuleBasedStateMachine):
     def _polled(self, request: Any) -> Any:
         of_binding = hasattr(request, "binding_id")
         data = request.binding.data if of_binding else request.instance.data
-        self.asked.append(("poll", {"operation": request.operation, "data": data}))
+        self.calls.append(("poll", {"operation": request.operation, "data": data}))
         kind, number = request.operation.split()
-        match self.look:
+        match self.poll_outcome:
             case "progress":
                 return LastOperation.in_progress("Half of it", retry_after=3)
             case "ok":
-                made = Binding(credentials={"n": int(number)}, data={"done": int(number)})
-                return LastOperation.succeeded("Done", result=made if kind == "bind" else None)
+                created = Binding(credentials={"n": int(number)}, data={"done": int(number)})
+                return LastOperation.succeeded("Done", result=created if kind == "bind" else None)
             case "failed":
                 usable = False if kind in ("update", "deprovision") else None
                 return LastOperation.failed("No room", instance_usable=usable)
             case _:
-                return self._error("bind" if of_binding else "provision", self.look)
+                return self._error("bind" if of_binding else "provision", self.poll_outcome)
 
     # What is compared
 
     def compare(self, outcome: str, expect: Callable[[], Expected], act: Callable[[], Any]) -> None:
         """Act, and find everything as expected."""
         self.outcome = outcome
-        self.model.look = self.look
-        self.asked.clear()
-        self.told.take()
+        self.model.poll_outcome = self.poll_outcome
+        self.calls.clear()
+        self.sent_signals.take()
         response: TestResponse | None = act()
         expected = expect()
         if response is not None:
             self.status = response.status_code
             note(f"{response.status_code} {response.data!r}")
             self._compare_answer(expected, response)
-        asked = [
-            {name: value for name, value in seen.items() if name in _named(expected, kind)}
-            for kind, seen in self.asked
+        requested = [
+            {name: value for name, value in received.items() if name in _named(expected, kind)}
+            for kind, received in self.calls
         ]
-        assert asked == [seen for seen in (expected.looked, expected.handler) if seen is not None]
-        mine = [name for name, request, _ in self.told.facts if request.instance_id.startswith(self.prefix)]
+        assert requested == [
+            received for received in (expected.polled, expected.handler) if received is not None
+        ]
+        mine = [
+            name
+            for name, request, _ in self.sent_signals.facts
+            if request.instance_id.startswith(self.prefix)
+        ]
         assert mine == expected.signals
 
     def _compare_answer(self, expected: Expected, response: TestResponse) -> None:
@@ -337,24 +344,24 @@ class Lives(RuleBasedStateMachine):
         which=st.integers(0, 99),
     )
     def turn(self, kind: str, wish: Wish, outcome: str, step: str, poll: str, which: int) -> None:
-        """One rule for all, so that each run has something of everything.
+        """Send any request. A single rule gives each run a mixture of requests.
 
         Args:
             kind: What happens.
             wish: What a platform asks for.
-            outcome: What a handler does, if it is asked.
+            outcome: The outcome of the handler, if it is called.
             step: What one in the background does.
             poll: What one that is polled says.
             which: Which one of several.
         """
-        self.look = poll
+        self.poll_outcome = poll
         match kind:
             case "repeat":
                 (repeated, _, _), sent = _one_of(list(self.sent.items()), which)
                 self.ask(repeated, msgspec.structs.replace(sent, polls=wish.polls), outcome)
             case "poll one":
                 known = [entry for entry in self.model.operations if entry[2].id]
-                going = [entry for entry in known if entry[2].goes_on]
+                going = [entry for entry in known if entry[2].in_progress]
                 if known:
                     self.poll_one(*_one_of(going * 3 + known, which), poll)
             case "poll the last":
@@ -431,10 +438,10 @@ class Lives(RuleBasedStateMachine):
             "bind_resource": {"app_guid": wish.app} if wish.app else None,
             "predecessor_binding_id": wish.predecessor,
         }
-        asked = (wish.parameters, wish.app, wish.predecessor)
+        requested = (wish.parameters, wish.app, wish.predecessor)
         self.compare(
             outcome,
-            lambda: self.model.bind(wish.i, wish.b, *asked, wish.polls, outcome),
+            lambda: self.model.bind(wish.i, wish.b, *requested, wish.polls, outcome),
             lambda: self.platform.put(self.path(wish.i, wish.b), body, query=wish.query),
         )
 
@@ -453,7 +460,7 @@ class Lives(RuleBasedStateMachine):
         )
 
     def poll_one(self, i: str, b: str | None, op: Op, outcome: str) -> None:
-        """Of all that were ever told, though those that go on are the more likely."""
+        """Choose an operation id of any response, preferably one in progress."""
         self.poll(i, b, op, outcome)
 
     def poll(self, i: str, b: str | None, op: Op | None, outcome: str) -> None:
@@ -470,13 +477,13 @@ class Lives(RuleBasedStateMachine):
     def work(self, i: str, b: str | None, op: Op, outcome: str) -> None:
         """An executor runs an attempt, as soon as it is due."""
         operation = op.id
-        assert operation is not None, "it was told"
+        assert operation is not None, "its id was in a response"
         self.acting = op
         self.platform.get(self.path("none"))  # a process begins to work with its first request
 
         def run() -> None:
             ends = monotonic() + 10
-            while not self.asked:
+            while not self.calls:
                 assert monotonic() < ends, "it never became due"
                 self.executor.run(operation)
 
@@ -486,7 +493,7 @@ class Lives(RuleBasedStateMachine):
             self.acting = None
 
     def work_in_vain(self, operation: str | None) -> None:
-        """An executor is told of an operation that is over, or not its own: nothing comes of it."""
+        """Run an operation that has ended, or of another mode, without effect."""
         self.platform.get(self.path("none"))
         self.compare("crash", lambda: Expected(0), lambda: self.executor.run(operation or ""))
 
@@ -503,7 +510,7 @@ class Lives(RuleBasedStateMachine):
             self._listening.__exit__(None, None, None)
 
     def check_trail(self) -> None:
-        """What was told of each change at last is what the store has of it, as far as it is over."""
+        """Compare the last audit record of each change with the stored operation."""
         trail = json_of(self.platform.app, "audit", "--since", "1d")
         shown = {row["operation_id"]: row for row in trail if row["instance_id"].startswith(self.prefix)}
         assert self.audited.keys() == shown.keys()
@@ -514,7 +521,7 @@ class Lives(RuleBasedStateMachine):
                 assert_same(msgspec.to_builtins(record), row)
 
     def check_rows(self) -> None:
-        """What no request shows: nothing is left for which nobody will come, and counts are right."""
+        """Check stored fields that no response shows: leases, due times and counts."""
         engine = create_engine(self.url)
         try:
             with engine.begin() as connection:
@@ -534,12 +541,12 @@ class Lives(RuleBasedStateMachine):
         finally:
             engine.dispose()
         going = [row for row in rows if row.state == "in progress"]
-        assert all(row.lease_until is None for row in rows), "nobody runs anything"
-        assert all(row.wake_at is not None for row in going), "somebody comes for each of them"
-        assert all(row.mode != "at once" for row in going), "what is at once is over with its answer"
+        assert all(row.lease_until is None for row in rows), "no operation has a lease"
+        assert all(row.wake_at is not None for row in going), "each operation has a due time"
+        assert all(row.mode != Mode.INLINE for row in going), "synchronous operations end with their response"
         assert all(row.wake_at is None for row in rows if row.state != "in progress")
         current = {row.operation for row in (*kept, *bound)}
-        assert {row.id for row in going} <= current, "each is that of its instance or binding"
+        assert {row.id for row in going} <= current, "each is the last operation of its resource"
         there = {
             resource_key(f"{self.prefix}{name}"): instance for name, instance in self.model.instances.items()
         }
@@ -548,9 +555,9 @@ class Lives(RuleBasedStateMachine):
             (key, name) for key, instance in there.items() for name in instance.bindings
         }
         for row in kept:
-            busy = sum(1 for each in going if each.instance_id == row.id and each.binding_id is not None)
+            busy = sum(1 for other in going if other.instance_id == row.id and other.binding_id is not None)
             assert row.busy_bindings == busy
-        assert {row.id for row in going} == {op.id for op in self.known.values() if op.goes_on}
+        assert {row.id for row in going} == {op.id for op in self.known.values() if op.in_progress}
 
 
 @pytest.mark.rule(

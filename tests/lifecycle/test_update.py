@@ -1,4 +1,4 @@
-"""What a broker that remembers answers to a PATCH (R-UPD)."""
+"""PATCH of a service instance in a broker with a store (R-UPD)."""
 
 from __future__ import annotations
 
@@ -201,8 +201,8 @@ def test_failed_asynchronous_update_changes_nothing(platform: Platform, recorder
     body = {**SERVICE, "plan_id": "large-id", "parameters": {"size": 9}}
     operation = platform.patch(INSTANCE, body, query=CAN_POLL).json["operation"]
     assert poll_until_done(platform, INSTANCE, operation) == {"state": "failed", "description": "No room"}
-    found = platform.get(INSTANCE).json
-    assert (found["plan_id"], found["parameters"]) == ("small-id", {"size": 3})
+    instance = platform.get(INSTANCE).json
+    assert (instance["plan_id"], instance["parameters"]) == ("small-id", {"size": 3})
 
 
 @pytest.mark.rule("R-UPD-5")

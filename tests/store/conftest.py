@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from ..support.stateful import platform, serve, store_url, told  # noqa: F401
+from ..support.stateful import platform, sent_signals, serve, store_url  # noqa: F401

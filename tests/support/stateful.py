@@ -1,4 +1,4 @@
-"""What the lifecycle's tests share: a fresh store of each kind, and a broker that remembers in it."""
+"""Fixtures and helpers for tests of brokers with a store: fresh stores, brokers and gates."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ CHANGING = ("provision", "update", "deprovision", "bind", "unbind")
 POLLED = ("last_operation", "last_binding_operation")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database: every test of the lifecycle is run on both kinds."""
+    """Return the URL of an empty database. Each test runs with SQLite and with PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'broker.db'}"
     url: str = request.getfixturevalue("postgres_url")
@@ -40,7 +40,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 class Answer(TestResponse):
-    """An answer whose body a test looks into."""
+    """A response with a JSON body."""
 
     @property
     def json(self) -> Any:
@@ -48,7 +48,7 @@ class Answer(TestResponse):
 
 
 class Platform(AnyPlatform):
-    """A platform, whose answers have a body."""
+    """A platform that returns responses with a JSON body."""
 
     def send(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
         return cast("Answer", super().send(method, path, body, **more))
@@ -67,10 +67,10 @@ class Platform(AnyPlatform):
 
 
 class Serve:
-    """Makes brokers on one store, as processes of a broker come and go.
+    """A factory of brokers with one store, which act as processes of one broker.
 
     Args:
-        url: Of the store.
+        url: The URL of the store.
     """
 
     def __init__(self, url: str) -> None:
@@ -85,14 +85,14 @@ class Serve:
         handlers: Sequence[str] = (*CHANGING, *POLLED),
         **settings: Any,
     ) -> Platform:
-        """A platform in front of a broker whose handlers are the recorder's.
+        """Return a platform for a new broker with the recorder's handlers.
 
         Args:
             recorder: The handlers.
-            offerings: What it offers, if not `make_offering()`.
-            background: The operations that are worked on in the background.
-            handlers: The operations that have a handler.
-            settings: Of the `Broker`; `max_attempts` is of the background handlers, `lease` of the store.
+            offerings: The offerings of the catalog. Defaults to `make_offering()`.
+            background: The operations with background handlers.
+            handlers: The operations with handlers.
+            settings: Arguments of `Broker`, `max_attempts` of background handlers, and `lease` of the store.
         """
         catalog = settings.pop("catalog", None) or Catalog(offerings or [make_offering()])
         max_attempts = settings.pop("max_attempts", None)
@@ -107,7 +107,7 @@ class Serve:
         return Platform(make_app(broker))
 
     def attach(self, broker: Broker) -> Platform:
-        """A platform in front of a broker that a test made itself; it is stopped with the others."""
+        """Return a platform for an existing broker, which is stopped with the others."""
         self.brokers.append(broker)
         return Platform(make_app(broker))
 
@@ -115,47 +115,47 @@ class Serve:
         return Store(self.url, encryption_keys=[KEY])
 
     def stop(self) -> None:
-        """End all of them, as processes end that are asked to."""
+        """Stop all brokers, as at a normal exit of their processes."""
         while self.brokers:
             stop(self.brokers.pop())
 
 
 def stop(broker: Broker) -> None:
-    """End what a broker runs, and close its connections."""
-    running = broker._runtime
-    assert running is not None, "it has a store"
-    running.stop()
-    running.store.close()
+    """Stop the background work of a broker and close its connections."""
+    runtime = broker._runtime
+    assert runtime is not None, "the broker has a store"
+    runtime.stop()
+    runtime.store.close()
 
 
 @pytest.fixture
 def serve(store_url: str) -> Iterator[Serve]:
-    """Brokers on a fresh store; at the end they are stopped, and none of their threads is left."""
+    """Return a factory of brokers with a fresh store. Afterwards none of their threads is running."""
     before = set(threading.enumerate())
-    made = Serve(store_url)
-    yield made
-    made.stop()
+    factory = Serve(store_url)
+    yield factory
+    factory.stop()
     left = [thread for thread in threading.enumerate() if thread not in before and "brokerkit" in thread.name]
     assert not left
 
 
 @pytest.fixture
 def platform(serve: Serve, recorder: Recorder) -> Platform:
-    """A platform in front of a broker that remembers, has no handlers for fetches, and works at once."""
+    """Return a platform for a broker with a store, with synchronous handlers and without fetch handlers."""
     return serve(recorder)
 
 
 def until(fact: Callable[[], Any], *, timeout: float = 15.0) -> Any:
-    """Wait for a fact, and return it."""
+    """Wait until a function returns a true value, and return the value."""
     ends = time.monotonic() + timeout
-    while not (found := fact()):
-        assert time.monotonic() < ends, "it never came to that"
+    while not (value := fact()):
+        assert time.monotonic() < ends, "the condition was not met in time"
         time.sleep(0.005)
-    return found
+    return value
 
 
 def last_operation(platform: Platform, path: str, operation: str | None = None) -> dict[str, Any]:
-    """What a poll tells of an instance or binding."""
+    """Poll an operation and return the body of the response."""
     query = "" if operation is None else f"operation={operation}"
     response = platform.get(f"{path}/last_operation", query=query)
     assert response.status_code == 200, response.data
@@ -164,18 +164,18 @@ def last_operation(platform: Platform, path: str, operation: str | None = None) 
 
 
 def poll_until_done(platform: Platform, path: str, operation: str | None = None) -> dict[str, Any]:
-    """Poll until the operation is through, and return what was told then."""
+    """Poll until the operation has ended, and return the last body."""
 
-    def through() -> dict[str, Any] | None:
-        told = last_operation(platform, path, operation)
-        return None if told["state"] == "in progress" else told
+    def final() -> dict[str, Any] | None:
+        body = last_operation(platform, path, operation)
+        return None if body["state"] == "in progress" else body
 
-    told: dict[str, Any] = until(through)
-    return told
+    body: dict[str, Any] = until(final)
+    return body
 
 
 class Gate:
-    """Holds a handler in its middle until a test lets it go on."""
+    """A handler that blocks until a test opens the gate."""
 
     def __init__(self, answer: object = None) -> None:
         self._reached = threading.Event()
@@ -188,14 +188,14 @@ class Gate:
         return self.answer
 
     def wait_until_reached(self) -> None:
-        assert self._reached.wait(15), "the handler was never asked"
+        assert self._reached.wait(15), "the handler was not called"
 
     def open(self) -> None:
         self._opened.set()
 
 
-class Told:
-    """What the signals told, in order: name, request and result of each."""
+class SentSignals:
+    """The signals that were sent, in order, as tuples of name, request and result."""
 
     def __init__(self) -> None:
         self.facts: list[tuple[str, Any, Any]] = []
@@ -205,7 +205,7 @@ class Told:
         return [name for name, _, _ in self.facts]
 
     def take(self) -> list[str]:
-        """The names since the last time."""
+        """Return the names since the last call."""
         names = self.names
         self.facts.clear()
         return names
@@ -227,27 +227,27 @@ LIFECYCLE_SIGNALS: dict[str, NamedSignal] = {
 
 
 @contextmanager
-def listening() -> Iterator[Told]:
-    """Listen to what the brokers of a test tell."""
-    told = Told()
+def listening() -> Iterator[SentSignals]:
+    """Collect the signals of all brokers."""
+    sent = SentSignals()
     with ExitStack() as stack:
         for name, signal in LIFECYCLE_SIGNALS.items():
 
-            def hear(sender: object, request: Any, result: Any, name: str = name, **extra: Any) -> None:
-                told.facts.append((name, request, result))
+            def receive(sender: object, request: Any, result: Any, name: str = name, **extra: Any) -> None:
+                sent.facts.append((name, request, result))
 
-            stack.enter_context(signal.connected_to(hear))
-        yield told
+            stack.enter_context(signal.connected_to(receive))
+        yield sent
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
+def sent_signals() -> Iterator[SentSignals]:
     with listening() as facts:
         yield facts
 
 
 def quick_offering(**fields: Any) -> ServiceOffering:
-    """An offering whose plan `small` has an end to its polling after one second, and no schemas."""
+    """Return an offering without schemas whose plan `small` has a polling duration of one second."""
     plan = ServicePlan(id="small-id", name="small", description="A small one", maximum_polling_duration=1)
     return make_offering(**{"plans": [plan], **fields})
 
