@@ -1,4 +1,4 @@
-"""From what was seen to a verdict for each rule."""
+"""Evaluation of rules: from observations to verdicts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from .report import Failure, Verdict
 from .rule import Observation, Rule
 from .situations import Situation
 
-_NOT_COME_TO = "the check did not come to it"
-_NO_SUCH_ANSWER = "the broker gave no such answer"
+_NOT_COME_TO = "the check did not reach it"
+_NO_SUCH_ANSWER = "the broker returned no such response"
 
 
 def evaluate(
     rules: Iterable[Rule], seen: Sequence[Observation], skipped: Mapping[Situation, str]
 ) -> list[Verdict]:
-    """Judge everything by every rule.
+    """Evaluate each rule on all observations that it selects.
 
     Args:
         rules: The rules.
-        seen: What was seen.
-        skipped: Why some situations were not come to.
+        observations: The observations.
+        skipped: The reasons why some situations did not occur.
     """
     return [_verdict(rule, [each for each in seen if rule.when(each)], skipped) for rule in rules]
 

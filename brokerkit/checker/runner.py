@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ..catalog.models import Document
 from ..catalog.validation import Finding, find_faults, find_warnings
-from ..client import endpoints as asking
+from ..client import endpoints
 from ..client.exchange import Exchange
 from ..client.platforms import PLATFORMS, Platform, cloudfoundry
 from ..client.transport import Login, Transport
@@ -33,7 +33,7 @@ from .scenarios.orphan_mitigation import OrphanMitigation
 from .scenarios.special_ids import SPECIAL_ID_SITUATIONS
 from .session import MOST_OF_A_CATALOG, BrokerGone, CheckSession
 from .situations import ACCESS_SITUATIONS, Situation
-from .targets import Node, ParameterExamples, PlanChange, Target, choices, plans, schema
+from .targets import Node, ParameterExamples, PlanChange, Target, choose_parameters, plans, schema
 from .thread_pool import run_in_threads
 
 _ORPHANS_FOR = 30.0
@@ -187,8 +187,8 @@ class _Check:
 
     def _catalog(self) -> Exchange:
         """Read it, and note what its rules find."""
-        ask = asking.catalog()
-        exchange = self._session.send(ask, whole=True)
+        request = endpoints.catalog()
+        exchange = self._session.send(request, whole=True)
         if exchange.status in (401, 403):
             raise _Trouble(f"the service broker refuses the login: {exchange.response_line}")
         if len(exchange.response_body) >= MOST_OF_A_CATALOG:
@@ -200,16 +200,16 @@ class _Check:
             )
         faults = _most(find_faults(document, Document, {})) if document else ()
         findings = (*faults, *_most(find_warnings(document)))
-        self._session.note(
+        self._session.record(
             Situation.CATALOG,
             "the catalog",
-            ask,
+            request,
             exchange,
             findings=findings,
             plans=tuple(plans(document)),
         )
         if not isinstance(document.get("services"), list):
-            raise _Trouble(f"there is no catalog at {ask.path}: {exchange.response_line[:300]}")
+            raise _Trouble(f"there is no catalog at {request.path}: {exchange.answered[:300]}")
         self._session.is_known = exchange.status == 200
         return exchange
 
@@ -234,12 +234,12 @@ class _Check:
             offering=offering,
             plan=plan,
             others=others,
-            strangers=[each for of, each in found if of["id"] != offering["id"]],
+            other_offering_plans=[each for of, each in found if of["id"] != offering["id"]],
             move=next(
                 (
-                    PlanChange(each["id"], create.least)
+                    PlanChange(each["id"], create.minimal)
                     for each in others
-                    if (create := self._create(offering, each)).orderable
+                    if (create := self._create(offering, each)).is_known
                 ),
                 None,
             ),
@@ -257,7 +257,7 @@ class _Check:
         if key not in self._chosen:
             names = (str(offering.get("name")), offering["id"], str(plan.get("name")), plan["id"])
             own = find_value(self._parameters, *names, action)
-            self._chosen[key] = choices(schema(plan, resource, of), own)
+            self._chosen[key] = choose_parameters(schema(plan, resource, of), own)
         return self._chosen[key]
 
     # The journeys
@@ -283,8 +283,8 @@ class _Check:
         for number, target in enumerate(targets):
             is_first = number == 0
             if self._any_answer or self._wanted - _NOT_OF_A_LIFE:
-                odd_id = is_first and not self._wanted.isdisjoint(SPECIAL_ID_SITUATIONS)
-                yield target, partial(_live, InstanceLifecycle(session, target, limit), odd_id=odd_id)
+                special_id = is_first and not self._wanted.isdisjoint(SPECIAL_ID_SITUATIONS)
+                yield target, partial(_live, InstanceLifecycle(session, target, limit), special_id=special_id)
             if self._wanted & CANCELLATION_SITUATIONS and number < _HALTED:
                 yield target, Cancellation(session, target, limit).run
             if self._any_answer or self._wanted & INVALID_REQUEST_SITUATIONS:
@@ -340,6 +340,6 @@ def _most(findings: Iterator[Finding]) -> tuple[Finding, ...]:
     return tuple(islice(findings, _MOST_FINDINGS))
 
 
-def _live(life: InstanceLifecycle, *, odd_id: bool) -> str | None:
-    life.run(odd_id=odd_id)
+def _live(life: InstanceLifecycle, *, special_id: bool) -> str | None:
+    life.run(special_id=special_id)
     return life.trouble

@@ -7,7 +7,7 @@ from threading import Event, Lock
 from typing import Any
 from uuid import uuid4
 
-from ..client import endpoints as asking
+from ..client import endpoints
 from ..client.endpoints import APIRequest
 from ..client.exchange import Exchange
 from ..client.platforms import Platform
@@ -69,7 +69,7 @@ class CheckSession:
     def __init__(self, transport: Transport, platform: Platform) -> None:
         self.transport = transport
         self.platform = platform
-        self.ledger = ResourceTracker()
+        self.tracker = ResourceTracker()
         self.stop = Event()
         self._lock = Lock()
         self._seen: list[Observation] = []
@@ -96,7 +96,7 @@ class CheckSession:
 
     def send(
         self,
-        ask: APIRequest,
+        request: APIRequest,
         headers: Headers | None = None,
         *,
         hang_up: bool = False,
@@ -120,7 +120,7 @@ class CheckSession:
         """
         carried = {**self.headers, **(headers or {})}
         for left in reversed(range(_TRIES_IF_TOO_MANY)):
-            exchange = self._reach(ask, carried, hang_up, even_if_stopped, timeout)
+            exchange = self._reach(request, carried, hang_up, even_if_stopped, timeout)
             if exchange.status != 429 or even_if_stopped:
                 break
             if not left:
@@ -133,7 +133,7 @@ class CheckSession:
 
     def _reach(
         self,
-        ask: APIRequest,
+        request: APIRequest,
         headers: Headers,
         hang_up: bool,
         even_if_stopped: bool,
@@ -145,12 +145,12 @@ class CheckSession:
                 raise Stopped
             if self._silent >= _SILENT and not even_if_stopped and self._unanswered is not None:
                 raise BrokerGone(self._unanswered, self._last)
-            most = MOST_OF_A_CATALOG if ask.operation is Operation.CATALOG else _MOST
-            exchange = self.transport.send(ask, headers, timeout=timeout, hang_up=hang_up, most=most)
+            most = MOST_OF_A_CATALOG if request.operation is Operation.CATALOG else _MOST
+            exchange = self.transport.send(request, headers, timeout=timeout, hang_up=hang_up, most=most)
             with self._lock:
                 self.sent += 1
-                self._hear(ask, exchange, hang_up)
-            if exchange.was_sent:
+                self._hear(request, exchange, hang_up)
+            if exchange.reached:
                 return exchange
             if not left or even_if_stopped:
                 raise BrokerGone(exchange, self._last)
@@ -163,7 +163,7 @@ class CheckSession:
         Raises:
             BrokerGone: It is not there.
         """
-        catalog = self._reach(asking.catalog(), self.headers, False, even_if_stopped, timeout)
+        catalog = self._reach(endpoints.catalog(), self.headers, False, even_if_stopped, timeout)
         is_there = catalog.status == 200 and catalog.document is not None
         if catalog.status not in (None, 429) and not is_there:
             raise BrokerGone(catalog, self._last)
@@ -174,11 +174,11 @@ class CheckSession:
             self._kept += size
         return exchange
 
-    def _hear(self, ask: APIRequest, exchange: Exchange, hang_up: bool) -> None:
+    def _hear(self, request: APIRequest, exchange: Exchange, hang_up: bool) -> None:
         """Note if the broker still answers; its catalog is what it may tell to the last."""
         if exchange.status is not None:
             self._last = exchange
-            if ask.operation is not Operation.CATALOG:
+            if request.operation is not Operation.CATALOG:
                 self._silent = 0
         elif exchange.was_sent and not hang_up:
             self._unanswered, self._silent = exchange, self._silent + 1
@@ -193,13 +193,13 @@ class CheckSession:
             "X-Broker-API-Request-Identity": str(uuid4()),  # also of platforms that send none
         }
 
-    def note(
+    def record(
         self,
         situation: Situation,
         where: str,
-        ask: APIRequest,
+        request: APIRequest,
         exchange: Exchange,
-        *before: Exchange,
+        *previous: Exchange,
         **facts: Any,
     ) -> None:
         """Keep what was seen, for the rules."""
@@ -208,10 +208,10 @@ class CheckSession:
             return
         seen = Observation(
             situation=situation,
-            operation=ask.operation,
+            operation=request.operation,
             where=where,
             exchange=exchange,
-            before=before,
+            previous=previous,
             facts=facts,
         )
         with self._lock:

@@ -27,7 +27,7 @@ from brokerkit.testing.live_server import serve
 from .brokerkit_brokers import WithoutStore
 from .hostile_broker import CATALOGS, PLAYS, SERVICE, Hostile, offering, plan, serving
 
-OF_ANOTHER = ("R-PROV-3.at-once", "R-PROV-8", "R-DEL-3")
+OF_ANOTHER = ("R-PROV-3.concurrent", "R-PROV-8", "R-DEL-3")
 
 
 @pytest.fixture(autouse=True)
@@ -181,8 +181,8 @@ def test_catalog_rules_create_no_resources() -> None:
     [
         ((), 4),
         (("R-ERR-4.orphans",), 3),
-        (("R-ERR-4.orphans", "R-REQ.odd-ids", "R-REQ.ids-apart"), 2),
-        (("R-ERR-4.orphans", "R-REQ.odd-ids", "R-REQ.ids-apart", *OF_ANOTHER), 1),
+        (("R-ERR-4.orphans", "R-REQ.special-ids", "R-REQ.distinct-ids"), 2),
+        (("R-ERR-4.orphans", "R-REQ.special-ids", "R-REQ.distinct-ids", *OF_ANOTHER), 1),
     ],
 )
 def test_skipping_rules_creates_fewer_instances(skip: tuple[str, ...], made: int) -> None:
