@@ -14,7 +14,7 @@ from .resource_tracker import Entry, Resource
 from .session import BrokerGone, CheckSession, new_binding, new_instance
 
 _PAUSE = 0.5
-_LEAST = 1.0
+_MIN_TIMEOUT = 1.0
 """The minimum timeout in seconds of a request at the end of the cleanup."""
 
 
@@ -23,7 +23,7 @@ def clean_up(
     seconds: float,
     *,
     at_most: float,
-    telling: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Delete all resources in the tracker. Those that remain in it could not be deleted.
@@ -35,47 +35,49 @@ def clean_up(
         on_progress: Receives a description of each deletion. Defaults to none.
         sleep: Waits between two rounds. Defaults to :func:`time.sleep`.
     """
-    cleaning = _Cleaning(session, seconds, at_most, telling)
-    while cleaning.go_round():
+    cleanup = _Cleanup(session, seconds, at_most, on_progress)
+    while cleanup.run_round():
         sleep(_PAUSE)
 
 
-class _Cleaning:
+class _Cleanup:
     """State of a cleanup: its deadline, and the deletions in progress."""
 
     def __init__(
-        self, session: CheckSession, seconds: float, at_most: float, telling: Callable[[str], None]
+        self, session: CheckSession, seconds: float, at_most: float, on_progress: Callable[[str], None]
     ) -> None:
         self._session = session
         self._seconds = seconds
         self._end = monotonic() + at_most
-        self._representative = telling
+        self._on_progress = on_progress
         self._polls: dict[Resource, APIRequest] = {}
-        self._goes_on()
+        self._extend_deadline()
 
-    def _goes_on(self) -> None:
+    def _extend_deadline(self) -> None:
         """Extend the deadline after the broker made progress."""
         self._until = min(monotonic() + self._seconds, self._end)
 
-    def go_round(self) -> bool:
+    def run_round(self) -> bool:
         """Send one request for each remaining resource; return whether any remain."""
         tracker = self._session.tracker
         for entry in tracker:
             if monotonic() > self._until:
                 return False
             if entry.resource.binding_id is None and any(
-                each.instance_id == entry.resource.instance_id for each in self._polls if each.binding_id
+                resource.instance_id == entry.resource.instance_id
+                for resource in self._polls
+                if resource.binding_id
             ):
                 continue  # A broker may refuse to delete an instance that has bindings.
-            self._representative(f"deleting {entry.resource.what} {entry.resource[-1] or entry.resource[0]}")
+            self._on_progress(f"deleting {entry.resource.what} {entry.resource[-1] or entry.resource[0]}")
             try:
                 self._delete(entry)
-            except BrokerGone as gone:
-                tracker.failed(entry, str(gone))
+            except BrokerGone as error:
+                tracker.failed(entry, str(error))
         return any(True for _ in tracker)
 
     def _send(self, request: APIRequest) -> Exchange:
-        timeout = min(self._session.transport.timeout, max(self._until - monotonic(), _LEAST))
+        timeout = min(self._session.transport.timeout, max(self._until - monotonic(), _MIN_TIMEOUT))
         return self._session.send(request, even_if_stopped=True, timeout=timeout)
 
     def _delete(self, entry: Entry) -> None:
@@ -83,33 +85,37 @@ class _Cleaning:
         tracker, resource = self._session.tracker, entry.resource
         poll = self._polls.pop(resource, None)
         response = self._send(poll or entry.delete)
-        gone = response.status == 410 or (poll is None and response.status == 200)
-        gone = gone or (response.status == 200 and response.state == "succeeded")
-        if gone or (poll is None and response.status == 404 and self._says_so_of_nothing(entry, response)):
+        is_deleted = response.status == 410 or (poll is None and response.status == 200)
+        is_deleted = is_deleted or (response.status == 200 and response.state == "succeeded")
+        if is_deleted or (
+            poll is None and response.status == 404 and self._uses_404_for_410(entry, response)
+        ):
             tracker.deleted(resource)
-            self._goes_on()
+            self._extend_deadline()
         elif poll is None and response.status == 202:
-            tracker.failed(entry, response.answered, there=True)
+            tracker.failed(entry, response.response_line, exists=True)
             self._polls[resource] = endpoints.poll(
                 *resource, operation=response.operation, service_id=entry.service_id, plan_id=entry.plan_id
             )
         else:
             if response.status == 200 and response.state == "in progress" and poll is not None:
                 self._polls[resource] = poll
-                self._goes_on()
-            tracker.failed(entry, response.answered)
+                self._extend_deadline()
+            tracker.failed(entry, response.response_line)
 
-    def _says_so_of_nothing(self, entry: Entry, response: Exchange) -> bool:
+    def _uses_404_for_410(self, entry: Entry, response: Exchange) -> bool:
         """Check whether the broker returns 404 for a deleted resource, although 410 is correct.
 
         That is so if the response is the broker's own, and an unknown resource returns the same.
         """
         if response.document is None:
             return False
-        of_binding = entry.resource.binding_id is not None
-        nothing = new_binding(entry.resource) if of_binding else new_instance()
-        same = self._send(entry._replace(resource=nothing).delete)
-        return same.status == 404 and same.document is not None and self._send(endpoints.catalog()).status == 200
+        is_binding = entry.resource.binding_id is not None
+        unknown = new_binding(entry.resource) if is_binding else new_instance()
+        other = self._send(entry._replace(resource=unknown).delete)
+        if other.status != 404 or other.document is None:
+            return False
+        return self._send(endpoints.catalog()).status == 200
 
 
 def leftovers(session: CheckSession) -> Iterator[Leftover]:

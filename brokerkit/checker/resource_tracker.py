@@ -53,8 +53,8 @@ class Entry(NamedTuple):
 class ResourceTracker:
     """Thread-safe store of resources that may exist and were not yet deleted.
 
-    Contains rejected resources too, because a faulty broker may have created them. The cleanup tries to delete
-    those once, and does not report a failure.
+    Contains rejected resources too, because a faulty broker may have created them. The cleanup tries to
+    delete those once, and does not report a failure.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class ResourceTracker:
             entry = self._entries.get(resource) or Entry(resource, service_id, plan_id)
             self._entries[resource] = entry._replace(puts=entry.puts + 1)
 
-    def refused(self, resource: Resource) -> None:
+    def rejected(self, resource: Resource) -> None:
         """Record that the last PUT request was rejected or never sent."""
         with self._lock:
             entry = self._entries.get(resource)
@@ -86,7 +86,7 @@ class ResourceTracker:
         status = exchange.status or 0
         if operation in (Operation.PROVISION, Operation.BIND):
             if 400 <= status < 500:
-                self.refused(resource)
+                self.rejected(resource)
         elif operation in (Operation.DEPROVISION, Operation.UNBIND) and status in (200, 410):
             self.deleted(resource)
 
@@ -95,13 +95,13 @@ class ResourceTracker:
         with self._lock:
             self._entries.pop(resource, None)
             if resource.binding_id is None:
-                for each in [key for key in self._entries if key.instance_id == resource.instance_id]:
-                    del self._entries[each]
+                for key in [key for key in self._entries if key.instance_id == resource.instance_id]:
+                    del self._entries[key]
 
-    def failed(self, entry: Entry, why: str, *, there: bool = False) -> None:
-        """Record that a deletion failed or is in progress. Rejected resources are forgotten unless they exist."""
+    def failed(self, entry: Entry, why: str, *, exists: bool = False) -> None:
+        """Record a failed or running deletion. Removes a rejected resource unless it exists."""
         with self._lock:
-            if entry.puts or there:
+            if entry.puts or exists:
                 self._entries[entry.resource] = entry._replace(why=why, puts=max(entry.puts, 1))
             else:
                 self._entries.pop(entry.resource, None)
@@ -110,4 +110,4 @@ class ResourceTracker:
         """Iterate over the resources: rejected ones first, and bindings before instances."""
         with self._lock:
             entries = list(self._entries.values())
-        return iter(sorted(entries, key=lambda each: (not each.puts, each.resource.binding_id is None)))
+        return iter(sorted(entries, key=lambda entry: (not entry.puts, entry.resource.binding_id is None)))

@@ -34,7 +34,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     Args:
         situation: Why the request was sent.
         operation: The operation of the API.
-        where: The offering and plan, such as ``"hello-db/small"``, or another subject such as ``"the catalog"``.
+        where: The offering and plan, such as ``"hello-db/small"``, or another subject.
         exchange: The request and its response.
         previous: Earlier exchanges that a rule compares it with, in order.
         facts: Further facts for rules, by name.
@@ -125,12 +125,12 @@ class RuleSet(NamedTuple):
     def rule(self, key: str, level: Level, sentence: str, when: When) -> Callable[[Evaluate], Evaluate]:
         """Decorate an evaluation function to add a rule."""
 
-        def take(evaluate: Evaluate) -> Evaluate:
+        def add(evaluate: Evaluate) -> Evaluate:
             situations = when.situations if isinstance(when, At) else ()
             self.rules.append(Rule(key, level, sentence, when, evaluate, situations))
             return evaluate
 
-        return take
+        return add
 
     def expects(self, key: str, level: Level, sentence: str, when: When, *allowed: int | Refusal) -> None:
         """Add a rule that allows certain status codes, some of them only with an error code."""
@@ -139,19 +139,19 @@ class RuleSet(NamedTuple):
 
 def check_status(observation: Observation, *allowed: int | Refusal) -> str | None:
     """Describe a response that has none of the allowed status codes."""
-    for each in allowed:
-        status, word = each if isinstance(each, tuple) else (each, None)
-        if observation.status == status and (word is None or observation.exchange.word == word):
+    actual = observation.exchange.error_code
+    for expectation in allowed:
+        status, error_code = expectation if isinstance(expectation, tuple) else (expectation, None)
+        if observation.status == status and error_code in (None, actual):
             return None
-    *others, last = [_written(each) for each in allowed]
-    due = f"{', '.join(others)} or {last}" if others else last
-    what = _deletion_rules(observation)
+    *first, last = [_format(expectation) for expectation in allowed]
+    expected = f"{', '.join(first)} or {last}" if first else last
+    description = observation.facts.get("what")
+    subject = f" to {description}" if description else ""
     if not observation.status:
         return f"returned no response{subject} ({observation.exchange.failure}), expected {expected}"
-    word = (
-        f" {observation.exchange.word:.60}" if observation.status >= 400 and observation.exchange.word else ""
-    )
-    return f"returned {observation.status}{error_code}{subject}, expected {expected}"
+    suffix = f" {actual:.60}" if observation.status >= 400 and actual else ""
+    return f"returned {observation.status}{suffix}{subject}, expected {expected}"
 
 
 def check_refused(observation: Observation, best: int | Refusal) -> str | None:
@@ -159,10 +159,5 @@ def check_refused(observation: Observation, best: int | Refusal) -> str | None:
     return None if 400 <= observation.status < 500 else check_status(observation, best)
 
 
-def _deletion_rules(observation: Observation) -> str:
-    what = observation.facts.get("what")
-    return f" to {description}" if what else ""
-
-
-def _written(each: int | Refusal) -> str:
-    return str(each) if isinstance(each, int) else f"{allowed[0]} {allowed[1]}"
+def _format(expectation: int | Refusal) -> str:
+    return str(expectation) if isinstance(expectation, int) else f"{expectation[0]} {expectation[1]}"

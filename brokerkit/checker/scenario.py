@@ -35,7 +35,7 @@ APP_FIELDS: Mapping[str, Any] = {"app_guid": _APP_GUID, "bind_resource": {"app_g
 
 
 def is_unconditional_rejection(exchange: Exchange) -> bool:
-    """Check whether a request was rejected as such, for example by a quota, and not due to existing resources."""
+    """Check whether a request was rejected for its content, not because of existing resources."""
     return exchange.status is not None and 400 <= exchange.status < 500 and exchange.status not in (409, 422)
 
 
@@ -137,7 +137,7 @@ class Scenario:
             exchange = self.session.send(request, headers, **options)
         except (Stopped, BrokerGone):
             if resource is not None and request.method == "PUT":
-                tracker.refused(resource)
+                tracker.rejected(resource)
             raise
         if resource is not None:
             tracker.responded(resource, request.operation, exchange)
@@ -198,7 +198,7 @@ class Scenario:
             if word == "false" and is_unconditional_rejection(response):
                 plain = self.send(request.without_field("accepts_incomplete"), resource)
                 if is_unconditional_rejection(plain):  # The cause is not accepts_incomplete.
-                    self.skip(f"it was rejected: {plain.answered}", situation)
+                    self.skip(f"it was rejected: {plain.response_line}", situation)
                     return
             self.record(situation, asked, response, what=f"accepts_incomplete={word}", word=word)
             if response.status in ACCEPTED:
@@ -208,7 +208,9 @@ class Scenario:
         self, situation: Situation, request: APIRequest, exchange: Exchange, *previous: Exchange, **facts: Any
     ) -> None:
         """Record an observation."""
-        self.session.record(situation, self.target.name, request, exchange, *previous, **{**self._facts, **facts})
+        self.session.record(
+            situation, self.target.name, request, exchange, *previous, **{**self._facts, **facts}
+        )
 
     def skip(self, why: str, *situations: Situation) -> None:
         """Record why situations do not occur."""
@@ -249,7 +251,7 @@ class Scenario:
     def bind_probe(self, situation: Situation, binding: Resource) -> Probe:
         """Build a probe with a bind request, without an application, during an operation of the instance."""
         bind = self.target.bind
-        facts = {"made_up": bind.minimal_is_generated}
+        facts = {"generated": bind.minimal_is_generated}
         return Probe(situation, self.bind(binding, bind.minimal), binding, facts=facts)
 
     def update(
@@ -350,11 +352,15 @@ class Scenario:
         else:
             self.request(Situation.POLLED_UNKNOWN_OPERATION, self.poll(resource, _UNKNOWN_OPERATION))
 
-    def _record_timeout(self, request: APIRequest, last: Exchange, accepted: Exchange, seconds: float) -> None:
-        """Record a timeout: as a fault if the plan limits the duration, otherwise as a limit of the check."""
+    def _record_timeout(
+        self, request: APIRequest, last: Exchange, accepted: Exchange, seconds: float
+    ) -> None:
+        """Record a timeout: a fault if the plan limits the duration, otherwise a limit of the check."""
         most = self.target.polling_seconds
         if most is not None and seconds > most:
-            self.record(Situation.POLLED_TO_COMPLETION, request, last, accepted, outcome=False, seconds=seconds)
+            self.record(
+                Situation.POLLED_TO_COMPLETION, request, last, accepted, outcome=False, seconds=seconds
+            )
         else:
             self.skip(f"an operation took more than {seconds:.0f} s", Situation.POLLED_TO_COMPLETION)
 
@@ -366,7 +372,7 @@ class Scenario:
     def while_in_progress(
         self, resource: Resource, accepted: Exchange, probes: Sequence[Probe], **poll: Any
     ) -> Meanwhile:
-        """Send requests during an operation. Record them only if the operation is still in progress afterwards.
+        """Send requests during an operation; record them only if it is still in progress afterwards.
 
         Args:
             resource: The resource of the operation.

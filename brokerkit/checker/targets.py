@@ -12,7 +12,7 @@ from .example_parameters import Values, accepted_examples, rejected_examples, re
 
 Node = Mapping[str, Any]
 
-_ENDLESS = 10**9
+_MAX_SECONDS = 10**9
 
 
 class ParameterExamples(Struct, frozen=True, kw_only=True):
@@ -26,15 +26,15 @@ class ParameterExamples(Struct, frozen=True, kw_only=True):
         required: Whether the schema rejects a request without parameters.
     """
 
-    given: Sequence[Values] = ()
-    bad: Values | None = None
-    told: bool = False
+    accepted: Sequence[Values] = ()
+    rejected: Values | None = None
+    from_user: bool = False
     has_schema: bool = False
     required: bool = False
 
     @property
     def minimal(self) -> Values | None:
-        """The parameters of requests that test something else: none, unless they are required or the user's own."""
+        """The parameters for requests that do not test them: only if required or from the user."""
         return self.first if self.from_user or self.required else None
 
     @property
@@ -53,7 +53,7 @@ class ParameterExamples(Struct, frozen=True, kw_only=True):
         return bool(self.accepted) or not self.has_schema
 
     @property
-    def other(self) -> Values | None:
+    def alternative(self) -> Values | None:
         """Other valid parameters; None if none are known."""
         return self.accepted[1] if len(self.accepted) > 1 else None
 
@@ -86,11 +86,11 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
 
     offering: Node
     plan: Node
-    others: Sequence[Node] = ()
+    sibling_plans: Sequence[Node] = ()
     other_offering_plans: Sequence[Node] = ()
-    move: PlanChange | None = None
+    plan_change: PlanChange | None = None
     create: ParameterExamples = ParameterExamples()
-    change: ParameterExamples = ParameterExamples()
+    update: ParameterExamples = ParameterExamples()
     bind: ParameterExamples = ParameterExamples()
 
     @cached_property
@@ -122,7 +122,10 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
     def takes_updates(self) -> bool:
         """Whether the catalog or the user's parameters show that instances can be updated."""
         return (
-            self.plan_updateable or self.takes_context_updates or self.update.has_schema or self.update.from_user
+            self.plan_updateable
+            or self.takes_context_updates
+            or self.update.has_schema
+            or self.update.from_user
         )
 
     @property
@@ -143,8 +146,8 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def requires(self) -> Sequence[object]:
         """The permissions that the bindings require (R-BIND-2); empty if the field is invalid."""
-        found = self.offering.get("requires")
-        return found if isinstance(found, list) else ()
+        permissions = self.offering.get("requires")
+        return permissions if isinstance(permissions, list) else ()
 
     @property
     def takes_context_updates(self) -> bool:
@@ -164,7 +167,7 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
         seconds = self.plan.get("maximum_polling_duration")
         if not isinstance(seconds, int) or isinstance(seconds, bool):
             return None
-        return float(min(seconds, _ENDLESS))  # A JSON integer may be too large for a float.
+        return float(min(seconds, _MAX_SECONDS))  # A JSON integer may be too large for a float.
 
     def _effective(self, name: str) -> object:
         own = self.plan.get(name)
@@ -173,22 +176,30 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
 
 def schema(plan: Node, resource: str, action: str) -> Mapping[str, Any] | None:
     """Return the JSON Schema of the parameters for an action (R-CAT-4)."""
-    found: object = plan
+    node: object = plan
     for name in ("schemas", resource, action, "parameters"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else None
+        node = node.get(name) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else None
 
 
-def choose_parameters(own: Mapping[str, Any] | None, told: Sequence[Values] | None) -> ParameterExamples:
+def choose_parameters(
+    parameters_schema: Mapping[str, Any] | None, from_user: Sequence[Values] | None
+) -> ParameterExamples:
     """Choose parameters: those of the user if given, otherwise examples generated from the schema."""
-    given = list(told) if told is not None else accepted_examples(own) if own is not None else []
-    bad = rejected_examples(own, given[0] if given else {}) if own is not None else None
+    accepted: list[Values] = []
+    if from_user is not None:
+        accepted = list(from_user)
+    elif parameters_schema is not None:
+        accepted = list(accepted_examples(parameters_schema))
+    rejected = None
+    if parameters_schema is not None:
+        rejected = rejected_examples(parameters_schema, accepted[0] if accepted else {})
     return ParameterExamples(
-        given=given,
-        bad=bad,
-        told=told is not None,
-        has_schema=own is not None,
-        required=own is not None and required_example(own),
+        accepted=accepted,
+        rejected=rejected,
+        from_user=from_user is not None,
+        has_schema=parameters_schema is not None,
+        required=parameters_schema is not None and required_example(parameters_schema),
     )
 
 
@@ -200,6 +211,6 @@ def plans(catalog: Mapping[str, Any]) -> Iterator[tuple[Node, Node]]:
 
 
 def _nodes(value: object) -> Iterator[Node]:
-    for each in value if isinstance(value, list) else ():
-        if isinstance(each, dict) and isinstance(each.get("id"), str) and each["id"]:
-            yield each
+    for node in value if isinstance(value, list) else ():
+        if isinstance(node, dict) and isinstance(node.get("id"), str) and node["id"]:
+            yield node

@@ -25,7 +25,7 @@ def truncate_exchange(exchange: Exchange) -> tuple[Exchange, int]:
     if len(exchange.response_body) <= LONG:
         return exchange, 0
     document = _short(exchange.document)
-    kept = replace(exchange, answer=exchange.answer[:LONG])
+    kept = replace(exchange, answer=exchange.response_body[:LONG])
     kept.__dict__["document"] = document  # A truncated body can no longer be parsed.
     return kept, len(msgspec.json.encode(document))
 

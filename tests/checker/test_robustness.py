@@ -33,8 +33,8 @@ OF_ANOTHER = ("R-PROV-3.concurrent", "R-PROV-8", "R-DEL-3")
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives up sooner."""
-    monkeypatch.setattr(checking, "_CLEAN_UP_FOR", 0.3)
-    monkeypatch.setattr(checking, "_ORPHANS_FOR", 0.3)
+    monkeypatch.setattr(checking, "_CLEANUP_SECONDS", 0.3)
+    monkeypatch.setattr(checking, "_ORPHAN_SECONDS", 0.3)
 
 
 def checked(url: str, **options: object) -> Report:

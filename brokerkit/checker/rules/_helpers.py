@@ -58,9 +58,9 @@ def one_winner(observation: Observation) -> str | None:
 
 def _all_rejected_alike(exchanges: Sequence[Exchange]) -> bool:
     """Check whether all requests were rejected for the same reason, and that reason is not concurrency."""
-    if len({(exchange.status, exchange.word) for exchange in exchanges}) > 1:
+    if len({(exchange.status, exchange.error_code) for exchange in exchanges}) > 1:
         return False
-    status, word = exchanges[0].status or 0, exchanges[0].word
+    status, word = exchanges[0].status or 0, exchanges[0].error_code
     return 400 <= status < 500 and status != 409 and word != _CONCURRENCY
 
 

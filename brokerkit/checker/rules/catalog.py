@@ -112,7 +112,7 @@ def explicit(observation: Observation) -> str | None:
 def conditional(observation: Observation) -> str | None:
     """Check the response; brokers need not support conditional requests."""
     if observation.status == 304:
-        return "returned 304 with a body" if observation.exchange.answer else None
+        return "returned 304 with a body" if observation.exchange.response_body else None
     if observation.status == 200:
         return None
     return f"returned {observation.status} to a request with {observation.facts['what']}, expected 304 or 200"

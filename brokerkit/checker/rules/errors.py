@@ -49,11 +49,11 @@ def texts(observation: Observation) -> str | None:
     "R-ERR-1.error-code",
     SHOULD,
     "The field `error` is one CamelCase word.",
-    lambda observation: observation.exchange.word is not None,
+    lambda observation: observation.exchange.error_code is not None,
 )
 def error_code(observation: Observation) -> str | None:
     """Check the format: platforms compare the error code."""
-    value = observation.exchange.word or ""
+    value = observation.exchange.error_code or ""
     if observation.status < 400 or _ERROR_CODE.fullmatch(value):
         return None
     return f"returned the error {value[:60]!r}"
@@ -97,13 +97,13 @@ def usable(observation: Observation) -> str | None:
     "R-ERR-3.error-codes",
     MUST,
     "AsyncRequired, ConcurrencyError, RequiresApp and MaintenanceInfoConflict are returned with 422.",
-    lambda observation: observation.exchange.word in WORDS_OF_422,
+    lambda observation: observation.exchange.error_code in WORDS_OF_422,
 )
 def error_codes(observation: Observation) -> str | None:
     """Check the status code: the meaning of these error codes is defined for 422 only."""
     if observation.status in (422, 200):  # In a 200 response the field is not an error code.
         return None
-    return f"returned {observation.exchange.word} with {observation.status}, expected 422"
+    return f"returned {observation.exchange.error_code} with {observation.status}, expected 422"
 
 
 @rule(
@@ -114,9 +114,10 @@ def error_codes(observation: Observation) -> str | None:
 )
 def known_422(observation: Observation) -> str | None:
     """Check the error code: Cloud Controller treats an unknown one as a failure of the broker."""
-    if observation.exchange.word in WORDS_OF_422:
+    if observation.exchange.error_code in WORDS_OF_422:
         return None
-    return f"returned 422 {observation.exchange.word or 'without an error code':.60}; reject with 400 instead"
+    code = observation.exchange.error_code or "without an error code"
+    return f"returned 422 {code:.60}, expected 400"
 
 
 @rule(
@@ -143,5 +144,5 @@ def orphans(observation: Observation) -> str | None:
     seconds: float = observation.facts["seconds"]
     return (
         f"did not delete the service instance within {seconds:.0f} s;"
-        f" the last response was {observation.exchange.answered}"
+        f" the last response was {observation.exchange.response_line}"
     )

@@ -100,7 +100,7 @@ def retry_after(observation: Observation) -> str | None:
 
 
 def _retry_after(observation: Observation) -> str | None:
-    return observation.exchange.answer_headers.get("retry-after")
+    return observation.exchange.response_headers.get("retry-after")
 
 
 expects(
@@ -149,5 +149,5 @@ def repeated(observation: Observation) -> str | None:
     (previous,) = observation.previous
     if observation.status == 200 and observation.exchange.state == previous.state:
         return None
-    detail = observation.exchange.state or observation.exchange.word or ""
+    detail = observation.exchange.state or observation.exchange.error_code or ""
     return f"returned {observation.status} {detail}, expected the state {previous.state!r} as before"

@@ -127,7 +127,7 @@ expects(
 )
 def challenge(observation: Observation) -> str | None:
     """Check that the header is present and not empty."""
-    if observation.exchange.answer_headers.get("www-authenticate", "").strip():
+    if observation.exchange.response_headers.get("www-authenticate", "").strip():
         return None
     return "returned 401 without the header WWW-Authenticate"
 
@@ -157,7 +157,7 @@ expects(
 def echo(observation: Observation) -> str | None:
     """Compare the header of the response with that of the request."""
     sent = {name.lower(): value for name, value in observation.exchange.headers.items()}.get(ECHO)
-    received = observation.exchange.answer_headers.get(ECHO)
+    received = observation.exchange.response_headers.get(ECHO)
     if sent is None or received == sent:
         return None
     return (
@@ -220,7 +220,7 @@ def json_responses(observation: Observation) -> str | None:
 )
 def content_type(observation: Observation) -> str | None:
     """Check the media type; parameters such as a charset are allowed."""
-    value = observation.exchange.answer_headers.get("content-type", "")
+    value = observation.exchange.response_headers.get("content-type", "")
     if value.partition(";")[0].strip().lower() == "application/json":
         return None
     return f"returned the Content-Type {value!r}" if value else "returned no Content-Type"

@@ -54,7 +54,9 @@ def cancel(scenario: Scenario, resource: Resource, accepted: Exchange, *, can_be
     elif scenario.await_deletion(resource, deleted):
         after = scenario.send(delete, resource)
         scenario.await_deletion(resource, after)
-        again = scenario.send(delete, resource)  # The rule needs to know what the broker returns for a deleted resource.
+        again = scenario.send(
+            delete, resource
+        )  # The rule needs to know what the broker returns for a deleted resource.
         scenario.record(halted.after, delete, after, deleted, again=again.status)
         if can_be_fetched:
             scenario.request(halted.fetched, scenario.fetch(resource))

@@ -18,7 +18,7 @@ from .headers import IDENTITY, MALFORMED
 
 _VERSION = "X-Broker-API-Version"
 _SOME, _FEW = 4, 2
-"""How many endpoints are tried. Brokers check the version in one place, but may forget authentication in any."""
+"""The number of endpoints for headers that brokers check in one place. Others are tried on all."""
 
 
 class Access(Scenario):
@@ -37,7 +37,7 @@ class Access(Scenario):
         self._unknown()
 
     def _each(self) -> Iterator[tuple[str, APIRequest, Resource | None]]:
-        """Yield one request for each endpoint that the broker must have; only its headers are to be changed."""
+        """Yield one request for each endpoint that the broker must have. The requests are valid."""
         target, created, unknown = self.target, new_instance(), new_instance()
         nothing = new_binding(unknown)
         yield "a catalog request", endpoints.catalog(), None
@@ -90,7 +90,9 @@ class Access(Scenario):
         for what, identity in MALFORMED.items():
             for _, request, resource in islice(self._each(), _FEW):
                 headers = {IDENTITY: identity}
-                self.request(Situation.IDENTITY_MALFORMED, request, resource=resource, headers=headers, what=what)
+                self.request(
+                    Situation.IDENTITY_MALFORMED, request, resource=resource, headers=headers, what=what
+                )
         anyone = f"brokerkit {b64encode(b'{}').decode()}"
         self.request(Situation.IDENTITY_OF_ANY_PLATFORM, endpoints.catalog(), headers={IDENTITY: anyone})
 
@@ -104,7 +106,9 @@ class Access(Scenario):
             if told in catalog.response_headers
         }
         for asked, value in known.items():
-            self.request(Situation.CATALOG_CONDITIONAL, endpoints.catalog(), headers={asked: value}, what=asked)
+            self.request(
+                Situation.CATALOG_CONDITIONAL, endpoints.catalog(), headers={asked: value}, what=asked
+            )
         if not known:
             self.skip("the catalog response has no ETag or Last-Modified", Situation.CATALOG_CONDITIONAL)
 
@@ -113,7 +117,7 @@ class Access(Scenario):
         for app in ({}, APP_FIELDS):
             request = self.bind(binding, self.target.bind.minimal, **app)
             bound = self.send(request, binding)
-            if bound.word != "RequiresApp":
+            if bound.error_code != "RequiresApp":
                 break
         generated = bool(app) or self.target.bind.minimal_is_generated
         self.record(Situation.UNKNOWN_BOUND, request, bound, generated=generated)

@@ -16,7 +16,7 @@ from ..situations import Situation
 from ._cancel import BINDING_CANCELLED, cancel
 from .concurrent import ConcurrentRequests
 from .headers import NOT_BASE64
-from .invalid_requests import UNKNOWN_ID, UNREADABLE, InvalidRequest, invalid_deletes, fields_of_wrong_types
+from .invalid_requests import UNKNOWN_ID, UNREADABLE, InvalidRequest, fields_of_wrong_types, invalid_deletes
 from .special_ids import SpecialIds
 
 _OTHER_OPERATION, _AFTER_UNBIND = (
@@ -85,7 +85,7 @@ class BindingLifecycle(ConcurrentRequests):
         """
         self.instance = instance
         self.provisioned = provisioned
-        self.sibling_plans: list[tuple[Resource, APIRequest]] = []
+        self.other_bindings: list[tuple[Resource, APIRequest]] = []
         self.app: Mapping[str, Any] = {}
         self.parameters: Values | None = None
         self._unknown()
@@ -142,7 +142,9 @@ class BindingLifecycle(ConcurrentRequests):
             if created.status is None or not 400 <= created.status < 500:
                 break
         else:
-            self.problem = f"no service binding of {self.target.name} could be created: {created.answered}"
+            self.problem = (
+                f"no service binding of {self.target.name} could be created: {created.response_line}"
+            )
             return None
         self.record(Situation.BOUND, request, created)
         if created.status in (200, 201):
@@ -160,11 +162,11 @@ class BindingLifecycle(ConcurrentRequests):
         """Create the binding synchronously and without an application, unless the broker requires either."""
         request = self.bind(binding, self.parameters, can_poll=False)
         created = self.request(Situation.BOUND_WITHOUT_POLLING, request, resource=binding)
-        if created.status == 422 and created.word == "RequiresApp":
+        if created.status == 422 and created.error_code == "RequiresApp":
             self.app = APP_FIELDS
             request = self.bind(binding, self.parameters, can_poll=False, **self.app)
             created = self.request(Situation.BOUND_WITHOUT_POLLING, request, resource=binding)
-        if created.status == 422 and created.word == "AsyncRequired":
+        if created.status == 422 and created.error_code == "AsyncRequired":
             request = self.bind(binding, self.parameters, **self.app)
             self.send_with_flag_not_true(Situation.BOUND_WITH_FLAG_NOT_TRUE, request, binding)
             created = self.send(request, binding)
@@ -204,7 +206,9 @@ class BindingLifecycle(ConcurrentRequests):
         for what, wrong in fields_of_wrong_types("service_id", "plan_id").items():
             refused(Situation.BIND_OF_WRONG_TYPES, right.with_body(**wrong), what)
         for field in ("service_id", "plan_id"):
-            refused(Situation.BIND_WITHOUT_FIELD, right.without_field(field), f"a bind request without {field}")
+            refused(
+                Situation.BIND_WITHOUT_FIELD, right.without_field(field), f"a bind request without {field}"
+            )
         refused(Situation.BIND_OF_UNKNOWN_PLAN, right.with_body(plan_id=UNKNOWN_ID))
         if self.target.other_offering_plans:
             stranger = right.with_body(plan_id=self.target.other_offering_plans[0]["id"])
@@ -212,12 +216,19 @@ class BindingLifecycle(ConcurrentRequests):
         if self.target.bind.rejected is not None:
             refused(Situation.BIND_AGAINST_SCHEMA, right.with_body(parameters=self.target.bind.rejected))
         else:
-            self.skip("the plan has no schema for binding parameters, or it rejects nothing", Situation.BIND_AGAINST_SCHEMA)
+            self.skip(
+                "the plan has no schema for binding parameters, or it rejects nothing",
+                Situation.BIND_AGAINST_SCHEMA,
+            )
 
-    def _refused(self, situation: Situation, request: APIRequest, binding: Resource, what: str | None) -> None:
+    def _refused(
+        self, situation: Situation, request: APIRequest, binding: Resource, what: str | None
+    ) -> None:
         refused = self.request(situation, request, resource=binding, what=what)
         delete = self.delete(binding)
-        if refused.status in ACCEPTED:  # Delete a binding that should have been rejected: it would block the deletion of the instance.
+        if (
+            refused.status in ACCEPTED
+        ):  # Delete a binding that should have been rejected: it would block the deletion of the instance.
             deleted = self.send(delete, binding)
         elif self._returns_410 and refused.status is not None and refused.status < 500:
             deleted = self.request(Situation.REFUSED_BIND_DELETED, delete, refused, resource=binding)
@@ -247,7 +258,11 @@ class BindingLifecycle(ConcurrentRequests):
                 Situation.BOUND_AGAIN_WITH_NULLS,
             )
         other = self.target.bind.alternative if self.parameters == self.target.bind.first else None
-        app = self.app if other else {"app_guid": _OTHER_APP_GUID, "bind_resource": {"app_guid": _OTHER_APP_GUID}}
+        app = (
+            self.app
+            if other
+            else {"app_guid": _OTHER_APP_GUID, "bind_resource": {"app_guid": _OTHER_APP_GUID}}
+        )
         otherwise = self.bind(binding, other or self.parameters, **app)
         generated = not (other and self.target.bind.from_user)
         self.request(
@@ -272,7 +287,9 @@ class BindingLifecycle(ConcurrentRequests):
             self.request(Situation.BINDING_FETCHED, fetch, created, parameters=self.parameters)
             what = "a fetch request with an identity that is not base64"
             self.request(Situation.IDENTITY_MALFORMED, fetch, headers=NOT_BASE64, what=what)
-            self.request(Situation.BINDING_FETCHED_UNDER_OTHER_INSTANCE, self.fetch(_under_other_instance(binding)))
+            self.request(
+                Situation.BINDING_FETCHED_UNDER_OTHER_INSTANCE, self.fetch(_under_other_instance(binding))
+            )
         else:
             self.skip(
                 "service bindings are not retrievable",
@@ -308,7 +325,7 @@ class BindingLifecycle(ConcurrentRequests):
             previous = self.request(Situation.PREDECESSOR_FETCHED, self.fetch(binding))
             fetch = self.fetch(successor)
             self.request(Situation.SUCCESSOR_FETCHED, fetch, previous, parameters=self.parameters)
-        self.sibling_plans.append((successor, request))
+        self.other_bindings.append((successor, request))
 
     # Deletion
 
@@ -331,7 +348,7 @@ class BindingLifecycle(ConcurrentRequests):
                 return
         plain = self.delete(binding, can_poll=False)
         deleted = self.request(Situation.UNBOUND_WITHOUT_POLLING, plain, resource=binding)
-        if deleted.status == 422 and deleted.word == "AsyncRequired":
+        if deleted.status == 422 and deleted.error_code == "AsyncRequired":
             self.send_with_flag_not_true(Situation.UNBOUND_WITH_FLAG_NOT_TRUE, right, binding)
             deleted = self.request(Situation.UNBOUND, right, resource=binding)
         else:
@@ -354,7 +371,7 @@ class BindingLifecycle(ConcurrentRequests):
 
     def _end_alone(self, binding: Resource) -> None:
         """Delete the binding, check that the other bindings still exist, and delete those too."""
-        requests = {other: self._look(other, put) for other, put in self.sibling_plans}
+        requests = {other: self._look(other, put) for other, put in self.other_bindings}
         previous = {other: self.send(request, other) for other, request in requests.items()}
         self._end(binding)
         for other, request in requests.items():
@@ -393,7 +410,7 @@ class BindingLifecycle(ConcurrentRequests):
             if self.wait(binding, each, polled=polled).state == SUCCEEDED:
                 break
         if any(each.status in ACCEPTED for each in responses):
-            self.sibling_plans.append((binding, request))
+            self.other_bindings.append((binding, request))
 
 
 def _under_other_instance(binding: Resource) -> Resource:

@@ -22,7 +22,7 @@ CANCELLATION_SITUATIONS = frozenset(
 
 
 class Cancellation(ConcurrentRequests):
-    """Scenario that sends concurrent provision requests for one id, and deletes the instance during its creation."""
+    """Scenario of concurrent provision requests, and a deletion during the creation."""
 
     def run(self) -> None:
         """Run the scenario."""
@@ -45,7 +45,7 @@ class Cancellation(ConcurrentRequests):
         else:
             created = self._without_version(resource, one, responses[0])
         if not created:
-            self.skip(f"it was rejected: {responses[0].answered}", *INSTANCE_CANCELLED)
+            self.skip(f"it was rejected: {responses[0].response_line}", *INSTANCE_CANCELLED)
             self.delete_and_wait(resource)
             return
         accepted = next((each for each in created if each.status == 202), None)
@@ -62,7 +62,7 @@ class Cancellation(ConcurrentRequests):
         """
         plain = self.send(request.without_field("maintenance_info"), resource)
         if plain.status not in ACCEPTED:
-            why = f"it was also rejected without a version: {plain.answered}"
+            why = f"it was also rejected without a version: {plain.response_line}"
             self.skip(why, Situation.PROVISIONED_WITH_VERSION)
             return []
         self.record(Situation.PROVISIONED_WITH_VERSION, request, refused)

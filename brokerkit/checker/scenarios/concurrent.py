@@ -38,10 +38,10 @@ class ConcurrentRequests(Scenario):
             return self.send(request, resource)
 
         futures = run_in_threads([[partial(send, request)] for _, request in requests], len(requests))
-        wait(futures)  # Wait for all of them, even if one fails: a late request would create a resource after the cleanup.
+        wait(futures)  # A request that outlives the cleanup would leave a resource behind.
         responses = [future.result() for future in futures]
         if all(is_unconditional_rejection(each) for each in responses):
-            self.skip(f"it was rejected: {responses[0].answered}", situation)
+            self.skip(f"it was rejected: {responses[0].response_line}", situation)
             return responses
         kinds = [kind for kind, _ in requests]
         self.record(situation, requests[0][1], _representative(responses), *responses, kinds=kinds)

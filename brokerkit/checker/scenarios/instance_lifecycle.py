@@ -88,14 +88,16 @@ class InstanceLifecycle(Scenario):
                 return created
             if not _is_refused(created):
                 break
-        self.problem = f"no service instance of {self.target.name} could be created: {created.answered}{self._hint}"
+        self.problem = (
+            f"no service instance of {self.target.name} could be created: {created.response_line}{self._hint}"
+        )
         return None
 
     def _try(self, parameters: Values | None) -> Exchange:
         """Create the instance synchronously, unless the broker requires polling."""
         plain = self.provision(self.resource, parameters, can_poll=False)
         first = self.send(plain, self.resource)
-        if first.status == 422 and first.word == "AsyncRequired":
+        if first.status == 422 and first.error_code == "AsyncRequired":
             self.record(Situation.PROVISIONED_WITHOUT_POLLING, plain, first)
             request = self.provision(self.resource, parameters)
             self.send_with_flag_not_true(Situation.PROVISIONED_WITH_FLAG_NOT_TRUE, request, self.resource)
@@ -155,7 +157,7 @@ class InstanceLifecycle(Scenario):
         ]
         if self.target.update.first is not None:
             update = self.update(resource, parameters=self.target.update.first)
-            facts = {"made_up": not self.target.update.from_user}
+            facts = {"generated": not self.target.update.from_user}
             probes.append(Probe(Situation.UPDATED_IN_PROGRESS, update, facts=facts))
         other = self._otherwise()
         if other is not None:
@@ -173,7 +175,9 @@ class InstanceLifecycle(Scenario):
             return created
         if outcome.state == FAILED:
             self._clean_up()
-        self.problem = f"no service instance of {self.target.name} could be created: {outcome.summary}{self._hint}"
+        self.problem = (
+            f"no service instance of {self.target.name} could be created: {outcome.summary}{self._hint}"
+        )
         return None
 
     def _clean_up(self) -> None:
@@ -187,7 +191,11 @@ class InstanceLifecycle(Scenario):
     def _other(self) -> Values | None:
         """Valid parameters that differ from those of the instance, if any are known."""
         create = self.target.create
-        return create.alternative if self.parameters == create.first and create.alternative != create.first else None
+        return (
+            create.alternative
+            if self.parameters == create.first and create.alternative != create.first
+            else None
+        )
 
     def _otherwise(self) -> APIRequest | None:
         """Build a provision request for the same id with other attributes, if any are known."""
@@ -278,7 +286,9 @@ class InstanceLifecycle(Scenario):
     def _not_bindable(self) -> None:
         binding = new_binding(self.resource)
         bound = self.request(Situation.BOUND_THOUGH_NOT_BINDABLE, self.bind(binding, None), resource=binding)
-        if bound.status in ACCEPTED:  # Delete a binding that should have been rejected: it would block the deletion of the instance.
+        if (
+            bound.status in ACCEPTED
+        ):  # Delete a binding that should have been rejected: it would block the deletion of the instance.
             self.await_deletion(binding, self.send(self.delete(binding), binding), polled=None)
         self.skip("the plan is not bindable", *BINDING_SITUATIONS)
 
@@ -309,7 +319,7 @@ class InstanceLifecycle(Scenario):
         resource = self.resource
         plain = self.delete(resource, can_poll=False, plan_id=plan_id)
         deleted = self.request(Situation.DEPROVISIONED_WITHOUT_POLLING, plain, resource=resource)
-        if deleted.status == 422 and deleted.word == "AsyncRequired":
+        if deleted.status == 422 and deleted.error_code == "AsyncRequired":
             self.send_with_flag_not_true(Situation.DEPROVISIONED_WITH_FLAG_NOT_TRUE, right, resource)
             deleted = self.request(Situation.DEPROVISIONED, right, resource=resource)
         else:

@@ -47,7 +47,7 @@ class InvalidRequests(Scenario):
     Requests that do not depend on the plan are sent for one plan of each offering.
     """
 
-    def run(self, *, all_of_it: bool) -> None:
+    def run(self, *, all_requests: bool) -> None:
         """Run the scenario.
 
         Args:
@@ -56,10 +56,8 @@ class InvalidRequests(Scenario):
         unknown = new_instance()
         self._returns_410 = self.send(self.delete(unknown), unknown).status == 410
         if not self._returns_410:
-            self.skip(
-                "deleting an unknown instance does not return 410", Situation.REFUSED_PROVISION_DELETED
-            )
-        if all_of_it:
+            self.skip("deleting an unknown instance does not return 410", Situation.REFUSED_PROVISION_DELETED)
+        if all_requests:
             self._bodies()
         self._ids()
         self._parameters()
@@ -79,13 +77,19 @@ class InvalidRequests(Scenario):
 
     def _bodies(self) -> None:
         for what, body in UNREADABLE.items():
-            self._send(Situation.PROVISION_UNREADABLE, lambda request, body=body: request._replace(body=body), what)
-        for what, wrong in fields_of_wrong_types("service_id", "plan_id", "organization_guid", "space_guid").items():
+            self._send(
+                Situation.PROVISION_UNREADABLE, lambda request, body=body: request._replace(body=body), what
+            )
+        for what, wrong in fields_of_wrong_types(
+            "service_id", "plan_id", "organization_guid", "space_guid"
+        ).items():
             self._refused(Situation.PROVISION_OF_WRONG_TYPES, wrong, what=what)
         for field in ("service_id", "plan_id"):
             what = f"a provision request without {field}"
             self._send(
-                Situation.PROVISION_WITHOUT_FIELD, lambda request, field=field: request.without_field(field), what
+                Situation.PROVISION_WITHOUT_FIELD,
+                lambda request, field=field: request.without_field(field),
+                what,
             )
             self._refused(Situation.PROVISION_WITHOUT_FIELD, {field: ""}, what=f"an empty {field}")
         self._send(
@@ -138,7 +142,7 @@ class InvalidRequest(NamedTuple):
     headers: Headers = {}
 
 
-def invalid_deletes(right: APIRequest, without_ids: Situation) -> list[InvalidRequest]:
+def invalid_deletes(valid: APIRequest, without_ids: Situation) -> list[InvalidRequest]:
     """Build DELETE requests with one fault each.
 
     Args:
@@ -146,13 +150,16 @@ def invalid_deletes(right: APIRequest, without_ids: Situation) -> list[InvalidRe
         without_ids: The situation of requests without a required query parameter.
     """
     missing = [
-        InvalidRequest(without_ids, f"a DELETE request without {field}", right.without_field(field))
+        InvalidRequest(without_ids, f"a DELETE request without {field}", valid.without_field(field))
         for field in ("service_id", "plan_id")
     ]
     return [
         *missing,
         InvalidRequest(
-            Situation.IDENTITY_MALFORMED, "a DELETE request with an identity that is not base64", right, NOT_BASE64
+            Situation.IDENTITY_MALFORMED,
+            "a DELETE request with an identity that is not base64",
+            valid,
+            NOT_BASE64,
         ),
     ]
 

@@ -33,11 +33,11 @@ class OrphanMitigation(Scenario):
             last = self.send(delete, resource)
             was_seen = was_seen or last.status != 410
             gone = last.status == 410 or self.await_deletion(resource, last)
-            waits = last.status == 422 and last.word == "ConcurrencyError"
+            waits = last.status == 422 and last.error_code == "ConcurrencyError"
             if gone or monotonic() - began > (self.timeout if waits else seconds):
                 break
             self.session.wait(_BETWEEN_DELETES)
-        # A DELETE request may have overtaken the provision request: the final cleanup deletes the instance then.
+        # A DELETE request may have overtaken the provision request: the final cleanup deletes it.
         outcome = monotonic()
         if not was_seen:
             self.session.wait(_UNDER_WAY)

@@ -23,7 +23,7 @@ SPECIAL_ID_SITUATIONS = (Situation.CREATED_UNDER_SPECIAL_ID, *_DELETED)
 
 
 class SpecialIds(Scenario):
-    """Scenario that creates a resource with special characters in its id, and deletes it under similar ids."""
+    """Scenario of a resource with special characters in its id, and deletions under similar ids."""
 
     def run(self, plain: Resource, created: Exchange, put: Callable[[Resource], APIRequest]) -> None:
         """Run the scenario.

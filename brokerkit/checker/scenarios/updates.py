@@ -12,7 +12,7 @@ from ..scenario import SUCCEEDED, Meanwhile, Probe, Scenario
 from ..session import Headers, new_binding
 from ..situations import Situation
 from .headers import NOT_BASE64
-from .invalid_requests import UNKNOWN_VERSION, UNKNOWN_ID, UNREADABLE, fields_of_wrong_types
+from .invalid_requests import UNKNOWN_ID, UNKNOWN_VERSION, UNREADABLE, fields_of_wrong_types
 
 _WHILE_UPDATED = (
     Situation.UPDATED_AGAIN_WHILE_UPDATED,
@@ -108,18 +108,25 @@ class Updates(Scenario):
         if self.target.other_offering_plans:
             stranger = self._change_to(self.target.other_offering_plans[0]["id"])
             refused(Situation.UPDATED_TO_UNKNOWN_PLAN, stranger, "an update to a plan of another offering")
-        refused(Situation.UPDATE_TO_OTHER_VERSION, self._change(maintenance_info={"version": UNKNOWN_VERSION}))
+        refused(
+            Situation.UPDATE_TO_OTHER_VERSION, self._change(maintenance_info={"version": UNKNOWN_VERSION})
+        )
         if change.rejected is not None:
             refused(Situation.UPDATE_AGAINST_SCHEMA, self._change(parameters=change.rejected))
         else:
             self.skip(
-                "the plan has no schema for update parameters, or it rejects nothing", Situation.UPDATE_AGAINST_SCHEMA
+                "the plan has no schema for update parameters, or it rejects nothing",
+                Situation.UPDATE_AGAINST_SCHEMA,
             )
         if self.target.sibling_plans and not self.target.plan_updateable:
             request = self._change_to(self.target.sibling_plans[0]["id"])
             refused(Situation.UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE, request)
         else:
-            why = "the plan is plan_updateable" if self.target.sibling_plans else "the offering has only one plan"
+            why = (
+                "the plan is plan_updateable"
+                if self.target.sibling_plans
+                else "the offering has only one plan"
+            )
             self.skip(why, Situation.UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE)
         if accepted:
             self.skip("an invalid update was accepted", Situation.FETCHED_AFTER_REFUSALS)
@@ -178,7 +185,11 @@ class Updates(Scenario):
     def _plan(self) -> None:
         target = self.target
         if not (target.sibling_plans and target.plan_updateable):
-            why = "the plan is not plan_updateable" if target.sibling_plans else "the offering has only one plan"
+            why = (
+                "the plan is not plan_updateable"
+                if target.sibling_plans
+                else "the offering has only one plan"
+            )
             self.skip(
                 why,
                 Situation.UPDATED_TO_PLAN,
@@ -202,15 +213,15 @@ class Updates(Scenario):
         return self._change().with_body(plan_id=plan_id)
 
     def _apply(self, situation: Situation, request: APIRequest, parameters: Values | None) -> bool:
-        """Update the instance, synchronously unless the broker requires polling; return whether it succeeded."""
+        """Update the instance, synchronously if possible; return whether it succeeded."""
         plain = request.without_field("accepts_incomplete")
         changed = self.request(Situation.UPDATED_WITHOUT_POLLING, plain)
-        if changed.status == 422 and changed.word == "AsyncRequired":
+        if changed.status == 422 and changed.error_code == "AsyncRequired":
             self.send_with_flag_not_true(Situation.UPDATED_WITH_FLAG_NOT_TRUE, request)
             changed = self.send(request)
         if changed.status is not None and 400 <= changed.status < 500:
             # The broker may reject unsupported updates (R-UPD-3) and generated parameters.
-            self.skip(f"the update was rejected: {changed.answered}", situation)
+            self.skip(f"the update was rejected: {changed.response_line}", situation)
             return False
         self.record(situation, request, changed)
         if changed.status == 200:
@@ -237,7 +248,7 @@ class Updates(Scenario):
         others = [each for each in self.target.update.accepted if each and each != parameters]
         if parameters is not None and others:
             other = self._change(parameters=others[0])
-            facts = {"made_up": not self.target.update.from_user}
+            facts = {"generated": not self.target.update.from_user}
             probes.append(Probe(Situation.UPDATED_WITH_OTHER_PARAMETERS_WHILE_UPDATED, other, facts=facts))
         if self.retrievable:
             fetch = self.fetch(self.instance, plan_id=self.plan_id)

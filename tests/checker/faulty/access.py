@@ -183,7 +183,9 @@ BODIES = [
         )
         for operation in (PROVISION, UPDATE, BIND)
     ),
-    Broken("answers a delete with nothing", "R-REQ-6.json-responses", body(to(DEPROVISION, status=200), None)),
+    Broken(
+        "answers a delete with nothing", "R-REQ-6.json-responses", body(to(DEPROVISION, status=200), None)
+    ),
     Broken("answers a delete with an array", "R-REQ-6.json-responses", body(to(DEPROVISION, status=200), [])),
     Broken("says that JSON is text", "R-REQ-6.content-type", headers(to(), Content_Type="text/plain")),
     Broken("does not say that JSON is JSON", "R-REQ-6.content-type", headers(to(BIND), Content_Type="")),
@@ -258,14 +260,18 @@ ERRORS = [
         "R-ERR-2.usable",
         tells(to(UPDATE, status=404), update_repeatable="no"),
     ),
-    Broken("a ConcurrencyError is 409", "R-ERR-3.error-codes", tells(to(status=409), error="ConcurrencyError")),
+    Broken(
+        "a ConcurrencyError is 409", "R-ERR-3.error-codes", tells(to(status=409), error="ConcurrencyError")
+    ),
     Broken(
         "refuses parameters with 422",
         "R-ERR-4.known-422 R-PROV-6.schema",
         answers(422, to(PROVISION, word="BadParameters")),
     ),
     Broken(
-        "fails to delete what it refused", "R-ERR-4.no-server-errors", misdeeds.fails_to_delete_what_it_refused
+        "fails to delete what it refused",
+        "R-ERR-4.no-server-errors",
+        misdeeds.fails_to_delete_what_it_refused,
     ),
     Broken(
         "never lets go of an orphan",

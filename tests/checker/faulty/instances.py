@@ -206,9 +206,13 @@ UPDATES = [
         LATER,
     ),
     Broken("updates nothing", "R-UPD-1.stored", does("change", lambda *_: None)),
-    Broken("moves to another plan by itself", "R-UPD-2.plan-unchanged", does("change", misdeeds.moves_anyway)),
     Broken(
-        "loses parameters with a plan", "R-UPD-2.parameters-unchanged", does("change", misdeeds.loses_parameters)
+        "moves to another plan by itself", "R-UPD-2.plan-unchanged", does("change", misdeeds.moves_anyway)
+    ),
+    Broken(
+        "loses parameters with a plan",
+        "R-UPD-2.parameters-unchanged",
+        does("change", misdeeds.loses_parameters),
     ),
     Broken(
         "moves from any plan", "R-UPD-3.not-updateable", does("update", misdeeds.moves_from_any_plan), PLAIN
