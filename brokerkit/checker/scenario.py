@@ -358,15 +358,13 @@ class Scenario:
         """Record a timeout: a fault if the plan limits the duration, otherwise a limit of the check."""
         most = self.target.polling_seconds
         if most is not None and seconds > most:
-            self.record(
-                Situation.POLLED_TO_COMPLETION, request, last, accepted, outcome=False, seconds=seconds
-            )
+            self.record(Situation.POLLED_TO_COMPLETION, request, last, accepted, ended=False, seconds=seconds)
         else:
             self.skip(f"an operation took more than {seconds:.0f} s", Situation.POLLED_TO_COMPLETION)
 
     def _ended(self, outcome: FinalState, request: APIRequest, began: float) -> FinalState:
         seconds = monotonic() - began
-        self.record(Situation.POLLED_TO_COMPLETION, request, outcome.last, outcome=True, seconds=seconds)
+        self.record(Situation.POLLED_TO_COMPLETION, request, outcome.last, ended=True, seconds=seconds)
         return outcome
 
     def while_in_progress(

@@ -163,10 +163,10 @@ BUSY = Answer(429, {"error": "TooManyRequests"}, {"Retry-After": "0"})
 @pytest.mark.parametrize(
     ("instead", "told"),
     [
-        (ROUTER, "answers no more: GET /v2/catalog: 404"),
-        (GATEWAY, "answers no more: GET /v2/catalog: 502"),
-        (EXPIRED, "takes the login no more: GET /v2/catalog: 401"),
-        (BUSY, "answers no more:"),
+        (ROUTER, "no longer responds: GET /v2/catalog: 404"),
+        (GATEWAY, "no longer responds: GET /v2/catalog: 502"),
+        (EXPIRED, "no longer accepts the credentials: GET /v2/catalog: 401"),
+        (BUSY, "no longer responds:"),
     ],
     ids=["a router", "a gateway", "the end of a login", "the end of patience"],
 )
