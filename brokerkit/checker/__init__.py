@@ -1,4 +1,4 @@
-"""A conformance checker for service brokers, written in whatever language.
+"""A conformance checker for service brokers, independent of their language and framework.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Deletes what a check made, whatever became of the check."""
+"""Cleanup: the deletion of everything that a check created, even after an interruption."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-from ..client import endpoints as asking
+from ..client import endpoints
 from ..client.endpoints import APIRequest
 from ..client.exchange import Exchange
 from .report import Leftover
@@ -14,8 +14,8 @@ from .resource_tracker import Entry, Resource
 from .session import BrokerGone, CheckSession, new_binding, new_instance
 
 _PAUSE = 0.5
-_LEAST = 1.0
-"""How many seconds an answer may take when the time is nearly over."""
+_MIN_TIMEOUT = 1.0
+"""The minimum timeout in seconds of a request at the end of the cleanup."""
 
 
 def clean_up(
@@ -23,102 +23,108 @@ def clean_up(
     seconds: float,
     *,
     at_most: float,
-    telling: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Delete all that is in the ledger; what is left in it then could not be deleted.
+    """Delete all resources in the tracker. Those that remain in it could not be deleted.
 
     Args:
-        session: What the check used.
-        seconds: For how long to try with a broker that deletes nothing.
-        at_most: For how long to wait for one that is deleting.
-        telling: Told what is being deleted.
-        sleep: Waits between tries.
+        session: The session of the check.
+        seconds: The maximum duration in seconds without progress.
+        at_most: The maximum duration in seconds.
+        on_progress: Receives a description of each deletion. Defaults to none.
+        sleep: Waits between two rounds. Defaults to :func:`time.sleep`.
     """
-    cleaning = _Cleaning(session, seconds, at_most, telling)
-    while cleaning.go_round():
+    cleanup = _Cleanup(session, seconds, at_most, on_progress)
+    while cleanup.run_round():
         sleep(_PAUSE)
 
 
-class _Cleaning:
-    """Goes round all that is left, until nothing is or the time is over."""
+class _Cleanup:
+    """State of a cleanup: its deadline, and the deletions in progress."""
 
     def __init__(
-        self, session: CheckSession, seconds: float, at_most: float, telling: Callable[[str], None]
+        self, session: CheckSession, seconds: float, at_most: float, on_progress: Callable[[str], None]
     ) -> None:
         self._session = session
         self._seconds = seconds
         self._end = monotonic() + at_most
-        self._telling = telling
+        self._on_progress = on_progress
         self._polls: dict[Resource, APIRequest] = {}
-        self._goes_on()
+        self._extend_deadline()
 
-    def _goes_on(self) -> None:
-        """The broker is doing something: it has all the time again."""
+    def _extend_deadline(self) -> None:
+        """Extend the deadline after the broker made progress."""
         self._until = min(monotonic() + self._seconds, self._end)
 
-    def go_round(self) -> bool:
-        """Ask once for everything that is left; is there more to do?"""
-        ledger = self._session.ledger
-        for entry in ledger:
+    def run_round(self) -> bool:
+        """Send one request for each remaining resource; return whether any remain."""
+        tracker = self._session.tracker
+        for entry in tracker:
             if monotonic() > self._until:
                 return False
             if entry.resource.binding_id is None and any(
-                each.instance_id == entry.resource.instance_id for each in self._polls if each.binding_id
+                resource.instance_id == entry.resource.instance_id
+                for resource in self._polls
+                if resource.binding_id
             ):
-                continue  # it can be deleted when its bindings are
-            self._telling(f"deleting {entry.resource.what} {entry.resource[-1] or entry.resource[0]}")
+                continue  # A broker may refuse to delete an instance that has bindings.
+            self._on_progress(f"deleting {entry.resource.what} {entry.resource[-1] or entry.resource[0]}")
             try:
                 self._delete(entry)
-            except BrokerGone as gone:
-                ledger.failed(entry, str(gone))
-        return any(True for _ in ledger)
+            except BrokerGone as error:
+                tracker.failed(entry, str(error))
+        return any(True for _ in tracker)
 
-    def _send(self, ask: APIRequest) -> Exchange:
-        timeout = min(self._session.transport.timeout, max(self._until - monotonic(), _LEAST))
-        return self._session.send(ask, even_if_stopped=True, timeout=timeout)
+    def _send(self, request: APIRequest) -> Exchange:
+        timeout = min(self._session.transport.timeout, max(self._until - monotonic(), _MIN_TIMEOUT))
+        return self._session.send(request, even_if_stopped=True, timeout=timeout)
 
     def _delete(self, entry: Entry) -> None:
-        """Send a DELETE, or poll the one that was accepted."""
-        ledger, resource = self._session.ledger, entry.resource
+        """Send a DELETE request, or poll an accepted one."""
+        tracker, resource = self._session.tracker, entry.resource
         poll = self._polls.pop(resource, None)
-        answer = self._send(poll or entry.delete)
-        gone = answer.status == 410 or (poll is None and answer.status == 200)
-        gone = gone or (answer.status == 200 and answer.state == "succeeded")
-        if gone or (poll is None and answer.status == 404 and self._says_so_of_nothing(entry, answer)):
-            ledger.deleted(resource)
-            self._goes_on()
-        elif poll is None and answer.status == 202:
-            ledger.failed(entry, answer.response_line, there=True)
-            self._polls[resource] = asking.poll(
-                *resource, operation=answer.operation, service_id=entry.service_id, plan_id=entry.plan_id
+        response = self._send(poll or entry.delete)
+        is_deleted = response.status == 410 or (poll is None and response.status == 200)
+        is_deleted = is_deleted or (response.status == 200 and response.state == "succeeded")
+        if is_deleted or (
+            poll is None and response.status == 404 and self._uses_404_for_410(entry, response)
+        ):
+            tracker.deleted(resource)
+            self._extend_deadline()
+        elif poll is None and response.status == 202:
+            tracker.failed(entry, response.response_line, exists=True)
+            self._polls[resource] = endpoints.poll(
+                *resource, operation=response.operation, service_id=entry.service_id, plan_id=entry.plan_id
             )
         else:
-            if answer.status == 200 and answer.state == "in progress" and poll is not None:
+            if response.status == 200 and response.state == "in progress" and poll is not None:
                 self._polls[resource] = poll
-                self._goes_on()
-            ledger.failed(entry, answer.response_line)
+                self._extend_deadline()
+            tracker.failed(entry, response.response_line)
 
-    def _says_so_of_nothing(self, entry: Entry, answer: Exchange) -> bool:
-        """Is the 404 how the broker says that it is gone, though 410 were right?
+    def _uses_404_for_410(self, entry: Entry, response: Exchange) -> bool:
+        """Check whether the broker returns 404 for a deleted resource, although 410 is correct.
 
-        If it is the broker that answers, and it says the same of what never was.
+        That is so if the response is the broker's own, and an unknown resource returns the same.
         """
-        if answer.document is None:
+        if response.document is None:
             return False
-        of_binding = entry.resource.binding_id is not None
-        nothing = new_binding(entry.resource) if of_binding else new_instance()
-        same = self._send(entry._replace(resource=nothing).delete)
-        return same.status == 404 and same.document is not None and self._send(asking.catalog()).status == 200
+        is_binding = entry.resource.binding_id is not None
+        unknown = new_binding(entry.resource) if is_binding else new_instance()
+        other = self._send(entry._replace(resource=unknown).delete)
+        if other.status != 404 or other.document is None:
+            return False
+        return self._send(endpoints.catalog()).status == 200
 
 
 def leftovers(session: CheckSession) -> Iterator[Leftover]:
-    """What is in the ledger, each with the command that deletes it."""
-    for entry in session.ledger:
-        ask = entry.delete
+    """Yield the remaining resources, each with a curl command that deletes it."""
+    for entry in session.tracker:
+        request = entry.delete
         exchange = Exchange(
-            method=ask.method,
-            url=f"{session.transport.url}{ask.target}",
+            method=request.method,
+            url=f"{session.transport.url}{request.target}",
             headers={
                 "Authorization": session.transport.login.header or "",
                 "X-Broker-API-Version": session.platform.api_version,
@@ -130,6 +136,6 @@ def leftovers(session: CheckSession) -> Iterator[Leftover]:
             what=entry.resource.what,
             instance_id=entry.resource.instance_id,
             binding_id=entry.resource.binding_id,
-            why=entry.why or "it was not tried",
+            why=entry.why or "deletion was not attempted",
             curl=exchange.curl,
         )

@@ -1,4 +1,4 @@
-"""From what was seen to a verdict for each rule."""
+"""Evaluation of rules: from observations to verdicts."""
 
 from __future__ import annotations
 
@@ -8,38 +8,46 @@ from .report import Failure, Verdict
 from .rule import Observation, Rule
 from .situations import Situation
 
-_NOT_COME_TO = "the check did not come to it"
-_NO_SUCH_ANSWER = "the broker gave no such answer"
+_NOT_REACHED = "the check did not reach it"
+_NO_SUCH_RESPONSE = "the broker returned no such response"
 
 
 def evaluate(
-    rules: Iterable[Rule], seen: Sequence[Observation], skipped: Mapping[Situation, str]
+    rules: Iterable[Rule], observations: Sequence[Observation], skipped: Mapping[Situation, str]
 ) -> list[Verdict]:
-    """Judge everything by every rule.
+    """Evaluate each rule on all observations that it selects.
 
     Args:
         rules: The rules.
-        seen: What was seen.
-        skipped: Why some situations were not come to.
+        observations: The observations.
+        skipped: The reasons why some situations did not occur.
     """
-    return [_verdict(rule, [each for each in seen if rule.when(each)], skipped) for rule in rules]
+    return [
+        _verdict(rule, [observation for observation in observations if rule.when(observation)], skipped)
+        for rule in rules
+    ]
 
 
-def _verdict(rule: Rule, seen: Sequence[Observation], skipped: Mapping[Situation, str]) -> Verdict:
+def _verdict(rule: Rule, observations: Sequence[Observation], skipped: Mapping[Situation, str]) -> Verdict:
     failures = [
-        Failure(where=each.where, fault=fault, exchange=each.exchange, before=each.before)
-        for each in seen
-        if (fault := rule.evaluate(each)) is not None
+        Failure(
+            where=observation.where,
+            fault=fault,
+            exchange=observation.exchange,
+            before=observation.previous,
+        )
+        for observation in observations
+        if (fault := rule.evaluate(observation)) is not None
     ]
     why: str | None = None
-    if not seen:
-        reasons = [skipped[each] for each in rule.situations if each in skipped]
-        why = reasons[0] if reasons else _NOT_COME_TO if rule.situations else _NO_SUCH_ANSWER
+    if not observations:
+        reasons = [skipped[situation] for situation in rule.situations if situation in skipped]
+        why = reasons[0] if reasons else _NOT_REACHED if rule.situations else _NO_SUCH_RESPONSE
     return Verdict(
         key=rule.key,
         level=rule.level,
         sentence=rule.sentence,
-        judged=len(seen),
+        judged=len(observations),
         failures=tuple(failures),
         why=why,
     )

@@ -1,4 +1,4 @@
-"""All rules, in the order of the API's digest."""
+"""The registry of all rules, in the order of the digest of the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .rules import requests as every_request
 
 RULES: Sequence[Rule] = tuple(
     rule
-    for chapter in (
+    for rule_set in (
         every_request,
         errors,
         catalog,
@@ -32,6 +32,6 @@ RULES: Sequence[Rule] = tuple(
         deletes,
         last_operation,
     )
-    for rule in chapter.RULES
+    for rule in rule_set.RULES
 )
-"""Every rule that can be seen from outside."""
+"""All rules of the checker."""

@@ -1,13 +1,16 @@
-"""What a rule is: a number, a level, a sentence, and a function that judges what was seen.
+"""The rule type: a key, a level, a sentence, and a function that evaluates an observation.
 
-Each chapter of the rules collects its own::
+Each module of ``rules/`` collects its own rules::
 
     RULES: list[Rule] = []
-    rule, expects = chapter(RULES)
+    rule, expects = RuleSet(RULES).rule, RuleSet(RULES).expects
 
     @rule("R-PROV-4.same-operation", MUST, "…", at(Situation.PROVISIONED_AGAIN_IN_PROGRESS))
-    def same_operation(seen: Seen) -> str | None:
-        \"\"\"Say what is wrong, or nothing.\"\"\"
+    def same_operation(observation: Observation) -> str | None:
+        \"\"\"Describe the fault, or return None.\"\"\"
+
+The checker is an independent oracle: it states the expected status codes itself, from the specification. It
+deliberately does not use the tables of ``brokerkit/endpoints.py``, so that a fault there cannot hide itself.
 """
 
 from __future__ import annotations
@@ -26,32 +29,32 @@ MUST, SHOULD, INTEROP = Level.MUST, Level.SHOULD, Level.INTEROP
 
 
 class Observation(Struct, frozen=True, kw_only=True):
-    """A request that a journey sent, and its answer.
+    """A request that a scenario sent, with its response.
 
     Args:
-        situation: Why it was sent.
-        operation: What was asked.
-        where: The offering and plan, ``"hello-db/small"``; or what else it is about.
-        exchange: The request and the answer.
-        before: Those that came before and that it is compared with, in order.
-        facts: What else a rule needs to judge, by name.
+        situation: Why the request was sent.
+        operation: The operation of the API.
+        where: The offering and plan, such as ``"hello-db/small"``, or another subject.
+        exchange: The request and its response.
+        previous: Earlier exchanges that a rule compares it with, in order.
+        facts: Further facts for rules, by name.
     """
 
     situation: Situation
     operation: Operation
     where: str
     exchange: Exchange
-    before: tuple[Exchange, ...] = ()
+    previous: tuple[Exchange, ...] = ()
     facts: Mapping[str, Any] = {}
 
     @property
     def status(self) -> int:
-        """The status; 0 where there was no answer."""
+        """The status code; 0 if there was no response."""
         return self.exchange.status or 0
 
     @property
     def document(self) -> dict[str, Any]:
-        """The JSON object that was answered; empty if it was none."""
+        """The JSON object in the response; empty if there was none."""
         return self.exchange.document or {}
 
 
@@ -60,15 +63,15 @@ When = Callable[[Observation], bool]
 
 
 class Rule(NamedTuple):
-    """A rule of the API that can be seen from outside.
+    """A rule of the API that an observer can check.
 
     Args:
-        key: Its number in the digest of the API, and a name for this part of it.
-        level: How bad it is to break it.
-        sentence: What it asks for.
-        when: What it judges.
-        evaluate: Says what is wrong with it, or None.
-        situations: Those that it waits for; none if it judges answers in any.
+        key: The rule id of the digest, and a name for this part: ``"R-PROV-4.same-operation"``.
+        level: The severity of a failure.
+        sentence: The requirement in one sentence.
+        when: Selects the observations to evaluate.
+        evaluate: Describes the fault of an observation; returns None if there is none.
+        situations: The situations that the rule evaluates; empty if it evaluates responses in any situation.
     """
 
     key: str
@@ -80,82 +83,81 @@ class Rule(NamedTuple):
 
 
 class At(Struct, frozen=True):
-    """Judges what is seen in some situations."""
+    """A selector of observations by situation."""
 
     situations: tuple[Situation, ...]
 
-    def __call__(self, seen: Observation) -> bool:
-        return seen.situation in self.situations
+    def __call__(self, observation: Observation) -> bool:
+        return observation.situation in self.situations
 
 
 def at(*situations: Situation) -> At:
-    """What is seen in one of these situations."""
+    """Select the observations of these situations."""
     return At(situations)
 
 
 def responses(*operations: Operation, statuses: tuple[int, ...]) -> When:
-    """Answers to these operations, or to any, with one of these statuses, in whatever situation."""
-    return lambda seen: (not operations or seen.operation in operations) and seen.status in statuses
+    """Select responses by status code, and by operation if any are given."""
+    return lambda observation: (
+        (not operations or observation.operation in operations) and observation.status in statuses
+    )
 
 
-def any_response(seen: Observation) -> bool:
-    """Every answer."""
-    return seen.status > 0
+def any_response(observation: Observation) -> bool:
+    """Select every response."""
+    return observation.status > 0
 
 
-def refusals(seen: Observation) -> bool:
-    """Every answer that is an error."""
-    return seen.status >= 400
+def refusals(observation: Observation) -> bool:
+    """Select every error response."""
+    return observation.status >= 400
 
 
 Refusal = tuple[int, str]
-"""A status, and the word that must come with it (R-ERR-3)."""
+"""A status code, and the error code that it must have (R-ERR-3)."""
 
 
 class RuleSet(NamedTuple):
-    """Collects the rules of a chapter."""
+    """A collection of related rules."""
 
     rules: list[Rule]
 
     def rule(self, key: str, level: Level, sentence: str, when: When) -> Callable[[Evaluate], Evaluate]:
-        """Make a rule of a function that judges."""
+        """Decorate an evaluation function to add a rule."""
 
-        def take(judge: Evaluate) -> Evaluate:
+        def add(evaluate: Evaluate) -> Evaluate:
             situations = when.situations if isinstance(when, At) else ()
-            self.rules.append(Rule(key, level, sentence, when, judge, situations))
-            return judge
+            self.rules.append(Rule(key, level, sentence, when, evaluate, situations))
+            return evaluate
 
-        return take
+        return add
 
     def expects(self, key: str, level: Level, sentence: str, when: When, *allowed: int | Refusal) -> None:
-        """Make a rule that allows some statuses, some of them only with a word."""
-        self.rule(key, level, sentence, when)(lambda seen: unless_status(seen, *allowed))
+        """Add a rule that allows certain status codes, some of them only with an error code."""
+        self.rule(key, level, sentence, when)(lambda observation: check_status(observation, *allowed))
 
 
-def unless_status(seen: Observation, *allowed: int | Refusal) -> str | None:
-    """What is wrong with an answer that is none of those allowed."""
-    for each in allowed:
-        status, word = each if isinstance(each, tuple) else (each, None)
-        if seen.status == status and (word is None or seen.exchange.error_code == word):
+def check_status(observation: Observation, *allowed: int | Refusal) -> str | None:
+    """Describe a response that has none of the allowed status codes."""
+    actual = observation.exchange.error_code
+    for expectation in allowed:
+        status, error_code = expectation if isinstance(expectation, tuple) else (expectation, None)
+        if observation.status == status and error_code in (None, actual):
             return None
-    *others, last = [_written(each) for each in allowed]
-    due = f"{', '.join(others)} or {last}" if others else last
-    what = _of(seen)
-    if not seen.status:
-        return f"gave no answer{what} ({seen.exchange.failure}); {due} was due"
-    word = f" {seen.exchange.error_code:.60}" if seen.status >= 400 and seen.exchange.error_code else ""
-    return f"answered {seen.status}{word}{what}; {due} was due"
+    *first, last = [_format(expectation) for expectation in allowed]
+    expected = f"{', '.join(first)} or {last}" if first else last
+    description = observation.facts.get("what")
+    subject = f" to {description}" if description else ""
+    if not observation.status:
+        return f"returned no response{subject} ({observation.exchange.failure}), expected {expected}"
+    suffix = f" {actual:.60}" if observation.status >= 400 and actual else ""
+    return f"returned {observation.status}{suffix}{subject}, expected {expected}"
 
 
-def unless_refused(seen: Observation, best: int | Refusal) -> str | None:
-    """What is wrong with an answer that is no 4xx, of which `best` says it best."""
-    return None if 400 <= seen.status < 500 else unless_status(seen, best)
+def check_refused(observation: Observation, best: int | Refusal) -> str | None:
+    """Describe a response that is not 4xx; `best` is the most suitable rejection."""
+    return None if 400 <= observation.status < 500 else check_status(observation, best)
 
 
-def _of(seen: Observation) -> str:
-    what = seen.facts.get("what")
-    return f" to {what}" if what else ""
-
-
-def _written(each: int | Refusal) -> str:
-    return str(each) if isinstance(each, int) else f"{each[0]} {each[1]}"
+def _format(expectation: int | Refusal) -> str:
+    return str(expectation) if isinstance(expectation, int) else f"{expectation[0]} {expectation[1]}"

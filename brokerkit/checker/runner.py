@@ -1,4 +1,4 @@
-"""The check: reads the catalog, sends the journeys off, deletes what they made, and judges what they saw."""
+"""The check: reads the catalog, runs the scenarios, cleans up, and evaluates the observations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ..catalog.models import Document
 from ..catalog.validation import Finding, find_faults, find_warnings
-from ..client import endpoints as asking
+from ..client import endpoints
 from ..client.exchange import Exchange
 from ..client.platforms import PLATFORMS, Platform, cloudfoundry
 from ..client.transport import Login, Transport
@@ -31,61 +31,62 @@ from .scenarios.instance_lifecycle import InstanceLifecycle
 from .scenarios.invalid_requests import INVALID_REQUEST_SITUATIONS, InvalidRequests
 from .scenarios.orphan_mitigation import OrphanMitigation
 from .scenarios.special_ids import SPECIAL_ID_SITUATIONS
-from .session import MOST_OF_A_CATALOG, BrokerGone, CheckSession
+from .session import MAX_CATALOG_SIZE, BrokerGone, CheckSession
 from .situations import ACCESS_SITUATIONS, Situation
-from .targets import Node, ParameterExamples, PlanChange, Target, choices, plans, schema
+from .targets import Node, ParameterExamples, PlanChange, Target, choose_parameters, plans, schema
 from .thread_pool import run_in_threads
 
-_ORPHANS_FOR = 30.0
-_CLEAN_UP_FOR = 60.0
-_LOOK_EVERY = 0.2
-_HALTED = 4
-"""Of how many plans of an offering one more instance is ordered, several times at once, and halted."""
-_NOT_OF_A_LIFE = (
+_ORPHAN_SECONDS = 30.0
+_CLEANUP_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+_CANCELLED_PLANS = 4
+"""The number of plans per offering whose instances are created concurrently and cancelled."""
+_NOT_IN_LIFECYCLE = (
     ACCESS_SITUATIONS
     | CANCELLATION_SITUATIONS
     | INVALID_REQUEST_SITUATIONS
     | {Situation.CATALOG, Situation.ORPHAN_DELETED}
 )
-_MOST_ENTRIES = 5_000
-_MOST_FINDINGS = 10_000
-_MOST_TROUBLES = 5
+_MAX_ENTRIES = 5_000
+_MAX_FINDINGS = 10_000
+_MAX_PROBLEMS = 5
 
 ProgressCallback = Callable[[Progress], None]
 
 
-class _Trouble(Exception):
-    """The check cannot be done."""
+class _CheckError(Exception):
+    """The check cannot continue."""
 
 
 class _Step(NamedTuple):
-    """Something to do that takes a while.
+    """A step of the check.
 
     Args:
-        doing: What it is, in a few words.
-        run: Does it; says why it could not be done, if so.
+        description: A short description.
+        run: Runs the step; returns the problem that prevented it, if any.
     """
 
-    doing: str
+    description: str
     run: Callable[[], str | None]
 
 
 def check(url: str, options: Options | None = None, *, progress: ProgressCallback | None = None) -> Report:
     """Check a service broker against the rules of the API.
 
-    What it makes it deletes, also when it is interrupted (Ctrl-C) or the broker goes away; what it cannot
-    delete, the report has.
+    The check deletes everything that it created, even if it is interrupted with Ctrl-C. The report lists
+    the resources that it could not delete.
 
     Args:
-        url: Where the broker's ``/v2`` is.
-        options: How to log in, what to check, and how.
-        progress: Told how far it is.
+        url: The base URL of the broker, without ``/v2``.
+        options: The credentials, the rules and the plans to check. Defaults to ``Options()``.
+        progress: Receives the progress. Defaults to none.
 
     Returns:
-        A verdict for each rule. That the broker cannot be reached, or refuses the login, is in its `trouble`.
+        A report with a verdict for each rule. If the broker is unreachable or rejects the credentials, the
+        report says so.
 
     Raises:
-        ValueError: The URL is none, the login is half told, no rule is called so, or none is left.
+        ValueError: The URL is invalid, the credentials are incomplete, a rule is unknown, or no rule is left.
     """
     options = options or Options()
     rules = _rules(options)
@@ -97,7 +98,7 @@ def check(url: str, options: Options | None = None, *, progress: ProgressCallbac
 
 
 def _rules(options: Options) -> Sequence[Rule]:
-    """The rules to judge by; a name that none has would make a check that finds nothing wrong."""
+    """Select the rules; reject unknown names, which would select nothing and find no fault."""
     for prefix in (*options.only, *options.skip):
         if not any(key_matches(rule.key, prefix) for rule in RULES):
             raise ValueError(f"there is no rule {prefix!r}; 'brokerkit check --list' lists all of them")
@@ -109,7 +110,9 @@ def _rules(options: Options) -> Sequence[Rule]:
 
 def _platform(options: Options) -> Platform:
     if options.platform is None:
-        return replace(cloudfoundry(), api_version="2.17", headers={})  # its headers are a rule's
+        return replace(
+            cloudfoundry(), api_version="2.17", headers={}
+        )  # A rule of its own sends those headers.
     if isinstance(options.platform, Platform):
         return options.platform
     return PLATFORMS[options.platform]()
@@ -119,33 +122,33 @@ class _Check:
     """One check, from its first request to its report."""
 
     def __init__(
-        self, session: CheckSession, options: Options, rules: Sequence[Rule], tell: ProgressCallback
+        self, session: CheckSession, options: Options, rules: Sequence[Rule], progress: ProgressCallback
     ) -> None:
         self._session = session
         self._options = options
-        self._tell = tell
+        self._progress = progress
         self._rules = rules
-        self._wanted = {each for rule in rules for each in rule.situations}
-        self._any_answer = any(not rule.situations for rule in rules)
+        self._situations = {each for rule in rules for each in rule.situations}
+        self._any_response = any(not rule.situations for rule in rules)
         self._parameters = parameter_sets(options.parameters)
         self._targets: Sequence[Target] = ()
-        self._troubles: list[str] = []
+        self._problems: list[str] = []
         self._running: dict[Future[str | None], _Step] = {}
         self._chosen: dict[tuple[str, str, str], ParameterExamples] = {}
 
     def run(self) -> Report:
-        """Do it."""
+        """Run the check."""
         began, started_at = monotonic(), datetime.now(UTC)
         try:
             self._work()
-        except (_Trouble, BrokerGone) as error:
-            self._troubles.insert(0, str(error))
+        except (_CheckError, BrokerGone) as error:
+            self._problems.insert(0, str(error))
         except KeyboardInterrupt:
-            self._troubles.insert(0, "interrupted")
+            self._problems.insert(0, "interrupted")
         except Exception as error:
             self._clean_up()
-            for left in leftovers(self._session):
-                error.add_note(f"left behind: {left.curl}")
+            for leftover in leftovers(self._session):
+                error.add_note(f"left behind: {leftover.curl}")
             raise
         self._clean_up()
         return Report(
@@ -154,192 +157,205 @@ class _Check:
             seconds=monotonic() - began,
             requests=self._session.sent,
             plans=tuple(target.name for target in self._targets),
-            verdicts=tuple(evaluate(self._rules, self._session.seen, self._session.skipped)),
+            verdicts=tuple(evaluate(self._rules, self._session.observations, self._session.skipped)),
             leftovers=tuple(leftovers(self._session)),
-            trouble=_told(self._troubles),
+            trouble=_join_problems(self._problems),
         )
 
     def _clean_up(self) -> None:
-        """Delete what there is, when nothing more is being made; Ctrl-C ends that."""
+        """Delete all resources after the running steps ended. Ctrl-C ends the cleanup."""
         self._session.stop.set()
         try:
-            self._tell(Progress(1, 1, "waiting for the last answers"))
+            self._progress(Progress(1, 1, "waiting for the last responses"))
             wait(self._running)
             clean_up(
                 self._session,
-                _CLEAN_UP_FOR,
-                at_most=max(self._options.operation_timeout, _CLEAN_UP_FOR),
-                telling=lambda doing: self._tell(Progress(1, 1, doing)),
+                _CLEANUP_SECONDS,
+                at_most=max(self._options.operation_timeout, _CLEANUP_SECONDS),
+                on_progress=lambda description: self._progress(Progress(1, 1, description)),
             )
         except KeyboardInterrupt:
-            self._troubles.append("interrupted again")
+            self._problems.append("interrupted again")
 
     def _work(self) -> None:
-        self._tell(Progress(0, 1, "reading the catalog"))
+        self._progress(Progress(0, 1, "reading the catalog"))
         catalog = self._catalog()
         document = catalog.document or {}
         self._targets = self._choose(document)
         if not self._targets:
-            raise _Trouble("the catalog has no plan to order")
+            raise _CheckError("the catalog has no plan")
         self._run(list(self._lanes(catalog)))
 
-    # The catalog
+    # Catalog
 
     def _catalog(self) -> Exchange:
-        """Read it, and note what its rules find."""
-        ask = asking.catalog()
-        exchange = self._session.send(ask, whole=True)
+        """Read the catalog, and record its findings."""
+        request = endpoints.catalog()
+        exchange = self._session.send(request, whole=True)
         if exchange.status in (401, 403):
-            raise _Trouble(f"the service broker refuses the login: {exchange.response_line}")
-        if len(exchange.response_body) >= MOST_OF_A_CATALOG:
-            raise _Trouble(f"the catalog has more than {MOST_OF_A_CATALOG:,} bytes; no more are read")
+            raise _CheckError(f"the service broker rejects the credentials: {exchange.response_line}")
+        if len(exchange.response_body) >= MAX_CATALOG_SIZE:
+            raise _CheckError(f"the catalog has more than {MAX_CATALOG_SIZE:,} bytes, which is the limit")
         document = exchange.document or {}
-        if (size := _size(document)) > _MOST_ENTRIES:
-            raise _Trouble(
-                f"the catalog has {size:,} offerings and plans; at most {_MOST_ENTRIES:,} are read"
-            )
-        faults = _most(find_faults(document, Document, {})) if document else ()
-        findings = (*faults, *_most(find_warnings(document)))
-        self._session.note(
+        if (size := _size(document)) > _MAX_ENTRIES:
+            raise _CheckError(f"the catalog has {size:,} offerings and plans; the limit is {_MAX_ENTRIES:,}")
+        faults = _first_findings(find_faults(document, Document, {})) if document else ()
+        findings = (*faults, *_first_findings(find_warnings(document)))
+        self._session.record(
             Situation.CATALOG,
             "the catalog",
-            ask,
+            request,
             exchange,
             findings=findings,
             plans=tuple(plans(document)),
         )
         if not isinstance(document.get("services"), list):
-            raise _Trouble(f"there is no catalog at {ask.path}: {exchange.response_line[:300]}")
+            raise _CheckError(f"there is no catalog at {request.path}: {exchange.response_line[:300]}")
         self._session.is_known = exchange.status == 200
         return exchange
 
     def _choose(self, document: Node) -> Sequence[Target]:
-        """The plans to work through."""
+        """Choose the plans to check."""
         found = list(plans(document))
         known = [(str(of.get("name")), of["id"], str(plan.get("name")), plan["id"]) for of, plan in found]
-        if strange := unused_keys(self._parameters, known):
-            raise _Trouble(f"there are parameters for {', '.join(strange)}, which the catalog does not have")
+        if unknown := unused_keys(self._parameters, known):
+            raise _CheckError(
+                f"there are parameters for {', '.join(unknown)}, which the catalog does not have"
+            )
         wanted = self._options.plans
         if absent := [each for each in wanted if not any(each in keys(*names) for names in known)]:
-            raise _Trouble(f"the catalog has no plan or offering {', '.join(absent)}")
+            raise _CheckError(f"the catalog has no plan or offering {', '.join(absent)}")
         return tuple(
             self._target(offering, plan, found)
             for (offering, plan), names in zip(found, known, strict=True)
             if not wanted or any(each in keys(*names) for each in wanted)
         )
 
-    def _target(self, offering: Node, plan: Node, found: Sequence[tuple[Node, Node]]) -> Target:
-        others = [each for of, each in found if of["id"] == offering["id"] and each["id"] != plan["id"]]
+    def _target(self, offering: Node, plan: Node, all_plans: Sequence[tuple[Node, Node]]) -> Target:
+        siblings = [
+            other
+            for its_offering, other in all_plans
+            if its_offering["id"] == offering["id"] and other["id"] != plan["id"]
+        ]
         return Target(
             offering=offering,
             plan=plan,
-            others=others,
-            strangers=[each for of, each in found if of["id"] != offering["id"]],
-            move=next(
+            sibling_plans=siblings,
+            other_offering_plans=[
+                other for its_offering, other in all_plans if its_offering["id"] != offering["id"]
+            ],
+            plan_change=next(
                 (
-                    PlanChange(each["id"], create.least)
-                    for each in others
-                    if (create := self._create(offering, each)).orderable
+                    PlanChange(sibling["id"], create.minimal)
+                    for sibling in siblings
+                    if (create := self._create(offering, sibling)).is_known
                 ),
                 None,
             ),
             create=self._create(offering, plan),
-            change=self._given(offering, plan, "update", "service_instance", "update"),
-            bind=self._given(offering, plan, "bind", "service_binding", "create"),
+            update=self._parameters_for(offering, plan, "update", "service_instance", "update"),
+            bind=self._parameters_for(offering, plan, "bind", "service_binding", "create"),
         )
 
     def _create(self, offering: Node, plan: Node) -> ParameterExamples:
-        return self._given(offering, plan, "provision", "service_instance", "create")
+        return self._parameters_for(offering, plan, "provision", "service_instance", "create")
 
-    def _given(self, offering: Node, plan: Node, action: str, resource: str, of: str) -> ParameterExamples:
-        """Parameters for an action; chosen once, since each plan of an offering asks for its neighbours'."""
+    def _parameters_for(
+        self, offering: Node, plan: Node, action: str, resource: str, schema_action: str
+    ) -> ParameterExamples:
+        """Choose the parameters for an action, once per plan: plans also need those of their siblings."""
         key = (offering["id"], plan["id"], action)
         if key not in self._chosen:
             names = (str(offering.get("name")), offering["id"], str(plan.get("name")), plan["id"])
-            own = find_value(self._parameters, *names, action)
-            self._chosen[key] = choices(schema(plan, resource, of), own)
+            from_user = find_value(self._parameters, *names, action)
+            self._chosen[key] = choose_parameters(schema(plan, resource, schema_action), from_user)
         return self._chosen[key]
 
-    # The journeys
+    # Scenarios
 
     def _lanes(self, catalog: Exchange) -> Iterator[Sequence[_Step]]:
-        """What there is to do for the rules that are judged, in a lane for each offering.
+        """Yield the steps that the selected rules need, in one lane per offering.
 
-        A broker may have room for one instance of a plan, or of an offering, and instances move from plan to
-        plan; so there are never two. An orphan, of which something may be left, comes last.
+        The steps of an offering run sequentially: a broker may allow only one instance of a plan.
+        Orphan mitigation comes last, as it may leave an instance behind.
         """
         offerings: dict[str, list[Target]] = {}
         for target in self._targets:
             offerings.setdefault(target.service_id, []).append(target)
         for targets in offerings.values():
             yield [_Step(target.name, run) for target, run in self._runs(targets)]
-        if self._any_answer or self._wanted & ACCESS_SITUATIONS:
-            door = Access(self._session, max(self._targets, key=_endpoints), self._options.operation_timeout)
-            yield [_Step("versions and logins", partial(door.run, catalog))]
+        if self._any_response or self._situations & ACCESS_SITUATIONS:
+            access = Access(
+                self._session, max(self._targets, key=_endpoints), self._options.operation_timeout
+            )
+            yield [_Step("versions and credentials", partial(access.run, catalog))]
 
     def _runs(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Callable[[], str | None]]]:
-        """The journeys with the plans of an offering."""
+        """Yield the scenarios for the plans of an offering."""
         session, limit = self._session, self._options.operation_timeout
         for number, target in enumerate(targets):
             is_first = number == 0
-            if self._any_answer or self._wanted - _NOT_OF_A_LIFE:
-                odd_id = is_first and not self._wanted.isdisjoint(SPECIAL_ID_SITUATIONS)
-                yield target, partial(_live, InstanceLifecycle(session, target, limit), odd_id=odd_id)
-            if self._wanted & CANCELLATION_SITUATIONS and number < _HALTED:
+            if self._any_response or self._situations - _NOT_IN_LIFECYCLE:
+                special_id = is_first and not self._situations.isdisjoint(SPECIAL_ID_SITUATIONS)
+                yield (
+                    target,
+                    partial(_run_lifecycle, InstanceLifecycle(session, target, limit), special_id=special_id),
+                )
+            if self._situations & CANCELLATION_SITUATIONS and number < _CANCELLED_PLANS:
                 yield target, Cancellation(session, target, limit).run
-            if self._any_answer or self._wanted & INVALID_REQUEST_SITUATIONS:
-                yield target, partial(InvalidRequests(session, target, limit).run, all_of_it=is_first)
-        if Situation.ORPHAN_DELETED in self._wanted:
-            yield targets[0], partial(OrphanMitigation(session, targets[0], limit).run, _ORPHANS_FOR)
+            if self._any_response or self._situations & INVALID_REQUEST_SITUATIONS:
+                yield target, partial(InvalidRequests(session, target, limit).run, all_requests=is_first)
+        if Situation.ORPHAN_DELETED in self._situations:
+            yield targets[0], partial(OrphanMitigation(session, targets[0], limit).run, _ORPHAN_SECONDS)
 
     def _run(self, lanes: Sequence[Sequence[_Step]]) -> None:
-        """Do all of it, some of the lanes at a time."""
+        """Run the lanes in threads."""
         futures = run_in_threads([[step.run for step in lane] for lane in lanes], self._options.jobs)
         self._running = dict(zip(futures, (step for lane in lanes for step in lane), strict=True))
         try:
             self._await()
         except BaseException:
-            for each in futures:
-                each.cancel()
+            for future in futures:
+                future.cancel()
             self._session.stop.set()
             raise
 
     def _await(self) -> None:
         total, pending = len(self._running), set(self._running)
         while pending:
-            doing = next(step.doing for each, step in self._running.items() if each in pending)
-            self._tell(Progress(total - len(pending), total, doing))
-            done, pending = wait(pending, _LOOK_EVERY, FIRST_COMPLETED)
-            for each in done:
-                if trouble := each.result():
-                    self._troubles.append(trouble)
-        self._tell(Progress(total, total, "done"))
+            description = next(step.description for each, step in self._running.items() if each in pending)
+            self._progress(Progress(total - len(pending), total, description))
+            done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+            for future in done:
+                if problem := future.result():
+                    self._problems.append(problem)
+        self._progress(Progress(total, total, "done"))
 
 
 def _endpoints(target: Target) -> int:
-    """How many kinds of requests a plan is for."""
+    """Count the kinds of requests that a plan supports."""
     bindings = target.bindable + (target.bindable and target.bindings_retrievable)
     return bindings + target.instances_retrievable + target.takes_updates
 
 
 def _size(document: Node) -> int:
-    """How many offerings and plans a catalog has, whatever they are."""
+    """Count the offerings and plans of a catalog, even if they are invalid."""
     offerings = document.get("services")
     offerings = offerings if isinstance(offerings, list) else []
     plans_of = [each.get("plans") for each in offerings if isinstance(each, dict)]
     return len(offerings) + sum(len(each) for each in plans_of if isinstance(each, list))
 
 
-def _told(troubles: Sequence[str]) -> str | None:
-    """Some of them, if there are any; with a hundred plans there may be a hundred."""
-    more = f"; and {len(troubles) - _MOST_TROUBLES} more" if len(troubles) > _MOST_TROUBLES else ""
-    return "; ".join(troubles[:_MOST_TROUBLES]) + more or None
+def _join_problems(problems: Sequence[str]) -> str | None:
+    """Join the first problems to one text; return None if there are none."""
+    more = f"; and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
+    return "; ".join(problems[:_MAX_PROBLEMS]) + more or None
 
 
-def _most(findings: Iterator[Finding]) -> tuple[Finding, ...]:
-    return tuple(islice(findings, _MOST_FINDINGS))
+def _first_findings(findings: Iterator[Finding]) -> tuple[Finding, ...]:
+    return tuple(islice(findings, _MAX_FINDINGS))
 
 
-def _live(life: InstanceLifecycle, *, odd_id: bool) -> str | None:
-    life.run(odd_id=odd_id)
-    return life.trouble
+def _run_lifecycle(lifecycle: InstanceLifecycle, *, special_id: bool) -> str | None:
+    lifecycle.run(special_id=special_id)
+    return lifecycle.problem

@@ -1,4 +1,4 @@
-"""What all journeys do: ask, note what was seen, and wait for what takes a while."""
+"""The base class of all scenarios: sending requests, recording observations and polling operations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
-from ..client import endpoints as asking
+from ..client import endpoints
 from ..client.endpoints import APIRequest
 from ..client.exchange import Exchange
 from ..client.responses import retry_after
@@ -19,31 +19,31 @@ from .targets import Target
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _BAD_POLLS = 3
-"""After how many polls in a row that tell nothing an operation is given up."""
+"""How many consecutive invalid poll responses end the polling."""
 
 _UNKNOWN_OPERATION = "brokerkit-check-unknown"
 
-NOT_TRUE = ("false", "1", "True")
-"""What does not say that a platform can poll."""
+FLAG_VALUES_NOT_TRUE = ("false", "1", "True")
+"""Values of accepts_incomplete that are not ``true`` (R-REQ-9)."""
 
 ACCEPTED = (200, 201, 202)
 IN_PROGRESS, SUCCEEDED, FAILED = "in progress", "succeeded", "failed"
 
-_APP = "c3333333-0000-4000-8000-000000000003"
-FOR_AN_APP: Mapping[str, Any] = {"app_guid": _APP, "bind_resource": {"app_guid": _APP}}
-"""What makes a bind one for an application."""
+_APP_GUID = "c3333333-0000-4000-8000-000000000003"
+APP_FIELDS: Mapping[str, Any] = {"app_guid": _APP_GUID, "bind_resource": {"app_guid": _APP_GUID}}
+"""The fields of a bind request for an application."""
 
 
-def is_plain_refusal(exchange: Exchange) -> bool:
-    """Is it refused for what it is, such as a quota, and not for what there is?"""
+def is_unconditional_rejection(exchange: Exchange) -> bool:
+    """Check whether a request was rejected for its content, not because of existing resources."""
     return exchange.status is not None and 400 <= exchange.status < 500 and exchange.status not in (409, 422)
 
 
 class FinalState(NamedTuple):
-    """How an operation ended.
+    """The result of an operation.
 
     Args:
-        state: ``"succeeded"``, ``"failed"``; or ``"unknown"``, if nobody told.
+        state: ``"succeeded"``, ``"failed"``; or ``"unknown"`` if the broker reported no final state.
         last: The last poll.
     """
 
@@ -51,8 +51,8 @@ class FinalState(NamedTuple):
     last: Exchange
 
     @property
-    def told(self) -> str:
-        """How, in words."""
+    def summary(self) -> str:
+        """The state with its description."""
         return f"{self.state}: {self.last.description}" if self.last.description else self.state
 
 
@@ -60,38 +60,38 @@ class Probe(NamedTuple):
     """A request to send while an operation is in progress.
 
     Args:
-        situation: Why it is sent.
-        ask: What is asked.
-        resource: What it makes or deletes, if anything.
-        before: What the answer is compared with, where it is the same request once more.
-        facts: What else the rules need to judge it.
+        situation: The situation to record.
+        request: The request.
+        resource: The resource that it creates or deletes, if any.
+        previous: The exchange that a repeated request is compared with.
+        facts: Further facts for the rules.
     """
 
     situation: Situation
-    ask: APIRequest
+    request: APIRequest
     resource: Resource | None = None
-    before: tuple[Exchange, ...] = ()
+    previous: tuple[Exchange, ...] = ()
     facts: Mapping[str, Any] = {}
 
 
 Meanwhile = Sequence[tuple[Probe, Exchange]]
-"""What was asked while an operation was in progress, or so it seemed, and the answers."""
+"""The probes of an operation with their exchanges."""
 
 
 class Scenario:
-    """Works through something with one plan.
+    """Base class of a sequence of requests for one plan.
 
     Args:
-        session: What all journeys share.
+        session: The session of the check.
         target: The plan.
-        operation_timeout: For how many seconds to wait for an operation whose plan does not say.
+        operation_timeout: The maximum duration in seconds of an operation, unless the plan has its own.
     """
 
     def __init__(self, session: CheckSession, target: Target, operation_timeout: float) -> None:
         self.session = session
         self.target = target
         self.timeout = operation_timeout
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self._facts: Mapping[str, Any] = {
             "service_id": target.service_id,
             "plan_id": target.plan_id,
@@ -102,116 +102,118 @@ class Scenario:
     def request(
         self,
         situation: Situation,
-        ask: APIRequest,
-        *before: Exchange,
+        request: APIRequest,
+        *previous: Exchange,
         resource: Resource | None = None,
         headers: Headers | None = None,
         **facts: Any,
     ) -> Exchange:
-        """Send a request, and note what was seen.
+        """Send a request, and record the observation.
 
         Args:
-            situation: Why it is sent.
-            ask: What is asked.
-            before: What the answer is compared with.
-            resource: What a PUT makes, or a DELETE deletes.
-            headers: More headers; None leaves one out.
-            facts: What the rules need to judge it.
+            situation: The situation to record.
+            request: The request.
+            previous: The exchanges that the response is compared with.
+            resource: The resource that a PUT creates or a DELETE deletes.
+            headers: Additional headers; None removes one.
+            facts: Further facts for the rules.
         """
-        exchange = self.send(ask, resource, headers)
-        self.note(situation, ask, exchange, *before, **facts)
+        exchange = self.send(request, resource, headers)
+        self.record(situation, request, exchange, *previous, **facts)
         return exchange
 
     def send(
         self,
-        ask: APIRequest,
+        request: APIRequest,
         resource: Resource | None = None,
         headers: Headers | None = None,
         **options: bool,
     ) -> Exchange:
-        """Send a request, keeping the ledger."""
-        ledger = self.session.ledger
-        if resource is not None and ask.method == "PUT":
-            ledger.requested(resource, self.target.service_id, self.target.plan_id)
+        """Send a request, and update the resource tracker."""
+        tracker = self.session.tracker
+        if resource is not None and request.method == "PUT":
+            tracker.requested(resource, self.target.service_id, self.target.plan_id)
         try:
-            exchange = self.session.send(ask, headers, **options)
+            exchange = self.session.send(request, headers, **options)
         except (Stopped, BrokerGone):
-            if resource is not None and ask.method == "PUT":
-                ledger.refused(resource)
+            if resource is not None and request.method == "PUT":
+                tracker.rejected(resource)
             raise
         if resource is not None:
-            ledger.responded(resource, ask.operation, exchange)
+            tracker.responded(resource, request.operation, exchange)
         return exchange
 
-    def undo(self, resource: Resource, exchange: Exchange) -> None:
-        """Delete what should have been refused, if it was not; it is seen to in the end that it is gone."""
+    def delete_if_accepted(self, resource: Resource, exchange: Exchange) -> None:
+        """Delete a resource that should have been rejected. The final cleanup confirms the deletion."""
         if exchange.status in ACCEPTED:
             self.send(self.delete(resource), resource)
 
-    def remove(self, resource: Resource, situation: Situation | None = None) -> None:
-        """Delete what is needed no more: a broker need not delete an instance that has bindings.
+    def delete_and_wait(self, resource: Resource, situation: Situation | None = None) -> None:
+        """Delete a resource and wait: a broker may refuse to delete an instance that has bindings.
 
         Args:
-            resource: What.
-            situation: What it is noted as, if at all.
+            resource: The resource.
+            situation: The situation to record. Defaults to none.
         """
-        ask = self.delete(resource)
+        request = self.delete(resource)
         if situation is None:
-            self.is_deleted(resource, self.send(ask, resource))
+            self.await_deletion(resource, self.send(request, resource))
         else:
-            self.is_deleted(resource, self.request(situation, ask, resource=resource))
+            self.await_deletion(resource, self.request(situation, request, resource=resource))
 
-    def is_deleted(
+    def await_deletion(
         self,
         resource: Resource,
-        answer: Exchange,
+        response: Exchange,
         *,
         polled: Situation | None = Situation.POLLED_DELETION,
         plan_id: str | None = None,
     ) -> bool:
-        """Did a DELETE delete it? Waits for one that takes a while.
+        """Wait for the end of a deletion; return whether it succeeded.
 
         Args:
-            resource: What.
-            answer: The answer to the DELETE.
-            polled: What its polls are noted as; None for not at all.
-            plan_id: The plan to poll with, if not the target's.
+            resource: The resource.
+            response: The response to the DELETE request.
+            polled: The situation of its polls; None to record none.
+            plan_id: The plan to poll with. Defaults to the target's.
         """
-        if answer.status != 202:
-            return answer.status == 200
-        ended = self.wait(resource, answer, polled=polled, deleting=True, plan_id=plan_id)
-        return ended.state == SUCCEEDED
+        if response.status != 202:
+            return response.status == 200
+        outcome = self.wait(resource, response, polled=polled, deleting=True, plan_id=plan_id)
+        return outcome.state == SUCCEEDED
 
-    def without_saying_true(
-        self, situation: Situation, ask: APIRequest, resource: Resource | None = None
+    def send_with_flag_not_true(
+        self, situation: Situation, request: APIRequest, resource: Resource | None = None
     ) -> None:
-        """Send what only a platform that can poll may ask, with words that do not say so (R-REQ-9).
+        """Send a request with values of accepts_incomplete that are not ``true`` (R-REQ-9).
 
         Args:
-            situation: What it is noted as.
-            ask: What is asked. If the broker begins it all the same, it is the same that comes next.
-            resource: What it makes or deletes.
+            situation: The situation to record.
+            request: The request. The caller repeats it afterwards.
+            resource: The resource that it creates or deletes.
         """
-        for word in NOT_TRUE:
-            asked = ask.with_field(word)
-            answer = self.send(asked, resource)
-            if word == "false" and is_plain_refusal(answer):
-                plain = self.send(ask.without_field("accepts_incomplete"), resource)
-                if is_plain_refusal(plain):  # by now, for whatever reason
-                    self.skip(f"it was refused: {plain.response_line}", situation)
+        for word in FLAG_VALUES_NOT_TRUE:
+            asked = request.with_field(word)
+            response = self.send(asked, resource)
+            if word == "false" and is_unconditional_rejection(response):
+                plain = self.send(request.without_field("accepts_incomplete"), resource)
+                if is_unconditional_rejection(plain):  # The cause is not accepts_incomplete.
+                    self.skip(f"it was rejected: {plain.response_line}", situation)
                     return
-            self.note(situation, asked, answer, what=f"accepts_incomplete={word}", word=word)
-            if answer.status in ACCEPTED:
+            self.record(situation, asked, response, what=f"accepts_incomplete={word}", word=word)
+            if response.status in ACCEPTED:
                 break
 
-    def note(
-        self, situation: Situation, ask: APIRequest, exchange: Exchange, *before: Exchange, **facts: Any
+    def record(
+        self, situation: Situation, request: APIRequest, exchange: Exchange, *previous: Exchange, **facts: Any
     ) -> None:
-        """Note what was seen."""
-        self.session.note(situation, self.target.name, ask, exchange, *before, **{**self._facts, **facts})
+        """Record an observation."""
+        self.session.record(
+            situation, self.target.name, request, exchange, *previous, **{**self._facts, **facts}
+        )
 
     def skip(self, why: str, *situations: Situation) -> None:
-        """Say why situations are not come to."""
+        """Record why situations do not occur."""
         self.session.skip(f"{self.target.name}: {why}", *situations)
 
     # Requests for the plan
@@ -219,7 +221,7 @@ class Scenario:
     def provision(
         self, resource: Resource, parameters: Values | None, *, can_poll: bool = True, **more: Any
     ) -> APIRequest:
-        """The request that makes a service instance of the plan."""
+        """Build a request that creates a service instance of the plan."""
         platform = self.session.platform
         body = {
             "service_id": self.target.service_id,
@@ -230,13 +232,13 @@ class Scenario:
             "parameters": parameters,
             **more,
         }
-        return asking.provision(resource.instance_id, can_poll=can_poll, **body)
+        return endpoints.provision(resource.instance_id, can_poll=can_poll, **body)
 
     def bind(
         self, resource: Resource, parameters: Values | None, *, can_poll: bool = True, **more: Any
     ) -> APIRequest:
-        """The request that makes a service binding of the plan."""
-        assert resource.binding_id is not None, "it is a binding"
+        """Build a request that creates a service binding of the plan."""
+        assert resource.binding_id is not None, "a bind request needs a binding id"
         body = {
             "service_id": self.target.service_id,
             "plan_id": self.target.plan_id,
@@ -244,33 +246,33 @@ class Scenario:
             "parameters": parameters,
             **more,
         }
-        return asking.bind(resource.instance_id, resource.binding_id, can_poll=can_poll, **body)
+        return endpoints.bind(resource.instance_id, resource.binding_id, can_poll=can_poll, **body)
 
     def bind_probe(self, situation: Situation, binding: Resource) -> Probe:
-        """A bind that comes at the wrong moment, for no application."""
+        """Build a probe with a bind request, without an application, during an operation of the instance."""
         bind = self.target.bind
-        facts = {"made_up": bind.least_is_made_up}
-        return Probe(situation, self.bind(binding, bind.least), binding, facts=facts)
+        facts = {"generated": bind.minimal_is_generated}
+        return Probe(situation, self.bind(binding, bind.minimal), binding, facts=facts)
 
     def update(
         self, resource: Resource, *, can_poll: bool = True, plan_id: str | None = None, **body: Any
     ) -> APIRequest:
-        """The request that changes a service instance; `plan_id` is the plan that it has."""
-        before = {
+        """Build a request that updates a service instance; `plan_id` is its current plan."""
+        previous = {
             "service_id": self.target.service_id,
             "plan_id": plan_id or self.target.plan_id,
             "organization_id": self.session.platform.organization_guid,
             "space_id": self.session.platform.space_guid,
         }
-        return asking.update(
+        return endpoints.update(
             resource.instance_id,
             can_poll=can_poll,
-            **{"service_id": self.target.service_id, "previous_values": before, **body},
+            **{"service_id": self.target.service_id, "previous_values": previous, **body},
         )
 
     def delete(self, resource: Resource, *, can_poll: bool = True, plan_id: str | None = None) -> APIRequest:
-        """The request that deletes a service instance or a service binding."""
-        return asking.delete(
+        """Build a request that deletes a service instance or a service binding."""
+        return endpoints.delete(
             *resource,
             service_id=self.target.service_id,
             plan_id=plan_id or self.target.plan_id,
@@ -278,23 +280,23 @@ class Scenario:
         )
 
     def fetch(self, resource: Resource, *, hints: bool = True, plan_id: str | None = None) -> APIRequest:
-        """The request that fetches a service instance or a service binding."""
+        """Build a request that fetches a service instance or a service binding."""
         if not hints:
-            return asking.fetch(*resource)
-        return asking.fetch(
+            return endpoints.fetch(*resource)
+        return endpoints.fetch(
             *resource, service_id=self.target.service_id, plan_id=plan_id or self.target.plan_id
         )
 
     def poll(self, resource: Resource, operation: str | None, *, plan_id: str | None = None) -> APIRequest:
-        """The request that asks how an operation goes."""
-        return asking.poll(
+        """Build a request that polls an operation."""
+        return endpoints.poll(
             *resource,
             operation=operation,
             service_id=self.target.service_id,
             plan_id=plan_id or self.target.plan_id,
         )
 
-    # What takes a while
+    # Operations
 
     def wait(
         self,
@@ -305,127 +307,129 @@ class Scenario:
         deleting: bool = False,
         plan_id: str | None = None,
     ) -> FinalState:
-        """Poll until an operation is over.
+        """Poll an operation until it ends.
 
         Args:
-            resource: What it is about.
-            accepted: The 202.
-            polled: What its polls are noted as; None for not at all.
-            deleting: Is it a deletion? Also if its polls are noted as that.
-            plan_id: The plan to poll with, if not the target's.
+            resource: The resource of the operation.
+            accepted: The 202 response.
+            polled: The situation of its polls; None to record none.
+            deleting: Whether it is a deletion. Implied by the situation POLLED_DELETION.
+            plan_id: The plan to poll with. Defaults to the target's.
         """
-        ask = self.poll(resource, accepted.operation, plan_id=plan_id)
+        request = self.poll(resource, accepted.operation, plan_id=plan_id)
         deleting = deleting or polled is Situation.POLLED_DELETION
         began, pause, bad = monotonic(), _FIRST_PAUSE, 0
         limit = min(self.timeout, self.target.polling_seconds or self.timeout)
         while True:
-            last = self.send(ask) if polled is None else self.request(polled, ask, of=accepted.method)
+            last = self.send(request) if polled is None else self.request(polled, request, of=accepted.method)
             if deleting and (last.status == 410 or (last.status == 200 and last.state == SUCCEEDED)):
-                self.session.ledger.deleted(resource)
-            if deleting and last.status in (404, 410):  # which of them is right is a rule's
-                return self._ended(FinalState(SUCCEEDED, last), ask, began)
+                self.session.tracker.deleted(resource)
+            if deleting and last.status in (404, 410):  # Rules check which of them is correct.
+                return self._ended(FinalState(SUCCEEDED, last), request, began)
             if last.status == 200 and last.state in (SUCCEEDED, FAILED):
-                return self._ended(FinalState(last.state, last), ask, began)
+                return self._ended(FinalState(last.state, last), request, began)
             bad = 0 if last.status == 200 and last.state == IN_PROGRESS else bad + 1
             if bad == _BAD_POLLS:
                 return FinalState("unknown", last)
             if monotonic() - began > limit:
-                self._too_long(ask, last, accepted, monotonic() - began)
+                self._record_timeout(request, last, accepted, monotonic() - began)
                 return FinalState("unknown", last)
             told = retry_after(last)
             self.session.wait(pause if told is None else min(float(told), limit))
             pause = min(1.5 * pause, _LONGEST_PAUSE)
 
-    def repeat_request(self, resource: Resource, made: Exchange, last: Exchange) -> None:
-        """Poll what is over once more, and what never was.
+    def poll_after_completion(self, resource: Resource, created: Exchange, last: Exchange) -> None:
+        """Poll a completed operation and an unknown operation.
 
         Args:
-            resource: What was made.
-            made: The 202.
+            resource: The resource of the operation.
+            created: The 202 response.
             last: The last poll.
         """
-        self.request(Situation.POLLED_AGAIN, self.poll(resource, made.operation), last)
-        if made.operation is None:
-            self.skip("the broker names no operations", Situation.POLLED_UNKNOWN_OPERATION)
+        self.request(Situation.POLLED_AGAIN, self.poll(resource, created.operation), last)
+        if created.operation is None:
+            self.skip("the broker returns no operation names", Situation.POLLED_UNKNOWN_OPERATION)
         else:
             self.request(Situation.POLLED_UNKNOWN_OPERATION, self.poll(resource, _UNKNOWN_OPERATION))
 
-    def _too_long(self, ask: APIRequest, last: Exchange, accepted: Exchange, seconds: float) -> None:
-        """It is a fault where the plan says how long it may take; else the check has no time for it."""
+    def _record_timeout(
+        self, request: APIRequest, last: Exchange, accepted: Exchange, seconds: float
+    ) -> None:
+        """Record a timeout: a fault if the plan limits the duration, otherwise a limit of the check."""
         most = self.target.polling_seconds
         if most is not None and seconds > most:
-            self.note(Situation.POLLED_TO_THE_END, ask, last, accepted, ended=False, seconds=seconds)
+            self.record(Situation.POLLED_TO_COMPLETION, request, last, accepted, ended=False, seconds=seconds)
         else:
-            self.skip(f"an operation took more than {seconds:.0f} s", Situation.POLLED_TO_THE_END)
+            self.skip(f"an operation took more than {seconds:.0f} s", Situation.POLLED_TO_COMPLETION)
 
-    def _ended(self, ended: FinalState, ask: APIRequest, began: float) -> FinalState:
+    def _ended(self, outcome: FinalState, request: APIRequest, began: float) -> FinalState:
         seconds = monotonic() - began
-        self.note(Situation.POLLED_TO_THE_END, ask, ended.last, ended=True, seconds=seconds)
-        return ended
+        self.record(Situation.POLLED_TO_COMPLETION, request, outcome.last, ended=True, seconds=seconds)
+        return outcome
 
     def while_in_progress(
         self, resource: Resource, accepted: Exchange, probes: Sequence[Probe], **poll: Any
     ) -> Meanwhile:
-        """Send requests while an operation is in progress, and note them only if it still was after them.
+        """Send requests during an operation; record them only if it is still in progress afterwards.
 
         Args:
-            resource: What the operation is about.
-            accepted: The 202.
-            probes: What to send.
-            poll: How to poll, as for :meth:`wait`.
+            resource: The resource of the operation.
+            accepted: The 202 response.
+            probes: The requests.
+            poll: Options for the poll, as for :meth:`wait`.
 
         Returns:
-            The answers, for :meth:`settle`.
+            The probes with their exchanges, for :meth:`settle`.
         """
-        seen = [(probe, self.send(probe.ask, probe.resource)) for probe in probes]
+        seen = [(probe, self.send(probe.request, probe.resource)) for probe in probes]
         polled = poll.pop("polled", Situation.POLLED)
         after = self.request(polled, self.poll(resource, accepted.operation, **poll), of=accepted.method)
-        is_its_own = accepted.operation is not None or not any(_begins(*each) for each in seen)
+        is_its_own = accepted.operation is not None or not any(_starts_operation(*each) for each in seen)
         if after.status == 200 and after.state == IN_PROGRESS and is_its_own:
             for probe, exchange in seen:
-                self.note(probe.situation, probe.ask, exchange, *probe.before, **probe.facts)
+                self.record(probe.situation, probe.request, exchange, *probe.previous, **probe.facts)
         else:
-            why = "the operation was over before it could be asked about"
+            why = "the operation ended before a request could be sent during it"
             self.skip(why, *(probe.situation for probe in probes))
         return seen
 
     def settle(self, instance: Resource, meanwhile: Meanwhile, *, plan_id: str | None = None) -> bool:
-        """See to what was accepted because the operation was over by then: it is as good as any other.
+        """Complete the requests that were accepted because the operation had already ended.
 
         Args:
-            instance: What was asked about.
-            meanwhile: What :meth:`while_in_progress` returned.
-            plan_id: The plan to poll with, if not the target's.
+            instance: The service instance.
+            meanwhile: The result of :meth:`while_in_progress`.
+            plan_id: The plan to poll with. Defaults to the target's.
 
         Returns:
-            Was the instance changed?
+            Whether the instance was changed.
         """
         changed = False
-        for probe, answer in meanwhile:
-            if answer.status not in ACCEPTED:
+        for probe, response in meanwhile:
+            if response.status not in ACCEPTED:
                 continue
-            if probe.before:
-                self._wait_for_another(instance, probe, answer, plan_id)
-            elif probe.ask.operation is Operation.UPDATE:
+            if probe.previous:
+                self._wait_for_new_operation(instance, probe, response, plan_id)
+            elif probe.request.operation is Operation.UPDATE:
                 changed = True
-                if answer.status == 202:
-                    self.wait(instance, answer, plan_id=plan_id)
-            elif probe.ask.operation is Operation.BIND and probe.resource is not None:
-                if answer.status == 202:
-                    self.wait(probe.resource, answer, polled=None)
-                self.remove(probe.resource)
+                if response.status == 202:
+                    self.wait(instance, response, plan_id=plan_id)
+            elif probe.request.operation is Operation.BIND and probe.resource is not None:
+                if response.status == 202:
+                    self.wait(probe.resource, response, polled=None)
+                self.delete_and_wait(probe.resource)
         return changed
 
-    def _wait_for_another(
-        self, resource: Resource, probe: Probe, answer: Exchange, plan_id: str | None
+    def _wait_for_new_operation(
+        self, resource: Resource, probe: Probe, response: Exchange, plan_id: str | None
     ) -> None:
-        """Wait for what a repeated request began, if it came too late to be one."""
-        (before,) = probe.before
-        is_the_same = answer.operation is not None and answer.operation == before.operation
-        if answer.status == 202 and not is_the_same:
-            self.wait(resource, answer, polled=None, plan_id=plan_id)
+        """Wait for the new operation of a repeated request that was sent too late to be a repetition."""
+        (previous,) = probe.previous
+        is_the_same = response.operation is not None and response.operation == previous.operation
+        if response.status == 202 and not is_the_same:
+            self.wait(resource, response, polled=None, plan_id=plan_id)
 
 
-def _begins(probe: Probe, answer: Exchange) -> bool:
-    """Did it begin another operation on the instance? Where those have no names, a poll is of the last."""
-    return probe.ask.operation is Operation.UPDATE and not probe.before and answer.status == 202
+def _starts_operation(probe: Probe, response: Exchange) -> bool:
+    """Check whether a probe started another operation; without operation names, a poll reports that one."""
+    return probe.request.operation is Operation.UPDATE and not probe.previous and response.status == 202

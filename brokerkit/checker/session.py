@@ -1,4 +1,4 @@
-"""What all journeys of a check share: sending, noting what was seen, and knowing when to stop."""
+"""The session of a check: sends requests, stores observations, and detects an unreachable broker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from threading import Event, Lock
 from typing import Any
 from uuid import uuid4
 
-from ..client import endpoints as asking
+from ..client import endpoints
 from ..client.endpoints import APIRequest
 from ..client.exchange import Exchange
 from ..client.platforms import Platform
@@ -19,84 +19,84 @@ from .rule import Observation
 from .situations import Situation
 from .truncation import LONG, truncate_exchange
 
-_TRIES = 4
-"""How many times it tries to reach a broker that cannot be connected to."""
-_BETWEEN_TRIES = 0.5
-_SILENT = 12
-"""After how many requests in a row that nobody answered it gives up."""
-_TRIES_IF_TOO_MANY = 10
-"""How many times it sends a request that is refused for coming too soon."""
-_WAIT_IF_UNTOLD, _LONGEST_WAIT = 1.0, 10.0
-"""For how many seconds it waits before that: if the broker does not say, and at most."""
-_MOST = 1024 * 1024
-MOST_OF_A_CATALOG = 4 * _MOST
-"""How many bytes of a catalog are read."""
-_KEPT = 64 * _MOST
-"""How many bytes of long answers are kept; beyond that they are not judged."""
+_CONNECT_ATTEMPTS = 4
+"""The number of connection attempts per request."""
+_CONNECT_PAUSE = 0.5
+_MAX_UNANSWERED = 12
+"""The number of consecutive requests without a response that end the check."""
+_RATE_LIMIT_ATTEMPTS = 10
+"""The number of attempts for a request that is rejected with 429."""
+_DEFAULT_WAIT, _MAX_WAIT = 1.0, 10.0
+"""The pause in seconds before the next attempt: without a Retry-After header, and at most."""
+_MAX_SIZE = 1024 * 1024
+MAX_CATALOG_SIZE = 4 * _MAX_SIZE
+"""The maximum size of a catalog in bytes."""
+_MAX_STORED = 64 * _MAX_SIZE
+"""The total size in bytes of the long responses that are stored. Beyond it they are not evaluated."""
 
 Headers = Mapping[str, str | None]
 
 
 class Stopped(Exception):
-    """The check is to stop."""
+    """The check was stopped."""
 
 
 class BrokerGone(Exception):
-    """Nobody listens at the broker's address, nobody answers, or somebody else does."""
+    """The broker is unreachable, no longer responds, or was replaced by another server."""
 
     def __init__(self, exchange: Exchange, last: Exchange | None) -> None:
-        what = "answers no more" if exchange.was_sent else "cannot be reached"
+        fault = "no longer responds" if exchange.was_sent else "cannot be reached"
         if exchange.status in (401, 403):
-            what = "takes the login no more"
-        told = (
+            fault = "no longer accepts the credentials"
+        detail = (
             exchange.failure
             if exchange.status is None
             else f"{exchange.request_line}: {exchange.response_line[:300]}"
         )
-        after = f"; the last answer before was that to {last.request_line}" if last is not None else ""
-        super().__init__(f"the service broker {what}: {told}{after}")
+        after = f"; the last response was that to {last.request_line}" if last is not None else ""
+        super().__init__(f"the service broker {fault}: {detail}{after}")
         self.last = last
 
 
 class CheckSession:
-    """Sends requests for journeys, and keeps what they see; safe for threads.
+    """Thread-safe session that sends the requests of all scenarios and stores their observations.
 
     Args:
-        transport: How to reach the broker.
-        platform: Who asks.
+        transport: The transport to the broker.
+        platform: The platform to act as.
     """
 
     def __init__(self, transport: Transport, platform: Platform) -> None:
         self.transport = transport
         self.platform = platform
-        self.ledger = ResourceTracker()
+        self.tracker = ResourceTracker()
         self.stop = Event()
         self._lock = Lock()
-        self._seen: list[Observation] = []
+        self._observations: list[Observation] = []
         self._skipped: dict[Situation, str] = {}
         self._last: Exchange | None = None
-        self._silent = 0
+        self._unanswered_count = 0
         self._unanswered: Exchange | None = None
-        self._kept = 0
+        self._stored = 0
         self.sent = 0
         self.is_known = False
-        """Did it tell its catalog? What does so no more is not the broker."""
+        """Whether the broker returned its catalog. A server that no longer returns it is not the broker."""
 
     @property
-    def seen(self) -> list[Observation]:
-        """All that was seen until now."""
+    def observations(self) -> list[Observation]:
+        """All observations so far."""
         with self._lock:
-            return list(self._seen)
+            return list(self._observations)
 
     @property
     def skipped(self) -> Mapping[Situation, str]:
-        """Why some situations were not come to; the first reason of each."""
+        """The first reason why a situation did not occur, by situation."""
         with self._lock:
             return dict(self._skipped)
 
     def send(
         self,
-        ask: APIRequest,
+        request: APIRequest,
         headers: Headers | None = None,
         *,
         hang_up: bool = False,
@@ -104,137 +104,141 @@ class CheckSession:
         timeout: float | None = None,
         whole: bool = False,
     ) -> Exchange:
-        """Send a request, and wait for the answer; again, if it is refused for coming too soon (429).
+        """Send a request, and wait for the response. A request that is rejected with 429 is repeated.
 
         Args:
-            ask: What is asked.
-            headers: More headers; None leaves one out.
-            hang_up: Do not wait for the answer.
-            even_if_stopped: Also when the check is to stop, as what cleans up must.
-            timeout: How many seconds the answer may take, if not as ever.
-            whole: Keep all of the answer, however long.
+            request: The request.
+            headers: Additional headers; None removes one.
+            hang_up: Whether to close the connection without waiting for the response. Defaults to False.
+            even_if_stopped: Whether to send it after the check was stopped. Defaults to False.
+            timeout: The timeout in seconds. Defaults to that of the transport.
+            whole: Whether to keep the response untruncated. Defaults to False.
 
         Raises:
-            Stopped: The check is to stop.
-            BrokerGone: Nobody listens there, or answers any more; or it is not the broker that does.
+            Stopped: The check was stopped.
+            BrokerGone: The broker is unreachable, no longer responds, or was replaced.
         """
         carried = {**self.headers, **(headers or {})}
-        for left in reversed(range(_TRIES_IF_TOO_MANY)):
-            exchange = self._reach(ask, carried, hang_up, even_if_stopped, timeout)
+        for left in reversed(range(_RATE_LIMIT_ATTEMPTS)):
+            exchange = self._connect(request, carried, hang_up, even_if_stopped, timeout)
             if exchange.status != 429 or even_if_stopped:
                 break
             if not left:
                 raise BrokerGone(exchange, self._last)
-            told = retry_after(exchange)
-            self.wait(_WAIT_IF_UNTOLD if told is None else min(float(told), _LONGEST_WAIT))
-        if self.is_known and _may_be_of_another(exchange, headers or {}):
-            self._see_that_it_is_there(even_if_stopped, timeout)
-        return exchange if whole else self._shortened(exchange)
+            delay = retry_after(exchange)
+            self.wait(_DEFAULT_WAIT if delay is None else min(float(delay), _MAX_WAIT))
+        if self.is_known and _may_be_foreign(exchange, headers or {}):
+            self._verify_catalog(even_if_stopped, timeout)
+        return exchange if whole else self._truncate(exchange)
 
-    def _reach(
+    def _connect(
         self,
-        ask: APIRequest,
+        request: APIRequest,
         headers: Headers,
         hang_up: bool,
         even_if_stopped: bool,
         timeout: float | None,
     ) -> Exchange:
-        """Send it, a few times if nobody can be reached."""
-        for left in reversed(range(_TRIES)):
+        """Send a request, and retry if no connection is possible."""
+        for left in reversed(range(_CONNECT_ATTEMPTS)):
             if self.stop.is_set() and not even_if_stopped:
                 raise Stopped
-            if self._silent >= _SILENT and not even_if_stopped and self._unanswered is not None:
+            if (
+                self._unanswered_count >= _MAX_UNANSWERED
+                and not even_if_stopped
+                and self._unanswered is not None
+            ):
                 raise BrokerGone(self._unanswered, self._last)
-            most = MOST_OF_A_CATALOG if ask.operation is Operation.CATALOG else _MOST
-            exchange = self.transport.send(ask, headers, timeout=timeout, hang_up=hang_up, most=most)
+            most = MAX_CATALOG_SIZE if request.operation is Operation.CATALOG else _MAX_SIZE
+            exchange = self.transport.send(request, headers, timeout=timeout, hang_up=hang_up, most=most)
             with self._lock:
                 self.sent += 1
-                self._hear(ask, exchange, hang_up)
+                self._count_response(request, exchange, hang_up)
             if exchange.was_sent:
                 return exchange
             if not left or even_if_stopped:
                 raise BrokerGone(exchange, self._last)
-            self.stop.wait(_BETWEEN_TRIES)
-        raise AssertionError("it returns or raises")
+            self.stop.wait(_CONNECT_PAUSE)
+        raise AssertionError("the loop returns or raises")
 
-    def _see_that_it_is_there(self, even_if_stopped: bool, timeout: float | None) -> None:
-        """Ask for the catalog, which a broker tells to whoever may know, and a router in its place does not.
+    def _verify_catalog(self, even_if_stopped: bool, timeout: float | None) -> None:
+        """Request the catalog, to distinguish the broker from a router in its place.
 
         Raises:
-            BrokerGone: It is not there.
+            BrokerGone: The catalog is not available.
         """
-        catalog = self._reach(asking.catalog(), self.headers, False, even_if_stopped, timeout)
+        catalog = self._connect(endpoints.catalog(), self.headers, False, even_if_stopped, timeout)
         is_there = catalog.status == 200 and catalog.document is not None
         if catalog.status not in (None, 429) and not is_there:
             raise BrokerGone(catalog, self._last)
 
-    def _shortened(self, exchange: Exchange) -> Exchange:
+    def _truncate(self, exchange: Exchange) -> Exchange:
         exchange, size = truncate_exchange(exchange)
         with self._lock:
-            self._kept += size
+            self._stored += size
         return exchange
 
-    def _hear(self, ask: APIRequest, exchange: Exchange, hang_up: bool) -> None:
-        """Note if the broker still answers; its catalog is what it may tell to the last."""
+    def _count_response(self, request: APIRequest, exchange: Exchange, hang_up: bool) -> None:
+        """Count consecutive requests without a response. A catalog response does not reset the count."""
         if exchange.status is not None:
             self._last = exchange
-            if ask.operation is not Operation.CATALOG:
-                self._silent = 0
+            if request.operation is not Operation.CATALOG:
+                self._unanswered_count = 0
         elif exchange.was_sent and not hang_up:
-            self._unanswered, self._silent = exchange, self._silent + 1
+            self._unanswered, self._unanswered_count = exchange, self._unanswered_count + 1
 
     @property
     def headers(self) -> dict[str, str | None]:
-        """What every request carries."""
+        """The headers of every request."""
         return {
             "X-Broker-API-Version": self.platform.api_version,
             "X-Broker-API-Originating-Identity": self.platform.originating_identity,
             **self.platform.headers,
-            "X-Broker-API-Request-Identity": str(uuid4()),  # also of platforms that send none
+            "X-Broker-API-Request-Identity": str(uuid4()),  # even if the platform sends none
         }
 
-    def note(
+    def record(
         self,
         situation: Situation,
         where: str,
-        ask: APIRequest,
+        request: APIRequest,
         exchange: Exchange,
-        *before: Exchange,
+        *previous: Exchange,
         **facts: Any,
     ) -> None:
-        """Keep what was seen, for the rules."""
-        if len(exchange.response_body) >= LONG and self._kept > _KEPT:
-            self.skip("the answers are too long to keep all of them", situation)
+        """Store an observation for the rules."""
+        if len(exchange.response_body) >= LONG and self._stored > _MAX_STORED:
+            self.skip("the responses are too long to store all of them", situation)
             return
         seen = Observation(
             situation=situation,
-            operation=ask.operation,
+            operation=request.operation,
             where=where,
             exchange=exchange,
-            before=before,
+            previous=previous,
             facts=facts,
         )
         with self._lock:
-            self._seen.append(seen)
+            self._observations.append(seen)
 
     def skip(self, why: str, *situations: Situation) -> None:
-        """Say why situations are not come to."""
+        """Record why situations do not occur."""
         with self._lock:
             for situation in situations:
                 self._skipped.setdefault(situation, why)
 
     def wait(self, seconds: float) -> None:
-        """Let some time pass.
+        """Wait for some seconds.
 
         Raises:
-            Stopped: The check is to stop.
+            Stopped: The check was stopped.
         """
         if self.stop.wait(seconds):
             raise Stopped
 
 
-def _may_be_of_another(exchange: Exchange, headers: Headers) -> bool:
-    """Is it a refusal that a router or a proxy may have sent, or of the login, which was right before?"""
+def _may_be_foreign(exchange: Exchange, headers: Headers) -> bool:
+    """Check whether an error may come from a router, or rejects previously valid credentials."""
     status = exchange.status or 0
     if status == 401:
         return "Authorization" not in headers
@@ -242,10 +246,10 @@ def _may_be_of_another(exchange: Exchange, headers: Headers) -> bool:
 
 
 def new_instance() -> Resource:
-    """An instance id that nobody has."""
+    """Create an unused instance id."""
     return Resource(str(uuid4()))
 
 
 def new_binding(instance: Resource) -> Resource:
-    """A binding id that nobody has."""
+    """Create an unused binding id."""
     return Resource(instance.instance_id, str(uuid4()))

@@ -1,4 +1,4 @@
-"""What a check works through: the plans of a catalog, read as they are, faults and all."""
+"""Targets of a check: the plans of the catalog as the broker returned it, including invalid fields."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from .example_parameters import Values, accepted_examples, rejected_examples, re
 
 Node = Mapping[str, Any]
 
-_ENDLESS = 10**9
+_MAX_SECONDS = 10**9
 
 
 class ParameterExamples(Struct, frozen=True, kw_only=True):
     """Parameters for one action on a plan.
 
     Args:
-        given: Those that the plan takes, the best first; maybe none, which is to send none.
-        bad: Some that its schema refuses, if it has one.
-        told: Were they given by whoever checks?
-        has_schema: Has the plan a schema for them?
-        needed: Does its schema refuse to have none?
+        accepted: Valid parameters, the best first. An empty object stands for no parameters.
+        rejected: Parameters that the schema rejects, if there is a schema.
+        from_user: Whether the user of the checker supplied the parameters.
+        has_schema: Whether the plan has a schema for them.
+        required: Whether the schema rejects a request without parameters.
     """
 
-    given: Sequence[Values] = ()
-    bad: Values | None = None
-    told: bool = False
+    accepted: Sequence[Values] = ()
+    rejected: Values | None = None
+    from_user: bool = False
     has_schema: bool = False
-    needed: bool = False
+    required: bool = False
 
     @property
-    def least(self) -> Values | None:
-        """What to send where it is about something else; those made up may not please the broker."""
-        return self.first if self.told or self.needed else None
+    def minimal(self) -> Values | None:
+        """The parameters for requests that do not test them: only if required or from the user."""
+        return self.first if self.from_user or self.required else None
 
     @property
-    def least_is_made_up(self) -> bool:
-        """May :attr:`least` displease the broker?"""
-        return self.least is not None and not self.told
+    def minimal_is_generated(self) -> bool:
+        """Whether :attr:`minimal` contains generated values, which the broker may reject."""
+        return self.minimal is not None and not self.from_user
 
     @property
     def first(self) -> Values | None:
-        """What to send; None for nothing."""
-        return self.given[0] if self.given and self.given[0] else None
+        """The best parameters; None for none."""
+        return self.accepted[0] if self.accepted and self.accepted[0] else None
 
     @property
-    def orderable(self) -> bool:
-        """Is it known what to send?"""
-        return bool(self.given) or not self.has_schema
+    def is_known(self) -> bool:
+        """Whether valid parameters are known."""
+        return bool(self.accepted) or not self.has_schema
 
     @property
-    def other(self) -> Values | None:
-        """What is right too, and other; None if nothing is known."""
-        return self.given[1] if len(self.given) > 1 else None
+    def alternative(self) -> Values | None:
+        """Other valid parameters; None if none are known."""
+        return self.accepted[1] if len(self.accepted) > 1 else None
 
 
 class PlanChange(NamedTuple):
-    """A plan that an instance may be asked to have instead of its own.
+    """Another plan of the same offering.
 
     Args:
         plan_id: Its id.
-        create: Parameters for a provision of it; None for nothing.
+        create: Parameters that provision it; None for none.
     """
 
     plan_id: str
@@ -71,26 +71,26 @@ class PlanChange(NamedTuple):
 
 
 class Target(Struct, frozen=True, kw_only=True, dict=True):
-    """A plan to work through.
+    """A plan to check.
 
     Args:
-        offering: The offering, as it stands in the catalog.
-        plan: The plan.
-        others: The other plans of the offering.
-        strangers: The plans of other offerings.
-        move: Another plan, with parameters that it can be ordered with; None if there is none.
-        create: Parameters for a provision.
-        change: Parameters for an update.
-        bind: Parameters for a bind.
+        offering: The service offering, as in the catalog.
+        plan: The service plan, as in the catalog.
+        sibling_plans: The other plans of the offering.
+        other_offering_plans: The plans of other offerings.
+        plan_change: Another plan with parameters that provision it; None if none is known.
+        create: Parameters for provision requests.
+        update: Parameters for update requests.
+        bind: Parameters for bind requests.
     """
 
     offering: Node
     plan: Node
-    others: Sequence[Node] = ()
-    strangers: Sequence[Node] = ()
-    move: PlanChange | None = None
+    sibling_plans: Sequence[Node] = ()
+    other_offering_plans: Sequence[Node] = ()
+    plan_change: PlanChange | None = None
     create: ParameterExamples = ParameterExamples()
-    change: ParameterExamples = ParameterExamples()
+    update: ParameterExamples = ParameterExamples()
     bind: ParameterExamples = ParameterExamples()
 
     @cached_property
@@ -110,61 +110,64 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def bindable(self) -> bool:
-        """Can it be bound (R-CAT-3)?"""
+        """Whether the plan is bindable (R-CAT-3)."""
         return bool(self._effective("bindable"))
 
     @property
     def plan_updateable(self) -> bool:
-        """Can its instances move to another plan (R-CAT-3)?"""
+        """Whether instances can change to another plan (R-CAT-3)."""
         return bool(self._effective("plan_updateable"))
 
     @property
     def takes_updates(self) -> bool:
-        """Does it say in any way that its instances can be updated?"""
+        """Whether the catalog or the user's parameters show that instances can be updated."""
         return (
-            self.plan_updateable or self.takes_context_updates or self.change.has_schema or self.change.told
+            self.plan_updateable
+            or self.takes_context_updates
+            or self.update.has_schema
+            or self.update.from_user
         )
 
     @property
     def rotatable(self) -> bool:
-        """Can its bindings have successors (R-BIND-6)?"""
+        """Whether bindings can have successors (R-BIND-6)."""
         return self.plan.get("binding_rotatable") is True
 
     @property
     def instances_retrievable(self) -> bool:
-        """Can instances be fetched?"""
+        """Whether service instances can be fetched."""
         return self.offering.get("instances_retrievable") is True
 
     @property
     def bindings_retrievable(self) -> bool:
-        """Can bindings be fetched?"""
+        """Whether service bindings can be fetched."""
         return self.offering.get("bindings_retrievable") is True
 
     @property
     def requires(self) -> Sequence[object]:
-        """The permissions that its bindings need (R-BIND-2); none, where the catalog has no list of them."""
-        found = self.offering.get("requires")
-        return found if isinstance(found, list) else ()
+        """The permissions that the bindings require (R-BIND-2); empty if the field is invalid."""
+        permissions = self.offering.get("requires")
+        return permissions if isinstance(permissions, list) else ()
 
     @property
     def takes_context_updates(self) -> bool:
-        """Does it want to know of a changed context?"""
+        """Whether the context of an instance can be updated."""
         return self.offering.get("allow_context_updates") is True
 
     @property
     def version(self) -> str | None:
-        """The version of its `maintenance_info`."""
+        """The version in `maintenance_info`."""
         info = self.plan.get("maintenance_info")
         version = info.get("version") if isinstance(info, dict) else None
         return version if isinstance(version, str) else None
 
     @property
     def polling_seconds(self) -> float | None:
-        """Its `maximum_polling_duration`."""
+        """The `maximum_polling_duration` in seconds."""
         seconds = self.plan.get("maximum_polling_duration")
         if not isinstance(seconds, int) or isinstance(seconds, bool):
             return None
-        return float(min(seconds, _ENDLESS))  # JSON has numbers that no float holds
+        return float(min(seconds, _MAX_SECONDS))  # A JSON integer may be too large for a float.
 
     def _effective(self, name: str) -> object:
         own = self.plan.get(name)
@@ -172,34 +175,42 @@ class Target(Struct, frozen=True, kw_only=True, dict=True):
 
 
 def schema(plan: Node, resource: str, action: str) -> Mapping[str, Any] | None:
-    """The JSON Schema of some parameters of a plan (R-CAT-4)."""
-    found: object = plan
+    """Return the JSON Schema of the parameters for an action (R-CAT-4)."""
+    node: object = plan
     for name in ("schemas", resource, action, "parameters"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else None
+        node = node.get(name) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else None
 
 
-def choices(own: Mapping[str, Any] | None, told: Sequence[Values] | None) -> ParameterExamples:
-    """Choose parameters: those that were told, else some out of the schema."""
-    given = list(told) if told is not None else accepted_examples(own) if own is not None else []
-    bad = rejected_examples(own, given[0] if given else {}) if own is not None else None
+def choose_parameters(
+    parameters_schema: Mapping[str, Any] | None, from_user: Sequence[Values] | None
+) -> ParameterExamples:
+    """Choose parameters: those of the user if given, otherwise examples generated from the schema."""
+    accepted: list[Values] = []
+    if from_user is not None:
+        accepted = list(from_user)
+    elif parameters_schema is not None:
+        accepted = list(accepted_examples(parameters_schema))
+    rejected = None
+    if parameters_schema is not None:
+        rejected = rejected_examples(parameters_schema, accepted[0] if accepted else {})
     return ParameterExamples(
-        given=given,
-        bad=bad,
-        told=told is not None,
-        has_schema=own is not None,
-        needed=own is not None and required_example(own),
+        accepted=accepted,
+        rejected=rejected,
+        from_user=from_user is not None,
+        has_schema=parameters_schema is not None,
+        required=parameters_schema is not None and required_example(parameters_schema),
     )
 
 
 def plans(catalog: Mapping[str, Any]) -> Iterator[tuple[Node, Node]]:
-    """Each plan that can be ordered at all, with its offering."""
+    """Yield each plan that has an id, with its offering."""
     for offering in _nodes(catalog.get("services")):
         for plan in _nodes(offering.get("plans")):
             yield offering, plan
 
 
 def _nodes(value: object) -> Iterator[Node]:
-    for each in value if isinstance(value, list) else ():
-        if isinstance(each, dict) and isinstance(each.get("id"), str) and each["id"]:
-            yield each
+    for node in value if isinstance(value, list) else ():
+        if isinstance(node, dict) and isinstance(node.get("id"), str) and node["id"]:
+            yield node

@@ -1,6 +1,7 @@
-"""Several things at a time, in threads that the end of the program need not wait for.
+"""A thread pool of daemon threads.
 
-Those of a `ThreadPoolExecutor` it waits for, and a broker may let a request hang for as long as it likes.
+The interpreter waits at exit for the threads of a `ThreadPoolExecutor`, but a broker may block a request
+indefinitely.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ T = TypeVar("T")
 
 
 def run_in_threads(lanes: Sequence[Sequence[Callable[[], T]]], threads: int) -> list[Future[T]]:
-    """Begin to do several things.
+    """Start the jobs in daemon threads.
 
     Args:
-        lanes: What to do, in order; what is in one lane is done one after the other.
-        threads: How many of the lanes at a time.
+        lanes: The jobs. The jobs of one lane run sequentially.
+        threads: The maximum number of lanes that run concurrently.
 
     Returns:
-        A future for each thing; those that have not begun can be cancelled.
+        A future for each job. Those of jobs that have not started can be cancelled.
     """
     waiting = deque([(Future[T](), job) for job in lane] for lane in lanes)
     futures = [future for lane in waiting for future, _ in lane]
@@ -31,7 +32,7 @@ def run_in_threads(lanes: Sequence[Sequence[Callable[[], T]]], threads: int) -> 
         while waiting:
             try:
                 lane = waiting.popleft()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # Another thread took the last lane.
                 return
             for future, job in lane:
                 if future.set_running_or_notify_cancel():

@@ -1,4 +1,4 @@
-"""What is kept of a long answer: enough to judge and to show it, so that many of them fit into memory."""
+"""Truncation of long responses, so that many of them fit into memory."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from msgspec.structs import replace
 from ..client.exchange import Exchange
 
 LONG = 16 * 1024
-"""Of how many bytes an answer is cut, and of how many characters each text in it; no rule asks for more."""
+"""The number of bytes of a body, and of characters of a string in it, that are stored. No rule needs more."""
 
 
 def truncate_exchange(exchange: Exchange) -> tuple[Exchange, int]:
-    """The same with what is kept of its answer, and how many bytes that has beyond :data:`LONG`.
+    """Truncate the body of an exchange, and the strings in its JSON document.
 
     Args:
-        exchange: A request and its answer.
+        exchange: The exchange.
+
+    Returns:
+        The exchange, and the size of its document in bytes if the body was longer than :data:`LONG`.
     """
     if len(exchange.response_body) <= LONG:
         return exchange, 0
     document = _short(exchange.document)
-    kept = replace(exchange, response_body=exchange.response_body[:LONG])
-    kept.__dict__["document"] = document  # which the cut answer is no more
+    kept = replace(exchange, answer=exchange.response_body[:LONG])
+    kept.__dict__["document"] = document  # A truncated body can no longer be parsed.
     return kept, len(msgspec.json.encode(document))
 
 

@@ -176,12 +176,12 @@ OTHERS = [
         several(does("end", misdeeds.never_ends), headers(to(POLL), Retry_After=None)),
         ("db/later",),
         {"operation_timeout": 0.2},
-        "could be made",
+        "could be created",
     ),
     Other(
         "a provision fails",
         lambda broker: None,
         ("log/doomed",),
-        trouble="could be made: failed: It is failed",
+        trouble="could be created: failed: It is failed",
     ),
 ]

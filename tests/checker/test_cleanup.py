@@ -40,8 +40,8 @@ ENVIRONMENT = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret", "NO_C
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives up sooner."""
-    monkeypatch.setattr(checking, "_CLEAN_UP_FOR", 1.0)
-    monkeypatch.setattr(checking, "_ORPHANS_FOR", 0.5)
+    monkeypatch.setattr(checking, "_CLEANUP_SECONDS", 1.0)
+    monkeypatch.setattr(checking, "_ORPHAN_SECONDS", 0.5)
 
 
 def checked(url: str, **options: object) -> Report:
@@ -163,10 +163,10 @@ BUSY = Answer(429, {"error": "TooManyRequests"}, {"Retry-After": "0"})
 @pytest.mark.parametrize(
     ("instead", "told"),
     [
-        (ROUTER, "answers no more: GET /v2/catalog: 404"),
-        (GATEWAY, "answers no more: GET /v2/catalog: 502"),
-        (EXPIRED, "takes the login no more: GET /v2/catalog: 401"),
-        (BUSY, "answers no more:"),
+        (ROUTER, "no longer responds: GET /v2/catalog: 404"),
+        (GATEWAY, "no longer responds: GET /v2/catalog: 502"),
+        (EXPIRED, "no longer accepts the credentials: GET /v2/catalog: 401"),
+        (BUSY, "no longer responds:"),
     ],
     ids=["a router", "a gateway", "the end of a login", "the end of patience"],
 )
@@ -208,7 +208,7 @@ def test_cleanup_trusts_404_only_in_json(session: CheckSession, body: object, se
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = lambda handler: handler.answer(404, body)
     clean_up(session, seconds, at_most=seconds, sleep=lambda _: time.sleep(0.05))
-    assert bool(list(session.ledger)) is isinstance(body, bytes)
+    assert bool(list(session.tracker)) is isinstance(body, bytes)
 
 
 def test_cleanup_distrusts_404_given_for_catalog_too(session: CheckSession) -> None:
@@ -216,7 +216,7 @@ def test_cleanup_distrusts_404_given_for_catalog_too(session: CheckSession) -> N
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = broker.catalog = lambda handler: handler.answer(404, {"message": "no such route"})
     clean_up(session, 0.1, at_most=0.1, sleep=lambda _: time.sleep(0.05))
-    assert list(session.ledger)
+    assert list(session.tracker)
 
 
 def test_cleanup_resumes_after_broker_restart() -> None:
@@ -416,7 +416,7 @@ def session() -> Iterator[CheckSession]:
     with serving(broker) as url:
         made = CheckSession(Transport(url, Login(**LOGIN), timeout=5), cloudfoundry())
         for resource in (BINDING, INSTANCE):
-            made.ledger.requested(resource, "s-id", "p-id")
+            made.tracker.requested(resource, "s-id", "p-id")
         broker.there = {INSTANCE_PATH, f"{INSTANCE_PATH}/service_bindings/b1"}
         made.broker = broker  # type: ignore[attr-defined]
         yield made
@@ -432,7 +432,7 @@ def test_cleanup_waits_for_asynchronous_deletions(session: CheckSession) -> None
     broker.play = deleting(broker, polls=25)
     clean_up(session, 1.0, at_most=20, sleep=lambda _: time.sleep(0.05))
     assert broker.there == set()
-    assert list(session.ledger) == []
+    assert list(session.tracker) == []
     first = broker.requests.index(f"DELETE {INSTANCE_PATH}")
     assert f"GET {INSTANCE_PATH}/service_bindings/b1/last_operation" in broker.requests[:first]
 
@@ -460,5 +460,5 @@ def test_cleanup_retries_failed_asynchronous_deletion(session: CheckSession) -> 
 
     broker.play = play
     clean_up(session, 5, at_most=5, sleep=lambda _: None)
-    assert list(session.ledger) == []
+    assert list(session.tracker) == []
     assert len(failed) == 2

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from brokerkit.checker.example_parameters import accepted_examples, rejected_examples
 from brokerkit.checker.example_strings import string_matching
-from brokerkit.checker.targets import choices
+from brokerkit.checker.targets import choose_parameters
 
 DRAFT = {"$schema": "http://json-schema.org/draft-07/schema#"}
 NEWER = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
@@ -106,9 +106,9 @@ def test_schema_accepting_anything_has_no_invalid_example() -> None:
 
 
 def test_given_parameters_are_used_unchanged() -> None:
-    examples = choices(needing(size={"type": "integer"}), [{"size": "given"}])
-    assert examples.given == [{"size": "given"}]
-    assert examples.told
+    examples = choose_parameters(needing(size={"type": "integer"}), [{"size": "given"}])
+    assert examples.accepted == [{"size": "given"}]
+    assert examples.from_user
 
 
 # All schemas
@@ -251,8 +251,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_schema_terminates_with_bounded_output(schema: dict[str, Any]) -> None:
-    examples = choices(schema, None)
-    assert len(examples.given) <= 2
+    examples = choose_parameters(schema, None)
+    assert len(examples.accepted) <= 2
     assert len(str(examples)) < 1_000_000
 
 

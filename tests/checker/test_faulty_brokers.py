@@ -21,8 +21,8 @@ from .reference_variants import ALL, OTHERS, Other
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check that gives up early what a broken broker never does."""
-    monkeypatch.setattr("brokerkit.checker.runner._ORPHANS_FOR", 3.0)
-    monkeypatch.setattr("brokerkit.checker.runner._CLEAN_UP_FOR", 1.0)
+    monkeypatch.setattr("brokerkit.checker.runner._ORPHAN_SECONDS", 3.0)
+    monkeypatch.setattr("brokerkit.checker.runner._CLEANUP_SECONDS", 1.0)
     monkeypatch.setattr("brokerkit.checker.cleanup._PAUSE", 0.02)
 
 

@@ -23,7 +23,7 @@ VIOLATIONS = {
     "R-ERR-1.texts": "the 410 to a poll has an empty description",
     "R-ERR-1.description": "its 404 and 409 are empty objects",
     "R-PROV-6.required": "a service_id may be empty",
-    "R-PROV-6.unknown-service": "it looks for the plan alone",
+    "R-PROV-6.unknown-offering": "it looks for the plan alone",
     "R-PROV-8.conflict": "maintenance_info does not reach the handler",
     "R-UPD-3.not-updateable": "its ErrPlanChangeNotSupported is a 400; 422 is due",
     "R-UPD-5.conflict": "maintenance_info does not reach the handler",

@@ -27,14 +27,14 @@ from brokerkit.testing.live_server import serve
 from .brokerkit_brokers import WithoutStore
 from .hostile_broker import CATALOGS, PLAYS, SERVICE, Hostile, offering, plan, serving
 
-OF_ANOTHER = ("R-PROV-3.at-once", "R-PROV-8", "R-DEL-3")
+OF_ANOTHER = ("R-PROV-3.concurrent", "R-PROV-8", "R-DEL-3")
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives up sooner."""
-    monkeypatch.setattr(checking, "_CLEAN_UP_FOR", 0.3)
-    monkeypatch.setattr(checking, "_ORPHANS_FOR", 0.3)
+    monkeypatch.setattr(checking, "_CLEANUP_SECONDS", 0.3)
+    monkeypatch.setattr(checking, "_ORPHAN_SECONDS", 0.3)
 
 
 def checked(url: str, **options: object) -> Report:
@@ -65,7 +65,7 @@ def test_check_gives_up_on_hanging_broker(play: str) -> None:
     with serving(broker) as url:
         report = checked(url, only=["R-PROV", "R-UPD", "R-BIND"], skip=["R-PROV-6.required"])
     assert report.trouble is not None
-    assert "answers no more" in report.trouble
+    assert "no longer responds" in report.trouble
 
 
 @pytest.mark.parametrize("name", CATALOGS)
@@ -111,7 +111,7 @@ def test_wrong_password_sends_only_catalog_request() -> None:
     assert report.requests == 1
     assert report.exit_code == 2
     assert report.trouble is not None
-    assert "refuses the login" in report.trouble
+    assert "rejects the credentials" in report.trouble
 
 
 @pytest.mark.parametrize("play", ["sends a page", "redirects", "has no such thing", "hangs up"])
@@ -181,8 +181,8 @@ def test_catalog_rules_create_no_resources() -> None:
     [
         ((), 4),
         (("R-ERR-4.orphans",), 3),
-        (("R-ERR-4.orphans", "R-REQ.odd-ids", "R-REQ.ids-apart"), 2),
-        (("R-ERR-4.orphans", "R-REQ.odd-ids", "R-REQ.ids-apart", *OF_ANOTHER), 1),
+        (("R-ERR-4.orphans", "R-REQ.special-ids", "R-REQ.distinct-ids"), 2),
+        (("R-ERR-4.orphans", "R-REQ.special-ids", "R-REQ.distinct-ids", *OF_ANOTHER), 1),
     ],
 )
 def test_skipping_rules_creates_fewer_instances(skip: tuple[str, ...], made: int) -> None:

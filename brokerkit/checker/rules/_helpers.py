@@ -1,4 +1,4 @@
-"""What several requests for one thing must come to: one of it, and one operation."""
+"""Checks that several rules share: repeated and concurrent requests, generated values, parameters."""
 
 from __future__ import annotations
 
@@ -12,56 +12,66 @@ ACCEPTED = (200, 201, 202)
 _CONCURRENCY = "ConcurrencyError"
 
 
-def same_operation(seen: Observation) -> str | None:
-    """Judge a request that was sent again while the first, `before`, was in progress."""
-    (first,) = seen.before
-    if seen.status != 202:
-        return f"answered {seen.status or 'nothing'} while it was in progress; 202 was due"
-    if seen.exchange.operation != first.operation:
-        again, before = (f"{each.operation!r:.80}" for each in (seen.exchange, first))
-        return f"answered with the operation {again}, and before with {before}"
+def same_operation(observation: Observation) -> str | None:
+    """Check a request that was repeated while the operation of the first one was in progress."""
+    (first,) = observation.previous
+    if observation.status != 202:
+        return f"returned {observation.status or 'no response'} during the operation, expected 202"
+    if observation.exchange.operation != first.operation:
+        repeated, first_operation = (
+            f"{exchange.operation!r:.80}" for exchange in (observation.exchange, first)
+        )
+        return f"returned the operation {repeated}, but {first_operation} for the first request"
     return None
 
 
-def one_winner(seen: Observation) -> str | None:
-    """Judge requests for one id that were sent at once: `before` are all, `facts` say which were alike."""
-    kinds: list[str] = seen.facts["kinds"]
+def one_winner(observation: Observation) -> str | None:
+    """Check concurrent requests for one id.
+
+    ``observation.previous`` holds all exchanges. The fact ``kinds`` holds a label for each of them:
+    requests with equal labels have equal attributes.
+    """
+    kinds: list[str] = observation.facts["kinds"]
     accepted = [
-        (kind, each) for kind, each in zip(kinds, seen.before, strict=True) if each.status in ACCEPTED
+        (kind, exchange)
+        for kind, exchange in zip(kinds, observation.previous, strict=True)
+        if exchange.status in ACCEPTED
     ]
-    statuses = ", ".join(str(each.status or "none") for each in seen.before)
-    created = sum(each.status == 201 for _, each in accepted)
-    operations = {each.operation for _, each in accepted if each.status == 202}
-    if not accepted and not _are_all_refused(seen.before):
-        return f"accepted none of {len(seen.before)} requests for one id that were sent at once ({statuses})"
+    statuses = ", ".join(str(exchange.status or "none") for exchange in observation.previous)
+    created = sum(exchange.status == 201 for _, exchange in accepted)
+    operations = {exchange.operation for _, exchange in accepted if exchange.status == 202}
+    if not accepted and not _all_rejected_alike(observation.previous):
+        return f"accepted none of {len(observation.previous)} concurrent requests for one id ({statuses})"
     if len({kind for kind, _ in accepted}) > 1:
-        return f"accepted requests with different attributes for one id, sent at once ({statuses})"
+        return f"accepted concurrent requests with different attributes for one id ({statuses})"
     if created > 1:
-        return f"answered {created} requests for one id with 201, sent at once ({statuses})"
+        return f"returned 201 to {created} concurrent requests for one id ({statuses})"
     if len(operations) > 1:
-        return f"answered requests for one id, sent at once, with {len(operations)} different operations"
-    odd = [each for each in seen.before if not _is_in_order(each)]
-    if odd and accepted:
-        return f"answered {odd[0].status or 'nothing'} to one of several requests for one id, sent at once"
+        return f"returned {len(operations)} different operations to concurrent requests for one id"
+    invalid = [exchange for exchange in observation.previous if not _is_valid(exchange)]
+    if invalid and accepted:
+        return (
+            f"returned {invalid[0].status or 'no response'} to one of several concurrent requests for one id"
+        )
     return None
 
 
-def _are_all_refused(answers: Sequence[Exchange]) -> bool:
-    """Are all refused for one reason, that is not that they came at once?"""
-    if len({(each.status, each.error_code) for each in answers}) > 1:
+def _all_rejected_alike(exchanges: Sequence[Exchange]) -> bool:
+    """Check whether all requests were rejected for the same reason, and that reason is not concurrency."""
+    if len({(exchange.status, exchange.error_code) for exchange in exchanges}) > 1:
         return False
-    status, word = answers[0].status or 0, answers[0].error_code
+    status, word = exchanges[0].status or 0, exchanges[0].error_code
     return 400 <= status < 500 and status != 409 and word != _CONCURRENCY
 
 
-def _is_in_order(exchange: Exchange) -> bool:
-    """Accepted, in conflict, or told to wait."""
+def _is_valid(exchange: Exchange) -> bool:
+    """Check whether a concurrent request was accepted, or rejected because of the other requests."""
     if exchange.status == 422:
         return exchange.error_code == _CONCURRENCY
     return exchange.status in (*ACCEPTED, 409)
 
 
-OF_A_BINDING = (
+BINDING_FIELDS = (
     "credentials",
     "syslog_drain_url",
     "route_service_url",
@@ -69,29 +79,29 @@ OF_A_BINDING = (
     "endpoints",
     "metadata",
 )
-"""What a binding is, which is told when it is there."""
+"""The response fields that describe a service binding."""
 
 
-def faults(seen: Observation, *fields: str) -> str | None:
-    """What is wrong with these fields of an answer; with all of them, where none are named."""
-    found = [
+def faults(observation: Observation, *fields: str) -> str | None:
+    """Describe the invalid fields of a response. Checks all fields if no names are given."""
+    lines = [
         line
-        for line in parse_response(seen.operation, seen.exchange).faults
+        for line in parse_response(observation.operation, observation.exchange).faults
         if not fields or line.startswith(fields)
     ]
-    return f"answered {seen.status} with {'; '.join(found)}" if found else None
+    return f"returned {observation.status} with {'; '.join(lines)}" if lines else None
 
 
-def displeases(seen: Observation) -> bool:
-    """Was it refused for what `facts` say was made up?"""
-    return bool(seen.facts["made_up"]) and seen.status == 400
+def refused_for_generated_values(observation: Observation) -> bool:
+    """Check whether the request may have been rejected because of generated values."""
+    return bool(observation.facts["generated"]) and observation.status == 400
 
 
-def differs(seen: Observation) -> str | None:
-    """What is wrong with the `parameters` that were fetched; `facts` have those that were sent."""
-    told = seen.document.get("parameters")
-    sent = seen.facts.get("parameters")
-    if not isinstance(told, dict) or not told or not sent:
+def parameter_mismatch(observation: Observation) -> str | None:
+    """Compare the parameters in a response with the parameters that were sent (the fact ``parameters``)."""
+    returned = observation.document.get("parameters")
+    sent = observation.facts.get("parameters")
+    if not isinstance(returned, dict) or not returned or not sent:
         return None
-    wrong = sorted(name for name in sent if name in told and told[name] != sent[name])
-    return f"told other values than it was given for the parameters {', '.join(wrong)}" if wrong else None
+    wrong = sorted(name for name in sent if name in returned and returned[name] != sent[name])
+    return f"returned other values than those sent for the parameters {', '.join(wrong)}" if wrong else None

@@ -1,4 +1,4 @@
-"""R-BIND: making a service binding."""
+"""R-BIND: rules for creating service bindings."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ import re
 from datetime import datetime
 
 from ...requests import Operation
-from ..rule import MUST, SHOULD, Observation, Rule, RuleSet, at, responses, unless_refused, unless_status
+from ..rule import MUST, SHOULD, Observation, Rule, RuleSet, at, check_refused, check_status, responses
 from ..situations import Situation
-from ._helpers import OF_A_BINDING, differs, displeases, faults, one_winner, same_operation
+from ._helpers import (
+    BINDING_FIELDS,
+    faults,
+    one_winner,
+    parameter_mismatch,
+    refused_for_generated_values,
+    same_operation,
+)
 
 RULES: list[Rule] = []
-_chapter = RuleSet(RULES)
-rule, expects = _chapter.rule, _chapter.expects
+_rule_set = RuleSet(RULES)
+rule, expects = _rule_set.rule, _rule_set.expects
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _BINDINGS = responses(Operation.BIND, Operation.GET_BINDING, statuses=(200, 201))
-_NEEDED = {
+_PERMISSIONS = {
     "syslog_drain_url": "syslog_drain",
     "route_service_url": "route_forwarding",
     "volume_mounts": "volume_mount",
 }
-_WAIT, _NO_APP = (422, "ConcurrencyError"), (422, "RequiresApp")
+_CONCURRENCY, _NO_APP = (422, "ConcurrencyError"), (422, "RequiresApp")
 
 expects(
     "R-BIND-1.created",
     MUST,
-    "A new service binding is answered with 201, or with 202 while it is in progress.",
+    "A bind request for a new service binding returns 201, or 202 if the operation is asynchronous.",
     at(Situation.BOUND),
     201,
     202,
@@ -36,52 +43,52 @@ expects(
 @rule(
     "R-BIND-1.body",
     MUST,
-    "The fields of a binding have the right types: credentials is an object, addresses are strings.",
+    "The fields of a service binding have valid types: credentials is an object, URLs are strings.",
     _BINDINGS,
 )
-def body(seen: Observation) -> str | None:
-    """All are optional."""
-    return faults(seen, "credentials", "syslog_drain_url", "route_service_url", "parameters")
+def body(observation: Observation) -> str | None:
+    """Check the optional fields of a service binding."""
+    return faults(observation, "credentials", "syslog_drain_url", "route_service_url", "parameters")
 
 
 @rule(
-    "R-BIND-1.nothing-in-202",
+    "R-BIND-1.empty-202",
     MUST,
-    "A 202 to a bind has the operation alone; no credentials, nor anything else of the binding.",
+    "A 202 response to a bind request contains no credentials and no other field of the service binding.",
     responses(Operation.BIND, statuses=(202,)),
 )
-def nothing_in_202(seen: Observation) -> str | None:
-    """They are fetched when it is done."""
-    told = [name for name in OF_A_BINDING if seen.document.get(name) is not None]
-    return f"answered 202 with {' and '.join(told)} in it" if told else None
+def empty_202(observation: Observation) -> str | None:
+    """Check that the fields are absent: the platform fetches them after the operation."""
+    names = [name for name in BINDING_FIELDS if observation.document.get(name) is not None]
+    return f"returned 202 with {' and '.join(names)}" if names else None
 
 
 @rule(
     "R-BIND-1.operation",
     MUST,
-    "The operation of a 202 to a bind is a string of 1 to 10,000 characters, if there is one.",
+    "The operation in a 202 response to a bind request, if present, is a string of 1 to 10,000 characters.",
     responses(Operation.BIND, statuses=(202,)),
 )
-def operation(seen: Observation) -> str | None:
-    """Platforms keep it in a column of that size."""
-    return faults(seen, "operation")
+def operation(observation: Observation) -> str | None:
+    """Check the length: platforms store the operation in a column of this size."""
+    return faults(observation, "operation")
 
 
 @rule(
     "R-BIND-1.same-operation",
     MUST,
-    "A bind that is sent again while it is in progress is answered with 202 and the same operation.",
+    "A bind request that is repeated during the operation returns 202 with the same operation.",
     at(Situation.BOUND_AGAIN_IN_PROGRESS),
 )
-def again_in_progress(seen: Observation) -> str | None:
-    """So the platform can go on polling."""
-    return same_operation(seen)
+def again_in_progress(observation: Observation) -> str | None:
+    """Check the repeated request: the platform needs the operation to poll."""
+    return same_operation(observation)
 
 
 expects(
     "R-BIND-1.again",
     MUST,
-    "A bind that is sent again with the same attributes, when it is done, is answered with 200.",
+    "A bind request that is repeated with identical attributes after the operation returns 200.",
     at(Situation.BOUND_AGAIN),
     200,
 )
@@ -90,90 +97,100 @@ expects(
 @rule(
     "R-BIND-1.same-binding",
     SHOULD,
-    "A bind that is sent again is answered with the same credentials.",
+    "A repeated bind request returns the same credentials.",
     at(Situation.BOUND_AGAIN),
 )
-def same_binding(seen: Observation) -> str | None:
-    """Of a bind that was done at once."""
-    (first,) = seen.before
-    was = (first.document or {}).get("credentials")
-    if seen.status != 200 or first.status not in (200, 201) or was is None:
+def same_binding(observation: Observation) -> str | None:
+    """Compare the credentials with those of a synchronous bind request."""
+    (first,) = observation.previous
+    credentials = (first.document or {}).get("credentials")
+    if observation.status != 200 or first.status not in (200, 201) or credentials is None:
         return None
-    return None if seen.document.get("credentials") == was else "answered with other credentials than before"
+    return (
+        None
+        if observation.document.get("credentials") == credentials
+        else "returned other credentials than before"
+    )
 
 
 @rule(
-    "R-BIND-1.at-once",
+    "R-BIND-1.concurrent",
     MUST,
-    "Of binds of one id that arrive at once only one makes the service binding.",
-    at(Situation.BOUND_AT_ONCE_BY_MANY),
+    "Of several concurrent bind requests for one id, only one creates the service binding.",
+    at(Situation.BOUND_CONCURRENTLY),
 )
-def at_once(seen: Observation) -> str | None:
-    """The others find it there, or in progress, or are told to wait."""
-    return one_winner(seen)
+def concurrent(observation: Observation) -> str | None:
+    """Check that the other requests report an existing binding, an operation in progress or a conflict."""
+    return one_winner(observation)
 
 
 @rule(
     "R-BIND-1.other-attributes",
     MUST,
-    "A bind of an id that exists with other attributes is refused with 409.",
-    at(Situation.BOUND_OTHERWISE),
+    "A bind request for an existing id with different attributes is rejected with 409.",
+    at(Situation.BOUND_WITH_OTHER_ATTRIBUTES),
 )
-def other_attributes(seen: Observation) -> str | None:
-    """Those that were made up may displease a broker before it sees that it exists."""
-    return None if displeases(seen) else unless_status(seen, 409)
+def other_attributes(observation: Observation) -> str | None:
+    """Check the status code, unless the broker may have rejected generated values first."""
+    return None if refused_for_generated_values(observation) else check_status(observation, 409)
 
 
 @rule(
     "R-BIND-2.requires",
     MUST,
-    "A drain, a route service or a volume mount comes only from an offering whose `requires` names it.",
+    "A log drain, route service or volume mount is returned only if `requires` of the offering names it.",
     _BINDINGS,
 )
-def requires(seen: Observation) -> str | None:
-    """The platform gave no permission for it otherwise."""
-    names = seen.facts.get("requires")
+def requires(observation: Observation) -> str | None:
+    """Check the permissions: the platform grants only those that the offering requires."""
+    names = observation.facts.get("requires")
     if names is None:
         return None
-    wrong = [field for field, need in _NEEDED.items() if seen.document.get(field) and need not in names]
+    wrong = [
+        field
+        for field, permission in _PERMISSIONS.items()
+        if observation.document.get(field) and permission not in names
+    ]
     return (
-        f"answered with {wrong[0]}, but the offering does not require {_NEEDED[wrong[0]]}" if wrong else None
+        f"returned {wrong[0]}, but the offering does not require {_PERMISSIONS[wrong[0]]}" if wrong else None
     )
 
 
 @rule(
     "R-BIND-3.networks",
     MUST,
-    "Volume mounts and endpoints of a binding have all that they need, of the right types.",
+    "The volume mounts and endpoints of a service binding have all required fields, with valid types.",
     _BINDINGS,
 )
-def networks(seen: Observation) -> str | None:
-    """Each has required fields of its own."""
-    return faults(seen, "volume_mounts", "endpoints")
+def networks(observation: Observation) -> str | None:
+    """Check the required fields of each entry."""
+    return faults(observation, "volume_mounts", "endpoints")
 
 
 @rule(
     "R-BIND-4.times",
     MUST,
-    "Times of a binding are written yyyy-mm-ddThh:mm:ss.sZ, and renew_before is not after expires_at.",
+    "Times have the format yyyy-mm-ddThh:mm:ss.sZ; renew_before is not after expires_at.",
     _BINDINGS,
 )
-def times(seen: Observation) -> str | None:
-    """In UTC, always."""
-    metadata = seen.document.get("metadata")
+def times(observation: Observation) -> str | None:
+    """Check that the times are in UTC and in the right order."""
+    metadata = observation.document.get("metadata")
     if isinstance(metadata, dict):
         for name in ("expires_at", "renew_before"):
-            told = metadata.get(name)
-            if told is not None and not _is_time(told):
-                return f"answered with a metadata.{name} that is not yyyy-mm-ddThh:mm:ss.sZ: {told!r:.60}"
-    return faults(seen, "metadata")
+            value = metadata.get(name)
+            if value is not None and not _is_valid_time(value):
+                return (
+                    f"returned metadata.{name} in another format than yyyy-mm-ddThh:mm:ss.sZ: {value!r:.60}"
+                )
+    return faults(observation, "metadata")
 
 
-def _is_time(told: object) -> bool:
-    if not isinstance(told, str) or not _TIME.fullmatch(told):
+def _is_valid_time(value: object) -> bool:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
         return False
     try:
-        datetime.fromisoformat(told)
+        datetime.fromisoformat(value)
     except ValueError:
         return False
     return True
@@ -182,21 +199,23 @@ def _is_time(told: object) -> bool:
 @rule(
     "R-BIND-5.refusals",
     MUST,
-    "A platform that cannot poll, or names no application, gets its binding at once, or 422 AsyncRequired or"
-    " RequiresApp.",
+    "A bind request without accepts_incomplete=true or an application returns 201, 422 AsyncRequired or"
+    " 422 RequiresApp, never 202.",
     at(Situation.BOUND_WITHOUT_POLLING),
 )
-def bind_refusals(seen: Observation) -> str | None:
-    """Never 202."""
+def bind_refusals(observation: Observation) -> str | None:
+    """Check that the response is never 202."""
     return (
-        unless_status(seen, 201, (422, "AsyncRequired"), (422, "RequiresApp")) if seen.status == 202 else None
+        check_status(observation, 201, (422, "AsyncRequired"), (422, "RequiresApp"))
+        if observation.status == 202
+        else None
     )
 
 
 expects(
     "R-BIND-5.not-bindable",
     MUST,
-    "A bind of a plan that is not bindable is refused with 400.",
+    "A bind request for a plan that is not bindable is rejected with 400.",
     at(Situation.BOUND_THOUGH_NOT_BINDABLE),
     400,
 )
@@ -205,51 +224,59 @@ expects(
 @rule(
     "R-BIND-5.unknown-instance",
     MUST,
-    "A bind of a service instance that does not exist is refused with 404.",
+    "A bind request for a service instance that does not exist is rejected with 404.",
     at(Situation.UNKNOWN_BOUND),
 )
-def unknown_instance(seen: Observation) -> str | None:
-    """An application or parameters that were made up may displease it first."""
-    return None if displeases(seen) else unless_status(seen, 404)
+def unknown_instance(observation: Observation) -> str | None:
+    """Check the status code, unless the broker may have rejected generated values first."""
+    return None if refused_for_generated_values(observation) else check_status(observation, 404)
 
 
 @rule(
     "R-BIND-5.while-created",
     MUST,
-    "A bind of a service instance that is being provisioned is 422 ConcurrencyError (or 404).",
+    "A bind request while the service instance is being created returns 422 ConcurrencyError or 404.",
     at(Situation.BOUND_IN_PROGRESS),
 )
-def while_created(seen: Observation) -> str | None:
-    """The same holds of these; and that it names no application may be seen first."""
-    return None if displeases(seen) else unless_status(seen, _WAIT, 404, _NO_APP)
+def while_created(observation: Observation) -> str | None:
+    """Check the status code; the broker may reject generated values or a missing application first."""
+    return (
+        None
+        if refused_for_generated_values(observation)
+        else check_status(observation, _CONCURRENCY, 404, _NO_APP)
+    )
 
 
 @rule(
     "R-BIND-5.while-updated",
     MUST,
-    "A bind of a service instance that is being updated is 422 ConcurrencyError.",
+    "A bind request while the service instance is being updated returns 422 ConcurrencyError.",
     at(Situation.BOUND_WHILE_UPDATED),
 )
-def while_updated(seen: Observation) -> str | None:
-    """The same again."""
-    return None if displeases(seen) else unless_status(seen, _WAIT, _NO_APP)
+def while_updated(observation: Observation) -> str | None:
+    """Check the status code; the broker may reject generated values or a missing application first."""
+    return (
+        None
+        if refused_for_generated_values(observation)
+        else check_status(observation, _CONCURRENCY, _NO_APP)
+    )
 
 
 @rule(
     "R-BIND-5.while-deleted",
     MUST,
-    "A bind of a service instance that is being deleted is refused with a 4xx.",
+    "A bind request while the service instance is being deleted returns a 4xx status.",
     at(Situation.BOUND_WHILE_DELETED),
 )
-def while_deleted(seen: Observation) -> str | None:
-    """It may be told to wait, or that there is none any more."""
-    return unless_refused(seen, _WAIT)
+def while_deleted(observation: Observation) -> str | None:
+    """Check the status code; the broker may report concurrency or a missing instance."""
+    return check_refused(observation, _CONCURRENCY)
 
 
 expects(
     "R-BIND.required",
     MUST,
-    "A bind without service_id or plan_id is refused with 400.",
+    "A bind request without service_id or plan_id is rejected with 400.",
     at(Situation.BIND_WITHOUT_FIELD),
     400,
 )
@@ -258,25 +285,25 @@ expects(
 @rule(
     "R-BIND.unknown-plan",
     SHOULD,
-    "A bind of a plan that is not in the catalog, or of another offering, is refused with a 4xx.",
+    "A bind request for an unknown plan, or a plan of another offering, is rejected with a 4xx status.",
     at(Situation.BIND_OF_UNKNOWN_PLAN),
 )
-def unknown_plan(seen: Observation) -> str | None:
-    """Which one is not said."""
-    return unless_refused(seen, 400)
+def unknown_plan(observation: Observation) -> str | None:
+    """Check the status code; the specification does not say which 4xx."""
+    return check_refused(observation, 400)
 
 
 expects(
     "R-BIND.schema",
     SHOULD,
-    "Parameters of a bind that the plan's schema refuses are refused with 400.",
+    "A bind request with parameters that violate the plan's schema is rejected with 400.",
     at(Situation.BIND_AGAINST_SCHEMA),
     400,
 )
 expects(
     "R-BIND-6.rotation",
     MUST,
-    "A bind with predecessor_binding_id makes a successor, where the plan is binding_rotatable.",
+    "If the plan is binding_rotatable, a bind request with predecessor_binding_id creates a successor.",
     at(Situation.ROTATED),
     201,
     202,
@@ -286,18 +313,18 @@ expects(
 @rule(
     "R-BIND-6.unknown-predecessor",
     MUST,
-    "A bind whose predecessor does not exist is refused with a 4xx.",
+    "A bind request with an unknown predecessor_binding_id is rejected with a 4xx status.",
     at(Situation.ROTATED_FROM_UNKNOWN),
 )
-def unknown_predecessor(seen: Observation) -> str | None:
-    """Which one is not said."""
-    return unless_refused(seen, 400)
+def unknown_predecessor(observation: Observation) -> str | None:
+    """Check the status code; the specification does not say which 4xx."""
+    return check_refused(observation, 400)
 
 
 expects(
     "R-BIND-6.both-valid",
     MUST,
-    "A predecessor can still be fetched when it has a successor.",
+    "A predecessor can still be fetched after its successor was created.",
     at(Situation.PREDECESSOR_FETCHED),
     200,
 )
@@ -306,16 +333,16 @@ expects(
 @rule(
     "R-BIND-6.parameters",
     MUST,
-    "A successor has its predecessor's parameters, unless it was given others.",
+    "A successor inherits the parameters of its predecessor, unless the request contains other parameters.",
     at(Situation.SUCCESSOR_FETCHED),
 )
-def successor_parameters(seen: Observation) -> str | None:
-    """Where a fetch tells them, as it did of the predecessor."""
-    (before,) = seen.before
+def successor_parameters(observation: Observation) -> str | None:
+    """Compare the parameters, if the broker returned those of the predecessor."""
+    (predecessor,) = observation.previous
     if (
-        (before.document or {}).get("parameters")
-        and seen.status == 200
-        and not seen.document.get("parameters")
+        (predecessor.document or {}).get("parameters")
+        and observation.status == 200
+        and not observation.document.get("parameters")
     ):
-        return "told no parameters of a successor, and some of its predecessor"
-    return differs(seen)
+        return "returned parameters for the predecessor, but none for the successor"
+    return parameter_mismatch(observation)

@@ -1,4 +1,4 @@
-"""R-CAT: what a broker offers."""
+"""R-CAT: rules for the catalog."""
 
 from __future__ import annotations
 
@@ -10,81 +10,87 @@ from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at
 from ..situations import Situation
 
 RULES: list[Rule] = []
-_chapter = RuleSet(RULES)
-rule = _chapter.rule
+_rule_set = RuleSet(RULES)
+rule = _rule_set.rule
 
-_SEVERAL = 5
-_READ = at(Situation.CATALOG)
-
-
-@rule("R-CAT-1.catalog", MUST, "GET /v2/catalog is answered with 200 and a list `services`.", _READ)
-def catalog(seen: Observation) -> str | None:
-    """It may be empty."""
-    if seen.status != 200:
-        return f"answered {seen.status}; 200 was due"
-    return None if isinstance(seen.document.get("services"), list) else "answered without a list `services`"
+_LISTED = 5
+_CATALOG = at(Situation.CATALOG)
 
 
-def _finds(key: str, level: Level, sentence: str, of: str) -> None:
-    """Make a rule of what the rules for catalogs find."""
-
-    def judge(seen: Observation) -> str | None:
-        lines = list(_lines(seen, of))
-        more = f" (and {len(lines) - _SEVERAL} more)" if len(lines) > _SEVERAL else ""
-        return f"has a catalog with {'; '.join(lines[:_SEVERAL])}{more}" if lines else None
-
-    rule(key, level, sentence, _READ)(judge)
-
-
-def _lines(seen: Observation, of: str) -> Iterator[str]:
-    findings: tuple[Finding, ...] = seen.facts["findings"]
-    return (finding.line for finding in findings if finding.rule == of)
+@rule("R-CAT-1.catalog", MUST, "GET /v2/catalog returns 200 with a list `services`.", _CATALOG)
+def catalog(observation: Observation) -> str | None:
+    """Check the status code and the list, which may be empty."""
+    if observation.status != 200:
+        return f"returned {observation.status}, expected 200"
+    return (
+        None
+        if isinstance(observation.document.get("services"), list)
+        else "returned a body without a list `services`"
+    )
 
 
-_finds(
+def _catalog_rule(key: str, level: Level, sentence: str, catalog_rule: str) -> None:
+    """Define a rule that reports the findings of the catalog validation."""
+
+    def evaluate(observation: Observation) -> str | None:
+        lines = list(_lines(observation, catalog_rule))
+        more = f" (and {len(lines) - _LISTED} more)" if len(lines) > _LISTED else ""
+        return f"returned a catalog with {'; '.join(lines[:_LISTED])}{more}" if lines else None
+
+    rule(key, level, sentence, _CATALOG)(evaluate)
+
+
+def _lines(observation: Observation, catalog_rule: str) -> Iterator[str]:
+    findings: tuple[Finding, ...] = observation.facts["findings"]
+    return (finding.line for finding in findings if finding.rule == catalog_rule)
+
+
+_catalog_rule(
     "R-CAT-2.offering",
     MUST,
-    "An offering has id, name, description, bindable and plans, and all its fields have the right types.",
+    "A service offering has id, name, description, bindable and plans, and its fields have valid types.",
     "R-CAT-2",
 )
-_finds(
+_catalog_rule(
     "R-CAT-3.plan",
     MUST,
-    "A plan has id, name and description, and its fields have the right types.",
+    "A service plan has id, name and description, and its fields have valid types.",
     "R-CAT-3",
 )
-_finds(
-    "R-CAT-3.version", MUST, "The version of a `maintenance_info` is a semantic version.", "R-CAT-3.version"
+_catalog_rule(
+    "R-CAT-3.version", MUST, "The version in `maintenance_info` is a semantic version.", "R-CAT-3.version"
 )
-_finds(
+_catalog_rule(
     "R-CAT-4.schemas",
     MUST,
-    "Each schema is a JSON Schema with $schema, without external references, of at most 64 kB.",
+    "Each schema is a JSON Schema with $schema, no external references and at most 64 kB.",
     "R-CAT-4",
 )
-_finds(
+_catalog_rule(
     "R-CAT-5.unique",
     MUST,
-    "Ids and names of offerings, ids of plans, and names of plans in an offering are unique.",
+    "Ids and names of offerings, ids of plans, and names of plans within an offering are unique.",
     "R-CAT-5",
 )
-_finds("R-CAT-5.names", SHOULD, "Names are easy to type: letters, digits, '.' and '-'.", "R-CAT-5.names")
-_finds(
+_catalog_rule("R-CAT-5.names", SHOULD, "Names contain only letters, digits, '.' and '-'.", "R-CAT-5.names")
+_catalog_rule(
     "R-CAT-5.lengths", SHOULD, "Ids, names and descriptions have at most 255 characters.", "R-CAT-5.lengths"
 )
-_finds("R-CAT-6.cloud-foundry", INTEROP, "The catalog has nothing that Cloud Foundry refuses.", "R-CAT-6")
+_catalog_rule(
+    "R-CAT-6.cloud-foundry", INTEROP, "The catalog contains nothing that Cloud Foundry rejects.", "R-CAT-6"
+)
 
 
 @rule(
-    "R-CAT-7.told",
+    "R-CAT-7.explicit",
     INTEROP,
-    "Every plan says if it is bindable, free and plan_updateable; Korifi takes what is absent for false.",
-    _READ,
+    "Plans state bindable, free and plan_updateable explicitly; Korifi treats a missing field as false.",
+    _CATALOG,
 )
-def told(seen: Observation) -> str | None:
-    """What is false by default for all need not be told, but costs nothing."""
+def explicit(observation: Observation) -> str | None:
+    """Check the fields whose effective value is true; a missing field means false to Korifi."""
     absent = []
-    for offering, plan in seen.facts["plans"]:
+    for offering, plan in observation.facts["plans"]:
         effective = {
             "bindable": offering.get("bindable"),
             "free": True,
@@ -93,20 +99,20 @@ def told(seen: Observation) -> str | None:
         missing = [name for name, value in effective.items() if value and name not in plan]
         if missing:
             absent.append(f"{offering.get('name')}/{plan.get('name')} without {' and '.join(missing)}")
-    more = f" (and {len(absent) - _SEVERAL} more plans)" if len(absent) > _SEVERAL else ""
-    return f"has {'; '.join(absent[:_SEVERAL])}{more}" if absent else None
+    more = f" (and {len(absent) - _LISTED} more plans)" if len(absent) > _LISTED else ""
+    return f"has {'; '.join(absent[:_LISTED])}{more}" if absent else None
 
 
 @rule(
     "R-CAT-8.conditional",
     INTEROP,
-    "An ETag or Last-Modified of the catalog can be sent back: 304 without a body, or 200 with the catalog.",
-    at(Situation.CATALOG_KNOWN),
+    "A conditional request with the catalog's ETag or Last-Modified returns 304 without a body, or 200.",
+    at(Situation.CATALOG_CONDITIONAL),
 )
-def conditional(seen: Observation) -> str | None:
-    """A broker need not support it."""
-    if seen.status == 304:
-        return "answered 304 with a body" if seen.exchange.response_body else None
-    if seen.status == 200:
+def conditional(observation: Observation) -> str | None:
+    """Check the response; brokers need not support conditional requests."""
+    if observation.status == 304:
+        return "returned 304 with a body" if observation.exchange.response_body else None
+    if observation.status == 200:
         return None
-    return f"answered {seen.status} to {seen.facts['what']}; 304 or 200 was due"
+    return f"returned {observation.status} to a request with {observation.facts['what']}, expected 304 or 200"

@@ -1,20 +1,20 @@
-"""R-GETB: fetching a service binding."""
+"""R-GETB: rules for fetching service bindings."""
 
 from __future__ import annotations
 
 from ...requests import Operation
 from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at, responses
 from ..situations import Situation
-from ._helpers import differs
+from ._helpers import parameter_mismatch
 
 RULES: list[Rule] = []
-_chapter = RuleSet(RULES)
-rule, expects = _chapter.rule, _chapter.expects
+_rule_set = RuleSet(RULES)
+rule, expects = _rule_set.rule, _rule_set.expects
 
 expects(
     "R-GETB.available",
     MUST,
-    "A service binding can be fetched as soon as it is there, where the offering is bindings_retrievable.",
+    "If the offering is bindings_retrievable, a service binding can be fetched as soon as it exists.",
     at(Situation.BINDING_FETCHED, Situation.SUCCESSOR_FETCHED),
     200,
 )
@@ -23,61 +23,65 @@ expects(
 @rule(
     "R-GETB.same",
     SHOULD,
-    "A fetched binding has the credentials that the bind was answered with.",
+    "A fetched service binding has the credentials of the response to the bind request.",
     at(Situation.BINDING_FETCHED),
 )
-def same(seen: Observation) -> str | None:
-    """Of a bind that was done at once."""
-    (made,) = seen.before
-    was = (made.document or {}).get("credentials")
-    if seen.status != 200 or made.status != 201 or was is None:
+def same(observation: Observation) -> str | None:
+    """Compare the credentials with those of a synchronous bind request."""
+    (created,) = observation.previous
+    credentials = (created.document or {}).get("credentials")
+    if observation.status != 200 or created.status != 201 or credentials is None:
         return None
-    return None if seen.document.get("credentials") == was else "told other credentials than the bind did"
+    return (
+        None
+        if observation.document.get("credentials") == credentials
+        else "returned other credentials than the bind request"
+    )
 
 
 @rule(
     "R-GETB.parameters",
     SHOULD,
-    "The parameters that a fetch tells are those of the bind.",
+    "The parameters of a fetched service binding are those of the bind request.",
     at(Situation.BINDING_FETCHED),
 )
-def parameters(seen: Observation) -> str | None:
-    """A broker may tell none, and may have added some."""
-    return differs(seen)
+def parameters(observation: Observation) -> str | None:
+    """Compare the parameters; a broker may omit them or add others."""
+    return parameter_mismatch(observation)
 
 
 expects(
     "R-GETB.unknown",
     MUST,
-    "Fetching a service binding that does not exist, or not of this instance, is 404.",
-    at(Situation.BINDING_FETCHED_UNKNOWN, Situation.BINDING_FETCHED_ELSEWHERE),
+    "Fetching a service binding that does not exist, or belongs to another instance, returns 404.",
+    at(Situation.BINDING_FETCHED_UNKNOWN, Situation.BINDING_FETCHED_UNDER_OTHER_INSTANCE),
     404,
 )
 expects(
     "R-GETB.in-progress",
     MUST,
-    "Fetching a service binding that is still being made is 404.",
+    "Fetching a service binding that is being created returns 404.",
     at(Situation.BINDING_FETCHED_IN_PROGRESS),
     404,
 )
 expects(
     "R-GETB.gone",
     MUST,
-    "Fetching a service binding that was deleted is 404.",
-    at(Situation.BINDING_FETCHED_WHEN_GONE),
+    "Fetching a deleted service binding returns 404.",
+    at(Situation.BINDING_FETCHED_AFTER_DELETION),
     404,
 )
 
 
 @rule(
-    "R-GETB.needed",
+    "R-GETB.retrievable",
     INTEROP,
-    "A bind is answered with 202 only where bindings can be fetched; else nobody gets its credentials.",
+    "A bind request returns 202 only if service bindings can be fetched; otherwise the credentials are lost.",
     responses(Operation.BIND, statuses=(202,)),
 )
-def needed(seen: Observation) -> str | None:
-    """They are fetched when it is done. Of several binds at once, the first may have got them."""
-    at_once = seen.situation is Situation.BOUND_AT_ONCE_BY_MANY
-    if at_once or seen.facts.get("bindings_retrievable", True):
+def retrievable(observation: Observation) -> str | None:
+    """Check the offering. One of several concurrent requests may have received the credentials in a 201."""
+    concurrent = observation.situation is Situation.BOUND_CONCURRENTLY
+    if concurrent or observation.facts.get("bindings_retrievable", True):
         return None
-    return "answered 202 to a bind, but the offering is not bindings_retrievable"
+    return "returned 202 to a bind request, but the offering is not bindings_retrievable"

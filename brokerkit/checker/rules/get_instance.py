@@ -1,15 +1,15 @@
-"""R-GETI: fetching a service instance."""
+"""R-GETI: rules for fetching service instances."""
 
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import MUST, SHOULD, Observation, Rule, RuleSet, at, responses, unless_status
+from ..rule import MUST, SHOULD, Observation, Rule, RuleSet, at, check_status, responses
 from ..situations import Situation
-from ._helpers import differs, faults
+from ._helpers import faults, parameter_mismatch
 
 RULES: list[Rule] = []
-_chapter = RuleSet(RULES)
-rule, expects = _chapter.rule, _chapter.expects
+_rule_set = RuleSet(RULES)
+rule, expects = _rule_set.rule, _rule_set.expects
 
 _FETCHES = at(
     Situation.FETCHED,
@@ -21,15 +21,15 @@ _FETCHES = at(
 expects(
     "R-GETI.available",
     MUST,
-    "A service instance can be fetched as soon as it is there, or updated, where the offering is"
-    " instances_retrievable.",
+    "If the offering is instances_retrievable, a service instance can be fetched after it was created or"
+    " updated.",
     _FETCHES,
     200,
 )
 expects(
     "R-GETI.hints",
     MUST,
-    "service_id and plan_id of a fetch are hints, which need not be there.",
+    "The query parameters service_id and plan_id of a fetch are optional.",
     at(Situation.FETCHED_WITHOUT_HINTS),
     200,
 )
@@ -38,51 +38,51 @@ expects(
 @rule(
     "R-GETI.body",
     MUST,
-    "The fields of a fetched service instance have the right types.",
+    "The fields of a fetched service instance have valid types.",
     responses(Operation.GET_INSTANCE, statuses=(200,)),
 )
-def body(seen: Observation) -> str | None:
-    """All are optional."""
-    return faults(seen) if seen.exchange.document is not None else None
+def body(observation: Observation) -> str | None:
+    """Check the optional fields of a service instance."""
+    return faults(observation) if observation.exchange.document is not None else None
 
 
 @rule(
     "R-GETI.plan",
     MUST,
-    "A fetched service instance is of the offering and plan that it was made of.",
+    "A fetched service instance has the offering and the plan of the provision request.",
     at(Situation.FETCHED),
 )
-def plan(seen: Observation) -> str | None:
-    """After an update the plan is the new one; that is R-UPD's."""
+def plan(observation: Observation) -> str | None:
+    """Compare both ids. Rules of R-UPD check the plan after an update."""
     for name in ("service_id", "plan_id"):
-        told = seen.document.get(name)
-        if told is not None and told != seen.facts[name]:
-            return f"told the {name} {told!r}; it was ordered with {seen.facts[name]!r}"
+        value = observation.document.get(name)
+        if value is not None and value != observation.facts[name]:
+            return f"returned the {name} {value!r}, expected {observation.facts[name]!r}"
     return None
 
 
 @rule(
     "R-GETI.parameters",
     SHOULD,
-    "The parameters that a fetch tells are those of the provision.",
+    "The parameters of a fetched service instance are those of the provision request.",
     at(Situation.FETCHED),
 )
-def parameters(seen: Observation) -> str | None:
-    """A broker may tell none, and may have added some."""
-    return differs(seen)
+def parameters(observation: Observation) -> str | None:
+    """Compare the parameters; a broker may omit them or add others."""
+    return parameter_mismatch(observation)
 
 
 expects(
     "R-GETI.unknown",
     MUST,
-    "Fetching a service instance that does not exist is 404.",
+    "Fetching a service instance that does not exist returns 404.",
     at(Situation.UNKNOWN_FETCHED),
     404,
 )
 expects(
     "R-GETI.in-progress",
     MUST,
-    "Fetching a service instance that is still being provisioned is 404.",
+    "Fetching a service instance that is being created returns 404.",
     at(Situation.FETCHED_IN_PROGRESS),
     404,
 )
@@ -91,18 +91,18 @@ expects(
 @rule(
     "R-GETI.updating",
     MUST,
-    "Fetching a service instance while it is updated is 422 ConcurrencyError.",
+    "Fetching a service instance that is being updated returns 422 ConcurrencyError.",
     at(Situation.FETCHED_WHILE_UPDATED),
 )
-def updating(seen: Observation) -> str | None:
-    """What it would tell is between the old and the new."""
-    return unless_status(seen, (422, "ConcurrencyError"))
+def updating(observation: Observation) -> str | None:
+    """Check the status code: the instance is between its old and its new state."""
+    return check_status(observation, (422, "ConcurrencyError"))
 
 
 expects(
     "R-GETI.gone",
     MUST,
-    "Fetching a service instance that was deleted is 404.",
-    at(Situation.FETCHED_WHEN_GONE),
+    "Fetching a deleted service instance returns 404.",
+    at(Situation.FETCHED_AFTER_DELETION),
     404,
 )

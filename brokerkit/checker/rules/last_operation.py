@@ -1,22 +1,22 @@
-"""R-LAST: asking how an operation goes."""
+"""R-LAST: rules for polling operations."""
 
 from __future__ import annotations
 
 from ...requests import Operation
-from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at, responses, unless_refused
+from ..rule import INTEROP, MUST, SHOULD, Observation, Rule, RuleSet, at, check_refused, responses
 from ..situations import Situation
-from ._helpers import OF_A_BINDING, faults
+from ._helpers import BINDING_FIELDS, faults
 
 RULES: list[Rule] = []
-_chapter = RuleSet(RULES)
-rule, expects = _chapter.rule, _chapter.expects
+_rule_set = RuleSet(RULES)
+rule, expects = _rule_set.rule, _rule_set.expects
 
 _POLLS = at(Situation.POLLED, Situation.POLLED_DELETION, Situation.POLLED_AGAIN)
 
 expects(
     "R-LAST-1.polled",
     MUST,
-    "A poll of an operation is answered with 200.",
+    "Polling an operation returns 200.",
     at(Situation.POLLED),
     200,
 )
@@ -25,83 +25,95 @@ expects(
 @rule(
     "R-LAST-1.body",
     MUST,
-    "The answer to a poll has a state ('in progress', 'succeeded', 'failed'), and texts and booleans.",
+    "A poll response has a state ('in progress', 'succeeded' or 'failed') and fields of valid types.",
     _POLLS,
 )
-def body(seen: Observation) -> str | None:
-    """Everything else is optional."""
-    return faults(seen) if seen.status == 200 and seen.exchange.document is not None else None
+def body(observation: Observation) -> str | None:
+    """Check the state, which is required, and the optional fields."""
+    return (
+        faults(observation)
+        if observation.status == 200 and observation.exchange.document is not None
+        else None
+    )
 
 
 @rule(
     "R-LAST-1.usable",
     MUST,
-    "A poll of a provision, or of a service binding, tells no instance_usable and no update_repeatable.",
-    lambda seen: (
-        responses(Operation.LAST_BINDING_OPERATION, statuses=(200,))(seen)
-        or (responses(Operation.LAST_OPERATION, statuses=(200,))(seen) and seen.facts.get("of") == "PUT")
+    "Polling a provision or a service binding returns no instance_usable and no update_repeatable.",
+    lambda observation: (
+        responses(Operation.LAST_BINDING_OPERATION, statuses=(200,))(observation)
+        or (
+            responses(Operation.LAST_OPERATION, statuses=(200,))(observation)
+            and observation.facts.get("of") == "PUT"
+        )
     ),
 )
-def usable(seen: Observation) -> str | None:
-    """They are of updates, and of deletes of instances (R-ERR-2)."""
-    told = [name for name in ("instance_usable", "update_repeatable") if seen.document.get(name) is not None]
-    return f"told {' and '.join(told)} of what is no update or deletion" if told else None
+def usable(observation: Observation) -> str | None:
+    """Check that the fields are absent: they belong to updates and deletions of instances (R-ERR-2)."""
+    names = [
+        name
+        for name in ("instance_usable", "update_repeatable")
+        if observation.document.get(name) is not None
+    ]
+    return f"returned {' and '.join(names)} for an operation that is no update or deletion" if names else None
 
 
 @rule(
-    "R-LAST-1.not-the-binding",
+    "R-LAST-1.no-credentials",
     SHOULD,
-    "A poll of a service binding tells how it goes, and no credentials nor addresses: those are fetched.",
+    "Polling a service binding returns the state only; credentials and URLs are fetched separately.",
     responses(Operation.LAST_BINDING_OPERATION, statuses=(200,)),
 )
-def not_the_binding(seen: Observation) -> str | None:
-    """As in a 202, platforms write down what a poll tells."""
-    told = [name for name in OF_A_BINDING if seen.document.get(name) is not None]
-    return f"answered a poll with {' and '.join(told)}" if told else None
+def no_credentials(observation: Observation) -> str | None:
+    """Check that the fields are absent: platforms may log poll responses."""
+    names = [name for name in BINDING_FIELDS if observation.document.get(name) is not None]
+    return f"returned {' and '.join(names)} in a poll response" if names else None
 
 
 @rule(
     "R-LAST-1.ends",
     INTEROP,
-    "An operation comes to its end within the plan's maximum_polling_duration.",
-    at(Situation.POLLED_TO_THE_END),
+    "An operation ends within the plan's maximum_polling_duration.",
+    at(Situation.POLLED_TO_COMPLETION),
 )
-def ends(seen: Observation) -> str | None:
-    """Where the plan has none, it may take as long as it wants."""
-    if seen.facts["ended"]:
+def ends(observation: Observation) -> str | None:
+    """Check the duration; without maximum_polling_duration it is unlimited."""
+    if observation.facts["ended"]:
         return None
-    return f"was still in progress after {seen.facts['seconds']:.0f} s"
+    return f"was still in progress after {observation.facts['seconds']:.0f} s"
 
 
 @rule(
     "R-LAST-2.retry-after",
     INTEROP,
-    "A Retry-After of a poll is a whole number of seconds.",
-    lambda seen: (
-        seen.situation in (Situation.POLLED, Situation.POLLED_DELETION) and _retry_after(seen) is not None
+    "The Retry-After header of a poll response is a whole number of seconds.",
+    lambda observation: (
+        observation.situation in (Situation.POLLED, Situation.POLLED_DELETION)
+        and _retry_after(observation) is not None
     ),
 )
-def retry_after(seen: Observation) -> str | None:
-    """Platforms read no dates there."""
-    told = _retry_after(seen) or ""
-    return None if told.strip().isdecimal() else f"answered with Retry-After: {told[:60]!r}"
+def retry_after(observation: Observation) -> str | None:
+    """Check the format: platforms do not parse dates in this header."""
+    value = _retry_after(observation) or ""
+    return None if value.strip().isdecimal() else f"returned Retry-After: {value[:60]!r}"
 
 
-def _retry_after(seen: Observation) -> str | None:
-    return seen.exchange.response_headers.get("retry-after")
+def _retry_after(observation: Observation) -> str | None:
+    return observation.exchange.response_headers.get("retry-after")
 
 
 expects(
     "R-LAST-3.unknown",
     MUST,
-    "Polling a service instance or service binding that never existed is 404.",
+    "Polling a service instance or service binding that never existed returns 404.",
     at(Situation.UNKNOWN_POLLED, Situation.BINDING_POLLED_UNKNOWN),
     404,
 )
 expects(
     "R-LAST-3.deletion",
     MUST,
-    "A poll of a deletion is answered with 200, or with 410 when it is done.",
+    "Polling a deletion returns 200, or 410 when it is complete.",
     at(Situation.POLLED_DELETION),
     200,
     410,
@@ -109,7 +121,7 @@ expects(
 expects(
     "R-LAST-4.unknown-operation",
     MUST,
-    "A poll of an operation that is none is refused with 400.",
+    "Polling an unknown operation is rejected with 400.",
     at(Situation.POLLED_UNKNOWN_OPERATION),
     400,
 )
@@ -118,24 +130,24 @@ expects(
 @rule(
     "R-LAST-4.own-operation",
     MUST,
-    "A poll of a service instance with the operation of a service binding is refused with a 4xx.",
-    at(Situation.POLLED_OPERATION_OF_ANOTHER),
+    "Polling a service instance with an operation of a service binding is rejected with a 4xx status.",
+    at(Situation.POLLED_OPERATION_OF_OTHER_RESOURCE),
 )
-def own_operation(seen: Observation) -> str | None:
-    """Whoever polls with it asks for what goes on elsewhere."""
-    return unless_refused(seen, 400)
+def own_operation(observation: Observation) -> str | None:
+    """Check the status code: an operation belongs to one resource."""
+    return check_refused(observation, 400)
 
 
 @rule(
-    "R-LAST-5.remembered",
+    "R-LAST-5.repeated",
     SHOULD,
-    "The outcome of an operation is told again to a platform that asks again.",
+    "Polling an operation again after it ended returns the same state.",
     at(Situation.POLLED_AGAIN),
 )
-def remembered(seen: Observation) -> str | None:
-    """An answer may have been lost."""
-    (before,) = seen.before
-    if seen.status == 200 and seen.exchange.state == before.state:
+def repeated(observation: Observation) -> str | None:
+    """Compare the states: the platform polls again if a response was lost."""
+    (previous,) = observation.previous
+    if observation.status == 200 and observation.exchange.state == previous.state:
         return None
-    told = seen.exchange.state or seen.exchange.error_code or ""
-    return f"answered {seen.status} {told} after it had told {before.state!r}"
+    detail = observation.exchange.state or observation.exchange.error_code or ""
+    return f"returned {observation.status} {detail}, expected the state {previous.state!r} as before"

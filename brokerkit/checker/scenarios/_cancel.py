@@ -1,4 +1,4 @@
-"""A delete that does not wait for what is being made (R-DEL-3, R-UNB-3)."""
+"""Deletion of a resource while it is being created (R-DEL-3, R-UNB-3)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..situations import Situation
 
 
 class Cancelled(NamedTuple):
-    """What is noted of it.
+    """The situations that a cancellation records.
 
     Args:
-        deleted: The delete that comes while it is being made.
-        after: The one that is sent when it is gone.
-        fetched: A fetch of what is gone.
+        deleted: The DELETE request during the creation.
+        after: The DELETE request after the deletion.
+        fetched: The fetch after the deletion.
     """
 
     deleted: Situation
@@ -25,32 +25,38 @@ class Cancelled(NamedTuple):
 
 
 INSTANCE_CANCELLED = Cancelled(
-    Situation.DEPROVISIONED_WHILE_CREATED, Situation.DEPROVISIONED_AFTER_HALT, Situation.FETCHED_AFTER_HALT
+    Situation.DEPROVISIONED_WHILE_CREATED,
+    Situation.DEPROVISIONED_AFTER_CANCELLATION,
+    Situation.FETCHED_AFTER_CANCELLATION,
 )
 BINDING_CANCELLED = Cancelled(
-    Situation.UNBOUND_WHILE_CREATED, Situation.UNBOUND_AFTER_HALT, Situation.BINDING_FETCHED_AFTER_HALT
+    Situation.UNBOUND_WHILE_CREATED,
+    Situation.UNBOUND_AFTER_CANCELLATION,
+    Situation.BINDING_FETCHED_AFTER_CANCELLATION,
 )
 
 
-def cancel(journey: Scenario, resource: Resource, accepted: Exchange, *, can_be_fetched: bool) -> None:
-    """Delete something while it is being made, and see that nothing is left.
+def cancel(scenario: Scenario, resource: Resource, accepted: Exchange, *, can_be_fetched: bool) -> None:
+    """Delete a resource while it is being created, and check that nothing is left.
 
     Args:
-        journey: Whose plan it is of.
-        resource: What is being made.
-        accepted: The 202 that it was answered with.
-        can_be_fetched: Is it retrievable, once it is there?
+        scenario: The scenario that creates the resource.
+        resource: The resource.
+        accepted: The 202 response to its creation.
+        can_be_fetched: Whether resources of this kind are retrievable.
     """
     halted = INSTANCE_CANCELLED if resource.binding_id is None else BINDING_CANCELLED
-    delete = journey.delete(resource)
-    deleted = journey.request(halted.deleted, delete, accepted, resource=resource)
+    delete = scenario.delete(resource)
+    deleted = scenario.request(halted.deleted, delete, accepted, resource=resource)
     if deleted.status not in (200, 202):
-        journey.wait(resource, accepted)
-        journey.remove(resource)
-    elif journey.is_deleted(resource, deleted):
-        after = journey.send(delete, resource)
-        journey.is_deleted(resource, after)
-        again = journey.send(delete, resource)  # to know what the broker says of what is gone
-        journey.note(halted.after, delete, after, deleted, again=again.status)
+        scenario.wait(resource, accepted)
+        scenario.delete_and_wait(resource)
+    elif scenario.await_deletion(resource, deleted):
+        after = scenario.send(delete, resource)
+        scenario.await_deletion(resource, after)
+        again = scenario.send(
+            delete, resource
+        )  # The rule needs to know what the broker returns for a deleted resource.
+        scenario.record(halted.after, delete, after, deleted, again=again.status)
         if can_be_fetched:
-            journey.request(halted.fetched, journey.fetch(resource))
+            scenario.request(halted.fetched, scenario.fetch(resource))

@@ -1,4 +1,4 @@
-"""At the door: versions, logins, identities, and the catalog once more."""
+"""Requests that need no service instance: versions, credentials, identities, the catalog and unknown ids."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from base64 import b64encode
 from collections.abc import Iterator
 from itertools import islice
 
-from ...client import endpoints as asking
+from ...client import endpoints
 from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ...client.platforms import cloudfoundry
 from ..resource_tracker import Resource
-from ..scenario import FOR_AN_APP, Scenario
+from ..scenario import APP_FIELDS, Scenario
 from ..session import Headers, new_binding, new_instance
 from ..situations import Situation
 from .headers import IDENTITY, MALFORMED
 
 _VERSION = "X-Broker-API-Version"
 _SOME, _FEW = 4, 2
-"""On how many endpoints what is read in one place is tried; what is easily forgotten is tried on all."""
+"""The number of endpoints for headers that brokers check in one place. Others are tried on all."""
 
 
 class Access(Scenario):
-    """Asks who may come in, and how."""
+    """Scenario for headers, authentication and requests for unknown resources."""
 
     def run(self, catalog: Exchange) -> None:
-        """Try every header, on several endpoints.
+        """Run the scenario.
 
         Args:
-            catalog: The catalog as it came.
+            catalog: The catalog response.
         """
         self._versions()
         self._logins()
@@ -37,101 +37,105 @@ class Access(Scenario):
         self._unknown()
 
     def _each(self) -> Iterator[tuple[str, APIRequest, Resource | None]]:
-        """A request for each endpoint that the broker must have, which is right but for its headers."""
-        target, made, nobody = self.target, new_instance(), new_instance()
-        nothing = new_binding(nobody)
-        yield "a request for the catalog", asking.catalog(), None
-        yield "a provision", self.provision(made, target.create.least), made
-        yield "a poll", self.poll(nobody, None), None
-        yield "a delete", self.delete(nobody), None
+        """Yield one request for each endpoint that the broker must have. The requests are valid."""
+        target, created, unknown = self.target, new_instance(), new_instance()
+        nothing = new_binding(unknown)
+        yield "a catalog request", endpoints.catalog(), None
+        yield "a provision request", self.provision(created, target.create.minimal), created
+        yield "a poll request", self.poll(unknown, None), None
+        yield "a deprovision request", self.delete(unknown), None
         if target.takes_updates:
-            yield "an update", self.update(nobody, parameters=target.change.first), None
+            yield "an update request", self.update(unknown, parameters=target.update.first), None
         if target.instances_retrievable:
-            yield "a fetch", self.fetch(nobody), None
+            yield "a fetch request", self.fetch(unknown), None
         if target.bindable:
-            yield "a bind", self.bind(nothing, target.bind.least), nothing
-            yield "an unbind", self.delete(nothing), None
+            yield "a bind request", self.bind(nothing, target.bind.minimal), nothing
+            yield "an unbind request", self.delete(nothing), None
         if target.bindable and target.bindings_retrievable:
-            yield "a fetch of a service binding", self.fetch(nothing), None
-            yield "a poll of a service binding", self.poll(nothing, None), None
+            yield "a fetch request for a service binding", self.fetch(nothing), None
+            yield "a poll request for a service binding", self.poll(nothing, None), None
 
     def _try(self, situation: Situation, headers: Headers, most: int | None = None) -> None:
-        for what, ask, resource in islice(self._each(), most):
-            answer = self.request(situation, ask, resource=resource, headers=headers, what=what)
+        for what, request, resource in islice(self._each(), most):
+            response = self.request(situation, request, resource=resource, headers=headers, what=what)
             if resource is not None:
-                self.undo(resource, answer)
+                self.delete_if_accepted(resource, response)
 
     def _versions(self) -> None:
         self._try(Situation.VERSION_MISSING, {_VERSION: None})
         self._try(Situation.VERSION_MALFORMED, {_VERSION: "two"}, _SOME)
         self._try(Situation.VERSION_OF_OTHER_MAJOR, {_VERSION: "3.0"}, _SOME)
-        self.request(Situation.VERSION_LATER, asking.catalog(), headers={_VERSION: "2.99"})
-        self.request(Situation.VERSION_OLD, asking.catalog(), headers={_VERSION: "2.0"})
+        self.request(Situation.VERSION_LATER, endpoints.catalog(), headers={_VERSION: "2.99"})
+        self.request(Situation.VERSION_OLD, endpoints.catalog(), headers={_VERSION: "2.0"})
 
     def _logins(self) -> None:
         login = self.session.transport.login
         if login.header is None:
             self.skip(
-                "the check was given no login",
+                "the check has no credentials",
                 Situation.LOGIN_MISSING,
                 Situation.LOGIN_WRONG,
-                Situation.LOGIN_MISSING_AND_ALL_ELSE_WRONG,
+                Situation.LOGIN_MISSING_IN_INVALID_REQUEST,
             )
             return
         self._try(Situation.LOGIN_MISSING, {"Authorization": None})
         for number, wrong in enumerate(_wrong_logins(login.header)):
             self._try(Situation.LOGIN_WRONG, {"Authorization": wrong}, _FEW if number else None)
         resource = new_instance()
-        ask = self.provision(resource, None)._replace(body=b"{")
+        request = self.provision(resource, None)._replace(body=b"{")
         headers = {"Authorization": None, _VERSION: None, IDENTITY: "§".encode().decode("latin-1")}
-        self.request(Situation.LOGIN_MISSING_AND_ALL_ELSE_WRONG, ask, resource=resource, headers=headers)
+        self.request(Situation.LOGIN_MISSING_IN_INVALID_REQUEST, request, resource=resource, headers=headers)
 
     def _identities(self) -> None:
         for what, identity in MALFORMED.items():
-            for _, ask, resource in islice(self._each(), _FEW):
+            for _, request, resource in islice(self._each(), _FEW):
                 headers = {IDENTITY: identity}
-                self.request(Situation.IDENTITY_MALFORMED, ask, resource=resource, headers=headers, what=what)
+                self.request(
+                    Situation.IDENTITY_MALFORMED, request, resource=resource, headers=headers, what=what
+                )
         anyone = f"brokerkit {b64encode(b'{}').decode()}"
-        self.request(Situation.IDENTITY_OF_ANY_PLATFORM, asking.catalog(), headers={IDENTITY: anyone})
+        self.request(Situation.IDENTITY_OF_ANY_PLATFORM, endpoints.catalog(), headers={IDENTITY: anyone})
 
     def _catalog(self, catalog: Exchange) -> None:
         platform = cloudfoundry()
         headers = {**platform.headers, IDENTITY: platform.originating_identity}
-        self.request(Situation.CATALOG_AS_CLOUD_FOUNDRY, asking.catalog(), headers=headers)
+        self.request(Situation.CATALOG_AS_CLOUD_FOUNDRY, endpoints.catalog(), headers=headers)
         known = {
             asked: catalog.response_headers[told]
             for told, asked in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
             if told in catalog.response_headers
         }
         for asked, value in known.items():
-            self.request(Situation.CATALOG_KNOWN, asking.catalog(), headers={asked: value}, what=asked)
+            self.request(
+                Situation.CATALOG_CONDITIONAL, endpoints.catalog(), headers={asked: value}, what=asked
+            )
         if not known:
-            self.skip("the catalog carries no ETag or Last-Modified", Situation.CATALOG_KNOWN)
+            self.skip("the catalog response has no ETag or Last-Modified", Situation.CATALOG_CONDITIONAL)
 
     def _bind_nothing(self, binding: Resource) -> None:
-        """Bind what nobody made; for an application only if it has to be."""
-        for app in ({}, FOR_AN_APP):
-            ask = self.bind(binding, self.target.bind.least, **app)
-            bound = self.send(ask, binding)
+        """Bind an unknown service instance; name an application only if the broker requires one."""
+        for app in ({}, APP_FIELDS):
+            request = self.bind(binding, self.target.bind.minimal, **app)
+            bound = self.send(request, binding)
             if bound.error_code != "RequiresApp":
                 break
-        made_up = bool(app) or self.target.bind.least_is_made_up
-        self.note(Situation.UNKNOWN_BOUND, ask, bound, made_up=made_up)
+        generated = bool(app) or self.target.bind.minimal_is_generated
+        self.record(Situation.UNKNOWN_BOUND, request, bound, generated=generated)
 
     def _unknown(self) -> None:
-        """Ask for what nobody made."""
+        """Send requests for an unknown service instance."""
         nothing = new_instance()
         binding = new_binding(nothing)
         if self.target.instances_retrievable:
             self.request(Situation.UNKNOWN_FETCHED, self.fetch(nothing))
         else:
-            self.skip("instances are not retrievable", Situation.UNKNOWN_FETCHED)
+            self.skip("service instances are not retrievable", Situation.UNKNOWN_FETCHED)
         self.request(Situation.UNKNOWN_POLLED, self.poll(nothing, None))
         if self.target.takes_updates:
-            update = self.update(nothing, parameters=self.target.change.first)
+            update = self.update(nothing, parameters=self.target.update.first)
             self.request(Situation.UNKNOWN_UPDATED, update)
         else:
-            self.skip("the plan does not say that it can be updated", Situation.UNKNOWN_UPDATED)
+            self.skip("the plan does not support updates", Situation.UNKNOWN_UPDATED)
         self.request(Situation.UNKNOWN_DEPROVISIONED, self.delete(nothing), resource=nothing)
         if self.target.bindable:
             self._bind_nothing(binding)

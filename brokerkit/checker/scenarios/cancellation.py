@@ -1,4 +1,4 @@
-"""Provisions that come at once, and a delete that does not wait for them."""
+"""Concurrent provision requests, and the deletion of an instance during its creation."""
 
 from __future__ import annotations
 
@@ -13,54 +13,57 @@ from .concurrent import ConcurrentRequests
 
 CANCELLATION_SITUATIONS = frozenset(
     {
-        Situation.PROVISIONED_AT_ONCE_BY_MANY,
+        Situation.PROVISIONED_CONCURRENTLY,
         Situation.PROVISIONED_WITH_VERSION,
         *INSTANCE_CANCELLED,
     }
 )
-"""What it comes to."""
+"""The situations of this scenario."""
 
 
 class Cancellation(ConcurrentRequests):
-    """Orders one instance several times at once, deletes it at once, and sees that nothing is left."""
+    """Scenario of concurrent provision requests, and a deletion during the creation."""
 
     def run(self) -> None:
-        """Do it."""
+        """Run the scenario."""
         resource = new_instance()
         create, version = self.target.create, self.target.version
         info = {"version": version} if version else None
-        one = self.provision(resource, create.least, maintenance_info=info)
-        asks = [("one", one), ("one", one)]
-        if create.other is not None and create.told:
-            other = self.provision(resource, create.other, maintenance_info=info)
-            asks += [("other", other), ("other", other)]
+        one = self.provision(resource, create.minimal, maintenance_info=info)
+        requests = [("one", one), ("one", one)]
+        if create.alternative is not None and create.from_user:
+            other = self.provision(resource, create.alternative, maintenance_info=info)
+            requests += [("other", other), ("other", other)]
         else:
-            asks += asks
-        answers = self.send_concurrently(Situation.PROVISIONED_AT_ONCE_BY_MANY, resource, asks)
-        made = [each for each in answers if each.status in ACCEPTED]
+            requests += requests
+        responses = self.send_concurrently(Situation.PROVISIONED_CONCURRENTLY, resource, requests)
+        created = [each for each in responses if each.status in ACCEPTED]
         if version is None:
             self.skip("the plan has no maintenance_info", Situation.PROVISIONED_WITH_VERSION)
-        elif made:
-            self.note(Situation.PROVISIONED_WITH_VERSION, one, made[0])
+        elif created:
+            self.record(Situation.PROVISIONED_WITH_VERSION, one, created[0])
         else:
-            made = self._without_version(resource, one, answers[0])
-        if not made:
-            self.skip(f"it was refused: {answers[0].response_line}", *INSTANCE_CANCELLED)
-            self.remove(resource)
+            created = self._without_version(resource, one, responses[0])
+        if not created:
+            self.skip(f"it was rejected: {responses[0].response_line}", *INSTANCE_CANCELLED)
+            self.delete_and_wait(resource)
             return
-        accepted = next((each for each in made if each.status == 202), None)
+        accepted = next((each for each in created if each.status == 202), None)
         if accepted is None:
-            self.skip("it is made at once", *INSTANCE_CANCELLED)
-            self.remove(resource)
+            self.skip("the instance is created synchronously", *INSTANCE_CANCELLED)
+            self.delete_and_wait(resource)
         else:
             cancel(self, resource, accepted, can_be_fetched=self.target.instances_retrievable)
 
-    def _without_version(self, resource: Resource, ask: APIRequest, refused: Exchange) -> list[Exchange]:
-        """The version is to blame only if what was refused is accepted without it; what that made."""
-        plain = self.send(ask.without_field("maintenance_info"), resource)
+    def _without_version(self, resource: Resource, request: APIRequest, refused: Exchange) -> list[Exchange]:
+        """Repeat a rejected request without the version; return the response if it was accepted.
+
+        Only then was the version the reason for the rejection.
+        """
+        plain = self.send(request.without_field("maintenance_info"), resource)
         if plain.status not in ACCEPTED:
-            why = f"it was refused without one, too: {plain.response_line}"
+            why = f"it was also rejected without a version: {plain.response_line}"
             self.skip(why, Situation.PROVISIONED_WITH_VERSION)
             return []
-        self.note(Situation.PROVISIONED_WITH_VERSION, ask, refused)
+        self.record(Situation.PROVISIONED_WITH_VERSION, request, refused)
         return [plain]

@@ -1,4 +1,4 @@
-"""Several requests for one thing, sent at once."""
+"""Concurrent requests for one resource."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from threading import Barrier
 from ...client.endpoints import APIRequest
 from ...client.exchange import Exchange
 from ..resource_tracker import Resource
-from ..scenario import ACCEPTED, Scenario, is_plain_refusal
+from ..scenario import ACCEPTED, Scenario, is_unconditional_rejection
 from ..situations import Situation
 from ..thread_pool import run_in_threads
 
-_TOGETHER = 5.0
-"""For how many seconds threads wait for each other."""
+_BARRIER_TIMEOUT = 5.0
+"""Seconds that threads wait for each other."""
 
 
 class ConcurrentRequests(Scenario):
-    """Can send several requests at once."""
+    """Base class of scenarios that send concurrent requests."""
 
     def send_concurrently(
-        self, situation: Situation, resource: Resource, asks: Sequence[tuple[str, APIRequest]]
+        self, situation: Situation, resource: Resource, requests: Sequence[tuple[str, APIRequest]]
     ) -> list[Exchange]:
-        """Send requests at once, and note them as one.
+        """Send requests concurrently, and record them as one observation.
 
         Args:
-            situation: Why they are sent.
-            resource: What they are about.
-            asks: What is asked, each with a word for what it has in common with others.
+            situation: The situation to record.
+            resource: The resource of the requests.
+            requests: The requests, each with a label. Identical requests have the same label.
         """
-        together = Barrier(len(asks))
+        barrier = Barrier(len(requests))
 
-        def send(ask: APIRequest) -> Exchange:
-            together.wait(_TOGETHER)
-            return self.send(ask, resource)
+        def send(request: APIRequest) -> Exchange:
+            barrier.wait(_BARRIER_TIMEOUT)
+            return self.send(request, resource)
 
-        futures = run_in_threads([[partial(send, ask)] for _, ask in asks], len(asks))
-        wait(futures)  # also if one of them fails: what is still asked for would outlive the cleaning up
-        answers = [future.result() for future in futures]
-        if all(is_plain_refusal(each) for each in answers):
-            self.skip(f"it was refused: {answers[0].response_line}", situation)
-            return answers
-        kinds = [kind for kind, _ in asks]
-        self.note(situation, asks[0][1], _telling(answers), *answers, kinds=kinds)
-        return answers
+        futures = run_in_threads([[partial(send, request)] for _, request in requests], len(requests))
+        wait(futures)  # A request that outlives the cleanup would leave a resource behind.
+        responses = [future.result() for future in futures]
+        if all(is_unconditional_rejection(each) for each in responses):
+            self.skip(f"it was rejected: {responses[0].response_line}", situation)
+            return responses
+        kinds = [kind for kind, _ in requests]
+        self.record(situation, requests[0][1], _representative(responses), *responses, kinds=kinds)
+        return responses
 
 
-def _telling(answers: Sequence[Exchange]) -> Exchange:
-    """The one to show: the last that was accepted, else any."""
-    accepted = [each for each in answers if each.status in ACCEPTED]
-    return accepted[-1] if accepted else answers[0]
+def _representative(responses: Sequence[Exchange]) -> Exchange:
+    """Choose the exchange to report: the last accepted one, or the first."""
+    accepted = [each for each in responses if each.status in ACCEPTED]
+    return accepted[-1] if accepted else responses[0]

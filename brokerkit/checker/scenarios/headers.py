@@ -1,4 +1,4 @@
-"""What is no X-Broker-API-Originating-Identity (R-REQ-3)."""
+"""Malformed values of X-Broker-API-Originating-Identity (R-REQ-3)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from base64 import b64encode
 IDENTITY = "X-Broker-API-Originating-Identity"
 
 MALFORMED = {
-    "one that is not base64": "cloudfoundry §§§".encode().decode("latin-1"),
-    "one that has no value": "cloudfoundry",
-    "one that is not JSON": f"cloudfoundry {b64encode(b'ann').decode()}",
-    "one that is no object": f"cloudfoundry {b64encode(b'[1]').decode()}",
+    "an identity that is not base64": "cloudfoundry §§§".encode().decode("latin-1"),
+    "an identity without a value": "cloudfoundry",
+    "an identity that is not JSON": f"cloudfoundry {b64encode(b'ann').decode()}",
+    "an identity that is not an object": f"cloudfoundry {b64encode(b'[1]').decode()}",
 }
-"""By what is wrong with them."""
+"""Malformed values by description."""
 
-NOT_BASE64 = {IDENTITY: MALFORMED["one that is not base64"]}
-"""The headers of a request that is right otherwise."""
+NOT_BASE64 = {IDENTITY: MALFORMED["an identity that is not base64"]}
+"""The headers of an otherwise valid request with a malformed identity."""

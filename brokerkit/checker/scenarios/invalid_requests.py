@@ -1,4 +1,4 @@
-"""What a provision must be refused for; each time nothing may be made."""
+"""Invalid provision requests, none of which may create an instance."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..situations import Situation
 from .headers import NOT_BASE64
 
 UNREADABLE = {
-    "a body that is cut off": b'{"service_id": ',
+    "a truncated body": b'{"service_id": ',
     "a body that is an array": b"[]",
     "a body that is a string": b'"provision"',
     "an empty body": b"",
     "a body that is not UTF-8": b'{"service_id": "\xff\xfe"}',
 }
-"""Bodies that are no JSON object."""
+"""Bodies that are not a JSON object."""
 
-NO_VERSION = "999.0.0-brokerkit"
-NOBODY = "brokerkit-check-nobody-has-this-id"
+UNKNOWN_VERSION = "999.0.0-brokerkit"
+UNKNOWN_ID = "brokerkit-check-nobody-has-this-id"
 ORGANIZATION = ("organization_guid", "space_guid")
 
 
@@ -30,138 +30,145 @@ INVALID_REQUEST_SITUATIONS = frozenset(
         Situation.PROVISION_OF_WRONG_TYPES,
         Situation.PROVISION_WITHOUT_FIELD,
         Situation.PROVISION_WITHOUT_ORGANIZATION,
-        Situation.PROVISION_OF_UNKNOWN_SERVICE,
+        Situation.PROVISION_OF_UNKNOWN_OFFERING,
         Situation.PROVISION_OF_UNKNOWN_PLAN,
-        Situation.PROVISION_OF_PLAN_OF_ANOTHER,
+        Situation.PROVISION_OF_PLAN_OF_OTHER_OFFERING,
         Situation.PROVISION_AGAINST_SCHEMA,
         Situation.PROVISION_OF_OTHER_VERSION,
         Situation.REFUSED_PROVISION_DELETED,
     }
 )
-"""What they come to."""
+"""The situations of this scenario."""
 
 
 class InvalidRequests(Scenario):
-    """Sends provisions that are wrong in one thing each.
+    """Scenario that sends provision requests with one fault each.
 
-    What is the same for all plans is sent for one plan of an offering alone.
+    Requests that do not depend on the plan are sent for one plan of each offering.
     """
 
-    def run(self, *, all_of_it: bool) -> None:
-        """Send them.
+    def run(self, *, all_requests: bool) -> None:
+        """Run the scenario.
 
         Args:
-            all_of_it: Also what is the same for all plans of an offering?
+            all_requests: Whether to send the requests that do not depend on the plan.
         """
-        nobody = new_instance()
-        self._tells_gone = self.send(self.delete(nobody), nobody).status == 410
-        if not self._tells_gone:
-            self.skip(
-                "a delete of what never was is not answered with 410", Situation.REFUSED_PROVISION_DELETED
-            )
-        if all_of_it:
+        unknown = new_instance()
+        self._returns_410 = self.send(self.delete(unknown), unknown).status == 410
+        if not self._returns_410:
+            self.skip("deleting an unknown instance does not return 410", Situation.REFUSED_PROVISION_DELETED)
+        if all_requests:
             self._bodies()
         self._ids()
         self._parameters()
 
     def _refused(self, situation: Situation, change: dict[str, Any], *, what: str | None = None) -> None:
-        self._send(situation, lambda ask: ask.with_body(**change), what)
+        self._send(situation, lambda request: request.with_body(**change), what)
 
     def _send(self, situation: Situation, change: Any, what: str | None) -> None:
         resource = new_instance()
-        ask: APIRequest = change(self.provision(resource, self.target.create.least))
-        refused = self.request(situation, ask, resource=resource, what=what)
-        self.undo(resource, refused)
-        if self._tells_gone and refused.status is not None and 400 <= refused.status < 500:
+        request: APIRequest = change(self.provision(resource, self.target.create.minimal))
+        refused = self.request(situation, request, resource=resource, what=what)
+        self.delete_if_accepted(resource, refused)
+        if self._returns_410 and refused.status is not None and 400 <= refused.status < 500:
             delete = self.delete(resource)
             deleted = self.request(Situation.REFUSED_PROVISION_DELETED, delete, refused, resource=resource)
-            self.is_deleted(resource, deleted)
+            self.await_deletion(resource, deleted)
 
     def _bodies(self) -> None:
         for what, body in UNREADABLE.items():
-            self._send(Situation.PROVISION_UNREADABLE, lambda ask, body=body: ask._replace(body=body), what)
-        for what, wrong in wrong_types("service_id", "plan_id", "organization_guid", "space_guid").items():
+            self._send(
+                Situation.PROVISION_UNREADABLE, lambda request, body=body: request._replace(body=body), what
+            )
+        for what, wrong in fields_of_wrong_types(
+            "service_id", "plan_id", "organization_guid", "space_guid"
+        ).items():
             self._refused(Situation.PROVISION_OF_WRONG_TYPES, wrong, what=what)
         for field in ("service_id", "plan_id"):
-            what = f"a provision without {field}"
+            what = f"a provision request without {field}"
             self._send(
-                Situation.PROVISION_WITHOUT_FIELD, lambda ask, field=field: ask.without_field(field), what
+                Situation.PROVISION_WITHOUT_FIELD,
+                lambda request, field=field: request.without_field(field),
+                what,
             )
             self._refused(Situation.PROVISION_WITHOUT_FIELD, {field: ""}, what=f"an empty {field}")
         self._send(
             Situation.PROVISION_WITHOUT_ORGANIZATION,
-            lambda ask: ask.without_field(*ORGANIZATION, "context"),
+            lambda request: request.without_field(*ORGANIZATION, "context"),
             None,
         )
 
     def _ids(self) -> None:
-        self._refused(Situation.PROVISION_OF_UNKNOWN_SERVICE, {"service_id": NOBODY})
-        self._refused(Situation.PROVISION_OF_UNKNOWN_PLAN, {"plan_id": NOBODY})
-        if self.target.strangers:
-            stranger = self.target.strangers[0]["id"]
-            self._refused(Situation.PROVISION_OF_PLAN_OF_ANOTHER, {"plan_id": stranger})
+        self._refused(Situation.PROVISION_OF_UNKNOWN_OFFERING, {"service_id": UNKNOWN_ID})
+        self._refused(Situation.PROVISION_OF_UNKNOWN_PLAN, {"plan_id": UNKNOWN_ID})
+        if self.target.other_offering_plans:
+            stranger = self.target.other_offering_plans[0]["id"]
+            self._refused(Situation.PROVISION_OF_PLAN_OF_OTHER_OFFERING, {"plan_id": stranger})
         else:
-            self.skip("there is one offering only", Situation.PROVISION_OF_PLAN_OF_ANOTHER)
+            self.skip("there is only one offering", Situation.PROVISION_OF_PLAN_OF_OTHER_OFFERING)
         self._refused(
             Situation.PROVISION_OF_OTHER_VERSION,
-            {"maintenance_info": {"version": NO_VERSION}},
-            what="the version of a plan that has another"
+            {"maintenance_info": {"version": UNKNOWN_VERSION}},
+            what="a version other than that of the plan"
             if self.target.version
-            else "the version of a plan that has none",
+            else "a version for a plan without a version",
         )
 
     def _parameters(self) -> None:
-        bad = self.target.create.bad
+        bad = self.target.create.rejected
         if bad is None:
-            why = "no parameters are known that its schema refuses"
+            why = "no parameters are known that the schema rejects"
             self.skip(
-                why if self.target.create.has_schema else "the plan has no schema for them",
+                why if self.target.create.has_schema else "the plan has no schema for parameters",
                 Situation.PROVISION_AGAINST_SCHEMA,
             )
         else:
             self._refused(Situation.PROVISION_AGAINST_SCHEMA, {"parameters": bad})
 
 
-class Wrong(NamedTuple):
-    """A request that is to be refused.
+class InvalidRequest(NamedTuple):
+    """A request that the broker must reject.
 
     Args:
-        situation: Why it is sent.
-        what: What it is, in words.
-        ask: What is asked.
-        headers: More headers.
+        situation: The situation to record.
+        what: A description.
+        request: The request.
+        headers: Additional headers.
     """
 
     situation: Situation
     what: str
-    ask: APIRequest
+    request: APIRequest
     headers: Headers = {}
 
 
-def wrong_deletes(right: APIRequest, without_ids: Situation) -> list[Wrong]:
-    """A delete that is wrong in one thing each time.
+def invalid_deletes(valid: APIRequest, without_ids: Situation) -> list[InvalidRequest]:
+    """Build DELETE requests with one fault each.
 
     Args:
-        right: The delete.
-        without_ids: What those are noted as that lack a field.
+        valid: The valid DELETE request.
+        without_ids: The situation of requests without a required query parameter.
     """
     missing = [
-        Wrong(without_ids, f"a delete without {field}", right.without_field(field))
+        InvalidRequest(without_ids, f"a DELETE request without {field}", valid.without_field(field))
         for field in ("service_id", "plan_id")
     ]
     return [
         *missing,
-        Wrong(
-            Situation.IDENTITY_MALFORMED, "a delete with an identity that is not base64", right, NOT_BASE64
+        InvalidRequest(
+            Situation.IDENTITY_MALFORMED,
+            "a DELETE request with an identity that is not base64",
+            valid,
+            NOT_BASE64,
         ),
     ]
 
 
-def wrong_types(*texts: str) -> dict[str, dict[str, Any]]:
-    """Fields of wrong types, by what that is."""
+def fields_of_wrong_types(*texts: str) -> dict[str, dict[str, Any]]:
+    """Build fields of wrong types, by description."""
     return {
-        **{f"a number for {name}": {name: 7} for name in texts},
-        "parameters that are an array": {"parameters": [1]},
-        "parameters that are a text": {"parameters": "size=3"},
-        "a context that is a text": {"context": "here"},
+        **{f"a number as {name}": {name: 7} for name in texts},
+        "an array as parameters": {"parameters": [1]},
+        "a string as parameters": {"parameters": "size=3"},
+        "a string as context": {"context": "here"},
     }

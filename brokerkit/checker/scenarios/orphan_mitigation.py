@@ -1,4 +1,4 @@
-"""A provision whose answer gets lost, and what a platform does then."""
+"""Orphan mitigation: a provision request with a lost response, and the platform's cleanup."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from ..situations import Situation
 _BETWEEN_DELETES = 0.2
 
 _UNDER_WAY = 1.0
-"""How many seconds a provision may be under way still that no DELETE has seen anything of."""
+"""Seconds that a provision request may still be in transit if every DELETE request returned 410."""
 
 
 class OrphanMitigation(Scenario):
-    """Orders an instance and does not wait for the answer, then cleans up as a platform does (R-ERR-4)."""
+    """Scenario that ignores the response to a provision request, and cleans up like a platform (R-ERR-4)."""
 
     def run(self, seconds: float) -> None:
-        """Do it.
+        """Run the scenario.
 
         Args:
-            seconds: For how long to go on. A broker that asks to wait has as long as an operation may take.
+            seconds: The maximum duration of the cleanup. While the broker returns ConcurrencyError, the
+                operation timeout applies instead.
         """
         resource = new_instance()
-        self.send(self.provision(resource, self.target.create.least), resource, hang_up=True)
+        self.send(self.provision(resource, self.target.create.minimal), resource, hang_up=True)
         began = monotonic()
         delete = self.delete(resource)
         was_seen = False
         while True:
             last = self.send(delete, resource)
             was_seen = was_seen or last.status != 410
-            gone = last.status == 410 or self.is_deleted(resource, last)
+            gone = last.status == 410 or self.await_deletion(resource, last)
             waits = last.status == 422 and last.error_code == "ConcurrencyError"
             if gone or monotonic() - began > (self.timeout if waits else seconds):
                 break
             self.session.wait(_BETWEEN_DELETES)
-        # A DELETE may have been quicker than the provision; what that makes is deleted in the end.
-        ended = monotonic()
+        # A DELETE request may have overtaken the provision request: the final cleanup deletes it.
+        outcome = monotonic()
         if not was_seen:
             self.session.wait(_UNDER_WAY)
-        self.session.ledger.requested(resource, self.target.service_id, self.target.plan_id)
-        self.note(Situation.ORPHAN_DELETED, delete, last, gone=gone, seconds=ended - began)
+        self.session.tracker.requested(resource, self.target.service_id, self.target.plan_id)
+        self.record(Situation.ORPHAN_DELETED, delete, last, gone=gone, seconds=outcome - began)

@@ -1,4 +1,4 @@
-"""Ids that have to be quoted in a path: they are taken as any other, and each is one of its own."""
+"""Ids that must be percent-encoded in a path: they are valid, and similar ids are distinct."""
 
 from __future__ import annotations
 
@@ -11,67 +11,67 @@ from ..scenario import ACCEPTED, SUCCEEDED, Scenario
 from ..session import new_instance
 from ..situations import Situation
 
-_ODD = "+ü%41"
-_LIKE = {
-    "that has a space for its plus": " ü%41",  # as a form is decoded
-    "that has an A for its %41": "+üA",  # as if it were decoded twice
+_SPECIAL_ENDING = "+ü%41"
+_SIMILAR_ENDINGS = {
+    "with a space instead of its plus sign": " ü%41",  # decoded like a form
+    "with 'A' instead of its '%41'": "+üA",  # decoded twice
 }
 
-_DELETED = (Situation.DELETED_UNDER_LIKE_ID, Situation.DELETED_UNDER_ODD_ID)
-SPECIAL_ID_SITUATIONS = (Situation.MADE_UNDER_ODD_ID, *_DELETED)
-"""What it comes to."""
+_DELETED = (Situation.DELETED_UNDER_SIMILAR_ID, Situation.DELETED_UNDER_SPECIAL_ID)
+SPECIAL_ID_SITUATIONS = (Situation.CREATED_UNDER_SPECIAL_ID, *_DELETED)
+"""The situations of this scenario."""
 
 
 class SpecialIds(Scenario):
-    """Makes one more under an id that has to be quoted, and deletes it under others that look like it."""
+    """Scenario of a resource with special characters in its id, and deletions under similar ids."""
 
-    def run(self, plain: Resource, made: Exchange, put: Callable[[Resource], APIRequest]) -> None:
-        """Do it.
+    def run(self, plain: Resource, created: Exchange, put: Callable[[Resource], APIRequest]) -> None:
+        """Run the scenario.
 
         Args:
             plain: A service instance or service binding with an ordinary id.
-            made: How the broker answered when that was made.
-            put: The request that makes one like it under another id.
+            created: The response that created it.
+            put: Builds the request that creates a similar resource with another id.
         """
-        odd = _with(plain, _ODD)
-        ask = put(odd)
-        answer = self.request(Situation.MADE_UNDER_ODD_ID, ask, made, resource=odd)
-        if answer.status not in ACCEPTED:
-            self.skip("an id that has to be quoted was refused", *_DELETED)
+        odd = _with_id_ending(plain, _SPECIAL_ENDING)
+        request = put(odd)
+        response = self.request(Situation.CREATED_UNDER_SPECIAL_ID, request, created, resource=odd)
+        if response.status not in ACCEPTED:
+            self.skip("an id with special characters was rejected", *_DELETED)
             return
-        if answer.status == 202 and self.wait(odd, answer).state != SUCCEEDED:
+        if response.status == 202 and self.wait(odd, response).state != SUCCEEDED:
             return
         unknown = self.send(self.delete(_unknown(plain))).status
         if unknown != 410:
-            self.skip("a delete of what never was is not answered with 410", *_DELETED)
-        elif all(self._is_apart(what, like, answer) for what, like in _likes(plain)):
-            self.remove(odd, Situation.DELETED_UNDER_ODD_ID)
+            self.skip("deleting an unknown resource does not return 410", *_DELETED)
+        elif all(self._is_distinct(what, like, response) for what, like in _similar_resources(plain)):
+            self.delete_and_wait(odd, Situation.DELETED_UNDER_SPECIAL_ID)
 
-    def _is_apart(self, what: str, like: Resource, made: Exchange) -> bool:
-        """Delete it under an id that it does not have; is it still there?"""
-        deleted = self.request(Situation.DELETED_UNDER_LIKE_ID, self.delete(like), made, what=what)
-        self.is_deleted(like, deleted)
+    def _is_distinct(self, what: str, like: Resource, created: Exchange) -> bool:
+        """Delete the resource under a similar id; return whether it still exists."""
+        deleted = self.request(Situation.DELETED_UNDER_SIMILAR_ID, self.delete(like), created, what=what)
+        self.await_deletion(like, deleted)
         return deleted.status not in ACCEPTED
 
 
-def _named(plain: Resource, change: Callable[[str], str]) -> Resource:
-    """The same with another id."""
+def _with_changed_id(plain: Resource, change: Callable[[str], str]) -> Resource:
+    """Return the resource with a changed id."""
     if plain.binding_id is None:
         return Resource(change(plain.instance_id))
     return plain._replace(binding_id=change(plain.binding_id))
 
 
-def _with(plain: Resource, ending: str) -> Resource:
-    """The same with an id that ends otherwise."""
-    return _named(plain, lambda name: name + ending)
+def _with_id_ending(plain: Resource, ending: str) -> Resource:
+    """Return the resource with an ending appended to its id."""
+    return _with_changed_id(plain, lambda name: name + ending)
 
 
-def _likes(plain: Resource) -> Iterator[tuple[str, Resource]]:
-    for what, ending in _LIKE.items():
-        yield what, _with(plain, ending)
-    yield "in capitals", _named(plain, lambda name: name.upper() + _ODD)
+def _similar_resources(plain: Resource) -> Iterator[tuple[str, Resource]]:
+    for what, ending in _SIMILAR_ENDINGS.items():
+        yield what, _with_id_ending(plain, ending)
+    yield "in capital letters", _with_changed_id(plain, lambda name: name.upper() + _SPECIAL_ENDING)
 
 
 def _unknown(plain: Resource) -> Resource:
-    nobody = new_instance()
-    return nobody if plain.binding_id is None else plain._replace(binding_id=nobody.instance_id)
+    unknown = new_instance()
+    return unknown if plain.binding_id is None else plain._replace(binding_id=unknown.instance_id)

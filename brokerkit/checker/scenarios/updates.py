@@ -1,4 +1,4 @@
-"""Updates of a service instance: of its parameters, its plan, its context; and those that must be refused."""
+"""Updates of a service instance: parameters, plan and context, and invalid updates."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..scenario import SUCCEEDED, Meanwhile, Probe, Scenario
 from ..session import Headers, new_binding
 from ..situations import Situation
 from .headers import NOT_BASE64
-from .invalid_requests import NO_VERSION, NOBODY, UNREADABLE, wrong_types
+from .invalid_requests import UNKNOWN_ID, UNKNOWN_VERSION, UNREADABLE, fields_of_wrong_types
 
 _WHILE_UPDATED = (
     Situation.UPDATED_AGAIN_WHILE_UPDATED,
-    Situation.UPDATED_OTHERWISE_WHILE_UPDATED,
+    Situation.UPDATED_WITH_OTHER_PARAMETERS_WHILE_UPDATED,
     Situation.FETCHED_WHILE_UPDATED,
     Situation.BOUND_WHILE_UPDATED,
 )
@@ -24,7 +24,7 @@ _WHILE_UPDATED = (
 UPDATE_SITUATIONS = (
     Situation.UPDATED,
     Situation.UPDATED_WITHOUT_POLLING,
-    Situation.UPDATED_WITHOUT_SAYING_TRUE,
+    Situation.UPDATED_WITH_FLAG_NOT_TRUE,
     Situation.UPDATED_TO_PLAN,
     Situation.UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE,
     Situation.UPDATED_TO_UNKNOWN_PLAN,
@@ -41,35 +41,35 @@ UPDATE_SITUATIONS = (
     Situation.FETCHED_AFTER_PARAMETERS,
     Situation.FETCHED_AFTER_PLAN,
     Situation.FETCHED_AFTER_CONTEXT,
-    Situation.POLLED_WITH_PLAN_BEFORE,
+    Situation.POLLED_WITH_PREVIOUS_PLAN,
     *_WHILE_UPDATED,
 )
-"""What only a plan that can be updated comes to."""
+"""The situations that require a plan with updates."""
 
 
 class Updates(Scenario):
-    """Changes a service instance in every way that its plan allows, and tries some that it does not."""
+    """Scenario that sends every valid update of a service instance and some invalid ones."""
 
     is_changed = False
-    """Was another update accepted while one was in progress? A quick broker may have been through."""
+    """Whether another update was accepted because the first one had already ended."""
 
     def run(self, instance: Resource, parameters: Values | None, fetched: Exchange | None) -> str:
-        """Change it.
+        """Run the scenario.
 
         Args:
-            instance: A service instance that is there.
-            parameters: Those that it was made with.
-            fetched: What a fetch told of it; None if it cannot be fetched.
+            instance: An existing service instance.
+            parameters: Its parameters.
+            fetched: The response to a fetch; None if instances cannot be fetched.
 
         Returns:
-            The id of the plan that it has in the end.
+            The id of its final plan.
         """
         self.instance = instance
         self.parameters = parameters
         self.retrievable = fetched is not None
         self.plan_id = self.target.plan_id
         if not self.target.takes_updates:
-            self.skip("the plan does not say that it can be updated", *UPDATE_SITUATIONS)
+            self.skip("the plan does not support updates", *UPDATE_SITUATIONS)
             return self.plan_id
         self._refusals(fetched)
         self._parameters()
@@ -80,68 +80,75 @@ class Updates(Scenario):
     def _change(self, **body: Any) -> APIRequest:
         return self.update(self.instance, plan_id=self.plan_id, **body)
 
-    # What is refused
+    # Invalid updates
 
     def _refusals(self, fetched: Exchange | None) -> None:
-        change = self.target.change
+        change = self.target.update
         accepted = []
 
         def refused(
-            situation: Situation, ask: APIRequest, what: str | None = None, headers: Headers | None = None
+            situation: Situation, request: APIRequest, what: str | None = None, headers: Headers | None = None
         ) -> None:
-            answer = self.request(situation, ask, headers=headers, what=what)
-            if answer.status in (200, 202):
-                accepted.append(answer)
-            if answer.status == 202:
-                self.wait(self.instance, answer, plan_id=self.plan_id)
+            response = self.request(situation, request, headers=headers, what=what)
+            if response.status in (200, 202):
+                accepted.append(response)
+            if response.status == 202:
+                self.wait(self.instance, response, plan_id=self.plan_id)
 
         right = self._change(parameters=change.first)
         for what, body in UNREADABLE.items():
             refused(Situation.UPDATE_UNREADABLE, right._replace(body=body), what)
-        for what, wrong in wrong_types("service_id").items():
+        for what, wrong in fields_of_wrong_types("service_id").items():
             refused(Situation.UPDATE_OF_WRONG_TYPES, right.with_body(**wrong), what)
         refused(Situation.UPDATE_WITHOUT_SERVICE, right.without_field("service_id"))
         same = self._change_to(self.plan_id)
-        what = "an update with an identity that is not base64"
+        what = "an update request with an identity that is not base64"
         refused(Situation.IDENTITY_MALFORMED, same, what, NOT_BASE64)
-        refused(Situation.UPDATED_TO_UNKNOWN_PLAN, self._change_to(NOBODY))
-        if self.target.strangers:
-            stranger = self._change_to(self.target.strangers[0]["id"])
-            refused(Situation.UPDATED_TO_UNKNOWN_PLAN, stranger, "a plan of another offering")
-        refused(Situation.UPDATE_TO_OTHER_VERSION, self._change(maintenance_info={"version": NO_VERSION}))
-        if change.bad is not None:
-            refused(Situation.UPDATE_AGAINST_SCHEMA, self._change(parameters=change.bad))
+        refused(Situation.UPDATED_TO_UNKNOWN_PLAN, self._change_to(UNKNOWN_ID))
+        if self.target.other_offering_plans:
+            stranger = self._change_to(self.target.other_offering_plans[0]["id"])
+            refused(Situation.UPDATED_TO_UNKNOWN_PLAN, stranger, "an update to a plan of another offering")
+        refused(
+            Situation.UPDATE_TO_OTHER_VERSION, self._change(maintenance_info={"version": UNKNOWN_VERSION})
+        )
+        if change.rejected is not None:
+            refused(Situation.UPDATE_AGAINST_SCHEMA, self._change(parameters=change.rejected))
         else:
             self.skip(
-                "the plan has no schema for updates, or none that refuses", Situation.UPDATE_AGAINST_SCHEMA
+                "the plan has no schema for update parameters, or it rejects nothing",
+                Situation.UPDATE_AGAINST_SCHEMA,
             )
-        if self.target.others and not self.target.plan_updateable:
-            ask = self._change_to(self.target.others[0]["id"])
-            refused(Situation.UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE, ask)
+        if self.target.sibling_plans and not self.target.plan_updateable:
+            request = self._change_to(self.target.sibling_plans[0]["id"])
+            refused(Situation.UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE, request)
         else:
-            why = "the plan is plan_updateable" if self.target.others else "the offering has one plan only"
+            why = (
+                "the plan is plan_updateable"
+                if self.target.sibling_plans
+                else "the offering has only one plan"
+            )
             self.skip(why, Situation.UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE)
         if accepted:
-            self.skip("an update was accepted that was to be refused", Situation.FETCHED_AFTER_REFUSALS)
+            self.skip("an invalid update was accepted", Situation.FETCHED_AFTER_REFUSALS)
             if self.retrievable:
                 self._look()
         elif fetched is not None:
             self.request(Situation.FETCHED_AFTER_REFUSALS, self.fetch(self.instance), fetched)
 
     def _look(self) -> None:
-        """See which plan it has, after something that was not to be."""
+        """Fetch the current plan after an invalid update was accepted."""
         plan_id = (self.send(self.fetch(self.instance)).document or {}).get("plan_id")
         if isinstance(plan_id, str):
             self.plan_id = plan_id
-            self.session.ledger.changed_plan(self.instance, plan_id)
+            self.session.tracker.changed_plan(self.instance, plan_id)
 
-    # What is done
+    # Valid updates
 
     def _parameters(self) -> None:
         parameters = self._new_parameters()
         if parameters is None:
             self.skip(
-                "the plan has no schema for updates, and no parameters for them were given",
+                "the plan has no schema for update parameters, and none were given",
                 Situation.UPDATED,
                 Situation.UPDATED_WITHOUT_POLLING,
                 Situation.FETCHED_AFTER_PARAMETERS,
@@ -149,13 +156,13 @@ class Updates(Scenario):
                 *_WHILE_UPDATED,
             )
             return
-        ask = self._change(parameters=parameters)
-        done = self._apply(Situation.UPDATED, ask, parameters)
+        request = self._change(parameters=parameters)
+        done = self._apply(Situation.UPDATED, request, parameters)
         if not done:
             return
         self.parameters = {**(self.parameters or {}), **parameters}
         if self.is_changed:
-            self.skip("another update was accepted as well", Situation.FETCHED_AFTER_PARAMETERS)
+            self.skip("another update was also accepted", Situation.FETCHED_AFTER_PARAMETERS)
         elif self.retrievable:
             self.request(
                 Situation.FETCHED_AFTER_PARAMETERS,
@@ -163,82 +170,86 @@ class Updates(Scenario):
                 parameters=parameters,
                 plan_id=self.plan_id,
             )
-        odd = ask.with_body(brokerkit_check={"unknown": True})
-        what = "an update with an unknown field, the same otherwise"
+        odd = request.with_body(brokerkit_check={"unknown": True})
+        what = "an identical update request with an unknown field"
         again = self.request(Situation.UPDATED_WITH_UNKNOWN_FIELDS, odd, what=what)
         if again.status == 202:
             self.wait(self.instance, again, plan_id=self.plan_id)
 
     def _new_parameters(self) -> Values | None:
-        """Parameters that it does not have yet, if there are others."""
-        given = [each for each in self.target.change.given if each]
+        """Choose parameters that differ from the current ones, if possible."""
+        given = [each for each in self.target.update.accepted if each]
         new = [each for each in given if any((self.parameters or {}).get(k) != v for k, v in each.items())]
         return next(iter(new or given), None)
 
     def _plan(self) -> None:
         target = self.target
-        if not (target.others and target.plan_updateable):
-            why = "the plan is not plan_updateable" if target.others else "the offering has one plan only"
+        if not (target.sibling_plans and target.plan_updateable):
+            why = (
+                "the plan is not plan_updateable"
+                if target.sibling_plans
+                else "the offering has only one plan"
+            )
             self.skip(
                 why,
                 Situation.UPDATED_TO_PLAN,
                 Situation.FETCHED_AFTER_PLAN,
-                Situation.POLLED_WITH_PLAN_BEFORE,
+                Situation.POLLED_WITH_PREVIOUS_PLAN,
             )
             return
-        before = self._fetched()
-        plan_id = target.others[0]["id"]
-        ask = self._change_to(plan_id)
-        if not self._apply(Situation.UPDATED_TO_PLAN, ask, None):
+        previous = self._fetched()
+        plan_id = target.sibling_plans[0]["id"]
+        request = self._change_to(plan_id)
+        if not self._apply(Situation.UPDATED_TO_PLAN, request, None):
             return
         self.plan_id = plan_id
-        self.session.ledger.changed_plan(self.instance, plan_id)
-        if before is not None:
+        self.session.tracker.changed_plan(self.instance, plan_id)
+        if previous is not None:
             fetch = self.fetch(self.instance, plan_id=plan_id)
-            self.request(Situation.FETCHED_AFTER_PLAN, fetch, before, plan_id=plan_id)
+            self.request(Situation.FETCHED_AFTER_PLAN, fetch, previous, plan_id=plan_id)
 
     def _change_to(self, plan_id: str) -> APIRequest:
-        """An update that moves it to another plan, and says nothing else."""
+        """Build an update request that changes only the plan."""
         return self._change().with_body(plan_id=plan_id)
 
-    def _apply(self, situation: Situation, ask: APIRequest, parameters: Values | None) -> bool:
-        """Have it changed: without polling, if it goes. Is it?"""
-        plain = ask.without_field("accepts_incomplete")
+    def _apply(self, situation: Situation, request: APIRequest, parameters: Values | None) -> bool:
+        """Update the instance, synchronously if possible; return whether it succeeded."""
+        plain = request.without_field("accepts_incomplete")
         changed = self.request(Situation.UPDATED_WITHOUT_POLLING, plain)
         if changed.status == 422 and changed.error_code == "AsyncRequired":
-            self.without_saying_true(Situation.UPDATED_WITHOUT_SAYING_TRUE, ask)
-            changed = self.send(ask)
+            self.send_with_flag_not_true(Situation.UPDATED_WITH_FLAG_NOT_TRUE, request)
+            changed = self.send(request)
         if changed.status is not None and 400 <= changed.status < 500:
-            # It may refuse what it does not support (R-UPD-3), and parameters that were made up.
-            self.skip(f"the update was refused: {changed.response_line}", situation)
+            # The broker may reject unsupported updates (R-UPD-3) and generated parameters.
+            self.skip(f"the update was rejected: {changed.response_line}", situation)
             return False
-        self.note(situation, ask, changed)
+        self.record(situation, request, changed)
         if changed.status == 200:
             self.skip(
-                "it is updated at once",
+                "the instance is updated synchronously",
                 *_WHILE_UPDATED,
-                Situation.UPDATED_WITHOUT_SAYING_TRUE,
-                Situation.POLLED_WITH_PLAN_BEFORE,
+                Situation.UPDATED_WITH_FLAG_NOT_TRUE,
+                Situation.POLLED_WITH_PREVIOUS_PLAN,
             )
             return True
         if changed.status != 202:
             return False
         to_plan = situation is Situation.UPDATED_TO_PLAN
-        polled = Situation.POLLED_WITH_PLAN_BEFORE if to_plan else Situation.POLLED
-        meanwhile = self._meanwhile(ask, changed, parameters, polled)
-        ended = self.wait(self.instance, changed, polled=polled, plan_id=self.plan_id)
+        polled = Situation.POLLED_WITH_PREVIOUS_PLAN if to_plan else Situation.POLLED
+        meanwhile = self._meanwhile(request, changed, parameters, polled)
+        outcome = self.wait(self.instance, changed, polled=polled, plan_id=self.plan_id)
         self.is_changed = self.settle(self.instance, meanwhile, plan_id=self.plan_id)
-        return ended.state == SUCCEEDED
+        return outcome.state == SUCCEEDED
 
     def _meanwhile(
-        self, ask: APIRequest, changed: Exchange, parameters: Values | None, polled: Situation
+        self, request: APIRequest, changed: Exchange, parameters: Values | None, polled: Situation
     ) -> Meanwhile:
-        probes = [Probe(Situation.UPDATED_AGAIN_WHILE_UPDATED, ask, None, (changed,))]
-        others = [each for each in self.target.change.given if each and each != parameters]
+        probes = [Probe(Situation.UPDATED_AGAIN_WHILE_UPDATED, request, None, (changed,))]
+        others = [each for each in self.target.update.accepted if each and each != parameters]
         if parameters is not None and others:
             other = self._change(parameters=others[0])
-            facts = {"made_up": not self.target.change.told}
-            probes.append(Probe(Situation.UPDATED_OTHERWISE_WHILE_UPDATED, other, facts=facts))
+            facts = {"generated": not self.target.update.from_user}
+            probes.append(Probe(Situation.UPDATED_WITH_OTHER_PARAMETERS_WHILE_UPDATED, other, facts=facts))
         if self.retrievable:
             fetch = self.fetch(self.instance, plan_id=self.plan_id)
             probes.append(Probe(Situation.FETCHED_WHILE_UPDATED, fetch))
@@ -251,16 +262,16 @@ class Updates(Scenario):
         return self.send(self.fetch(self.instance, plan_id=self.plan_id)) if self.retrievable else None
 
     def _little(self) -> None:
-        """Updates that change no more than a context, and see that they do not."""
-        before = self._fetched()
+        """Send updates that change at most the context, and check that nothing else changed."""
+        previous = self._fetched()
         self._nothing()
         self._context()
-        if before is not None:
+        if previous is not None:
             fetch = self.fetch(self.instance, plan_id=self.plan_id)
-            self.request(Situation.FETCHED_AFTER_CONTEXT, fetch, before, plan_id=self.plan_id)
+            self.request(Situation.FETCHED_AFTER_CONTEXT, fetch, previous, plan_id=self.plan_id)
 
     def _nothing(self) -> None:
-        """An update that changes nothing, where updates are supported at all."""
+        """Send an update that changes nothing."""
         same = self._change_to(self.plan_id)
         if self._finish(Situation.UPDATED_WITHOUT_EFFECT, same) in (200, 202):
             self._finish(Situation.UPDATED_WITH_NULLS, same.with_body(parameters=None))
@@ -273,8 +284,8 @@ class Updates(Scenario):
         context = {"platform": "cloudfoundry", **platform.full_context, "instance_name": "renamed"}
         self._finish(Situation.UPDATED_CONTEXT, self._change(context=context))
 
-    def _finish(self, situation: Situation, ask: APIRequest) -> int | None:
-        changed = self.request(situation, ask)
+    def _finish(self, situation: Situation, request: APIRequest) -> int | None:
+        changed = self.request(situation, request)
         if changed.status == 202:
             self.wait(self.instance, changed, plan_id=self.plan_id)
         return changed.status

@@ -143,7 +143,7 @@ IDS = [
     *(
         Broken(
             f"{operation} refuses ids with a percent sign",
-            "R-REQ.odd-ids",
+            "R-REQ.special-ids",
             refuses(400, misdeeds.has_in_id("%", operation)),
         )
         for operation in (PROVISION, BIND)
@@ -151,20 +151,20 @@ IDS = [
     *(
         Broken(
             f"{operation} loses ids with a percent sign",
-            "R-REQ.odd-ids",
+            "R-REQ.special-ids",
             refuses(410, misdeeds.has_in_id("%", operation)),
         )
         for operation in (DEPROVISION, UNBIND)
     ),
-    Broken("takes a plus in an id for a space", "R-REQ.ids-apart", misdeeds.decodes_ids(" ", "+")),
+    Broken("takes a plus in an id for a space", "R-REQ.distinct-ids", misdeeds.decodes_ids(" ", "+")),
     *(
-        Broken(f"{what} have no capitals", "R-REQ.ids-apart", reads(change))
+        Broken(f"{what} have no capitals", "R-REQ.distinct-ids", reads(change))
         for what, change in (
             ("instances", misdeeds.takes_capitals_for_small("instance_id")),
             ("bindings", misdeeds.takes_capitals_for_small("binding_id")),
         )
     ),
-    Broken("decodes ids twice", "R-REQ.ids-apart", misdeeds.decodes_ids("A", "%41"), LATER),
+    Broken("decodes ids twice", "R-REQ.distinct-ids", misdeeds.decodes_ids("A", "%41"), LATER),
 ]
 
 BODIES = [
@@ -183,14 +183,16 @@ BODIES = [
         )
         for operation in (PROVISION, UPDATE, BIND)
     ),
-    Broken("answers a delete with nothing", "R-REQ-6.json-answers", body(to(DEPROVISION, status=200), None)),
-    Broken("answers a delete with an array", "R-REQ-6.json-answers", body(to(DEPROVISION, status=200), [])),
+    Broken(
+        "answers a delete with nothing", "R-REQ-6.json-responses", body(to(DEPROVISION, status=200), None)
+    ),
+    Broken("answers a delete with an array", "R-REQ-6.json-responses", body(to(DEPROVISION, status=200), [])),
     Broken("says that JSON is text", "R-REQ-6.content-type", headers(to(), Content_Type="text/plain")),
     Broken("does not say that JSON is JSON", "R-REQ-6.content-type", headers(to(BIND), Content_Type="")),
     Broken("refuses unknown fields", "R-REQ-7.unknown-fields", refuses(400, has("brokerkit_check"))),
     Broken(
         "leaves an instance after a refusal",
-        "R-REQ-8.nothing-made",
+        "R-REQ-8.nothing-created",
         does("provision", misdeeds.makes_what_it_refuses),
     ),
     Broken(
@@ -246,7 +248,7 @@ ERRORS = [
         "R-ERR-1.texts R-ERR-1.description",
         tells(to(status=404), description=[1]),
     ),
-    Broken("writes sentences in `error`", "R-ERR-1.word", tells(to(status=404), error="not found")),
+    Broken("writes sentences in `error`", "R-ERR-1.error-code", tells(to(status=404), error="not found")),
     Broken("does not describe errors", "R-ERR-1.description", tells(to(status=409), description=None)),
     Broken(
         "calls an instance unusable that is none",
@@ -258,14 +260,18 @@ ERRORS = [
         "R-ERR-2.usable",
         tells(to(UPDATE, status=404), update_repeatable="no"),
     ),
-    Broken("a ConcurrencyError is 409", "R-ERR-3.words", tells(to(status=409), error="ConcurrencyError")),
+    Broken(
+        "a ConcurrencyError is 409", "R-ERR-3.error-codes", tells(to(status=409), error="ConcurrencyError")
+    ),
     Broken(
         "refuses parameters with 422",
-        "R-ERR-4.clear-422 R-PROV-6.schema",
+        "R-ERR-4.known-422 R-PROV-6.schema",
         answers(422, to(PROVISION, word="BadParameters")),
     ),
     Broken(
-        "fails to delete what it refused", "R-ERR-4.no-failures", misdeeds.fails_to_delete_what_it_refused
+        "fails to delete what it refused",
+        "R-ERR-4.no-server-errors",
+        misdeeds.fails_to_delete_what_it_refused,
     ),
     Broken(
         "never lets go of an orphan",
@@ -319,7 +325,7 @@ CATALOGS = [
     ),
     Broken(
         "does not say that a plan is bindable",
-        "R-CAT-7.told",
+        "R-CAT-7.explicit",
         offers(lambda _, plan: plan.pop("bindable"), plan=0),
     ),
     Broken("fails at ETags", "R-CAT-8.conditional", answers(500, to(CATALOG, status=304)), PLAIN),

@@ -28,13 +28,13 @@ BINDS = [
     Broken("has a text for credentials", "R-BIND-1.body", tells(to(BIND, GET_BINDING), credentials="secret")),
     Broken(
         "has credentials in a 202",
-        "R-BIND-1.nothing-in-202",
+        "R-BIND-1.empty-202",
         tells(to(BIND, status=202), credentials={"uri": "db://"}),
         LATER,
     ),
     Broken(
         "has an endpoint in a 202",
-        "R-BIND-1.nothing-in-202",
+        "R-BIND-1.empty-202",
         tells(to(BIND, status=202), endpoints=[]),
         LATER,
     ),
@@ -47,14 +47,14 @@ BINDS = [
     Broken("a repeated bind is done", "R-BIND-1.same-operation", answers(200, misdeeds.repeats(BIND)), LATER),
     Broken(
         "a repeated bind has another operation",
-        "R-BIND-1.same-operation R-BIND-1.at-once",
+        "R-BIND-1.same-operation R-BIND-1.concurrent",
         tells(misdeeds.repeats(BIND), operation="another"),
         LATER,
     ),
     Broken("a repeated bind is 409", "R-BIND-1.again", answers(409, to(BIND, status=200))),
     Broken(
         "a repeated bind makes a second one",
-        "R-BIND-1.again R-BIND-1.at-once",
+        "R-BIND-1.again R-BIND-1.concurrent",
         answers(201, to(BIND, status=200)),
     ),
     Broken(
@@ -62,7 +62,7 @@ BINDS = [
         "R-BIND-1.same-binding",
         tells(to(BIND, status=200), credentials={"uri": "new"}),
     ),
-    Broken("looks before it binds", "R-BIND-1.at-once", misdeeds.races(BIND)),
+    Broken("looks before it binds", "R-BIND-1.concurrent", misdeeds.races(BIND)),
     Broken(
         "takes other binds for the same",
         "R-BIND-1.other-attributes",
@@ -149,7 +149,7 @@ BINDS = [
     Broken("a successor has no parameters", "R-BIND-6.parameters", does("succeed", lambda *_: None)),
     Broken(
         "needs an application, and says so with 400",
-        "R-ERR-3.words",
+        "R-ERR-3.error-codes",
         answers(400, to(BIND, word="RequiresApp")),
         APP,
     ),
@@ -183,7 +183,7 @@ BINDINGS = [
     Broken("fetches bindings that were deleted", "R-GETB.gone", misdeeds.keeps_ghosts("get_binding")),
     Broken(
         "fetches bindings that were halted",
-        "R-GETB.gone R-UNB-3.not-there",
+        "R-GETB.gone R-UNB-3.not-found",
         misdeeds.keeps_ghosts("get_binding"),
         LATER,
     ),
@@ -195,7 +195,7 @@ BINDINGS = [
     ),
     Broken(
         "binds in a while, and cannot be asked for it",
-        "R-GETB.needed",
+        "R-GETB.retrievable",
         offers(lambda offering, _: offering.update(bindings_retrievable=False)),
         LATER,
     ),

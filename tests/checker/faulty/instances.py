@@ -21,15 +21,15 @@ PROVISIONS = [
     Broken("answers every provision with 200", "R-PROV-1.created", answers(200, to(PROVISION, status=201))),
     Broken(
         "provisions fail",
-        "R-PROV-1.created R-PROV-3.at-once",
+        "R-PROV-1.created R-PROV-3.concurrent",
         answers(500, to(PROVISION, status=201)),
     ),
     Broken(
         "hangs up on provisions",
-        "R-PROV-1.created R-PROV-3.at-once",
+        "R-PROV-1.created R-PROV-3.concurrent",
         hangs_up(to(PROVISION, status=201)),
     ),
-    Broken("does not answer in JSON", "R-REQ-6.json-answers", body(to(PROVISION, status=201), b"Created")),
+    Broken("does not answer in JSON", "R-REQ-6.json-responses", body(to(PROVISION, status=201), b"Created")),
     Broken("has a number for a dashboard", "R-PROV-1.body", tells(to(PROVISION), dashboard_url=7)),
     Broken(
         "has labels without text",
@@ -42,26 +42,26 @@ PROVISIONS = [
         tells(to(PROVISION, UPDATE, status=202), operation=7),
         LATER,
     ),
-    Broken("tells the dashboard later", "R-PROV-2.dashboard-first", tells(to(PROVISION), dashboard_url=None)),
+    Broken("tells the dashboard later", "R-PROV-2.dashboard-url", tells(to(PROVISION), dashboard_url=None)),
     Broken("a repeated PUT is 409", "R-PROV-3.again", answers(409, to(PROVISION, status=200))),
     Broken(
         "a repeated PUT makes a second instance",
-        "R-PROV-3.again R-PROV-3.at-once",
+        "R-PROV-3.again R-PROV-3.concurrent",
         answers(201, to(PROVISION, status=200)),
     ),
-    Broken("looks before it leaps", "R-PROV-3.at-once", misdeeds.races(PROVISION)),
+    Broken("looks before it leaps", "R-PROV-3.concurrent", misdeeds.races(PROVISION)),
     Broken(
         "a repeated PUT is done", "R-PROV-4.same-operation", answers(200, misdeeds.repeats(PROVISION)), LATER
     ),
     Broken(
         "a repeated PUT has another operation",
-        "R-PROV-4.same-operation R-PROV-3.at-once",
+        "R-PROV-4.same-operation R-PROV-3.concurrent",
         tells(misdeeds.repeats(PROVISION), operation="another"),
         LATER,
     ),
     Broken(
         "a repeated PUT has no operation",
-        "R-PROV-4.same-operation R-PROV-3.at-once",
+        "R-PROV-4.same-operation R-PROV-3.concurrent",
         tells(misdeeds.repeats(PROVISION), operation=None),
         LATER,
     ),
@@ -83,7 +83,7 @@ PROVISIONS = [
     ),
     Broken(
         "a conflict is 422",
-        "R-PROV-5.other-parameters R-PROV-5.other-plan R-ERR-4.clear-422",
+        "R-PROV-5.other-parameters R-PROV-5.other-plan R-ERR-4.known-422",
         answers(422, to(PROVISION, word="Conflict")),
     ),
     Broken("needs no plan", "R-PROV-6.required", takes(PROVISION, plan_id="now-id")),
@@ -95,7 +95,7 @@ PROVISIONS = [
     ),
     Broken(
         "an unknown offering is 404",
-        "R-PROV-6.unknown-service",
+        "R-PROV-6.unknown-offering",
         answers(404, to(PROVISION, word="UnknownService")),
     ),
     Broken(
@@ -105,7 +105,7 @@ PROVISIONS = [
     ),
     Broken(
         "takes plans of other offerings",
-        "R-PROV-6.plan-of-another",
+        "R-PROV-6.other-offering",
         takes(PROVISION, lambda told: told == "app-id", plan_id="now-id"),
     ),
     Broken(
@@ -116,20 +116,20 @@ PROVISIONS = [
     Broken("answers 202 to who cannot poll", "R-PROV-7.async-required", polls_for(PROVISION), LATER),
     Broken(
         "asks for polling with 400",
-        "R-PROV-7.async-required R-ERR-3.words",
+        "R-PROV-7.async-required R-ERR-3.error-codes",
         answers(400, to(PROVISION, word="AsyncRequired")),
         LATER,
     ),
     Broken(
         "asks for polling without the word",
-        "R-PROV-7.async-required R-ERR-4.clear-422",
+        "R-PROV-7.async-required R-ERR-4.known-422",
         tells(to(PROVISION, word="AsyncRequired"), error="Async"),
         LATER,
     ),
     Broken("ignores versions", "R-PROV-8.conflict", ignores("maintenance_info", of=PROVISION)),
     Broken(
         "a conflict of versions is 400",
-        "R-PROV-8.conflict R-ERR-3.words",
+        "R-PROV-8.conflict R-ERR-3.error-codes",
         answers(400, to(PROVISION, word="MaintenanceInfoConflict")),
     ),
     Broken(
@@ -159,7 +159,7 @@ FETCHES = [
     ),
     Broken(
         "fetches other parameters",
-        "R-GETI.parameters R-UPD-1.kept",
+        "R-GETI.parameters R-UPD-1.stored",
         tells(to(GET_INSTANCE, status=200), parameters={"size": 9}),
     ),
     Broken(
@@ -170,7 +170,7 @@ FETCHES = [
     Broken("fetches what was deleted", "R-GETI.gone", misdeeds.keeps_ghosts("get_instance")),
     Broken(
         "fetches what was halted",
-        "R-GETI.gone R-DEL-3.not-there",
+        "R-GETI.gone R-DEL-3.not-found",
         misdeeds.keeps_ghosts("get_instance"),
         LATER,
     ),
@@ -195,7 +195,7 @@ UPDATES = [
         "R-UPD-1.body",
         tells(to(UPDATE, status=200), dashboard_url={}),
     ),
-    Broken("refuses an update in vain", "R-UPD-1.without-effect", refuses(400, is_in_vain)),
+    Broken("refuses an update in vain", "R-UPD-1.no-change", refuses(400, is_in_vain)),
     Broken(
         "a repeated update is done", "R-UPD-1.same-operation", answers(200, misdeeds.repeats(UPDATE)), LATER
     ),
@@ -205,10 +205,14 @@ UPDATES = [
         tells(misdeeds.repeats(UPDATE), operation="another"),
         LATER,
     ),
-    Broken("updates nothing", "R-UPD-1.kept", does("change", lambda *_: None)),
-    Broken("moves to another plan by itself", "R-UPD-2.plan-stays", does("change", misdeeds.moves_anyway)),
+    Broken("updates nothing", "R-UPD-1.stored", does("change", lambda *_: None)),
     Broken(
-        "loses parameters with a plan", "R-UPD-2.parameters-stay", does("change", misdeeds.loses_parameters)
+        "moves to another plan by itself", "R-UPD-2.plan-unchanged", does("change", misdeeds.moves_anyway)
+    ),
+    Broken(
+        "loses parameters with a plan",
+        "R-UPD-2.parameters-unchanged",
+        does("change", misdeeds.loses_parameters),
     ),
     Broken(
         "moves from any plan", "R-UPD-3.not-updateable", does("update", misdeeds.moves_from_any_plan), PLAIN
@@ -231,12 +235,12 @@ UPDATES = [
     ),
     Broken(
         "loses parameters with a context",
-        "R-UPD-2.parameters-stay",
+        "R-UPD-2.parameters-unchanged",
         does("update", misdeeds.changes_with_a_context(lambda thing: thing.parameters.clear())),
     ),
     Broken(
         "moves to another plan with a context",
-        "R-UPD-2.plan-stays",
+        "R-UPD-2.plan-unchanged",
         does(
             "update",
             misdeeds.changes_with_a_context(lambda thing: thing.attributes.update(plan_id="later-id")),
@@ -283,7 +287,7 @@ UPDATES = [
     Broken("updates what is nowhere", "R-UPD-5.unknown", answers(200, to(UPDATE, word="NotFound"))),
     Broken(
         "polls of an update need the new plan",
-        "R-UPD-6.plan-before",
+        "R-UPD-6.previous-plan",
         does("last_operation", misdeeds.needs_the_new_plan),
         LATER,
     ),

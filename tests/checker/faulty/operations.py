@@ -76,8 +76,8 @@ OTHER_DELETES = [
         several(answers(404, to(UNBIND, word="Gone")), tells(to(UNBIND, word="Gone"), description="gone")),
     ),
     Broken("unbinds at any instance", "R-UNB-1.unknown", does("unbind", misdeeds.finds_it_anywhere)),
-    Broken("unbinds all at once", "R-UNB-1.others-stay", does("drop", misdeeds.drops_all), LATER),
-    Broken("unbinds successors", "R-UNB-1.others-stay", misdeeds.drops_successors),
+    Broken("unbinds all at once", "R-UNB-1.others-unaffected", does("drop", misdeeds.drops_all), LATER),
+    Broken("unbinds successors", "R-UNB-1.others-unaffected", misdeeds.drops_successors),
     Broken(
         "deleting what is gone is 200",
         "R-DEL-1.gone R-DEL-1.unknown",
@@ -105,9 +105,9 @@ OTHER_DELETES = [
     ),
     Broken(
         "forgets everything between requests",
-        "R-PROV-3.again R-PROV-3.at-once R-PROV-5.other-parameters R-PROV-5.other-plan R-GETI.available"
-        " R-UPD-1.without-effect R-UPD-4.context R-UPD-5.schema R-UPD-5.conflict R-DEL-1.deleted"
-        " R-REQ.odd-ids",
+        "R-PROV-3.again R-PROV-3.concurrent R-PROV-5.other-parameters R-PROV-5.other-plan R-GETI.available"
+        " R-UPD-1.no-change R-UPD-4.context R-UPD-5.schema R-UPD-5.conflict R-DEL-1.deleted"
+        " R-REQ.special-ids",
         does("serve", misdeeds.forgets_everything),
     ),
 ]
@@ -176,7 +176,7 @@ POLLS = [
             ),
             Broken(
                 f"forgets how it ended with {what}",
-                "R-LAST-5.remembered",
+                "R-LAST-5.repeated",
                 answers(404, misdeeds.forgets_outcomes(of)),
                 LATER,
             ),
@@ -190,7 +190,7 @@ POLLS = [
     ),
     Broken(
         "tells credentials in polls of bindings",
-        "R-LAST-1.not-the-binding",
+        "R-LAST-1.no-credentials",
         tells(to(POLL_BINDING, status=200), credentials={"uri": "db://"}),
         LATER,
     ),
