@@ -169,7 +169,7 @@ def test_catalog_command_works_without_usable_store(flask: Flask, made: str) -> 
     set_version(made, "9999")
     assert json.loads(flask("broker", "catalog", "--json").stdout)[0]["plan"] == "p"
     helped = flask("--help")
-    assert "What the service broker offers and remembers." in helped.stdout
+    assert "Inspect and manage the service broker." in helped.stdout
     assert "Error" not in helped.stderr
 
 
