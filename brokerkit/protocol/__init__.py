@@ -1,1 +1,1 @@
-"""HTTP to structs and back: headers, decoding, validation, encoding."""
+"""The conversion between HTTP and structs: headers, decoding, validation and encoding."""

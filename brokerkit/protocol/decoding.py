@@ -1,6 +1,7 @@
-"""From what came over HTTP to a request that a handler can trust, or to a refusal with 400 or 422.
+"""Decoding of HTTP requests to the structs that handlers get, or rejection with 400.
 
-One function an operation, each made of the same steps: decode, find offering and plan, check.
+Each operation has one function. It decodes the query string and the body, finds the offering and the plan in
+the catalog, and builds the struct. :data:`DECODERS` lists the functions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from .._internal.json_decode import MAX_DEPTH, TooDeep, decode_object, describe_validation_error
+from .._internal.text import quote_id
 from ..catalog.models import Catalog, MaintenanceInfo, ServiceOffering, ServicePlan
 from ..errors import BadRequest
 from ..requests import (
@@ -38,7 +40,16 @@ _RequestT = TypeVar("_RequestT", bound=Request)
 
 
 class RawRequest(Struct, frozen=True, gc=False):
-    """A request as it came: whose, about which instance and binding, query string and body still unread."""
+    """An HTTP request whose query string and body are not decoded yet.
+
+    Args:
+        catalog: The current catalog.
+        headers: The parsed headers.
+        ids: The `instance_id` and `binding_id` from the path, if it has them.
+        query_string: The query string as WSGI provides it.
+        body: The body, or no bytes for operations without a body.
+        require_organization: Whether a provision must name an organization and a space.
+    """
 
     catalog: Catalog
     headers: RequestHeaders
@@ -52,7 +63,7 @@ class RawRequest(Struct, frozen=True, gc=False):
 
 
 class Query(Struct, frozen=True, gc=False):
-    """The query parameters that the API knows."""
+    """The query parameters of the API."""
 
     service_id: str | None = None
     plan_id: str | None = None
@@ -60,21 +71,21 @@ class Query(Struct, frozen=True, gc=False):
     accepts_incomplete: bool = False
 
 
-def _query(query_string: str) -> Query:
-    if not query_string.isascii():  # WSGI hands bytes over as latin-1
+def _parse_query(query_string: str) -> Query:
+    if not query_string.isascii():  # WSGI decodes bytes as latin-1
         query_string = query_string.encode("latin-1", "replace").decode(errors="replace")
-    known: dict[str, str] = {}
+    values: dict[str, str] = {}
     for part in query_string.split("&"):
         name, _, value = part.partition("=")
         if "%" in part or "+" in part:
             name, value = unquote_plus(name), unquote_plus(value)
-        if known.setdefault(name, value) != value and name in Query.__struct_fields__:
-            raise BadRequest(f"The query parameter {name} is given twice, with different values.")
+        if values.setdefault(name, value) != value and name in Query.__struct_fields__:
+            raise BadRequest(f"The query parameter {name} is given more than once, with different values.")
     return Query(
-        known.get("service_id") or None,
-        known.get("plan_id") or None,
-        known.get("operation") or None,
-        known.get("accepts_incomplete") == "true",  # R-REQ-9
+        values.get("service_id") or None,
+        values.get("plan_id") or None,
+        values.get("operation") or None,
+        values.get("accepts_incomplete") == "true",  # R-REQ-9
     )
 
 
@@ -110,120 +121,120 @@ class _BindBody(Struct, frozen=True):
     predecessor_binding_id: str | None = None
 
 
-# What msgspec knows of a struct it finds out when it first needs it, which no two threads may do at once.
-_FOUND_OUT = [msgspec.json.Decoder(kind) for kind in (_ProvisionBody, _UpdateBody, _BindBody)]
+# Build decoders at import time: msgspec inspects types lazily, which is not thread-safe.
+_PREPARED = [msgspec.json.Decoder(kind) for kind in (_ProvisionBody, _UpdateBody, _BindBody)]
 
 
-def _read_body(call: RawRequest, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
-    """The body as an object (for fields that we do not know) and as a struct (for those that we do)."""
+def _decode_body(raw: RawRequest, kind: type[_BodyT]) -> tuple[dict[str, Any], _BodyT]:
+    """Decode a body to a JSON object with all fields, and to a struct with the fields of the API."""
     try:
-        document = decode_object(call.body)
-        return document, msgspec.convert(_with_versions_alone(document), kind)
+        document = decode_object(raw.body)
+        return document, msgspec.convert(_normalize_maintenance_info(document), kind)
     except msgspec.ValidationError as error:
         raise BadRequest(describe_validation_error(error)) from None
     except TooDeep:
-        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+        raise BadRequest(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
     except ValueError:
-        raise BadRequest("The body is not JSON; send one JSON object.") from None
+        raise BadRequest("The body is not valid JSON. Send one JSON object.") from None
 
 
-def _with_versions_alone(document: dict[str, Any]) -> dict[str, Any]:
-    """Of a `maintenance_info` the version counts alone, and without one it is absent (R-REQ-7, R-REQ-10)."""
-    told = dict(document)
-    for name in told.keys() & {"maintenance_info", "previous_values"}:
-        value = told[name]
+def _normalize_maintenance_info(document: dict[str, Any]) -> dict[str, Any]:
+    """Reduce each `maintenance_info` to its version; without a version it is absent (R-REQ-7, R-REQ-10)."""
+    result = dict(document)
+    for name in result.keys() & {"maintenance_info", "previous_values"}:
+        value = result[name]
         if isinstance(value, dict):
             if name == "previous_values":
-                told[name] = _with_versions_alone(value)
+                result[name] = _normalize_maintenance_info(value)
             else:
                 version = value.get("version")
-                told[name] = {"version": version} if version else None
-    return told
+                result[name] = {"version": version} if version else None
+    return result
 
 
-# What the platform may ask for
+# Offerings, plans and context
 
 
-def _find(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
-    found = catalog.find_plan(plan_id)
-    if found is not None and found[0].id == service_id:
-        return found
-    service = _find_service(catalog, service_id)
-    if found is not None:
-        raise BadRequest(f"plan_id: the plan {_short(plan_id)} is not one of the offering {service.name!r}")
-    raise BadRequest(f"plan_id: there is no service plan {_short(plan_id)} in the catalog")
+def _find_plan(catalog: Catalog, service_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
+    match = catalog.find_plan(plan_id)
+    if match is not None and match[0].id == service_id:
+        return match
+    offering = _find_offering(catalog, service_id)
+    if match is not None:
+        raise BadRequest(
+            f"plan_id: The service offering {offering.name!r} has no service plan {quote_id(plan_id)}."
+        )
+    raise BadRequest(f"plan_id: The catalog has no service plan {quote_id(plan_id)}.")
 
 
-def _find_service(catalog: Catalog, service_id: str) -> ServiceOffering:
-    service = catalog.offering(service_id)
-    if service is None:
-        raise BadRequest(f"service_id: there is no service offering {_short(service_id)} in the catalog")
-    return service
+def _find_offering(catalog: Catalog, service_id: str) -> ServiceOffering:
+    offering = catalog.offering(service_id)
+    if offering is None:
+        raise BadRequest(f"service_id: The catalog has no service offering {quote_id(service_id)}.")
+    return offering
 
 
-def _find_for_delete(call: RawRequest, query: Query) -> tuple[ServiceOffering, ServicePlan]:
+def _find_plan_for_delete(raw: RawRequest, query: Query) -> tuple[ServiceOffering, ServicePlan]:
     missing = [name for name in ("service_id", "plan_id") if getattr(query, name) is None]
     if missing:
-        raise BadRequest(f"{' and '.join(missing)}: required in the query string")
-    return _find(call.catalog, query.service_id or "", query.plan_id or "")
+        raise BadRequest(f"The query string must have {' and '.join(missing)}.")
+    return _find_plan(raw.catalog, query.service_id or "", query.plan_id or "")
 
 
-def _hints(call: RawRequest, query: Query) -> tuple[ServiceOffering | None, ServicePlan | None]:
-    """What a fetch or poll says of the instance helps to find the handler, and refuses nothing.
+def _find_plan_for_read(raw: RawRequest, query: Query) -> tuple[ServiceOffering | None, ServicePlan | None]:
+    """Find the offering and the plan of a fetch or poll, which only help to select the handler.
 
-    A platform may still poll for a plan that has left the catalog, and Cloud Controller takes a 400
-    to a poll for a failed operation (R-ERR-4).
+    Unknown ids are ignored. A platform may poll for a plan that has been removed from the catalog, and Cloud
+    Controller interprets a 400 response to a poll as a failed operation (R-ERR-4).
     """
-    service = call.catalog.offering(query.service_id) if query.service_id else None
-    found = call.catalog.find_plan(query.plan_id) if query.plan_id else None
-    if found is not None and (service is None or service is found[0]):
-        return found
-    return service, None
+    offering = raw.catalog.offering(query.service_id) if query.service_id else None
+    match = raw.catalog.find_plan(query.plan_id) if query.plan_id else None
+    if match is not None and (offering is None or offering is match[0]):
+        return match
+    return offering, None
 
 
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 80 else f"{value[:80]}…")
-
-
-def _check_platform(call: RawRequest, context: Mapping[str, Any]) -> None:
-    """The header and the context name the same platform."""
-    identity = call.headers.originating_identity
+def _check_platform(raw: RawRequest, context: Mapping[str, Any]) -> None:
+    """Check that the originating identity and the context name the same platform."""
+    identity = raw.headers.originating_identity
     if identity is not None and context.get("platform") not in (None, identity.platform):
         raise BadRequest(
-            "context.platform: is not the platform that the header X-Broker-API-Originating-Identity names"
+            "context.platform: It must be the platform in the header X-Broker-API-Originating-Identity."
         )
 
 
-def _guid(call: RawRequest, name: str, told: str | None, context: Mapping[str, Any]) -> str | None:
-    """An organization or space: the body's own field is deprecated for the context (R-PROV)."""
-    value = told or context.get(name) or None
+def _get_guid(raw: RawRequest, name: str, deprecated: str | None, context: Mapping[str, Any]) -> str | None:
+    """Get the GUID of an organization or space from the body's deprecated field or the context (R-PROV)."""
+    value = deprecated or context.get(name) or None
     if value is not None and not isinstance(value, str):
         raise BadRequest(f"context.{name}: expected a string")
-    if value is None and call.require_organization:
-        raise BadRequest(f"{name}: is required, in the body or in its context")
+    if value is None and raw.require_organization:
+        raise BadRequest(f"{name}: This broker requires it, in the context or in the body.")
     return value
 
 
-# The operations
+# One function for each operation
 
 
-def catalog(call: RawRequest) -> CatalogRequest:
-    return CatalogRequest(headers=call.headers)
+def catalog(raw: RawRequest) -> CatalogRequest:
+    """Decode a request for the catalog."""
+    return CatalogRequest(headers=raw.headers)
 
 
-def provision(call: RawRequest) -> ProvisionRequest:
-    query = _query(call.query_string)
-    document, body = _read_body(call, _ProvisionBody)
-    service, plan = _find(call.catalog, body.service_id, body.plan_id)
+def provision(raw: RawRequest) -> ProvisionRequest:
+    """Decode a provision request (R-PROV)."""
+    query = _parse_query(raw.query_string)
+    document, body = _decode_body(raw, _ProvisionBody)
+    offering, plan = _find_plan(raw.catalog, body.service_id, body.plan_id)
     context = body.context or {}
     parameters = body.parameters or {}
-    _check_platform(call, context)
-    organization_guid = _guid(call, "organization_guid", body.organization_guid, context)
-    space_guid = _guid(call, "space_guid", body.space_guid, context)
+    _check_platform(raw, context)
+    organization_guid = _get_guid(raw, "organization_guid", body.organization_guid, context)
+    space_guid = _get_guid(raw, "space_guid", body.space_guid, context)
     return ProvisionRequest(
-        headers=call.headers,
-        instance_id=call.ids["instance_id"],
-        offering=service,
+        headers=raw.headers,
+        instance_id=raw.ids["instance_id"],
+        offering=offering,
         plan=plan,
         parameters=parameters,
         context=context,
@@ -235,23 +246,24 @@ def provision(call: RawRequest) -> ProvisionRequest:
     )
 
 
-def update(call: RawRequest) -> UpdateRequest:
-    query = _query(call.query_string)
-    document, body = _read_body(call, _UpdateBody)
+def update(raw: RawRequest) -> UpdateRequest:
+    """Decode an update request (R-UPD)."""
+    query = _parse_query(raw.query_string)
+    document, body = _decode_body(raw, _UpdateBody)
     if body.plan_id is None:
-        service, wanted = _find_service(call.catalog, body.service_id), None
+        offering, new_plan = _find_offering(raw.catalog, body.service_id), None
     else:
-        service, wanted = _find(call.catalog, body.service_id, body.plan_id)
+        offering, new_plan = _find_plan(raw.catalog, body.service_id, body.plan_id)
     context = body.context or {}
     previous_values = body.previous_values or PreviousValues()
-    before = call.catalog.find_plan(previous_values.plan_id or "")
-    current = before[1] if before and before[0] is service else None
-    plan = wanted or current or (service.plans[0] if len(service.plans) == 1 else None)
-    _check_platform(call, context)
+    previous = raw.catalog.find_plan(previous_values.plan_id or "")
+    current_plan = previous[1] if previous and previous[0] is offering else None
+    plan = new_plan or current_plan or (offering.plans[0] if len(offering.plans) == 1 else None)
+    _check_platform(raw, context)
     return UpdateRequest(
-        headers=call.headers,
-        instance_id=call.ids["instance_id"],
-        offering=service,
+        headers=raw.headers,
+        instance_id=raw.ids["instance_id"],
+        offering=offering,
         plan=plan,
         parameters=body.parameters or {},
         context=context,
@@ -262,19 +274,20 @@ def update(call: RawRequest) -> UpdateRequest:
     )
 
 
-def bind(call: RawRequest) -> BindRequest:
-    query = _query(call.query_string)
-    document, body = _read_body(call, _BindBody)
-    service, plan = _find(call.catalog, body.service_id, body.plan_id)
+def bind(raw: RawRequest) -> BindRequest:
+    """Decode a bind request (R-BIND)."""
+    query = _parse_query(raw.query_string)
+    document, body = _decode_body(raw, _BindBody)
+    offering, plan = _find_plan(raw.catalog, body.service_id, body.plan_id)
     context = body.context or {}
     parameters = body.parameters or {}
     bind_resource = body.bind_resource or BindResource()
-    _check_platform(call, context)
+    _check_platform(raw, context)
     return BindRequest(
-        headers=call.headers,
-        instance_id=call.ids["instance_id"],
-        binding_id=call.ids["binding_id"],
-        offering=service,
+        headers=raw.headers,
+        instance_id=raw.ids["instance_id"],
+        binding_id=raw.ids["binding_id"],
+        offering=offering,
         plan=plan,
         parameters=parameters,
         context=context,
@@ -287,39 +300,39 @@ def bind(call: RawRequest) -> BindRequest:
 
 
 def delete(kind: Callable[..., _RequestT]) -> Callable[[RawRequest], _RequestT]:
-    """How to read a DELETE, which must name offering and plan in its query string (R-DEL-2)."""
+    """Make the function that decodes a DELETE, whose query string must have offering and plan (R-DEL-2)."""
 
-    def decode(call: RawRequest) -> _RequestT:
-        query = _query(call.query_string)
-        service, plan = _find_for_delete(call, query)
+    def decode(raw: RawRequest) -> _RequestT:
+        query = _parse_query(raw.query_string)
+        offering, plan = _find_plan_for_delete(raw, query)
         return kind(
-            headers=call.headers,
-            offering=service,
+            headers=raw.headers,
+            offering=offering,
             plan=plan,
             accepts_incomplete=query.accepts_incomplete,
-            **call.ids,
+            **raw.ids,
         )
 
     return decode
 
 
 def fetch(kind: Callable[..., _RequestT]) -> Callable[[RawRequest], _RequestT]:
-    """How to read a fetch (R-GETI, R-GETB)."""
+    """Make the function that decodes a fetch (R-GETI, R-GETB)."""
 
-    def decode(call: RawRequest) -> _RequestT:
-        service, plan = _hints(call, _query(call.query_string))
-        return kind(headers=call.headers, offering=service, plan=plan, **call.ids)
+    def decode(raw: RawRequest) -> _RequestT:
+        offering, plan = _find_plan_for_read(raw, _parse_query(raw.query_string))
+        return kind(headers=raw.headers, offering=offering, plan=plan, **raw.ids)
 
     return decode
 
 
 def poll(kind: Callable[..., _RequestT]) -> Callable[[RawRequest], _RequestT]:
-    """How to read a poll (R-LAST)."""
+    """Make the function that decodes a poll (R-LAST)."""
 
-    def decode(call: RawRequest) -> _RequestT:
-        query = _query(call.query_string)
-        service, plan = _hints(call, query)
-        return kind(headers=call.headers, offering=service, plan=plan, operation=query.operation, **call.ids)
+    def decode(raw: RawRequest) -> _RequestT:
+        query = _parse_query(raw.query_string)
+        offering, plan = _find_plan_for_read(raw, query)
+        return kind(headers=raw.headers, offering=offering, plan=plan, operation=query.operation, **raw.ids)
 
     return decode
 

@@ -1,4 +1,7 @@
-"""From what a handler answered to a status and a body, or to the mistake that its author made."""
+"""Encoding of results, errors and the catalog to HTTP responses.
+
+A result that the API does not allow becomes a `HandlerMistake`, whose message is for the handler's author.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from ..results import (
 
 
 class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
-    """What goes back over HTTP."""
+    """An HTTP response: status code, body and the headers besides those of the body."""
 
     status: int
     body: bytes
@@ -45,44 +48,44 @@ EMPTY_RESULTS: Mapping[Operation, object] = {
 }
 """The results that None stands for when a handler returns it."""
 
-_MADE_BY: dict[type, str] = {LastOperation: "LastOperation.in_progress(…), .succeeded(…) or .failed(…)"}
+_CONSTRUCTORS: dict[type, str] = {LastOperation: "LastOperation.in_progress(…), .succeeded(…) or .failed(…)"}
 
-_KEPT: dict[type, str] = {
+_STORED_FIELDS: dict[type, str] = {
     Provisioned: "data",
     Updated: "data",
     Accepted: "data",
     Binding: "data",
     LastOperation: "result",
 }
-"""What a result has for the broker's memory, and no platform is told."""
+"""The field of each type of result that is for the store only and is not sent to platforms."""
 
-_EMPTY = b"{}"
+_EMPTY_OBJECT = b"{}"
 _encoder = msgspec.json.Encoder()
 
 
 def encode_result(
     operation: Operation, result: Any, *, offering: ServiceOffering | None, accepts_incomplete: bool
 ) -> EncodedResponse:
-    """Write what a handler answered.
+    """Encode the result of a handler.
 
     Args:
-        operation: What was asked.
-        result: What was answered; None was replaced by the :data:`EMPTY_RESULTS`.
-        offering: The offering, where it is known.
-        accepts_incomplete: Can the platform poll?
+        operation: The operation.
+        result: The result; the caller has replaced None by the entry of :data:`EMPTY_RESULTS`.
+        offering: The offering, or None if it is unknown.
+        accepts_incomplete: Whether the platform can poll.
 
     Raises:
-        HandlerMistake: It is no answer to that operation.
+        HandlerMistake: The result is not allowed for the operation.
     """
     kind = type(result)
     form = ENDPOINTS[operation].responses.get(kind)
     if form is None:
-        raise HandlerMistake(_wrong_kind(operation, result))
-    result = _for_platforms(result)
+        raise HandlerMistake(_describe_wrong_type(operation, result))
+    result = _without_stored_field(result)
     for name in form.omitted:
         if getattr(result, name) is not None:
             raise HandlerMistake(
-                f"returned {kind.__name__}({name}=…), which has no place in the answer to {operation};"
+                f"returned {kind.__name__}({name}=…), but the response to {operation} has no such field;"
                 " leave it out"
             )
     status = form.status
@@ -90,7 +93,7 @@ def encode_result(
     if kind is Accepted:
         if not accepts_incomplete:
             raise HandlerMistake(
-                "returned Accepted to a platform that cannot poll; raise AsyncRequired() before the work"
+                "returned Accepted, but the platform cannot poll; raise AsyncRequired() before the work"
                 " starts if request.accepts_incomplete is False"
             )
         if result.operation is None:
@@ -103,51 +106,57 @@ def encode_result(
         status = form.unchanged_status or status
         result = replace(result, exists=False)
     if kind is Binding and offering is not None:
-        _check_requirements(result, offering)
-    return EncodedResponse(status, _write(result), headers)
+        _check_permissions(result, offering)
+    return EncodedResponse(status, _encode_checked(result), headers)
 
 
 def check_stateless(result: object) -> None:
-    """Let a broker without a store answer only what it need not remember.
+    """Check that a result has no data to store, for a broker without a store.
 
     Raises:
-        HandlerMistake: The result has what would be lost.
+        HandlerMistake: The result has data that would be lost.
     """
-    field = _KEPT.get(type(result))
+    field = _STORED_FIELDS.get(type(result))
     if field is not None and getattr(result, field) is not None:
         raise HandlerMistake(
-            f"returned {type(result).__name__}({field}=…), which nobody would remember; give the Broker a"
+            f"returned {type(result).__name__}({field}=…), but the broker has no store; give the Broker a"
             " store=, or leave it out"
         )
 
 
-def encode_catalog(catalog: Catalog, known: str | None) -> EncodedResponse:
-    """Hand out the catalog, which was written once; or say that the platform has it (R-CAT-8).
+def encode_catalog(catalog: Catalog, if_none_match: str | None) -> EncodedResponse:
+    """Build the response with the catalog, or a 304 if the platform has this version of it (R-CAT-8).
 
     Args:
         catalog: The catalog.
-        known: The header ``If-None-Match``. A proxy that compresses weakens the tags in it.
+        if_none_match: The header ``If-None-Match``, or None. Its tags may be weak, because proxies that
+            compress responses weaken them.
     """
     headers = (("ETag", catalog.etag),)
-    if known is not None and parse_etags(known).contains_weak(unquote_etag(catalog.etag)[0]):
+    if if_none_match is not None and parse_etags(if_none_match).contains_weak(unquote_etag(catalog.etag)[0]):
         return EncodedResponse(304, b"", headers)
     return EncodedResponse(200, catalog.encoded, headers)
 
 
 def encode_error(error: BrokerError, method: str, operation: Operation | None) -> EncodedResponse:
-    """Write a refusal (R-ERR-1, R-ERR-2).
+    """Encode an error (R-ERR-1, R-ERR-2).
+
+    Args:
+        error: The error.
+        method: The HTTP method of the request.
+        operation: The operation, or None if the request is not for an endpoint of the API.
 
     Raises:
-        HandlerMistake: It was made or changed into what cannot be sent.
+        HandlerMistake: The error has a field that cannot be sent.
     """
     try:
         error.check()
         headers = Headers(error.headers).to_wsgi_list()
     except (ValueError, TypeError) as mistake:
-        raise HandlerMistake(f"a {type(error).__name__} that cannot be sent was raised: {mistake}") from None
+        raise HandlerMistake(f"raised an invalid {type(error).__name__}: {mistake}") from None
     status = error.status_for(method)
     if status == 410:
-        return EncodedResponse(status, _EMPTY, headers)  # R-UNB-1
+        return EncodedResponse(status, _EMPTY_OBJECT, headers)  # R-UNB-1
     document: dict[str, object] = {"description": error.description}
     if error.error is not None:
         document["error"] = error.error
@@ -157,62 +166,62 @@ def encode_error(error: BrokerError, method: str, operation: Operation | None) -
     return EncodedResponse(status, _encoder.encode(document), headers)
 
 
-def _wrong_kind(operation: Operation, result: object) -> str:
+def _describe_wrong_type(operation: Operation, result: object) -> str:
     if isinstance(result, BrokerError):
         return f"returned {type(result).__name__}; raise it"
-    kinds = [_MADE_BY.get(kind, f"{kind.__name__}(…)") for kind in ENDPOINTS[operation].responses]
+    allowed = [_CONSTRUCTORS.get(kind, f"{kind.__name__}(…)") for kind in ENDPOINTS[operation].responses]
     if operation in EMPTY_RESULTS:
-        kinds.append("None")
+        allowed.append("None")
     if isinstance(result, type):
-        got = f"the class {result.__name__}"
+        returned = f"the class {result.__name__}"
     else:
-        got = "None" if result is None else f"a {type(result).__name__}"
-    return f"returned {got}; return {' or '.join(kinds)}, or raise a BrokerError"
+        returned = "None" if result is None else f"a {type(result).__name__}"
+    return f"returned {returned}; return {' or '.join(allowed)}, or raise a BrokerError"
 
 
-def _check_requirements(binding: Binding, service: ServiceOffering) -> None:
-    for field, requirement in REQUIRED_PERMISSIONS.items():
-        if getattr(binding, field) and requirement not in service.requires:
+def _check_permissions(binding: Binding, offering: ServiceOffering) -> None:
+    for field, permission in REQUIRED_PERMISSIONS.items():
+        if getattr(binding, field) and permission not in offering.requires:
             raise HandlerMistake(
-                f"returned a Binding with {field}, but the offering {service.name!r} does not require"
-                f" {requirement!r}; add that to its `requires` in the catalog, or leave the field out"
+                f"returned a Binding with {field}, but the offering {offering.name!r} does not require"
+                f" {permission!r}; add that to its `requires` in the catalog, or leave the field out"
             )
 
 
-def _for_platforms(result: Any) -> Any:
-    field = _KEPT.get(type(result))
+def _without_stored_field(result: Any) -> Any:
+    field = _STORED_FIELDS.get(type(result))
     if field is not None and getattr(result, field) is not None:
         return replace(result, **{field: None})
     return result
 
 
-def _write(result: msgspec.Struct) -> bytes:
-    """The result as JSON, which must read back as what it is: no annotation of its fields is broken."""
+def _encode_checked(result: msgspec.Struct) -> bytes:
+    """Encode a result and decode it again, because only decoding checks the types of the fields."""
     kind = type(result)
     try:
-        body = _encoder.encode(_with_times(result) if kind is Binding else result)
+        body = _encoder.encode(_with_formatted_times(result) if kind is Binding else result)
         _DECODERS[kind].decode(body)
     except msgspec.ValidationError as error:
         raise HandlerMistake(
-            f"returned a {kind.__name__} that is not right: {describe_validation_error(error)}"
+            f"returned an invalid {kind.__name__}: {describe_validation_error(error)}"
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
-        raise HandlerMistake(f"returned a {kind.__name__} that JSON cannot hold: {error}") from None
+        raise HandlerMistake(f"returned a {kind.__name__} that cannot be encoded as JSON: {error}") from None
     return body
 
 
-def _with_times(binding: Any) -> object:
-    """A binding with its times written as R-BIND-4 has them, where it has any."""
+def _with_formatted_times(binding: Any) -> object:
+    """Format the times in a binding's metadata (R-BIND-4). A binding without metadata is returned as is."""
     if binding.metadata is None:
         return binding
     fields = msgspec.structs.asdict(binding)
-    moments = msgspec.structs.asdict(binding.metadata)
-    fields["metadata"] = {name: _written(moment) for name, moment in moments.items() if moment is not None}
+    times = msgspec.structs.asdict(binding.metadata)
+    fields["metadata"] = {name: _format_time(time) for name, time in times.items() if time is not None}
     return {name: value for name, value in fields.items() if value is not None and name != "exists"}
 
 
-def _written(moment: datetime) -> str:
-    """A time such as ``2026-11-23T15:55:00.0Z``."""
-    in_utc = moment.astimezone(UTC)
+def _format_time(time: datetime) -> str:
+    """Format a time, such as ``2026-11-23T15:55:00.0Z``."""
+    in_utc = time.astimezone(UTC)
     fraction = f"{in_utc.microsecond:06}".rstrip("0") or "0"
     return f"{in_utc:%Y-%m-%dT%H:%M:%S}.{fraction}Z"

@@ -1,4 +1,4 @@
-"""What the headers of a request say (R-REQ-1, 3, 4, 5)."""
+"""Parsing of request headers (R-REQ-1, R-REQ-3 to R-REQ-5)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..requests import OriginatingIdentity, RequestHeaders
 
 _MAJOR = 2
 _VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
-_TEXT = re.compile(r"[\x20-\x7e\x80-\xff]+")
-_TRACE = {
+_PRINTABLE = re.compile(r"[\x20-\x7e\x80-\xff]+")
+_TRACE_HEADERS = {
     f"HTTP_{name.upper().replace('-', '_')}": name
     for name in (
         "traceparent",
@@ -28,40 +28,47 @@ _TRACE = {
         "x-b3-flags",
     )
 }
-_LONGEST_OF_TRACE = 1024  # it is kept with what the request began
+_TRACE_HEADER_LIMIT = 1024  # characters, because the store saves the headers with each operation
 
 
-def read_headers(
+def parse_headers(
     environ: Mapping[str, Any],
     username: str | None,
     minimum_version: tuple[int, int],
-    echo: str | None,
+    request_identity: str | None,
     trace_context: dict[str, str],
 ) -> RequestHeaders:
-    """Read the headers of an authenticated request (R-REQ-1, 3, 4, 5).
+    """Parse the headers of an authenticated request (R-REQ-1, R-REQ-3 to R-REQ-5).
+
+    Args:
+        environ: The WSGI environment.
+        username: The authenticated caller, or None for a caller without a name.
+        minimum_version: The lowest accepted version of the API, as major and minor number.
+        request_identity: The result of :func:`get_request_identity`.
+        trace_context: The result of :func:`get_trace_context`.
 
     Raises:
-        BrokerError: 400 for a header that is missing or malformed, 412 for another version of the API.
+        BrokerError: 400 for a missing or malformed header, 412 for an unsupported version of the API.
     """
     get = environ.get
     version = get("HTTP_X_BROKER_API_VERSION")
     parsed = _parse_version(version) if version else None
     if version is None or parsed is None:
-        raise BadRequest("The header X-Broker-API-Version is required, with a version such as 2.17.")
+        raise BadRequest("The header X-Broker-API-Version is required and must be a version such as 2.17.")
     if parsed[0] != _MAJOR or parsed < minimum_version:
         raise BrokerError(
-            f"This service broker speaks version {_MAJOR}.{minimum_version[1]} or later of the"
-            f" Open Service Broker API {_MAJOR}, not {version}.",
+            f"This service broker requires version {_MAJOR}.{minimum_version[1]} or a later {_MAJOR}.x"
+            f" version of the Open Service Broker API, but the request uses version {version}.",
             status=412,
             error="UnsupportedVersion",
         )
     identity = get("HTTP_X_BROKER_API_ORIGINATING_IDENTITY")
-    if echo is None and get("HTTP_X_BROKER_API_REQUEST_IDENTITY"):
-        raise BadRequest("The header X-Broker-API-Request-Identity must be printable text.")
+    if request_identity is None and get("HTTP_X_BROKER_API_REQUEST_IDENTITY"):
+        raise BadRequest("The header X-Broker-API-Request-Identity must contain printable text only.")
     return RequestHeaders(
         api_version=version,
-        originating_identity=None if identity is None else _identity(identity),
-        request_identity=echo,
+        originating_identity=None if identity is None else _parse_originating_identity(identity),
+        request_identity=request_identity,
         correlation_id=get("HTTP_X_VCAP_REQUEST_ID")
         or get("HTTP_X_CORRELATION_ID")
         or get("HTTP_X_REQUEST_ID")
@@ -72,19 +79,19 @@ def read_headers(
     )
 
 
-def trace_context_of(environ: Mapping[str, Any]) -> dict[str, str]:
-    """How to go on with the platform's trace (R-REQ-5)."""
+def get_trace_context(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Collect the headers of the platform's trace (R-REQ-5). Headers that are too long are ignored."""
     return {
         name: environ[key]
-        for key, name in _TRACE.items()
-        if key in environ and len(environ[key]) <= _LONGEST_OF_TRACE
+        for key, name in _TRACE_HEADERS.items()
+        if key in environ and len(environ[key]) <= _TRACE_HEADER_LIMIT
     }
 
 
-def request_identity_of(environ: Mapping[str, Any]) -> str | None:
-    """The request's identity for the answer to carry back, if it can be written into a header."""
+def get_request_identity(environ: Mapping[str, Any]) -> str | None:
+    """Get the identity of a request, or None if it is missing or unprintable (R-REQ-4)."""
     value: str | None = environ.get("HTTP_X_BROKER_API_REQUEST_IDENTITY")
-    return value if value and _TEXT.fullmatch(value) else None
+    return value if value and _PRINTABLE.fullmatch(value) else None
 
 
 @lru_cache(maxsize=64)
@@ -94,10 +101,10 @@ def _parse_version(text: str) -> tuple[int, int] | None:
 
 
 def parse_minimum_version(text: str) -> tuple[int, int]:
-    """Read what a broker's author gave as the least version.
+    """Parse the lowest accepted version of the API, such as ``"2.13"``.
 
     Raises:
-        ValueError: It is not a version of this API.
+        ValueError: The text is not a version of this API.
     """
     parsed = _parse_version(text) if isinstance(text, str) else None
     if parsed is None or parsed[0] != _MAJOR:
@@ -105,7 +112,7 @@ def parse_minimum_version(text: str) -> tuple[int, int]:
     return parsed
 
 
-def _identity(header: str) -> OriginatingIdentity:
+def _parse_originating_identity(header: str) -> OriginatingIdentity:
     platform, _, encoded = header.strip().partition(" ")
     try:
         if not platform:
@@ -113,6 +120,6 @@ def _identity(header: str) -> OriginatingIdentity:
         return OriginatingIdentity(platform, decode_object(a2b_base64(encoded.strip(), strict_mode=True)))
     except ValueError:  # not base64, not UTF-8, not JSON, not an object
         raise BadRequest(
-            "The header X-Broker-API-Originating-Identity must be a platform's name, a space, and a"
-            " JSON object in base64."
+            "The header X-Broker-API-Originating-Identity must be the name of a platform, a space and a JSON"
+            " object in base64."
         ) from None

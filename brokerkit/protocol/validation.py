@@ -1,7 +1,7 @@
-"""What a plan takes and allows: parameters, versions, plan changes, bindings.
+"""Validation of requests against a plan: parameters, versions, plan changes and bindings.
 
-Who asks decides which plan that is: for an instance that is there, the one that it has, by the store's word
-or, without a store, by the platform's (`previous_values`).
+The caller determines the plan of an existing instance: from the store, or, without a store, from the
+platform's `previous_values`.
 """
 
 from __future__ import annotations
@@ -22,48 +22,51 @@ from ..requests import BindRequest, ProvisionRequest, UpdateRequest
 
 
 def check_provision(catalog: Catalog, request: ProvisionRequest) -> None:
-    """R-PROV-6, R-PROV-8.
+    """Check a provision against its plan (R-PROV-6, R-PROV-8).
 
     Raises:
-        BrokerError: The plan does not take its parameters or its version.
+        BrokerError: The plan does not accept the parameters or the version.
     """
     _check_parameters(catalog, request.plan, "service_instance", "create", request.parameters)
     _check_maintenance_info(request.plan, request.maintenance_info)
 
 
 def check_update(catalog: Catalog, request: UpdateRequest, current: ServicePlan | None) -> None:
-    """R-UPD-3 to R-UPD-5.
+    """Check an update against the current and the new plan (R-UPD-3 to R-UPD-5).
 
     Args:
         catalog: The catalog.
-        request: What is asked for.
-        current: The plan that the instance has; None if it is unknown or has left the catalog.
+        request: The request.
+        current: The plan of the instance, or None if it is unknown or no longer in the catalog.
 
     Raises:
-        BrokerError: The current plan, the offering or the wanted plan does not allow it.
+        BrokerError: The current plan, the offering or the new plan does not allow the update.
     """
-    wanted, asked = request.body.get("plan_id"), request.body
-    before = current.id if current else request.previous_values.plan_id
-    keeps_plan = wanted is None or wanted == before
-    if not keeps_plan and before is not None:
+    body = request.body
+    new_id = body.get("plan_id")
+    current_id = current.id if current else request.previous_values.plan_id
+    keeps_plan = new_id is None or new_id == current_id
+    if not keeps_plan and current_id is not None:
         _check_plan_change(current or request.offering)
-    only_context = request.body.get("context") is not None and request.maintenance_info is None
-    if keeps_plan and only_context and asked.get("parameters") is None:
+    has_context = body.get("context") is not None
+    if keeps_plan and has_context and request.maintenance_info is None and body.get("parameters") is None:
         _check_context_update(request.offering)
-    _check_any(catalog, [request.plan] if request.plan else request.offering.plans, request)
+    _check_any_plan(catalog, [request.plan] if request.plan else request.offering.plans, request)
 
 
 def check_bind(catalog: Catalog, request: BindRequest) -> None:
-    """R-BIND-5, R-BIND-6.
+    """Check a bind against its plan (R-BIND-5, R-BIND-6).
 
     Raises:
-        BrokerError: The plan is not bindable, has no rotation, or does not take the parameters.
+        BrokerError: The plan is not bindable, does not support rotation, or does not accept the parameters.
     """
     plan = request.plan
     if not plan.bindable:
-        raise BadRequest(f"plan_id: the plan {plan.name!r} is not bindable")
+        raise BadRequest(f"plan_id: The service plan {plan.name!r} is not bindable.")
     if request.predecessor is not None and not plan.binding_rotatable:
-        raise BadRequest(f"predecessor_binding_id: bindings of the plan {plan.name!r} have no successors")
+        raise BadRequest(
+            f"predecessor_binding_id: The service plan {plan.name!r} does not support rotation of bindings."
+        )
     _check_parameters(catalog, plan, "service_binding", "create", request.parameters)
 
 
@@ -71,8 +74,8 @@ def _check_parameters(
     catalog: Catalog, plan: ServicePlan, resource: str, action: str, parameters: dict[str, Any]
 ) -> None:
     validator = catalog.validator(plan, resource, action)
-    if validator is not None and (found := find_problems(validator, parameters, root="parameters")):
-        raise InvalidParameters("; ".join(found))
+    if validator is not None and (problems := find_problems(validator, parameters, root="parameters")):
+        raise InvalidParameters("; ".join(problems))
 
 
 def _check_maintenance_info(plan: ServicePlan, info: MaintenanceInfo | None) -> None:
@@ -83,22 +86,22 @@ def _check_maintenance_info(plan: ServicePlan, info: MaintenanceInfo | None) -> 
 
 
 def _check_plan_change(current: ServicePlan | ServiceOffering) -> None:
-    """R-UPD-3; a plan that has left the catalog is as updateable as its offering says."""
+    """Check that the plan can be changed; for a plan that was removed, its offering decides (R-UPD-3)."""
     if not current.plan_updateable:
         raise PlanChangeNotSupported
 
 
-def _check_context_update(service: ServiceOffering) -> None:
-    if not service.allow_context_updates:  # R-UPD-4
+def _check_context_update(offering: ServiceOffering) -> None:
+    if not offering.allow_context_updates:  # R-UPD-4
         raise BrokerError(
-            f"The offering {service.name!r} takes no updates of the context alone.",
+            f"The service offering {offering.name!r} does not support updates of the context only.",
             status=422,
             error="ContextUpdateNotSupported",
         )
 
 
-def _check_any(catalog: Catalog, plans: Sequence[ServicePlan], request: UpdateRequest) -> None:
-    """Refuse what none of the plans takes, one of which the instance has."""
+def _check_any_plan(catalog: Catalog, plans: Sequence[ServicePlan], request: UpdateRequest) -> None:
+    """Reject an update that none of the plans accepts; the instance has one of them."""
     refusals: list[BrokerError] = []
     for plan in plans:
         try:

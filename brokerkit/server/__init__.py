@@ -1,1 +1,1 @@
-"""The HTTP server side: blueprint, pipeline and dispatch."""
+"""The HTTP server: blueprints, the request pipeline and the dispatch to handlers."""

@@ -1,4 +1,4 @@
-"""The endpoints: a request in, a response out.
+"""The blueprint that connects a broker to Flask.
 
 The blueprint routes each endpoint of :data:`~brokerkit.endpoints.ENDPOINTS` to the pipeline. It responds in
 JSON to every other request below its prefix.
@@ -23,7 +23,7 @@ from werkzeug.routing import BaseConverter, MapAdapter
 from ..endpoints import ENDPOINTS, APIEndpoint
 from ..errors import BadRequest, BrokerError
 from ..protocol.encoding import EncodedResponse, encode_error
-from ..protocol.headers import request_identity_of
+from ..protocol.headers import get_request_identity
 from .base_blueprint import BaseBlueprint, is_broker_endpoint
 from .pipeline import Pipeline, log_failure
 
@@ -39,12 +39,12 @@ _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 
 class BrokerBlueprint(BaseBlueprint):
-    """The blueprint of a broker; `app.register_blueprint` takes it, under any prefix, also more than once.
+    """The blueprint of a broker, for `app.register_blueprint` with any prefix, also more than once.
 
     Args:
-        pipeline: What answers.
+        pipeline: The request pipeline.
         before_start: Called with the app at each registration; raises if the broker cannot serve.
-        commands: Gives the operators' commands, `flask broker …`.
+        commands: Returns the operators' commands, `flask broker …`.
     """
 
     def __init__(
@@ -67,19 +67,19 @@ class BrokerBlueprint(BaseBlueprint):
                 provide_automatic_options=False,
                 merge_slashes=False,
             )
-        self.record(self._add_unknown)
-        self.register_error_handler(Exception, self._failed)
-        for code in default_exceptions:  # Flask asks for handlers of a code first, the app's own included
-            self.register_error_handler(code, self._failed)
+        self.record(self._add_fallback_routes)
+        self.register_error_handler(Exception, self._handle_error)
+        for code in default_exceptions:  # Flask prefers handlers of a code, including those of the app
+            self.register_error_handler(code, self._handle_error)
 
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]
-        """Take part in an app, after the broker checked itself."""
+        """Register the blueprint in an app after checking the broker."""
         self._before_start(app)
         self._add_commands(app, options)
         super().register(app, options)
 
     def _add_commands(self, app: Flask, options: dict[str, Any]) -> None:
-        """Let Flask add the commands: as `broker`, those of a second broker as `broker-2`, unless told."""
+        """Add the commands to the app's CLI, in the group `broker`, or `broker-2` for a second broker."""
         if not self.cli.commands:
             self.cli.help = "Manage the service instances, bindings and operations of the broker."
             for command in self._commands():
@@ -94,30 +94,30 @@ class BrokerBlueprint(BaseBlueprint):
             path = _path_with_encoded_slashes(http.environ)
             if path is not None:
                 return self._reroute(http, path)
-            return self._answer(http, endpoint, parts)
+            return self._handle(http, endpoint, parts)
 
         return view
 
-    def _answer(self, http: HTTPRequest, route: APIEndpoint | BrokerError, parts: dict[str, str]) -> Response:
+    def _handle(self, http: HTTPRequest, route: APIEndpoint | BrokerError, parts: dict[str, str]) -> Response:
         if self._prefix_has_parts:
             parts = {name: parts[name] for name in parts.keys() & _IDS}
-        echo = request_identity_of(http.environ)
-        return _respond(self._pipeline.handle(http, route, echo, parts), echo)
+        identity = get_request_identity(http.environ)
+        return _respond(self._pipeline.handle(http, route, identity, parts), identity)
 
     def _reroute(self, http: HTTPRequest, path: str) -> Response:
-        """Route by the path as it was sent: WSGI decodes the slash in an id before anyone can see it."""
+        """Route by the raw path, because WSGI has already decoded the slashes within ids."""
         adapter = _adapter(http)
         name, parts = _match(adapter, path, http.method)
         endpoint = _BY_NAME.get(name)
         if endpoint is None:
             return self._refuse(http, adapter, path)
-        whole = {name: part.replace(_ENCODED_SLASH, "/") for name, part in parts.items()}
-        return self._answer(http, endpoint, whole)
+        ids = {name: part.replace(_ENCODED_SLASH, "/") for name, part in parts.items()}
+        return self._handle(http, endpoint, ids)
 
-    def _add_unknown(self, state: BlueprintSetupState) -> None:
-        """Route every other path under the prefix here, so that its answer is JSON too.
+    def _add_fallback_routes(self, state: BlueprintSetupState) -> None:
+        """Route every other path below the prefix to this blueprint, so that errors are JSON there too.
 
-        Without a prefix, that is all under ``/v2``; the rest is the app's own, if the app has any.
+        Without a prefix, this covers the paths below ``/v2``; all other paths belong to the app.
         """
         app = state.app
         prefix = (state.url_prefix or "").rstrip("/")
@@ -129,7 +129,7 @@ class BrokerBlueprint(BaseBlueprint):
             app.register_error_handler(400, _not_routed)
         if not handled[404] and not prefix:
             app.register_error_handler(404, _not_found)
-        app.url_map.converters.setdefault("brokerkit_rest", _Rest)
+        app.url_map.converters.setdefault("brokerkit_rest", _RestOfPathConverter)
         name = ".".join(filter(None, (state.name_prefix, state.name, "unknown")))
         app.view_functions[name] = self._unknown
         for path in (base, f"{base}/<brokerkit_rest:rest>"):
@@ -148,27 +148,27 @@ class BrokerBlueprint(BaseBlueprint):
         allowed = [method for method in _METHODS if _match(adapter, path, method)[0] in _BY_NAME]
         if allowed:
             refusal = BrokerError(
-                f"The method {http.method} is not one of this path's: {', '.join(allowed)}.",
+                f"This path does not support the method {http.method}, only {', '.join(allowed)}.",
                 status=405,
                 error="MethodNotAllowed",
             )
             refusal.headers = (("Allow", ", ".join(allowed)),)
         else:
-            refusal = _nothing_here()
-        return self._answer(http, refusal, {})
+            refusal = _unknown_path_error()
+        return self._handle(http, refusal, {})
 
-    def _failed(self, error: Exception) -> Response:
-        """Answer for what failed outside the pipeline, such as in a hook of the app."""
+    def _handle_error(self, error: Exception) -> Response:
+        """Respond to an error outside the pipeline, such as in a hook of the app."""
         http = current_request._get_current_object()  # type: ignore[attr-defined]
         try:
-            answer = encode_error(_as_refusal(error), http.method, None)
-        except Exception as failure:  # noqa: BLE001 - that of the hook, or that of its refusal
-            answer = log_failure(failure, "a hook of the app")
-        return _respond(answer, request_identity_of(http.environ))
+            response = encode_error(_to_broker_error(error), http.method, None)
+        except Exception as failure:  # noqa: BLE001 - from the hook or from an invalid refusal
+            response = log_failure(failure, "a hook of the app")
+        return _respond(response, get_request_identity(http.environ))
 
 
-def _as_refusal(error: Exception) -> BrokerError:
-    """What a hook of the app refused with, as an error of ours; what is no refusal is raised."""
+def _to_broker_error(error: Exception) -> BrokerError:
+    """Convert an HTTP error from a hook of the app; any other exception is raised again."""
     if isinstance(error, BrokerError):
         return error
     if not isinstance(error, HTTPException) or error.code is None or error.code < 400:
@@ -182,72 +182,72 @@ def _as_refusal(error: Exception) -> BrokerError:
 
 
 def _not_routed(error: HTTPException) -> Response | HTTPException:
-    """Answer what Flask refuses before it looks for a route, such as a host that cannot be one."""
+    """Respond to requests that Flask rejects before routing, such as those with an invalid host."""
     http = current_request._get_current_object()  # type: ignore[attr-defined]
     if http.url_rule is None:
         brokers: dict[str, BrokerBlueprint] = current_app.extensions[_EXTENSION]
         for base, blueprint in brokers.items():
             if http.path == base or http.path.startswith(f"{base}/"):
-                return blueprint._answer(http, BadRequest(error.description or error.name), {})
+                return blueprint._handle(http, BadRequest(error.description or error.name), {})
     return error
 
 
 def _not_found(error: HTTPException) -> Response | HTTPException:
-    """Answer outside of ``/v2`` too, where brokers are all that an app has."""
-    others = (
+    """Respond in JSON outside of ``/v2`` too, if the app has no routes besides those of brokers."""
+    other_rules = (
         rule
         for rule in current_app.url_map.iter_rules()
         if rule.endpoint != "static" and not is_broker_endpoint(current_app, rule.endpoint)
     )
-    if any(others):
+    if any(other_rules):
         return error
-    answer = encode_error(_nothing_here(), current_request.method, None)
-    return _respond(answer, request_identity_of(current_request.environ))
+    response = encode_error(_unknown_path_error(), current_request.method, None)
+    return _respond(response, get_request_identity(current_request.environ))
 
 
-_EXTENSION = "brokerkit"  # of an app: its brokers, by what their paths begin with
+_EXTENSION = "brokerkit"  # key in app.extensions; the value maps path prefixes to blueprints
 _ENTITY_HEADERS = {"content-type", "content-length"}
 _STATUS_LINES = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}
 
 
-class _Rest(BaseConverter):
-    """All that is left of a path, slashes and nothing included."""
+class _RestOfPathConverter(BaseConverter):
+    """The converter for the rest of a path, which may be empty and contain slashes."""
 
     regex = "(?s:.*)"
     part_isolating = False
     weight = 10_000
 
 
-def _nothing_here() -> BrokerError:
-    return BrokerError("There is nothing at this path.", status=404, error="NotFound")
+def _unknown_path_error() -> BrokerError:
+    return BrokerError("This path is not part of the API.", status=404, error="NotFound")
 
 
-def _blueprint_of(endpoint: str) -> object:
+def _find_blueprint(endpoint: str) -> object:
     return current_app.blueprints.get(endpoint.rpartition(".")[0])
 
 
 def _adapter(http: HTTPRequest) -> MapAdapter:
     adapter = current_app.create_url_adapter(http)
-    assert adapter is not None, "there is one for every request"
+    assert adapter is not None, "every request has a URL adapter"
     return adapter
 
 
 def _match(adapter: MapAdapter, path: str | None, method: str) -> tuple[str, dict[str, str]]:
-    """The operation that a path and method stand for, with the parts of the path; or nothing."""
+    """Match a path and method to an operation and the parts of the path; both are empty without a match."""
     try:
         name, parts = adapter.match(path, method)
     except HTTPException:  # not found, not allowed, or a redirect
         return "", {}
-    if not isinstance(_blueprint_of(name), BrokerBlueprint):
+    if not isinstance(_find_blueprint(name), BrokerBlueprint):
         return "", {}
     return name.rpartition(".")[2], dict(parts)
 
 
 def _path_with_encoded_slashes(environ: dict[str, Any]) -> str | None:
-    """The path below the app's root with every ``%2F`` kept apart, or None if it has none.
+    """Return the path below the app's root with each ``%2F`` marked, or None if there is no ``%2F``.
 
-    Servers hand the path over decoded; most also hand it over as it was sent (``REQUEST_URI`` or
-    ``RAW_URI``). That is used only if it is the same path, as a proxy in front may have changed it.
+    Servers provide the decoded path; most also provide the raw path as ``REQUEST_URI`` or ``RAW_URI``. It is
+    used only if it decodes to the same path, because middleware may have changed the path.
     """
     raw: str = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
     if "%2" not in raw:
@@ -269,17 +269,17 @@ def _path_with_encoded_slashes(environ: dict[str, Any]) -> str | None:
 
 
 class _JSONResponse(Response):
-    """A response that becomes one when somebody looks at it.
+    """A JSON response that initializes its base class on first use.
 
-    To send it, three things are enough. All else that a response has is made by its base class, as ever,
-    as soon as a hook of the app reads or sets anything of it.
+    Sending needs only the status line, the body and the headers. If a hook of the app reads or sets an
+    attribute, the base class is initialized first, and the response behaves like any other.
     """
 
     def __init__(self, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
         line = _STATUS_LINES.get(status) or f"{status} UNKNOWN"
         self.__dict__["_parts"] = (line, body, headers)
 
-    def _become(self) -> None:
+    def _initialize(self) -> None:
         line, body, headers = self.__dict__.pop("_parts")
         super().__init__([body], line, Headers(headers))
 
@@ -288,12 +288,12 @@ class _JSONResponse(Response):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
             )
-        self._become()
+        self._initialize()
         return getattr(self, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         if "_parts" in self.__dict__:
-            self._become()
+            self._initialize()
         super().__setattr__(name, value)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -305,11 +305,11 @@ class _JSONResponse(Response):
         return [body]
 
 
-def _respond(answer: EncodedResponse, echo: str | None) -> Response:
-    headers = Headers(answer.headers).to_wsgi_list() if answer.headers else []
-    if echo is not None:
-        headers.append(("X-Broker-API-Request-Identity", echo))
-    if answer.status == 304:
+def _respond(response: EncodedResponse, request_identity: str | None) -> Response:
+    headers = Headers(response.headers).to_wsgi_list() if response.headers else []
+    if request_identity is not None:
+        headers.append(("X-Broker-API-Request-Identity", request_identity))
+    if response.status == 304:
         return Response(status=304, headers=headers)
-    headers += (("Content-Type", "application/json"), ("Content-Length", str(len(answer.body))))
-    return _JSONResponse(answer.status, answer.body, headers)
+    headers += (("Content-Type", "application/json"), ("Content-Length", str(len(response.body))))
+    return _JSONResponse(response.status, response.body, headers)

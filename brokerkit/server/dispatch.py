@@ -1,4 +1,4 @@
-"""Who answers a request: in a broker without a store, its handler, asked at once."""
+"""The dispatch of decoded requests to handlers, for brokers without a store."""
 
 from __future__ import annotations
 
@@ -18,81 +18,108 @@ from ..protocol.validation import check_bind, check_provision, check_update
 from ..requests import InstanceRequest, Operation, UpdateRequest
 from ..results import Accepted
 
-_UNSERVED: dict[Operation, tuple[int, str, str]] = {
-    Operation.UPDATE: (422, "UpdateNotSupported", "Instances of this plan cannot be updated."),
-    Operation.BIND: (400, "BindNotSupported", "Instances of this plan cannot be bound."),
-    Operation.UNBIND: (400, "BindNotSupported", "Instances of this plan have no bindings."),
-    Operation.GET_INSTANCE: (404, "FetchNotSupported", "Instances of this offering cannot be fetched."),
-    Operation.GET_BINDING: (404, "FetchNotSupported", "Bindings of this offering cannot be fetched."),
-    Operation.LAST_OPERATION: (400, "UnknownOperation", "There is no such operation."),
-    Operation.LAST_BINDING_OPERATION: (400, "UnknownOperation", "There is no such operation."),
+_UNSUPPORTED_OPERATIONS: dict[Operation, tuple[int, str, str]] = {
+    Operation.UPDATE: (
+        422,
+        "UpdateNotSupported",
+        "Service instances of this service plan cannot be updated.",
+    ),
+    Operation.BIND: (
+        400,
+        "BindNotSupported",
+        "This service plan does not support service bindings.",
+    ),
+    Operation.UNBIND: (
+        400,
+        "BindNotSupported",
+        "This service plan does not support service bindings.",
+    ),
+    Operation.GET_INSTANCE: (
+        404,
+        "FetchNotSupported",
+        "Service instances of this service offering cannot be fetched.",
+    ),
+    Operation.GET_BINDING: (
+        404,
+        "FetchNotSupported",
+        "Service bindings of this service offering cannot be fetched.",
+    ),
+    Operation.LAST_OPERATION: (400, "UnknownOperation", "This operation does not exist."),
+    Operation.LAST_BINDING_OPERATION: (400, "UnknownOperation", "This operation does not exist."),
 }
-"""The refusal where the catalog promises nothing and no handler is there to be asked."""
+"""Status code, error code and description for operations that are not in the catalog and have no handler."""
 
-_UPDATE = Operation.UPDATE  # looking a member up in its enum is slow
+_UPDATE = Operation.UPDATE
 
 
 class Dispatch(Protocol):
-    """Who answers what reached the broker in order."""
+    """Serves the requests that are authenticated and decoded."""
 
     def ensure_started(self) -> None:
-        """A request came: this process serves."""
+        """Start the background work of this process, if there is any and it has not started."""
         ...
 
     def serve(
         self, table: HandlerTable, operation: Operation, request: Any
     ) -> tuple[object, EncodedResponse]:
-        """Answer a request, and tell the signals.
+        """Serve a request and send the signals.
+
+        Args:
+            table: The handlers for the current catalog.
+            operation: The operation, which is not the catalog.
+            request: The decoded request.
 
         Returns:
-            The result, and how it is written.
+            The result and the response.
 
         Raises:
-            BrokerError: It is refused.
+            BrokerError: The request was rejected.
         """
         ...
 
 
 class StatelessDispatch:
-    """Asks the handler, and believes it.
+    """The dispatch of a broker without a store, which calls a handler for each request.
 
     Args:
-        sender: The broker, for the signals.
+        sender: The broker, as the sender of signals.
     """
 
     def __init__(self, sender: object) -> None:
         self._sender = sender
 
     def ensure_started(self) -> None:
-        """As :meth:`Dispatch.ensure_started`; there is nothing to do."""
+        """Do nothing; there is no background work without a store."""
 
     def serve(
         self, table: HandlerTable, operation: Operation, request: Any
     ) -> tuple[object, EncodedResponse]:
-        """As :meth:`Dispatch.serve`.
+        """Call the handler and encode its result; see :meth:`Dispatch.serve`.
 
         Raises:
-            BrokerError: There is no handler, and the catalog promises none; or something refused it.
-            HandlerMistake: The handler answered what no platform may be told.
+            BrokerError: The catalog does not offer the operation, or the request was rejected.
+            HandlerMistake: The handler returned a result that the API does not allow.
         """
-        check = _CHECKS.get(operation)
+        check = _REQUEST_CHECKS.get(operation)
         if check is not None:
             check(table.catalog, request)
         handlers = table.handlers_for(operation, request.offering, request.plan)
         if not handlers:
             raise missing_handler_error(operation)
-        began = perf_counter()
+        started = perf_counter()
         handler, result = (
-            _ask(handlers, operation, request) if len(handlers) > 1 else call_handler(handlers[0], request)
+            _call_candidates(handlers, operation, request)
+            if len(handlers) > 1
+            else call_handler(handlers[0], request)
         )
         if result is None:
             result = EMPTY_RESULTS.get(operation)
         elif type(result) is Accepted:
-            plan = _plan_when_polled(table, operation, request)
+            plan = _get_polled_plan(table, operation, request)
             check_pollable(table, operation, handler, request.offering, plan)
-        try:  # not `blaming`, which costs a poll more than the check does
+        try:  # without `naming_handler`, which takes longer than the check itself
             check_stateless(result)
-            answer = encode_result(
+            response = encode_result(
                 operation,
                 result,
                 offering=request.offering,
@@ -100,29 +127,29 @@ class StatelessDispatch:
             )
         except HandlerMistake as mistake:
             raise HandlerMistake(f"{handler} {mistake}") from None
-        publish(self._sender, operation, request, result, seconds=perf_counter() - began)
-        return result, answer
+        publish(self._sender, operation, request, result, seconds=perf_counter() - started)
+        return result, response
 
 
 def _check_update(catalog: Catalog, request: UpdateRequest) -> None:
-    """The instance has the plan that the platform says."""
-    before = catalog.find_plan(request.previous_values.plan_id or "")
-    check_update(catalog, request, before[1] if before and before[0] is request.offering else None)
+    """Check an update of an instance whose plan is that in the platform's `previous_values`."""
+    previous = catalog.find_plan(request.previous_values.plan_id or "")
+    check_update(catalog, request, previous[1] if previous and previous[0] is request.offering else None)
 
 
-_CHECKS: dict[Operation, Callable[[Catalog, Any], None]] = {
+_REQUEST_CHECKS: dict[Operation, Callable[[Catalog, Any], None]] = {
     Operation.PROVISION: check_provision,
     Operation.UPDATE: _check_update,
     Operation.BIND: check_bind,
 }
 
 
-def _ask(
+def _call_candidates(
     handlers: Sequence[Handler], operation: Operation, request: InstanceRequest
 ) -> tuple[Handler, object]:
-    """Where a fetch or poll did not name the plan, ask each handler until one knows the resource."""
-    if operation is _UPDATE:  # which changes something, and so must reach the right one at once
-        raise BadRequest("previous_values.plan_id: is required where there is no plan_id")
+    """Call the handlers one after another until one knows the resource, for a request without a plan."""
+    if operation is _UPDATE:  # an update must not run in the wrong handler
+        raise BadRequest("previous_values.plan_id: It is required if the request has no plan_id.")
     *others, last = handlers
     for handler in others:
         with suppress(InstanceDoesNotExist, BindingDoesNotExist):
@@ -130,18 +157,18 @@ def _ask(
     return call_handler(last, request)
 
 
-def _plan_when_polled(table: HandlerTable, operation: Operation, request: Any) -> ServicePlan | None:
-    """The plan that a platform names when it polls: of an update, the one before (R-UPD-6)."""
+def _get_polled_plan(table: HandlerTable, operation: Operation, request: Any) -> ServicePlan | None:
+    """Get the plan that the platform names in its polls; for an update, the previous plan (R-UPD-6)."""
     if operation is not _UPDATE:
         plan: ServicePlan = request.plan
         return plan
-    before = table.catalog.find_plan(request.previous_values.plan_id or "")
-    return before[1] if before else None
+    previous = table.catalog.find_plan(request.previous_values.plan_id or "")
+    return previous[1] if previous else None
 
 
 def missing_handler_error(operation: Operation) -> Exception:
-    """What to raise where no handler is there to be asked."""
-    if operation not in _UNSERVED:
-        return HandlerMistake(f"no @{operation} handler serves a plan of the new catalog; register one")
-    status, error, description = _UNSERVED[operation]
+    """Build the error for an operation that no handler serves."""
+    if operation not in _UNSUPPORTED_OPERATIONS:
+        return HandlerMistake(f"No @{operation} handler serves a plan of the new catalog; register one")
+    status, error, description = _UNSUPPORTED_OPERATIONS[operation]
     return BrokerError(description, status=status, error=error)

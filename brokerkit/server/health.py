@@ -1,4 +1,4 @@
-"""The blueprint of a broker's health, for load balancers."""
+"""The blueprint that reports the health of a broker to load balancers."""
 
 from __future__ import annotations
 
@@ -11,29 +11,32 @@ from flask import Response
 from ..health import Health, HealthStatus
 from .base_blueprint import BaseBlueprint, json_response
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 _PATH = "/health"
 
 
 class HealthBlueprint(BaseBlueprint):
-    """The blueprint of a broker's health; `app.register_blueprint` takes it, under any prefix.
+    """The blueprint with the health endpoints, for `app.register_blueprint` with any prefix.
+
+    ``/health`` reports whether this process can serve requests; ``/health/live`` reports whether it must
+    be restarted.
 
     Args:
-        ready: Tells whether this process may be sent requests.
-        alive: Tells whether it can go on, or must be restarted.
+        ready: Returns the health for ``/health``.
+        alive: Returns the health for ``/health/live``.
     """
 
     def __init__(self, ready: Callable[[], Health], alive: Callable[[], Health]) -> None:
         super().__init__("brokerkit-health", __name__)
-        for path, ask in ((_PATH, ready), (f"{_PATH}/live", alive)):
-            self.add_read_only_rule(path, ask.__name__, partial(_tell, ask))
+        for path, check in ((_PATH, ready), (f"{_PATH}/live", alive)):
+            self.add_read_only_rule(path, check.__name__, partial(_respond, check))
 
 
-def _tell(ask: Callable[[], Health]) -> Response:
+def _respond(check: Callable[[], Health]) -> Response:
     try:
-        health = ask()
-    except Exception:  # who asks is not to be told what went wrong
-        _logger.exception("how the broker is could not be found out")
+        health = check()
+    except Exception:  # the cause is for the log only, because callers are not authenticated
+        _logger.exception("Health check failed")
         health = Health(status=HealthStatus.FAILED)
     return json_response(200 if health.status is HealthStatus.OK else 503, health)

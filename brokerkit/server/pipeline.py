@@ -1,7 +1,7 @@
-"""How a request becomes an answer: the one way that all endpoints go.
+"""The pipeline that turns each HTTP request into a response.
 
-Authenticate, read the headers, decode, ask the handler, encode, tell the signals; and whatever goes
-wrong on the way becomes an answer too.
+It authenticates the caller, parses the headers, decodes the request, dispatches it, and sends the signals.
+Every failure becomes a response too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from .. import signals
 from .._context import CURRENT_CALL, CallContext
+from .._internal.text import quote_id
 from ..auth import DEFAULT_CHALLENGE, Authenticator
 from ..catalog.models import Catalog
 from ..endpoints import APIEndpoint
@@ -26,21 +27,21 @@ from ..handlers.group import Handler, describe_function
 from ..handlers.table import HandlerTable
 from ..protocol.decoding import DECODERS, RawRequest
 from ..protocol.encoding import EncodedResponse, encode_catalog, encode_error
-from ..protocol.headers import read_headers, trace_context_of
+from ..protocol.headers import get_trace_context, parse_headers
 from ..requests import Operation
 from .dispatch import Dispatch
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 
 class Settings(NamedTuple):
-    """What a broker's author decides about requests.
+    """The settings of a broker that concern requests.
 
     Args:
-        auth: Who may call.
-        require_organization: Must a provision name an organization and a space?
-        minimum_version: The least version of the API, as major and minor.
-        max_body: How many bytes a body may have.
+        auth: Authenticates callers.
+        require_organization: Whether a provision must name an organization and a space.
+        minimum_version: The lowest accepted version of the API, as major and minor number.
+        max_body: The maximum size of a body in bytes.
     """
 
     auth: Authenticator
@@ -49,19 +50,21 @@ class Settings(NamedTuple):
     max_body: int
 
 
-_CATALOG = Operation.CATALOG  # looking a member up in its enum is slow
-_LENGTH = re.compile(r"[0-9]{1,15}")
-_FAILURE = EncodedResponse(
-    500, b'{"error":"InternalError","description":"The service broker failed. Its log says why."}'
+_CATALOG = Operation.CATALOG
+_CONTENT_LENGTH = re.compile(r"[0-9]{1,15}")
+_INTERNAL_ERROR = EncodedResponse(
+    500, b'{"error":"InternalError","description":"The service broker failed. See its log for the cause."}'
 )
 
 
 class Unauthenticated(BrokerError):
-    """The caller did not say who it is, or not in a way that convinces: 401 (R-REQ-2)."""
+    """The request has no credentials or invalid credentials: 401 (R-REQ-2)."""
 
     status = 401
     error = "Unauthenticated"
-    description = "Authentication is required; check the credentials that the platform uses."
+    description = (
+        "Authentication failed. Please check the credentials that the platform uses for this broker."
+    )
 
     def __init__(self, challenge: str) -> None:
         super().__init__()
@@ -69,14 +72,14 @@ class Unauthenticated(BrokerError):
 
 
 class Pipeline:
-    """Turns requests into answers, for one broker.
+    """The request pipeline of one broker.
 
     Args:
-        sender: The broker, for the signals.
+        sender: The broker, as the sender of signals.
         catalog: The catalog, or a function that returns it.
-        settings: What the broker's author decided.
-        dispatch: Who answers what is in order.
-        has_store: Has the broker a store, so that some handlers are needed no more?
+        settings: The settings that concern requests.
+        dispatch: Serves the decoded requests.
+        has_store: Whether the broker has a store, which makes some handlers optional. Defaults to False.
     """
 
     def __init__(
@@ -97,11 +100,11 @@ class Pipeline:
         self._table: HandlerTable | None = None
 
     def start(self, handlers: Sequence[Handler]) -> list[str]:
-        """Take the handlers, all that there will be.
+        """Set the handlers; no further handlers can be added.
 
         Returns:
-            What does not fit the catalog, a line each. A catalog that a function returns is checked
-            when it is first returned, and its faults are logged.
+            The mismatches between handlers and catalog, one line each. A catalog that a function returns is
+            checked when the function first returns it, and its faults are logged.
         """
         self._handlers = handlers
         if isinstance(self._catalog, Catalog):
@@ -113,23 +116,23 @@ class Pipeline:
         self,
         http: HTTPRequest,
         route: APIEndpoint | BrokerError,
-        echo: str | None,
+        request_identity: str | None,
         ids: dict[str, str],
     ) -> EncodedResponse:
-        """Answer a request, whatever it is.
+        """Handle an HTTP request and return its response.
 
         Args:
-            http: The request as it came.
-            route: The endpoint; or, where the path or method is none of the API's, what to tell those
-                who may call.
-            echo: The request's identity, if the answer can carry it back.
-            ids: The `instance_id` and `binding_id` in the path, those that it has.
+            http: The HTTP request.
+            route: The endpoint; or, if the path or method is not part of the API, the error for
+                authenticated callers.
+            request_identity: The request's identity, or None if it has none that can be sent back.
+            ids: The `instance_id` and `binding_id` from the path, if it has them.
         """
         current = CallContext(None if isinstance(route, BrokerError) else route.operation, ids)
         token = CURRENT_CALL.set(current)
         try:
             started = perf_counter()
-            trace_context = trace_context_of(http.environ)
+            trace_context = get_trace_context(http.environ)
             if signals.request_started.receivers:
                 signals.send(
                     signals.request_started,
@@ -145,21 +148,21 @@ class Pipeline:
             result: object = None
             error: BaseException | None = None
             try:
-                result, answer = self._serve(http, route, echo, ids, current, trace_context)
-            except BrokerError as refused:
-                error = refused
-                answer = _refused(refused, http.method, current.operation, ids)
+                result, response = self._serve(http, route, request_identity, ids, current, trace_context)
+            except BrokerError as refusal:
+                error = refusal
+                response = _encode_refusal(refusal, http.method, current.operation, ids)
             except (KeyboardInterrupt, SystemExit, GeneratorExit):
                 raise
             except BaseException as failure:  # noqa: BLE001 - such as asyncio's CancelledError or gevent's Timeout
                 error = failure
-                answer = log_failure(failure, _named(current.operation, ids))
+                response = log_failure(failure, _describe_request(current.operation, ids))
             if signals.request_finished.receivers:
                 signals.send(
                     signals.request_finished,
                     self._sender,
                     operation=current.operation,
-                    status=answer.status,
+                    status=response.status,
                     seconds=perf_counter() - started,
                     instance_id=current.instance_id,
                     binding_id=current.binding_id,
@@ -169,7 +172,7 @@ class Pipeline:
                     error=error,
                     operation_id=current.operation_id,
                 )
-            return answer
+            return response
         finally:
             current.is_over = True
             CURRENT_CALL.reset(token)
@@ -178,7 +181,7 @@ class Pipeline:
         self,
         http: HTTPRequest,
         route: APIEndpoint | BrokerError,
-        echo: str | None,
+        request_identity: str | None,
         ids: dict[str, str],
         current: CallContext,
         trace_context: dict[str, str],
@@ -187,7 +190,9 @@ class Pipeline:
         if isinstance(route, BrokerError):
             raise route
         environ = http.environ
-        headers = read_headers(environ, username, self._settings.minimum_version, echo, trace_context)
+        headers = parse_headers(
+            environ, username, self._settings.minimum_version, request_identity, trace_context
+        )
         current.headers = headers
         body = self._read_body(http) if route.has_body else b""
         table = self.current_table()
@@ -238,41 +243,41 @@ class Pipeline:
         limit = self._settings.max_body
         length = environ.get("CONTENT_LENGTH", "")
         try:
-            if _LENGTH.fullmatch(length) and int(length) <= limit and "stream" not in vars(http):
-                # Nobody has begun to read it: read it at once, and leave it for whoever reads it after us.
+            if _CONTENT_LENGTH.fullmatch(length) and int(length) <= limit and "stream" not in vars(http):
+                # Reading past Werkzeug is faster; hooks of the app that read the body later get a copy.
                 body = _read_exactly(environ["wsgi.input"], int(length))
                 environ["wsgi.input"] = BytesIO(body)
                 return body
-            http.max_content_length = limit + 1  # werkzeug cuts a chunked body off there without a word
+            http.max_content_length = limit + 1  # Werkzeug silently truncates a chunked body at the limit
             body = http.get_data()
             if len(body) > limit:
                 raise RequestEntityTooLarge
             return body
         except RequestEntityTooLarge:
             raise BrokerError(
-                f"The body is larger than {limit:,} bytes.", status=413, error="BodyTooLarge"
+                f"The body is larger than the limit of {limit:,} bytes.", status=413, error="BodyTooLarge"
             ) from None
         except Exception as error:
-            _logger.debug("a body could not be read", exc_info=error)
-            raise BadRequest("The body did not arrive whole.") from None
+            _logger.debug("Cannot read the body of a request", exc_info=error)
+            raise BadRequest("The body is incomplete; the connection was interrupted.") from None
 
     def current_catalog(self) -> Catalog:
-        """What is offered now, also before there are handlers."""
+        """Return the current catalog, also before the pipeline is started."""
         if isinstance(self._catalog, Catalog):
             return self._catalog
         return self.current_table().catalog if self._handlers else self._catalog()
 
     @property
     def last_catalog(self) -> Catalog | None:
-        """What was offered when that was last asked."""
+        """The last catalog that a request used; None if there is none yet."""
         if isinstance(self._catalog, Catalog):
             return self._catalog
         return self._table.catalog if self._table is not None else None
 
     def current_table(self) -> HandlerTable:
-        """The handlers, resolved against the catalog as it is now."""
+        """Return the handlers, resolved against the current catalog."""
         if isinstance(self._catalog, Catalog):
-            assert self._table is not None, "the blueprint starts the pipeline when it is attached"
+            assert self._table is not None, "the pipeline is started when the blueprint is registered"
             return self._table
         table = self._table
         try:
@@ -280,16 +285,16 @@ class Pipeline:
         except Exception:
             if table is None:
                 raise
-            _logger.exception("the catalog function failed; the last catalog that it returned is served")
+            _logger.exception("Catalog function failed; serving the last catalog that it returned")
             return table
         if table is None or table.catalog is not catalog:
             if not isinstance(catalog, Catalog):
                 raise HandlerMistake(
-                    f"the catalog function returned a {type(catalog).__name__}; return a Catalog"
+                    f"The catalog function returned a {type(catalog).__name__}; return a Catalog"
                 )
             table = HandlerTable(self._handlers, catalog, has_store=self._has_store)
             for fault in table.faults:
-                _logger.error("the broker cannot serve all of its new catalog: %s", fault)
+                _logger.error("Cannot serve a part of the new catalog: %s", fault)
             self._table = table
         return table
 
@@ -297,47 +302,53 @@ class Pipeline:
 def _read_exactly(stream: IO[bytes], length: int) -> bytes:
     body = stream.read(length)
     while len(body) < length:
-        more = stream.read(length - len(body))
-        if not more:
+        chunk = stream.read(length - len(body))
+        if not chunk:
             raise ClientDisconnected
-        body += more
+        body += chunk
     return body
 
 
-def _named(operation: Operation | None, ids: Mapping[str, str]) -> str:
-    """What a log line is about; an id is as long as its sender likes."""
-    short = {name: value if len(value) <= 80 else f"{value[:80]}…" for name, value in ids.items()}
-    subject = ", ".join(f"{name.removesuffix('_id')} {value!r}" for name, value in short.items())
-    return f"{operation}{f' of {subject}' if subject else ''}" if operation else "a request"
+def _describe_request(operation: Operation | None, ids: Mapping[str, str]) -> str:
+    """Name a request by its operation and ids for a log record."""
+    subject = ", ".join(f"{name.removesuffix('_id')} {quote_id(value)}" for name, value in ids.items())
+    return f"{operation}{f' of {subject}' if subject else ''}" if operation else "request"
 
 
-def _refused(
+def _encode_refusal(
     refusal: BrokerError, method: str, operation: Operation | None, ids: Mapping[str, str]
 ) -> EncodedResponse:
-    what = _named(operation, ids)
+    subject = _describe_request(operation, ids)
     try:
-        answer = encode_error(refusal, method, operation)
+        response = encode_error(refusal, method, operation)
     except HandlerMistake as mistake:
-        return log_failure(mistake, what)
-    if answer.status < 500:
-        _logger.info("%s was refused with %d: %r", what, answer.status, refusal.description)
+        return log_failure(mistake, subject)
+    if response.status < 500:
+        _logger.info("Refused %s with %d: %r", subject, response.status, refusal.description)
     else:
-        _logger.error("%s was answered with %d", what, answer.status, exc_info=refusal)
-    return answer
+        _logger.error("Refused %s with %d", subject, response.status, exc_info=refusal)
+    return response
 
 
-def log_failure(failure: BaseException, what: str) -> EncodedResponse:
-    """Log what went wrong on our side, for the broker's author; the platform learns nothing of the inside."""
+def log_failure(failure: BaseException, subject: str) -> EncodedResponse:
+    """Log a failure of the broker and return the response, which does not reveal the cause.
+
+    Args:
+        failure: The exception.
+        subject: The name of the request, for the log record.
+    """
     if isinstance(failure, HandlerMistake):
-        _logger.error("%s [%s]", failure, what)
+        _logger.error("%s [%s]", failure, subject)
     else:
-        _logger.error("%s failed", what, exc_info=failure)
-    return _FAILURE
+        _logger.error("Failed to handle %s", subject, exc_info=failure)
+    return _INTERNAL_ERROR
 
 
 def _check_encoding(environ: Mapping[str, Any]) -> None:
-    """Refuse an id that is no UTF-8: what stands for its bytes would stand for other ids too."""
+    """Reject an id that is not UTF-8, because its replacement characters would also match other ids."""
     try:
         environ["PATH_INFO"].encode("latin-1").decode()
     except UnicodeError:
-        raise BadRequest("The path is not UTF-8; percent-encode its ids.") from None
+        raise BadRequest(
+            "The path is not valid UTF-8. Encode the ids as UTF-8 and percent-encode them."
+        ) from None

@@ -346,7 +346,7 @@ def test_too_deeply_nested_body_is_400(operation: str, depth: int, recorder: Rec
     schemas = Schemas.of(create=RECURSIVE, update=RECURSIVE, bind=RECURSIVE)
     response = send(make_platform(recorder, schemas), operation, _nested(depth))
     assert response.status_code == 400
-    assert error_of(response)["description"] == "The body is nested deeper than 100 levels."
+    assert error_of(response)["description"] == "The body is nested more than 100 levels deep."
     assert not recorder.requests
 
 

@@ -1139,7 +1139,7 @@ def test_catalog_function_plan_without_handler_is_500(
     )
     response = platform.put(INSTANCE, {"service_id": "mq-id", "plan_id": "new-id", **ORGANIZATION})
     assert response.status_code == 500
-    assert "no @provision handler serves a plan of the new catalog" in caplog.text
+    assert "No @provision handler serves a plan of the new catalog" in caplog.text
 
 
 def _raise() -> Catalog:
@@ -1150,10 +1150,10 @@ def _raise() -> Catalog:
     ("function", "log"),
     [
         pytest.param(_raise, "the database at 10.0.0.1 is down", id="raises"),
-        pytest.param(lambda: None, "the catalog function returned a NoneType; return a Catalog", id="None"),
+        pytest.param(lambda: None, "The catalog function returned a NoneType; return a Catalog", id="None"),
         pytest.param(
             lambda: {"services": []},
-            "the catalog function returned a dict; return a Catalog",
+            "The catalog function returned a dict; return a Catalog",
             id="dict",
         ),
     ],
@@ -1168,7 +1168,7 @@ def test_catalog_function_error_is_500(
     assert response.status_code == 500
     assert error_of(response) == {
         "error": "InternalError",
-        "description": "The service broker failed. Its log says why.",
+        "description": "The service broker failed. See its log for the cause.",
     }
     assert log in caplog.text
     assert not recorder.requests

@@ -123,7 +123,7 @@ def test_failed_request_logs_safe_error_text(
 
 def test_unknown_path_is_logged(platform: Platform, log: Log) -> None:
     platform.get("/v2/nothing")
-    assert timeless(log.messages) == ["request: 404 in … s: There is nothing at this path."]
+    assert timeless(log.messages) == ["request: 404 in … s: This path is not part of the API."]
 
 
 def test_failed_authentication_logs_warning(platform: Platform, log: Log) -> None:

@@ -374,11 +374,11 @@ def test_bind_handler_receives_all_request_fields(platform: Platform, recorder: 
         ({"service_id": "db-id"}, "plan_id: is required"),
         (
             {"service_id": "nope", "plan_id": "small-id"},
-            "service_id: there is no service offering 'nope' in the catalog",
+            "service_id: The catalog has no service offering 'nope'.",
         ),
         (
             {"service_id": "db-id", "plan_id": "nope"},
-            "plan_id: there is no service plan 'nope' in the catalog",
+            "plan_id: The catalog has no service plan 'nope'.",
         ),
         ({**IDS, "bind_resource": []}, "bind_resource: expected an object, got an array"),
     ],

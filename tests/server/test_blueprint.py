@@ -517,7 +517,7 @@ def _crash() -> None:
         (_slow_down, 429, "allotted request count"),
         (_unauthorized, 401, "authorize"),
         (_gone, 410, ""),
-        (_crash, 500, "Its log says why"),
+        (_crash, 500, "See its log for the cause"),
     ],
 )
 @pytest.mark.parametrize("testing", [True, False])
@@ -654,7 +654,7 @@ def test_server_exception_while_reading_body_is_400(platform: Platform) -> None:
         "/v2/service_instances/i1", headers={"Content-Type": "application/json"}, environ=environ
     )
     assert response.status_code == 400
-    assert error_of(response)["description"] == "The body did not arrive whole."
+    assert error_of(response)["description"] == "The body is incomplete; the connection was interrupted."
 
 
 NOT_ROUTED = [

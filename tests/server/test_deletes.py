@@ -87,29 +87,29 @@ def test_unbind_from_missing_instance_is_410(platform: Platform, recorder: Recor
 @pytest.mark.parametrize(
     ("query", "fault"),
     [
-        ("", "service_id and plan_id: required in the query string"),
-        ("service_id=db-id", "plan_id: required in the query string"),
-        ("plan_id=small-id", "service_id: required in the query string"),
-        ("service_id=&plan_id=small-id", "service_id: required in the query string"),
+        ("", "The query string must have service_id and plan_id."),
+        ("service_id=db-id", "The query string must have plan_id."),
+        ("plan_id=small-id", "The query string must have service_id."),
+        ("service_id=&plan_id=small-id", "The query string must have service_id."),
         (
             "service_id=nope&plan_id=small-id",
-            "service_id: there is no service offering 'nope' in the catalog",
+            "service_id: The catalog has no service offering 'nope'.",
         ),
         (
             "service_id=db-id&plan_id=nope",
-            "plan_id: there is no service plan 'nope' in the catalog",
+            "plan_id: The catalog has no service plan 'nope'.",
         ),
         (
             "service_id=db-id&plan_id=tiny-id",
-            "plan_id: the plan 'tiny-id' is not one of the offering 'db'",
+            "plan_id: The service offering 'db' has no service plan 'tiny-id'.",
         ),
         (
             "service_id=db-id&service_id=cache-id&plan_id=small-id",
-            "The query parameter service_id is given twice, with different values.",
+            "The query parameter service_id is given more than once, with different values.",
         ),
         (
             "service_id=%FF&plan_id=small-id",
-            "service_id: there is no service offering '\ufffd' in the catalog",
+            "service_id: The catalog has no service offering '\ufffd'.",
         ),
     ],
 )

@@ -316,7 +316,7 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
         # A field that is not what it should be.
         ("provision", _wrong(Provisioned, dashboard_url=5), "dashboard_url: expected a string, got a number"),
         ("provision", _wrong(Provisioned, metadata=[]), "metadata: expected an object, got an array"),
-        ("provision", _wrong(Accepted, dashboard_url=5), "a Accepted that is not right"),
+        ("provision", _wrong(Accepted, dashboard_url=5), "an invalid Accepted"),
         (
             "update",
             _wrong(Updated, metadata={"labels": 1}),
@@ -448,7 +448,7 @@ def test_refusal_log_names_operation_and_instance(
     platform.put(INSTANCE, PROVISION)
     (record,) = caplog.records
     assert record.levelname == "INFO"
-    assert record.getMessage() == "provision of instance 'i1' was refused with 400: 'No more than three.'"
+    assert record.getMessage() == "Refused provision of instance 'i1' with 400: 'No more than three.'"
 
 
 def test_failure_log_names_operation_and_ids(
@@ -520,7 +520,7 @@ def test_error_with_invalid_attribute_is_500(
     response = platform.put(INSTANCE, PROVISION)
     assert response.status_code == 500
     assert "X-B" not in response.headers
-    assert "a QuotaExceeded that cannot be sent was raised" in caplog.text
+    assert "raised an invalid QuotaExceeded" in caplog.text
 
 
 class Cancelled(BaseException):

@@ -138,13 +138,13 @@ def test_provision_of_different_existing_instance_is_409(platform: Platform, rec
         ({**PROVISION, "service_id": None}, "service_id: expected a string, got null"),
         (
             {**PROVISION, "plan_id": "nope"},
-            "plan_id: there is no service plan 'nope' in the catalog",
+            "plan_id: The catalog has no service plan 'nope'.",
         ),
         (
             {**PROVISION, "service_id": "nope"},
-            "service_id: there is no service offering 'nope' in the catalog",
+            "service_id: The catalog has no service offering 'nope'.",
         ),
-        ({**PROVISION, "plan_id": ""}, "plan_id: there is no service plan '' in the catalog"),
+        ({**PROVISION, "plan_id": ""}, "plan_id: The catalog has no service plan ''."),
         ({**PROVISION, "parameters": []}, "parameters: expected an object, got an array"),
         ({"plan_id": "small-id", **ORGANIZATION}, "service_id: is required"),
         ({"service_id": "db-id", **ORGANIZATION}, "plan_id: is required"),
@@ -177,7 +177,10 @@ def test_provision_plan_of_other_offering_is_400(recorder: Recorder) -> None:
     platform = Platform(make_app(make_broker(recorder, make_offering(), other)))
     response = platform.put(INSTANCE, {**PROVISION, "plan_id": "tiny-id"})
     assert response.status_code == 400
-    assert error_of(response)["description"] == "plan_id: the plan 'tiny-id' is not one of the offering 'db'"
+    assert (
+        error_of(response)["description"]
+        == "plan_id: The service offering 'db' has no service plan 'tiny-id'."
+    )
     assert not recorder.requests
     assert (
         platform.put(INSTANCE, {**PROVISION, "service_id": "cache-id", "plan_id": "tiny-id"}).status_code

@@ -303,10 +303,10 @@ def test_update_with_other_maintenance_version_is_422(
     ("body", "fault"),
     [
         ({"plan_id": "small-id"}, "service_id: is required"),
-        ({**SERVICE, "plan_id": "nope"}, "plan_id: there is no service plan 'nope' in the catalog"),
+        ({**SERVICE, "plan_id": "nope"}, "plan_id: The catalog has no service plan 'nope'."),
         (
             {"service_id": "nope"},
-            "service_id: there is no service offering 'nope' in the catalog",
+            "service_id: The catalog has no service offering 'nope'.",
         ),
         ({**SERVICE, "parameters": []}, "parameters: expected an object, got an array"),
     ],
