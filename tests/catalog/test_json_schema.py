@@ -288,7 +288,7 @@ def test_large_parameters_report_only_first_violation(recorder: Recorder) -> Non
     schema = {"properties": {"e": {"items": {"anyOf": [{"type": "string"}, {"type": "object"}]}}}}
     told = refusal(recorder, schema, {"e": [1] * 100_000})
     fault = "is not valid under any of the schemas listed in the 'anyOf' keyword"
-    assert told == f"parameters.e[0]: {fault}; and maybe more"
+    assert told == f"parameters.e[0]: {fault}; and possibly more"
 
 
 @pytest.mark.rule("R-PROV-6")
@@ -303,7 +303,10 @@ def test_recursive_schema_causes_no_exponential_work(recorder: Recorder) -> None
     for _ in range(60):  # each level would double the work of telling what is wrong
         deep = {"a": deep}
     told = refusal(recorder, schema, {"p": deep})
-    assert told == "parameters: do not fit the plan's schema, and are nested too deep to say where"
+    assert (
+        told
+        == "parameters: do not match the plan's schema, and are nested too deeply for a more precise message"
+    )
 
 
 @pytest.mark.rule("R-PROV-6")

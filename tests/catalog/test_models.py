@@ -341,8 +341,8 @@ def test_catalog_finds_offerings_and_plans_by_id() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("catalog.ini", b"", "its format is unknown; use one of .yml, .yaml, .json"),
-        ("catalog", b"", "its format is unknown"),
+        ("catalog.ini", b"", "unknown format; use one of .yml, .yaml, .json"),
+        ("catalog", b"", "unknown format"),
         ("c.json", b"{", "cannot be read: "),
         ("c.json", b'{"services": "\xff"}', "cannot be read: "),
         ("c.json", b"[" * 100_000, "cannot be read: "),
@@ -351,9 +351,9 @@ def test_catalog_finds_offerings_and_plans_by_id() -> None:
         ("c.yml", b"services: !!python/object/apply:os.getcwd []", "cannot be read: "),
         ("c.toml", b"services = [", "cannot be read: "),
         ("c.toml", b"services = '\xff'", "cannot be read: "),
-        ("c.json", b"[]", "must hold an object with the list 'services'"),
-        ("c.yml", b"", "must hold an object with the list 'services'"),
-        ("c.yml", b"services: []\nself: &a [*a]", "catalog: holds what JSON cannot: "),
+        ("c.json", b"[]", "must contain an object with the list 'services'"),
+        ("c.yml", b"", "must contain an object with the list 'services'"),
+        ("c.yml", b"services: []\nself: &a [*a]", "catalog: cannot be encoded as JSON: "),
         ("c.toml", b"", "catalog: 'services' is required"),
     ],
 )
@@ -371,7 +371,7 @@ def test_from_file_without_pyyaml_names_package(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "yaml", None)
     file = tmp_path / "catalog.yml"
     file.write_text("services: []")
-    with pytest.raises(ModuleNotFoundError, match=r"pip install pyyaml"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'osb-brokerkit\[yaml\]'"):
         Catalog.from_file(file)
 
 
@@ -704,7 +704,7 @@ def test_schema_accepts_drafts_4_to_2020_12(draft: str, resource: str, action: s
 def test_schema_without_draft_is_error(version: dict[str, Any]) -> None:
     """A schema needs a `$schema` key with the draft."""
     assert faults_of(with_schema({**version, "type": "object"})) == (
-        f"{SCHEMA_PLACE}: has no '$schema'; name the draft, such as"
+        f"{SCHEMA_PLACE}: has no '$schema'; add the draft, such as"
         ' "http://json-schema.org/draft-07/schema#"',
     )
 
@@ -723,7 +723,7 @@ def test_schema_of_64_kb_is_accepted() -> None:
 @pytest.mark.rule("R-CAT-4")
 def test_schema_over_64_kb_is_error() -> None:
     assert faults_of(with_schema(_schema_of_size(64 * 1024 + 1))) == (
-        f"{SCHEMA_PLACE}: is 65,537 bytes long as JSON; at most 65,536 are allowed",
+        f"{SCHEMA_PLACE}: has 65,537 bytes as JSON; at most 65,536 are allowed",
     )
 
 
@@ -816,8 +816,7 @@ def test_schema_external_reference_is_never_fetched(
 def test_schema_external_reference_error_gives_advice() -> None:
     schema = {"$schema": DRAFTS["7"], "$ref": "https://127.0.0.1:1/schema.json"}
     assert faults_of(with_schema(schema)) == (
-        f"{SCHEMA_PLACE}: refers to 'https://127.0.0.1:1/schema.json'; write what it refers to into"
-        " the schema",
+        f"{SCHEMA_PLACE}: refers to 'https://127.0.0.1:1/schema.json'; copy that document into the schema",
     )
 
 
@@ -860,11 +859,11 @@ def test_schema_internal_reference_is_resolved() -> None:
         ),
         (
             with_offering(dashboard_client={"id": "c", "secret": "s"}),
-            "services[0].dashboard_client.redirect_uri: Cloud Foundry refuses a client without one",
+            "services[0].dashboard_client.redirect_uri: Cloud Foundry refuses a client without it",
         ),
         (
             with_offering(metadata={"shareable": "yes"}),
-            "services[0].metadata.shareable: Cloud Foundry refuses what is not true or false",
+            "services[0].metadata.shareable: Cloud Foundry refuses values other than true and false",
         ),
     ],
 )
@@ -898,7 +897,7 @@ def test_cli_unfriendly_name_emits_warning(name: str) -> None:
 @pytest.mark.rule("R-CAT-5")
 @pytest.mark.parametrize("field", ["id", "name", "description"])
 def test_text_over_255_characters_emits_warning(field: str) -> None:
-    hint = f"{field}: is 256 characters long; at most 255 are recommended"
+    hint = f"{field}: has 256 characters; at most 255 are recommended"
     assert warnings_of(with_offering(**{field: "x" * 256})) == (f"services[0].{hint}",)
     assert warnings_of(with_plan(**{field: "x" * 256})) == (f"services[0].plans[0].{hint}",)
 
@@ -920,17 +919,17 @@ def test_invalid_catalog_emits_no_warning() -> None:
     [
         (
             with_offering(plan_updatable=True),
-            "services[0].plan_updatable: is no field of ServiceOffering, left out;"
-            " is 'plan_updateable' meant?",
+            "services[0].plan_updatable: is not a field of ServiceOffering; ignored;"
+            " did you mean 'plan_updateable'?",
         ),
         (
             with_offering(vendor={}),
-            "services[0].vendor: is no field of ServiceOffering, left out",
+            "services[0].vendor: is not a field of ServiceOffering; ignored",
         ),
         (
             with_plan(maintenence_info={"version": "1.0.0"}),
-            "services[0].plans[0].maintenence_info: is no field of ServicePlan, left out;"
-            " is 'maintenance_info' meant?",
+            "services[0].plans[0].maintenence_info: is not a field of ServicePlan; ignored;"
+            " did you mean 'maintenance_info'?",
         ),
     ],
 )
@@ -1134,7 +1133,7 @@ def test_catalog_function_plan_without_handler_is_500(
     )
     assert platform.put(INSTANCE, PROVISION).status_code == 201
     assert (
-        "services[1].plans[0] ('mq', 'new') can be ordered, but no @provision handler serves it"
+        "services[1].plans[0] ('mq', 'new') can be provisioned, but no @provision handler serves it"
         in caplog.text
     )
     response = platform.put(INSTANCE, {"service_id": "mq-id", "plan_id": "new-id", **ORGANIZATION})
@@ -1186,7 +1185,7 @@ def test_catalog_function_requires_authentication(recorder: Recorder) -> None:
 
 @pytest.mark.parametrize("catalog", [None, {"services": []}, "catalog.yml", [make_offering()], Catalog])
 def test_broker_requires_catalog(catalog: Any) -> None:
-    with pytest.raises(TypeError, match="give a Catalog"):
+    with pytest.raises(TypeError, match="pass a Catalog"):
         Broker(catalog, auth=lambda request: True)
 
 

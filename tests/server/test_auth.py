@@ -540,7 +540,9 @@ def test_broker_requires_auth_argument() -> None:
 @pytest.mark.parametrize("auth", [NoAuth, BasicAuth])
 def test_broker_refuses_authenticator_class(auth: Any) -> None:
     """Passing an authenticator class raises TypeError with the advice to create an instance."""
-    with pytest.raises(TypeError, match=rf"the class {auth.__name__}; make one: {auth.__name__}\(…\)"):
+    with pytest.raises(
+        TypeError, match=rf"the class {auth.__name__}; create an instance: {auth.__name__}\(…\)"
+    ):
         Broker(Catalog([make_offering()]), auth=auth)
 
 

@@ -403,7 +403,7 @@ def test_accepted_without_poll_handler_is_500(
             getattr(broker, other)(recorder.handler(other))
     recorder.answers[operation] = Accepted(operation="job")
     assert ask(Platform(make_app(broker)), operation, POLLS).status_code == 500
-    assert f"no @{poll} handler is there to be polled" in caplog.text
+    assert f"no @{poll} handler to poll" in caplog.text
 
 
 @pytest.mark.rule("R-PROV-1")

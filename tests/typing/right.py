@@ -37,7 +37,8 @@ from brokerkit import (
 )
 
 broker = Broker(Catalog.from_file("catalog.yml"), auth=BasicAuth("platform", "s3cret"))
-group = HandlerGroup(service="postgres")
+group = HandlerGroup(offering="postgres")
+HandlerGroup(service="postgres")
 broker.include(group)
 assert_type(broker.blueprint, Blueprint)
 
@@ -122,9 +123,14 @@ def provision_cluster(request: ProvisionRequest) -> Accepted:
     return Accepted(operation="job")
 
 
-@group.provision(service="db", plan="small")
+@group.provision(offering="db", plan="small")
 def provision_small(request: ProvisionRequest, size: int = 1) -> Provisioned | None:
     return None
+
+
+@group.provision(service="db")
+def provision_service(request: ProvisionRequest) -> Provisioned:
+    return Provisioned()
 
 
 @group.bind()
@@ -165,7 +171,7 @@ async def bind_async(request: BindRequest) -> Binding:
 async def deprovision_async(request: DeprovisionRequest) -> None: ...
 
 
-@broker.last_operation(service="db")
+@broker.last_operation(offering="db")
 async def last_operation_async(request: LastOperationRequest) -> LastOperation:
     return LastOperation.succeeded()
 
