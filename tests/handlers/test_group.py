@@ -334,7 +334,7 @@ def test_service_keyword_is_accepted_as_offering(operation: str, calls: Calls) -
 @pytest.mark.parametrize("where", ["HandlerGroup", *HANDLERS])
 def test_both_offering_and_service_raise_type_error(where: str) -> None:
     """Both spellings are refused even if they name the same offering."""
-    function = HandlerGroup if where == "HandlerGroup" else getattr(HandlerGroup(), where)
+    function: Any = HandlerGroup if where == "HandlerGroup" else getattr(HandlerGroup(), where)
     with pytest.raises(TypeError, match=rf"{where}: offering= and service= are two names of one argument"):
         function(offering="db", service="db")
 
