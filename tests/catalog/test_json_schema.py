@@ -293,7 +293,7 @@ def test_large_parameters_report_only_first_violation(recorder: Recorder) -> Non
 
 @pytest.mark.rule("R-PROV-6")
 def test_recursive_schema_causes_no_exponential_work(recorder: Recorder) -> None:
-    """Each level would double the work; the error says that the parameters are nested too deep."""
+    """Each level would double the work; the error says that the parameters are nested too deeply."""
     branch = {"properties": {"a": {"$ref": "#/definitions/n"}}, "required": ["a"]}
     schema = {
         "definitions": {"n": {"oneOf": [branch, branch]}},
