@@ -146,8 +146,8 @@ def warnings_of(document: dict[str, Any]) -> tuple[str, ...]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         catalog = Catalog.from_dict(document)
-    assert [str(each.message) for each in caught] == [f"catalog: {line}" for line in catalog.warnings]
-    assert all(each.category is CatalogWarning for each in caught)
+    assert [str(warning.message) for warning in caught] == [f"catalog: {line}" for line in catalog.warnings]
+    assert all(warning.category is CatalogWarning for warning in caught)
     return catalog.warnings
 
 
@@ -229,7 +229,7 @@ def from_toml(folder: Path) -> Catalog:
 def in_toml(value: Any) -> str:
     """A value as TOML writes it within a line: JSON, but for the `=` of its tables."""
     if isinstance(value, dict):
-        inner = (f"{json.dumps(name)} = {in_toml(each)}" for name, each in value.items())
+        inner = (f"{json.dumps(name)} = {in_toml(item)}" for name, item in value.items())
         return f"{{{', '.join(inner)}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(in_toml, value))}]"
@@ -362,8 +362,8 @@ def test_from_file_error_names_invalid_file(tmp_path: Path, name: str, content: 
     file.write_bytes(content)
     with pytest.raises(CatalogError) as caught:
         Catalog.from_file(file)
-    (told,) = caught.value.faults
-    assert told.startswith(fault)
+    (fault_line,) = caught.value.faults
+    assert fault_line.startswith(fault)
     assert str(caught.value).startswith(f"{name} has 1 fault:")
 
 
@@ -422,8 +422,8 @@ def test_plan_without_required_field_is_error(field: str) -> None:
 )
 def test_offering_with_invalid_value_is_error(fields: dict[str, Any], fault: str) -> None:
     """The error names the location and the reason."""
-    (told,) = faults_of(with_offering(**fields))
-    assert told.startswith(f"services[0].{fault}")
+    (fault_line,) = faults_of(with_offering(**fields))
+    assert fault_line.startswith(f"services[0].{fault}")
 
 
 @pytest.mark.rule("R-CAT-3", "R-CAT-4")
@@ -755,12 +755,12 @@ def test_too_deeply_nested_schema_is_error(depth: int) -> None:
 
 @pytest.fixture
 def neighbour() -> Iterator[tuple[str, list[str]]]:
-    """An HTTP server that serves a schema at every path: its address, and the paths it was asked for."""
-    asked: list[str] = []
+    """An HTTP server that serves a schema at every path: its address, and the requested paths."""
+    requests: list[str] = []
 
     class Neighbour(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b'{"type": "object"}')
@@ -771,7 +771,7 @@ def neighbour() -> Iterator[tuple[str, list[str]]]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Neighbour)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", requests
     server.shutdown()
     thread.join()
     server.server_close()
@@ -800,16 +800,16 @@ def test_schema_external_reference_is_never_fetched(
     schema: dict[str, Any], neighbour: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     """An external reference is an error, and no HTTP request or file read happens."""
-    address, asked = neighbour
+    address, requests = neighbour
     (tmp_path / "schema.json").write_text('{"type": "object"}')
     text = json.dumps({"$schema": DRAFTS["7"], **schema})
     text = text.replace("{address}", address).replace("{folder}", str(tmp_path))
     (fault,) = faults_of(with_schema(json.loads(text)))
     assert fault.startswith(f"{SCHEMA_PLACE}: ")
-    assert asked == []
+    assert requests == []
     with urllib.request.urlopen(f"{address}/control") as response:
         assert response.status == 200
-    assert asked == ["/control"]
+    assert requests == ["/control"]
 
 
 @pytest.mark.rule("R-CAT-4")
@@ -980,9 +980,9 @@ def test_plan_contains_effective_values(field: str, of_offering: bool, of_plan: 
 
 
 @pytest.mark.rule("R-CAT-7", "R-CAT-3")
-@pytest.mark.parametrize(("told", "effective"), [(None, True), (True, True), (False, False)])
-def test_plan_free_defaults_to_true(told: bool | None, effective: bool) -> None:
-    catalog = Catalog.from_dict(with_plan(free=told))
+@pytest.mark.parametrize(("fault_line", "effective"), [(None, True), (True, True), (False, False)])
+def test_plan_free_defaults_to_true(fault_line: bool | None, effective: bool) -> None:
+    catalog = Catalog.from_dict(with_plan(free=fault_line))
     assert json.loads(catalog.encoded)["services"][0]["plans"][0]["free"] is effective
 
 

@@ -144,7 +144,7 @@ def test_decorator_returns_function_unchanged(operation: str, make: Callable[[],
     assert decorator(offering="db")(handle) is handle
     assert decorator(plan="large")(handle) is handle
     assert decorator(offering="db", plan="large")(handle) is handle
-    assert [each.function for each in group.handlers] == [handle] * 5
+    assert [handler.function for handler in group.handlers] == [handle] * 5
 
 
 @pytest.mark.parametrize("operation", HANDLERS)
@@ -362,9 +362,9 @@ def test_registering_after_blueprint_raises_runtime_error(calls: Calls) -> None:
     broker.include(group)
     group.update(calls.handler("update", "update"))
     make_app(broker)
-    for each in (broker, group):
+    for owner in (broker, group):
         with pytest.raises(RuntimeError, match=r"'late'.* is registered too late"):
-            each.provision(plan="large")(calls.handler("late"))
+            owner.provision(plan="large")(calls.handler("late"))
     with pytest.raises(RuntimeError, match="too late"):
         broker.include(HandlerGroup())
 
@@ -810,7 +810,7 @@ def test_ambiguous_update_calls_no_handler(calls: Calls) -> None:
     assert not calls.names
 
 
-# What nobody serves
+# Operations without a handler
 
 
 @pytest.mark.rule("R-UPD-3", "R-GETI", "R-GETB", "R-LAST-4")
@@ -869,11 +869,11 @@ def test_accepted_without_poll_handler_is_500(
     assert f"returned Accepted, but there is no @{poll} handler to poll" in caplog.text
 
 
-# Mistakes that are told where they are made
+# Invalid arguments
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"plan": ["small"]}, r"@provision\(plan=…\) takes a name or an id, not a list"),
         (
@@ -883,8 +883,8 @@ def test_accepted_without_poll_handler_is_500(
         ({"plans": "small"}, r"provision\(\) got an unexpected keyword argument 'plans'"),
     ],
 )
-def test_decorator_refuses_invalid_argument_types(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(TypeError, match=told):
+def test_decorator_refuses_invalid_argument_types(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         bare_broker().provision(**options)
 
 

@@ -101,13 +101,13 @@ def last_binding_operation(request: LastBindingOperationRequest) -> LastOperatio
 
 
 def call(
-    asked: ProvisionRequest,
+    request: ProvisionRequest,
     update_request: UpdateRequest,
     bind_request: BindRequest,
     poll: LastOperationRequest,
 ) -> None:
-    assert_type(provision(asked), Provisioned)
-    assert_type(provision(request=asked), Provisioned)
+    assert_type(provision(request), Provisioned)
+    assert_type(provision(request=request), Provisioned)
     assert_type(update(update_request), Updated | Accepted)
     assert_type(bind(request=bind_request), Binding)
     assert_type(last_operation(poll), LastOperation)
@@ -148,9 +148,9 @@ def last_operation_small(request: LastOperationRequest) -> LastOperation:
     return LastOperation.succeeded()
 
 
-def call_with_arguments(asked: ProvisionRequest, bind_request: BindRequest) -> None:
-    assert_type(provision_cluster(asked), Accepted)
-    assert_type(provision_small(asked, size=3), Provisioned | None)
+def call_with_arguments(request: ProvisionRequest, bind_request: BindRequest) -> None:
+    assert_type(provision_cluster(request), Accepted)
+    assert_type(provision_small(request, size=3), Provisioned | None)
     assert_type(bind_group(bind_request), Binding | Accepted)
 
 
@@ -176,8 +176,8 @@ async def last_operation_async(request: LastOperationRequest) -> LastOperation:
     return LastOperation.succeeded()
 
 
-async def call_async(asked: ProvisionRequest, bind_request: BindRequest) -> None:
-    assert_type(await provision_async(asked), Provisioned)
+async def call_async(request: ProvisionRequest, bind_request: BindRequest) -> None:
+    assert_type(await provision_async(request), Provisioned)
     assert_type(await bind_async(request=bind_request), Binding)
 
 
