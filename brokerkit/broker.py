@@ -165,8 +165,8 @@ class Broker(HandlerGroup):
             raise ValueError("broker.include: this group is already included")
         if self._attached:
             raise RuntimeError(
-                "broker.include: the broker's blueprint is already registered on an app; include every group"
-                " before that"
+                "broker.include is called too late: the blueprint is already registered on an app; include"
+                " every group before that"
             )
         self._groups.append(group)
 

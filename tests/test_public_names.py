@@ -135,3 +135,9 @@ def test_broker_errors_can_be_pickled() -> None:
         copy = pickle.loads(pickle.dumps(error))
         assert type(copy) is cls
         assert (copy.error, copy.description, copy.status) == (error.error, error.description, error.status)
+
+
+def test_retry_can_be_pickled() -> None:
+    retry = brokerkit.Retry(after=2.5, description="Copying")
+    copy = pickle.loads(pickle.dumps(retry))
+    assert (type(copy), copy.after, copy.description) == (brokerkit.Retry, 2.5, "Copying")

@@ -73,7 +73,7 @@ class HandlerGroup:
 
     `offering` and `plan` are names or ids from the catalog. They limit a handler to that offering or plan.
     The most specific handler serves a request: one for the plan, else one for the offering, else one for all.
-    `service=`, the API's own word, is accepted in place of `offering=` everywhere, but not both at once.
+    `service=`, the API's own word, is accepted in place of `offering=`; passing both is a TypeError.
 
     A handler takes the request as its only argument, and may be ``async def`` (extra `async`). Returning None
     means success, if the decorator allows it.

@@ -1,4 +1,4 @@
-"""Parameters against the plan's schema: what is told of a refusal, never a value (R-CAT-4, R-PROV-6)."""
+"""Tests of parameter validation: messages name the location and the reason, never a value."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_each_operation_uses_its_own_schema(operation: str, recorder: Recorder) 
     )
     platform = make_platform(recorder, schemas)
     word = words[operation]
-    others = {each: SECRET for each in words.values() if each != word}
+    others = {name: SECRET for name in words.values() if name != word}
 
     response = send(platform, operation, {word: SECRET, **others})
     assert response.status_code == 400
@@ -203,16 +203,16 @@ CASES = [
 
 
 @pytest.mark.rule("R-PROV-6")
-@pytest.mark.parametrize(("schema", "value", "reason"), CASES, ids=lambda each: str(each)[:60])
+@pytest.mark.parametrize(("schema", "value", "reason"), CASES, ids=lambda value: str(value)[:60])
 def test_schema_error_names_location_and_reason(
     schema: dict[str, Any], value: object, reason: str, recorder: Recorder
 ) -> None:
     """The error for every keyword contains the location and the reason but never the value."""
     rest = dict(schema)
     draft = rest.pop("$schema", DRAFT_7)
-    whole = {"$schema": draft, "properties": {"p": {"properties": {"q": rest}}}}
-    told = refusal(recorder, whole, {"p": {"q": value}})
-    assert told.startswith(f"parameters.p.q: {reason}")
+    schema_with_property = {"$schema": draft, "properties": {"p": {"properties": {"q": rest}}}}
+    description = refusal(recorder, schema_with_property, {"p": {"q": value}})
+    assert description.startswith(f"parameters.p.q: {reason}")
 
 
 @pytest.mark.rule("R-PROV-6")
@@ -221,9 +221,9 @@ def test_schema_error_names_location_and_reason(
 )
 def test_schema_error_hides_refused_property_name(names: object, recorder: Recorder) -> None:
     """A user may confuse name and value, and the name is then the secret."""
-    whole = {"properties": {"p": {"propertyNames": names}}}
-    told = refusal(recorder, whole, {"p": {SECRET: 1}})
-    assert told.startswith("parameters.p: ")
+    schema_with_property = {"properties": {"p": {"propertyNames": names}}}
+    description = refusal(recorder, schema_with_property, {"p": {SECRET: 1}})
+    assert description.startswith("parameters.p: ")
 
 
 @pytest.mark.rule("R-PROV-6")
@@ -241,11 +241,11 @@ def test_schema_error_location_is_precise(
     schema: dict[str, Any], parameters: object, place: str, recorder: Recorder
 ) -> None:
     """The location includes array indexes and nested property names."""
-    whole = {
+    schema_with_property = {
         "properties": {"p": schema},
         "definitions": {"n": {"type": "object", "additionalProperties": {"$ref": "#/definitions/n"}}},
     }
-    assert refusal(recorder, whole, {"p": parameters}).startswith(f"{place}: is not of type ")
+    assert refusal(recorder, schema_with_property, {"p": parameters}).startswith(f"{place}: is not of type ")
 
 
 @pytest.mark.rule("R-PROV-6")
@@ -263,54 +263,57 @@ def test_schema_error_names_unknown_property(
 def test_schema_pattern_with_catastrophic_backtracking_stops(recorder: Recorder) -> None:
     """The check of a pathological pattern is aborted and the parameter is refused."""
     schema = {"properties": {"p": {"pattern": "(?<!b)(a*)*\\1$"}}}
-    told = refusal(recorder, schema, {"p": "a" * 100 + SECRET})
-    assert told.startswith("parameters.p: ")
-    assert "aaaa" not in told
+    description = refusal(recorder, schema, {"p": "a" * 100 + SECRET})
+    assert description.startswith("parameters.p: ")
+    assert "aaaa" not in description
 
 
-# How much is told
+# Limits of the message
 
 
 @pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize(("faults", "more"), [(1, False), (10, False), (11, True), (100, True)])
 def test_schema_error_lists_first_ten_violations(faults: int, more: bool, recorder: Recorder) -> None:
     schema = {"additionalProperties": {"type": "integer"}}
-    told = refusal(recorder, schema, {f"k{number}": SECRET for number in range(faults)}).split("; ")
+    description = refusal(recorder, schema, {f"k{number}": SECRET for number in range(faults)}).split("; ")
     lines = [f'parameters.k{number}: is not of type "integer"' for number in range(min(faults, 10))]
     if more:
-        assert told.pop() == "and more"
-    assert sorted(told) == sorted(lines) if faults <= 10 else len(told) == 10
+        assert description.pop() == "and more"
+    assert sorted(description) == sorted(lines) if faults <= 10 else len(description) == 10
 
 
 @pytest.mark.rule("R-PROV-6")
 def test_large_parameters_report_only_first_violation(recorder: Recorder) -> None:
     """This bounds the time for an error message."""
     schema = {"properties": {"e": {"items": {"anyOf": [{"type": "string"}, {"type": "object"}]}}}}
-    told = refusal(recorder, schema, {"e": [1] * 100_000})
+    description = refusal(recorder, schema, {"e": [1] * 100_000})
     fault = "is not valid under any of the schemas listed in the 'anyOf' keyword"
-    assert told == f"parameters.e[0]: {fault}; and maybe more"
+    assert description == f"parameters.e[0]: {fault}; and possibly more"
 
 
 @pytest.mark.rule("R-PROV-6")
 def test_recursive_schema_causes_no_exponential_work(recorder: Recorder) -> None:
-    """Each level would double the work; the error says that the parameters are nested too deep."""
+    """Each level would double the work; the error says that the parameters are nested too deeply."""
     branch = {"properties": {"a": {"$ref": "#/definitions/n"}}, "required": ["a"]}
     schema = {
         "definitions": {"n": {"oneOf": [branch, branch]}},
         "properties": {"p": {"$ref": "#/definitions/n"}},
     }
     deep: dict[str, Any] = {}
-    for _ in range(60):  # each level would double the work of telling what is wrong
+    for _ in range(60):  # each level would double the work of a precise message
         deep = {"a": deep}
-    told = refusal(recorder, schema, {"p": deep})
-    assert told == "parameters: do not fit the plan's schema, and are nested too deep to say where"
+    description = refusal(recorder, schema, {"p": deep})
+    assert (
+        description
+        == "parameters: do not match the plan's schema, and are nested too deeply for a more precise message"
+    )
 
 
 @pytest.mark.rule("R-PROV-6")
 def test_schema_error_shortens_long_names(recorder: Recorder) -> None:
     schema = {"additionalProperties": {"type": "integer"}}
-    told = refusal(recorder, schema, {f"{number}{'x' * 50_000}": SECRET for number in range(15)})
-    assert len(told) < 20_000
+    description = refusal(recorder, schema, {f"{number}{'x' * 50_000}": SECRET for number in range(15)})
+    assert len(description) < 20_000
 
 
 @pytest.mark.rule("R-PROV-6")
@@ -318,8 +321,8 @@ def test_schema_error_limits_listed_unexpected_properties(
     recorder: Recorder,
 ) -> None:
     schema = {"properties": {"a": {}}, "additionalProperties": False}
-    told = refusal(recorder, schema, {f"name-{number}": SECRET for number in range(20_000)})
-    assert len(told) < 20_000
+    description = refusal(recorder, schema, {f"name-{number}": SECRET for number in range(20_000)})
+    assert len(description) < 20_000
 
 
 # What the validator might not take
@@ -379,7 +382,7 @@ def test_wide_body_is_accepted(recorder: Recorder) -> None:
         ("8.0", 201),
         ("0.1e-5000", 201),
     ],
-    ids=lambda each: str(each)[:12],
+    ids=lambda value: str(value)[:12],
 )
 def test_extreme_numbers_are_validated_without_error(number: str, status: int, recorder: Recorder) -> None:
     """Each number is accepted or refused with 400, and never repeated in the response."""

@@ -146,8 +146,8 @@ def warnings_of(document: dict[str, Any]) -> tuple[str, ...]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         catalog = Catalog.from_dict(document)
-    assert [str(each.message) for each in caught] == [f"catalog: {line}" for line in catalog.warnings]
-    assert all(each.category is CatalogWarning for each in caught)
+    assert [str(warning.message) for warning in caught] == [f"catalog: {line}" for line in catalog.warnings]
+    assert all(warning.category is CatalogWarning for warning in caught)
     return catalog.warnings
 
 
@@ -229,7 +229,7 @@ def from_toml(folder: Path) -> Catalog:
 def in_toml(value: Any) -> str:
     """A value as TOML writes it within a line: JSON, but for the `=` of its tables."""
     if isinstance(value, dict):
-        inner = (f"{json.dumps(name)} = {in_toml(each)}" for name, each in value.items())
+        inner = (f"{json.dumps(name)} = {in_toml(item)}" for name, item in value.items())
         return f"{{{', '.join(inner)}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(in_toml, value))}]"
@@ -341,8 +341,8 @@ def test_catalog_finds_offerings_and_plans_by_id() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("catalog.ini", b"", "its format is unknown; use one of .yml, .yaml, .json"),
-        ("catalog", b"", "its format is unknown"),
+        ("catalog.ini", b"", "unknown format; use one of .yml, .yaml, .json"),
+        ("catalog", b"", "unknown format"),
         ("c.json", b"{", "cannot be read: "),
         ("c.json", b'{"services": "\xff"}', "cannot be read: "),
         ("c.json", b"[" * 100_000, "cannot be read: "),
@@ -351,9 +351,9 @@ def test_catalog_finds_offerings_and_plans_by_id() -> None:
         ("c.yml", b"services: !!python/object/apply:os.getcwd []", "cannot be read: "),
         ("c.toml", b"services = [", "cannot be read: "),
         ("c.toml", b"services = '\xff'", "cannot be read: "),
-        ("c.json", b"[]", "must hold an object with the list 'services'"),
-        ("c.yml", b"", "must hold an object with the list 'services'"),
-        ("c.yml", b"services: []\nself: &a [*a]", "catalog: holds what JSON cannot: "),
+        ("c.json", b"[]", "must contain an object with the list 'services'"),
+        ("c.yml", b"", "must contain an object with the list 'services'"),
+        ("c.yml", b"services: []\nself: &a [*a]", "catalog: cannot be encoded as JSON: "),
         ("c.toml", b"", "catalog: 'services' is required"),
     ],
 )
@@ -362,8 +362,8 @@ def test_from_file_error_names_invalid_file(tmp_path: Path, name: str, content: 
     file.write_bytes(content)
     with pytest.raises(CatalogError) as caught:
         Catalog.from_file(file)
-    (told,) = caught.value.faults
-    assert told.startswith(fault)
+    (fault_line,) = caught.value.faults
+    assert fault_line.startswith(fault)
     assert str(caught.value).startswith(f"{name} has 1 fault:")
 
 
@@ -371,7 +371,7 @@ def test_from_file_without_pyyaml_names_package(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "yaml", None)
     file = tmp_path / "catalog.yml"
     file.write_text("services: []")
-    with pytest.raises(ModuleNotFoundError, match=r"pip install pyyaml"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'osb-brokerkit\[yaml\]'"):
         Catalog.from_file(file)
 
 
@@ -422,8 +422,8 @@ def test_plan_without_required_field_is_error(field: str) -> None:
 )
 def test_offering_with_invalid_value_is_error(fields: dict[str, Any], fault: str) -> None:
     """The error names the location and the reason."""
-    (told,) = faults_of(with_offering(**fields))
-    assert told.startswith(f"services[0].{fault}")
+    (fault_line,) = faults_of(with_offering(**fields))
+    assert fault_line.startswith(f"services[0].{fault}")
 
 
 @pytest.mark.rule("R-CAT-3", "R-CAT-4")
@@ -704,7 +704,7 @@ def test_schema_accepts_drafts_4_to_2020_12(draft: str, resource: str, action: s
 def test_schema_without_draft_is_error(version: dict[str, Any]) -> None:
     """A schema needs a `$schema` key with the draft."""
     assert faults_of(with_schema({**version, "type": "object"})) == (
-        f"{SCHEMA_PLACE}: has no '$schema'; name the draft, such as"
+        f"{SCHEMA_PLACE}: has no '$schema'; add the draft, such as"
         ' "http://json-schema.org/draft-07/schema#"',
     )
 
@@ -723,7 +723,7 @@ def test_schema_of_64_kb_is_accepted() -> None:
 @pytest.mark.rule("R-CAT-4")
 def test_schema_over_64_kb_is_error() -> None:
     assert faults_of(with_schema(_schema_of_size(64 * 1024 + 1))) == (
-        f"{SCHEMA_PLACE}: is 65,537 bytes long as JSON; at most 65,536 are allowed",
+        f"{SCHEMA_PLACE}: has 65,537 bytes as JSON; at most 65,536 are allowed",
     )
 
 
@@ -755,12 +755,12 @@ def test_too_deeply_nested_schema_is_error(depth: int) -> None:
 
 @pytest.fixture
 def neighbour() -> Iterator[tuple[str, list[str]]]:
-    """An HTTP server that serves a schema at every path: its address, and the paths it was asked for."""
-    asked: list[str] = []
+    """An HTTP server that serves a schema at every path: its address, and the requested paths."""
+    requests: list[str] = []
 
     class Neighbour(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b'{"type": "object"}')
@@ -771,7 +771,7 @@ def neighbour() -> Iterator[tuple[str, list[str]]]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Neighbour)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", requests
     server.shutdown()
     thread.join()
     server.server_close()
@@ -800,24 +800,23 @@ def test_schema_external_reference_is_never_fetched(
     schema: dict[str, Any], neighbour: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     """An external reference is an error, and no HTTP request or file read happens."""
-    address, asked = neighbour
+    address, requests = neighbour
     (tmp_path / "schema.json").write_text('{"type": "object"}')
     text = json.dumps({"$schema": DRAFTS["7"], **schema})
     text = text.replace("{address}", address).replace("{folder}", str(tmp_path))
     (fault,) = faults_of(with_schema(json.loads(text)))
     assert fault.startswith(f"{SCHEMA_PLACE}: ")
-    assert asked == []
+    assert requests == []
     with urllib.request.urlopen(f"{address}/control") as response:
         assert response.status == 200
-    assert asked == ["/control"]
+    assert requests == ["/control"]
 
 
 @pytest.mark.rule("R-CAT-4")
 def test_schema_external_reference_error_gives_advice() -> None:
     schema = {"$schema": DRAFTS["7"], "$ref": "https://127.0.0.1:1/schema.json"}
     assert faults_of(with_schema(schema)) == (
-        f"{SCHEMA_PLACE}: refers to 'https://127.0.0.1:1/schema.json'; write what it refers to into"
-        " the schema",
+        f"{SCHEMA_PLACE}: refers to 'https://127.0.0.1:1/schema.json'; copy that document into the schema",
     )
 
 
@@ -860,11 +859,11 @@ def test_schema_internal_reference_is_resolved() -> None:
         ),
         (
             with_offering(dashboard_client={"id": "c", "secret": "s"}),
-            "services[0].dashboard_client.redirect_uri: Cloud Foundry refuses a client without one",
+            "services[0].dashboard_client.redirect_uri: Cloud Foundry refuses a client without it",
         ),
         (
             with_offering(metadata={"shareable": "yes"}),
-            "services[0].metadata.shareable: Cloud Foundry refuses what is not true or false",
+            "services[0].metadata.shareable: Cloud Foundry refuses values other than true and false",
         ),
     ],
 )
@@ -898,7 +897,7 @@ def test_cli_unfriendly_name_emits_warning(name: str) -> None:
 @pytest.mark.rule("R-CAT-5")
 @pytest.mark.parametrize("field", ["id", "name", "description"])
 def test_text_over_255_characters_emits_warning(field: str) -> None:
-    hint = f"{field}: is 256 characters long; at most 255 are recommended"
+    hint = f"{field}: has 256 characters; at most 255 are recommended"
     assert warnings_of(with_offering(**{field: "x" * 256})) == (f"services[0].{hint}",)
     assert warnings_of(with_plan(**{field: "x" * 256})) == (f"services[0].plans[0].{hint}",)
 
@@ -920,17 +919,17 @@ def test_invalid_catalog_emits_no_warning() -> None:
     [
         (
             with_offering(plan_updatable=True),
-            "services[0].plan_updatable: is no field of ServiceOffering, left out;"
-            " is 'plan_updateable' meant?",
+            "services[0].plan_updatable: is not a field of ServiceOffering; ignored;"
+            " did you mean 'plan_updateable'?",
         ),
         (
             with_offering(vendor={}),
-            "services[0].vendor: is no field of ServiceOffering, left out",
+            "services[0].vendor: is not a field of ServiceOffering; ignored",
         ),
         (
             with_plan(maintenence_info={"version": "1.0.0"}),
-            "services[0].plans[0].maintenence_info: is no field of ServicePlan, left out;"
-            " is 'maintenance_info' meant?",
+            "services[0].plans[0].maintenence_info: is not a field of ServicePlan; ignored;"
+            " did you mean 'maintenance_info'?",
         ),
     ],
 )
@@ -981,9 +980,9 @@ def test_plan_contains_effective_values(field: str, of_offering: bool, of_plan: 
 
 
 @pytest.mark.rule("R-CAT-7", "R-CAT-3")
-@pytest.mark.parametrize(("told", "effective"), [(None, True), (True, True), (False, False)])
-def test_plan_free_defaults_to_true(told: bool | None, effective: bool) -> None:
-    catalog = Catalog.from_dict(with_plan(free=told))
+@pytest.mark.parametrize(("fault_line", "effective"), [(None, True), (True, True), (False, False)])
+def test_plan_free_defaults_to_true(fault_line: bool | None, effective: bool) -> None:
+    catalog = Catalog.from_dict(with_plan(free=fault_line))
     assert json.loads(catalog.encoded)["services"][0]["plans"][0]["free"] is effective
 
 
@@ -1134,7 +1133,7 @@ def test_catalog_function_plan_without_handler_is_500(
     )
     assert platform.put(INSTANCE, PROVISION).status_code == 201
     assert (
-        "services[1].plans[0] ('mq', 'new') can be ordered, but no @provision handler serves it"
+        "services[1].plans[0] ('mq', 'new') can be provisioned, but no @provision handler serves it"
         in caplog.text
     )
     response = platform.put(INSTANCE, {"service_id": "mq-id", "plan_id": "new-id", **ORGANIZATION})
@@ -1186,7 +1185,7 @@ def test_catalog_function_requires_authentication(recorder: Recorder) -> None:
 
 @pytest.mark.parametrize("catalog", [None, {"services": []}, "catalog.yml", [make_offering()], Catalog])
 def test_broker_requires_catalog(catalog: Any) -> None:
-    with pytest.raises(TypeError, match="give a Catalog"):
+    with pytest.raises(TypeError, match="pass a Catalog"):
         Broker(catalog, auth=lambda request: True)
 
 

@@ -183,8 +183,8 @@ def in_background(broker: osb.Broker) -> None:
     broker.provision(background=True)(work(lambda _: osb.Provisioned()))
     broker.update(background=True)(work(lambda _: osb.Updated()))
     broker.deprovision(background=True)(work(lambda _: osb.Deprovisioned()))
-    broker.bind(service=DRAINS.id)(_binding)
-    broker.bind(service=DATABASES.id, background=True)(work(_binding))
+    broker.bind(offering=DRAINS.id)(_binding)
+    broker.bind(offering=DATABASES.id, background=True)(work(_binding))
     broker.unbind(background=True)(work(lambda _: osb.Unbound()))
 
 

@@ -158,7 +158,7 @@ FIELDS: list[tuple[str, int, dict[str, Any], list[str]]] = [
             "endpoints[1].host: is empty",
             "endpoints[2].host: expected a string, got a number",
             "endpoints[2].ports[0]: expected a string, got a number",
-            'endpoints[3].ports: \'9-1\' is neither a port, "443", nor a range, "9000-9010"',
+            'endpoints[3].ports: \'9-1\' is neither a port ("443") nor a range ("9000-9010")',
             'endpoints[4].protocol: is "icmp"; it must be "tcp", "udp" or "all"',
             "metadata.expires_at: is no time such as 2030-01-31T12:00:00.0Z",
             "metadata.renew_before: expected a time, got a number",

@@ -131,7 +131,7 @@ def send(platform: Platform, operation: str, ids: dict[str, str], **more: Any) -
 
 
 @pytest.mark.parametrize("operation", HANDLERS)
-@pytest.mark.parametrize("make", [bare_broker, HandlerGroup, lambda: HandlerGroup(service="db")])
+@pytest.mark.parametrize("make", [bare_broker, HandlerGroup, lambda: HandlerGroup(offering="db")])
 def test_decorator_returns_function_unchanged(operation: str, make: Callable[[], HandlerGroup]) -> None:
     """Each decorator works bare and with arguments and returns the function itself."""
 
@@ -141,10 +141,10 @@ def test_decorator_returns_function_unchanged(operation: str, make: Callable[[],
     decorator = getattr(group, operation)
     assert decorator(handle) is handle
     assert decorator()(handle) is handle
-    assert decorator(service="db")(handle) is handle
+    assert decorator(offering="db")(handle) is handle
     assert decorator(plan="large")(handle) is handle
-    assert decorator(service="db", plan="large")(handle) is handle
-    assert [each.function for each in group.handlers] == [handle] * 5
+    assert decorator(offering="db", plan="large")(handle) is handle
+    assert [handler.function for handler in group.handlers] == [handle] * 5
 
 
 @pytest.mark.parametrize("operation", HANDLERS)
@@ -185,12 +185,12 @@ def test_handler_can_be_called_without_flask() -> None:
 
 @pytest.mark.parametrize("given", ["small", 7, object()])
 def test_decorator_positional_argument_raises_type_error(given: Any) -> None:
-    """The error advises to use `plan=` or `service=`."""
-    with pytest.raises(TypeError, match=r"@provision\(.*plan= or service="):
+    """The error advises to use `offering=` or `plan=`."""
+    with pytest.raises(TypeError, match=r"@provision\(.*offering= or plan="):
         bare_broker().provision(given)
 
 
-@pytest.mark.parametrize("given", [{"offering": "db"}, {"plans": "small"}])
+@pytest.mark.parametrize("given", [{"offerings": "db"}, {"plans": "small"}])
 def test_decorator_unknown_keyword_raises_type_error(given: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         bare_broker().provision(**given)
@@ -201,18 +201,18 @@ def test_decorator_unknown_keyword_raises_type_error(given: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("operation", HANDLERS)
-@pytest.mark.parametrize(("service", "plan"), [("db", "large"), ("db-id", "large-id"), ("db", "large-id")])
+@pytest.mark.parametrize(("offering", "plan"), [("db", "large"), ("db-id", "large-id"), ("db", "large-id")])
 def test_most_specific_handler_is_called(
-    operation: str, service: str, plan: str, backwards: bool, calls: Calls
+    operation: str, offering: str, plan: str, backwards: bool, calls: Calls
 ) -> None:
     """The order of registration does not matter."""
     broker = bare_broker()
     calls.everything(broker, operation)
     registrations: list[tuple[str, dict[str, str]]] = [
         ("all", {}),
-        ("offering", {"service": service}),
+        ("offering", {"offering": offering}),
         ("plan", {"plan": plan}),
-        ("offering and plan", {"service": "mq", "plan": "small"}),
+        ("offering and plan", {"offering": "mq", "plan": "small"}),
     ]
     for name, only in reversed(registrations) if backwards else registrations:
         getattr(broker, operation)(**only)(calls.handler(name, operation))
@@ -227,7 +227,7 @@ def test_ambiguous_plan_name_requires_offering(calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker)
     broker.provision(plan="small")(calls.handler("small"))
-    with pytest.raises(SetupError, match=r"is for the plan 'small', of which there is one in"):
+    with pytest.raises(SetupError, match=r"is for the plan 'small', which exists in"):
         make_app(broker)
 
 
@@ -239,7 +239,7 @@ def test_ambiguous_offering_id_and_name_is_error(
     catalog = Catalog([plain_offering(id="mq", name="db"), plain_offering(id="x", name="mq", plans=plans)])
     broker = bare_broker(catalog)
     calls.everything(broker)
-    broker.provision(service="mq")(calls.handler("mq"))
+    broker.provision(offering="mq")(calls.handler("mq"))
     with pytest.raises(SetupError, match="'mq'"):
         make_app(broker)
 
@@ -261,12 +261,12 @@ def test_update_uses_handler_of_target_plan(calls: Calls) -> None:
 
 
 def test_group_offering_is_default_for_handlers(calls: Calls) -> None:
-    """A handler's own `service=` overrides the offering of its group."""
-    broker, group = bare_broker(), HandlerGroup(service="mq")
+    """A handler's own `offering=` overrides the offering of its group."""
+    broker, group = bare_broker(), HandlerGroup(offering="mq")
     calls.everything(broker)
     group.provision(calls.handler("mq"))
     group.provision(plan="small")(calls.handler("mq small"))
-    group.provision(service="db", plan="large")(calls.handler("db large"))
+    group.provision(offering="db", plan="large")(calls.handler("db large"))
     broker.include(group)
     platform = Platform(make_app(broker))
     for ids in (DB_SMALL, DB_LARGE, MQ_SMALL, MQ_HUGE):
@@ -294,14 +294,14 @@ def test_group_may_serve_two_brokers(calls: Calls) -> None:
 def test_include_refuses_group_twice() -> None:
     broker, group = bare_broker(), HandlerGroup()
     broker.include(group)
-    with pytest.raises(ValueError, match="included already"):
+    with pytest.raises(ValueError, match="already included"):
         broker.include(group)
 
 
 def test_include_refuses_broker() -> None:
     broker = bare_broker()
     for other in (broker, bare_broker()):
-        with pytest.raises(TypeError, match="put its handlers in a HandlerGroup"):
+        with pytest.raises(TypeError, match="put its handlers into a HandlerGroup"):
             broker.include(other)
 
 
@@ -313,10 +313,30 @@ def test_broker_handlers_include_group_handlers(calls: Calls) -> None:
     assert [handler.function.__qualname__ for handler in broker.handlers] == ["own", "of the group"]
 
 
-@pytest.mark.parametrize("service", [make_offering(), "", 7])
-def test_group_refuses_invalid_service_argument(service: Any) -> None:
-    with pytest.raises(TypeError, match=r"HandlerGroup\(service=…\) takes a name or an id"):
-        HandlerGroup(service=service)
+@pytest.mark.parametrize("keyword", ["offering", "service"])
+@pytest.mark.parametrize("value", [make_offering(), "", 7])
+def test_group_refuses_invalid_offering_argument(keyword: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=rf"HandlerGroup\({keyword}=…\) takes a name or an id"):
+        HandlerGroup(**{keyword: value})
+
+
+@pytest.mark.parametrize("operation", HANDLERS)
+def test_service_keyword_is_accepted_as_offering(operation: str, calls: Calls) -> None:
+    """The wire's word is accepted by every decorator and by HandlerGroup."""
+    groups = (HandlerGroup(service="db"), HandlerGroup())
+    getattr(groups[0], operation)(calls.handler("group"))
+    getattr(groups[1], operation)(service="mq")(calls.handler("decorator"))
+    getattr(groups[1], operation)(service="mq", plan="huge")(calls.handler("decorator and plan"))
+    registered = [(handler.offering, handler.plan) for group in groups for handler in group.handlers]
+    assert registered == [("db", None), ("mq", None), ("mq", "huge")]
+
+
+@pytest.mark.parametrize("where", ["HandlerGroup", *HANDLERS])
+def test_both_offering_and_service_raise_type_error(where: str) -> None:
+    """Both spellings are refused even if they name the same offering."""
+    function: Any = HandlerGroup if where == "HandlerGroup" else getattr(HandlerGroup(), where)
+    with pytest.raises(TypeError, match=rf"{where}: offering= and service= are two names of one argument"):
+        function(offering="db", service="db")
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -342,9 +362,9 @@ def test_registering_after_blueprint_raises_runtime_error(calls: Calls) -> None:
     broker.include(group)
     group.update(calls.handler("update", "update"))
     make_app(broker)
-    for each in (broker, group):
-        with pytest.raises(RuntimeError, match=r"'late'.* comes too late"):
-            each.provision(plan="large")(calls.handler("late"))
+    for owner in (broker, group):
+        with pytest.raises(RuntimeError, match=r"'late'.* is registered too late"):
+            owner.provision(plan="large")(calls.handler("late"))
     with pytest.raises(RuntimeError, match="too late"):
         broker.include(HandlerGroup())
 
@@ -389,27 +409,27 @@ WHERE = "services[0].plans[0] ('s', 'p')"
 @pytest.mark.parametrize(
     ("offering", "missing", "fault"),
     [
-        (plain_offering(), "provision", "can be ordered"),
-        (plain_offering(), "deprovision", "can be ordered"),
+        (plain_offering(), "provision", "can be provisioned"),
+        (plain_offering(), "deprovision", "can be provisioned"),
         (plain_offering(bindable=True), "bind", "is bindable"),
         (plain_offering(bindable=True), "unbind", "is bindable"),
         (plain_offering({"bindable": True}), "bind", "is bindable"),
         (
             plain_offering(bindable=True, bindings_retrievable=True),
             "get_binding",
-            "is of an offering with bindings_retrievable",
+            "belongs to an offering with bindings_retrievable",
         ),
         (
             plain_offering(instances_retrievable=True),
             "get_instance",
-            "is of an offering with instances_retrievable",
+            "belongs to an offering with instances_retrievable",
         ),
         (plain_offering(plan_updateable=True), "update", "is plan_updateable"),
         (plain_offering({"plan_updateable": True}), "update", "is plan_updateable"),
         (
             plain_offering(allow_context_updates=True),
             "update",
-            "is of an offering with allow_context_updates",
+            "belongs to an offering with allow_context_updates",
         ),
         (
             plain_offering({"schemas": Schemas.of(update=PARAMETERS)}),
@@ -451,21 +471,21 @@ def test_plan_without_handler_is_setup_error(
     """A plan needs a specific or a general handler."""
     broker = bare_broker()
     calls.everything(broker, "provision")
-    broker.provision(service="db", plan="small")(calls.handler("small"))
-    broker.provision(service="mq")(calls.handler("mq"))
+    broker.provision(offering="db", plan="small")(calls.handler("small"))
+    broker.provision(offering="mq")(calls.handler("mq"))
     assert faults_of(broker) == [
-        "services[0].plans[1] ('db', 'large') can be ordered, but no @provision handler serves it"
+        "services[0].plans[1] ('db', 'large') can be provisioned, but no @provision handler serves it"
     ]
 
 
 @pytest.mark.parametrize(
     ("only", "fault"),
     [
-        ({"service": "nope"}, "is for the offering 'nope', which is not in the catalog"),
-        ({"service": "nope", "plan": "small"}, "the offering 'nope', which is not in the catalog"),
+        ({"offering": "nope"}, "is for the offering 'nope', which is not in the catalog"),
+        ({"offering": "nope", "plan": "small"}, "the offering 'nope', which is not in the catalog"),
         ({"plan": "nope"}, "is for the plan 'nope', which is not in the catalog"),
-        ({"service": "db", "plan": "huge"}, "'huge', which is not of the offering 'db'"),
-        ({"plan": "small"}, "of which there is one in 'db' and 'mq'; add service="),
+        ({"offering": "db", "plan": "huge"}, "'huge', which is not part of the offering 'db'"),
+        ({"plan": "small"}, "which exists in 'db' and 'mq'; add offering="),
     ],
 )
 def test_unknown_offering_or_plan_is_setup_error(only: dict[str, str], fault: str, calls: Calls) -> None:
@@ -483,10 +503,10 @@ def test_unknown_offering_or_plan_is_setup_error(only: dict[str, str], fault: st
     ("one", "two"),
     [
         ({}, {}),
-        ({"service": "db"}, {"service": "db"}),
-        ({"service": "db"}, {"service": "db-id"}),
+        ({"offering": "db"}, {"offering": "db"}),
+        ({"offering": "db"}, {"offering": "db-id"}),
         ({"plan": "large"}, {"plan": "large-id"}),
-        ({"service": "db", "plan": "small"}, {"service": "db-id", "plan": "small-id"}),
+        ({"offering": "db", "plan": "small"}, {"offering": "db-id", "plan": "small-id"}),
     ],
 )
 def test_duplicate_handlers_are_setup_error(one: dict[str, str], two: dict[str, str], calls: Calls) -> None:
@@ -564,7 +584,7 @@ def test_callable_without_signature_is_accepted(calls: Calls) -> None:
 def test_setup_error_lists_all_errors(calls: Calls) -> None:
     broker = bare_broker(Catalog([plain_offering(bindable=True)]))
     broker.provision(plan="nope")(calls.handler("unknown plan"))
-    broker.update(service="nope")(calls.handler("unknown offering"))
+    broker.update(offering="nope")(calls.handler("unknown offering"))
     broker.deprovision(calls.handler("one"))
     broker.deprovision(calls.handler("two"))
     broker.unbind(_no_argument)  # type: ignore[type-var]
@@ -677,7 +697,9 @@ def test_async_handler_without_asgiref_is_setup_error(calls: Calls, monkeypatch:
         "find_spec",
         lambda name, *more: None if name == "asgiref" else find(name, *more),
     )
-    with pytest.raises(SetupError, match=r"is async, which needs asgiref: pip install asgiref"):
+    with pytest.raises(
+        SetupError, match=r"is async, which needs the extra 'async': pip install 'osb-brokerkit\[async\]'"
+    ):
         make_app(broker)
 
 
@@ -720,8 +742,8 @@ def test_plan_hint_determines_offering(operation: str, recorder: Recorder) -> No
 def test_offering_hint_selects_offering_handler(operation: str, calls: Calls) -> None:
     broker = bare_broker()
     calls.everything(broker, operation)
-    for service in ("db", "mq"):
-        getattr(broker, operation)(service=service)(calls.handler(service, operation))
+    for offering in ("db", "mq"):
+        getattr(broker, operation)(offering=offering)(calls.handler(offering, operation))
     platform = Platform(make_app(broker))
     assert send(platform, operation, {"service_id": "mq-id"}).status_code == 200
     assert send(platform, operation, {"service_id": "db-id", "plan_id": "gone"}).status_code == 200
@@ -749,8 +771,8 @@ def test_ambiguous_hints_try_each_handler(operation: str, calls: Calls) -> None:
         calls.names.append("db")
         raise BindingDoesNotExist if "binding" in operation else InstanceDoesNotExist
 
-    getattr(broker, operation)(service="db")(not_mine)
-    getattr(broker, operation)(service="mq")(calls.handler("mq", operation))
+    getattr(broker, operation)(offering="db")(not_mine)
+    getattr(broker, operation)(offering="mq")(calls.handler("mq", operation))
     assert send(Platform(make_app(broker)), operation, {}).status_code == 200
     assert calls.names == ["db", "mq"]
 
@@ -767,8 +789,8 @@ def test_ambiguous_hints_without_match_is_404(
     def not_mine(request: BindingRequest) -> None:
         raise InstanceDoesNotExist
 
-    for service in ("db", "mq"):
-        getattr(broker, operation)(service=service)(not_mine)
+    for offering in ("db", "mq"):
+        getattr(broker, operation)(offering=offering)(not_mine)
     response = send(Platform(make_app(broker)), operation, {})
     assert response.status_code == 404
     assert error_of(response)["error"] == "InstanceDoesNotExist"
@@ -788,7 +810,7 @@ def test_ambiguous_update_calls_no_handler(calls: Calls) -> None:
     assert not calls.names
 
 
-# What nobody serves
+# Operations without a handler
 
 
 @pytest.mark.rule("R-UPD-3", "R-GETI", "R-GETB", "R-LAST-4")
@@ -844,25 +866,25 @@ def test_accepted_without_poll_handler_is_500(
     more = {"query": "accepts_incomplete=true"} if operation in ("provision", "update", "bind") else {}
     response = send(Platform(make_app(broker)), operation, ids, **more)
     assert response.status_code == 500
-    assert f"returned Accepted, but no @{poll} handler is there to be polled" in caplog.text
+    assert f"returned Accepted, but there is no @{poll} handler to poll" in caplog.text
 
 
-# Mistakes that are told where they are made
+# Invalid arguments
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"plan": ["small"]}, r"@provision\(plan=…\) takes a name or an id, not a list"),
         (
-            {"service": make_offering()},
-            r"@provision\(service=…\) takes a name or an id, not a ServiceOffering",
+            {"offering": make_offering()},
+            r"@provision\(offering=…\) takes a name or an id, not a ServiceOffering",
         ),
         ({"plans": "small"}, r"provision\(\) got an unexpected keyword argument 'plans'"),
     ],
 )
-def test_decorator_refuses_invalid_argument_types(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(TypeError, match=told):
+def test_decorator_refuses_invalid_argument_types(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         bare_broker().provision(**options)
 
 
@@ -874,9 +896,9 @@ def test_include_refuses_other_types() -> None:
 @pytest.mark.parametrize(
     ("only", "hint"),
     [
-        ({"plan": "hug"}, "which is not in the catalog; is 'huge' meant?"),
-        ({"service": "mqq"}, "which is not in the catalog; is 'mq' meant?"),
-        ({"service": "mq", "plan": "smal"}, "which is not of the offering 'mq'; is 'small' meant?"),
+        ({"plan": "hug"}, "which is not in the catalog; did you mean 'huge'?"),
+        ({"offering": "mqq"}, "which is not in the catalog; did you mean 'mq'?"),
+        ({"offering": "mq", "plan": "smal"}, "which is not part of the offering 'mq'; did you mean 'small'?"),
     ],
 )
 def test_unknown_name_error_suggests_similar_name(only: dict[str, str], hint: str, calls: Calls) -> None:

@@ -167,7 +167,7 @@ def test_thread_executor_validates_workers_and_grace(workers: Any, grace: float)
 @pytest.mark.parametrize("background", [True, False])
 def test_handler_group_supports_background_handlers(serve: Serve, background: bool) -> None:
     """Fetches and polls work without handlers of their own."""
-    group = HandlerGroup(service="db")
+    group = HandlerGroup(offering="db")
     registrar: Any = group.provision(plan="small", background=True) if background else group.provision
     registrar(make)
     broker = make_broker(store=Store(serve.url, encryption_keys=[KEY]))

@@ -100,7 +100,7 @@ def test_accepted_with_long_operation_is_500(
     """The log states the length and the limit."""
     recorder.answers["provision"] = lambda request: Accepted(operation="x" * 10_001)
     assert ask(platform, "provision").status_code == 500
-    assert "10,001 characters; give 1 to 10,000" in caplog.text
+    assert "10,001 characters; pass 1 to 10,000" in caplog.text
 
 
 @pytest.mark.rule("R-DEL-4", "R-UNB-4", "R-PROV-1", "R-UPD-1", "R-BIND-1")
@@ -366,7 +366,7 @@ def test_retry_after_is_header_only(
 @pytest.mark.rule("R-LAST-2")
 @pytest.mark.parametrize("seconds", [-1, 1.5, "30", "30\r\nX: y"])
 def test_retry_after_refuses_invalid_seconds(seconds: Any) -> None:
-    with pytest.raises(ValueError, match="is not a whole number of seconds"):
+    with pytest.raises(ValueError, match="pass a whole number of seconds"):
         LastOperation.in_progress(retry_after=seconds)
 
 

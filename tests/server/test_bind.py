@@ -288,7 +288,7 @@ def test_bind_with_renewal_after_expiry_is_500(
 
     recorder.answers["bind"] = bind
     assert platform.put(BINDING, IDS).status_code == 500
-    assert "renew_before=…) is after expires_at; give an earlier time" in caplog.text
+    assert "renew_before=…) is after expires_at; pass an earlier time" in caplog.text
 
 
 @pytest.mark.rule("R-BIND-5", "R-CAT-3")
@@ -429,4 +429,4 @@ def test_async_bind_without_bindings_retrievable_is_500(
     platform = platform_with(recorder, bindings_retrievable=False)
     response = platform.put(BINDING, IDS, query="accepts_incomplete=true")
     assert response.status_code == 500
-    assert "the offering 'db' has no bindings_retrievable" in caplog.text
+    assert "set bindings_retrievable in the offering 'db'" in caplog.text

@@ -403,7 +403,7 @@ def test_accepted_without_poll_handler_is_500(
             getattr(broker, other)(recorder.handler(other))
     recorder.answers[operation] = Accepted(operation="job")
     assert ask(Platform(make_app(broker)), operation, POLLS).status_code == 500
-    assert f"no @{poll} handler is there to be polled" in caplog.text
+    assert f"no @{poll} handler to poll" in caplog.text
 
 
 @pytest.mark.rule("R-PROV-1")
@@ -420,7 +420,7 @@ def test_accepted_refuses_invalid_operation_length(
         Accepted(operation="x" * length)
     recorder.answers["provision"] = lambda request: Accepted(operation="x" * length)
     assert ask(platform, "provision", POLLS).status_code == 500
-    assert "give 1 to 10,000, such as the id of a job" in caplog.text
+    assert "pass 1 to 10,000, such as the id of a job" in caplog.text
 
 
 def test_log_contains_no_credentials(

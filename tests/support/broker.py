@@ -31,7 +31,7 @@ PARAMETERS = {
         "password": {"type": "string", "minLength": 8},
     },
 }
-"""What the plan `small` takes, whatever it is asked."""
+"""The JSON Schema of the plan `small`, for every operation."""
 
 CREDENTIALS = BasicAuth("platform", "s3cret")
 
@@ -44,7 +44,7 @@ PROVISION = {**IDS, **ORGANIZATION}
 
 
 def make_offering(**fields: Any) -> ServiceOffering:
-    """An offering `db` with the plans `small` (with schemas and a version) and `large`; `fields` win."""
+    """Build an offering `db` with the plans `small` (with schemas and a version) and `large`. `fields` override the defaults."""
     schemas = Schemas.of(create=PARAMETERS, update=PARAMETERS, bind=PARAMETERS)
     return ServiceOffering(
         **{
@@ -73,7 +73,7 @@ def make_offering(**fields: Any) -> ServiceOffering:
 
 
 class Recorder:
-    """Handlers for every operation: each notes its request and answers, or raises, what `answers` has."""
+    """Handlers for every operation that record requests and return or raise the value in `answers`."""
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
@@ -87,7 +87,7 @@ class Recorder:
 
     @property
     def request(self) -> Any:
-        """The one request that a handler got."""
+        """The only request that a handler got."""
         (request,) = self.requests
         return request
 
@@ -119,7 +119,7 @@ HANDLERS = (
 
 
 def make_broker(recorder: Recorder, *offerings: ServiceOffering, **settings: Any) -> Broker:
-    """A broker whose every operation is served by the recorder."""
+    """Build a broker whose operations are all served by the recorder."""
     catalog = settings.pop("catalog", None) or Catalog(offerings or [make_offering()])
     broker = Broker(catalog, **{"auth": CREDENTIALS, **settings})
     for operation in HANDLERS:
@@ -135,7 +135,7 @@ def make_app(*brokers: Broker, **options: Any) -> Flask:
 
 
 class Platform:
-    """Sends what a platform sends, over WSGI; every answer must be JSON."""
+    """A platform that sends requests over WSGI and checks that every response is JSON."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -155,7 +155,7 @@ class Platform:
         data: bytes | None = None,
         environ: dict[str, Any] | None = None,
     ) -> TestResponse:
-        """Send a request; `headers` add to or (None) remove from the usual, `data` is a raw body."""
+        """Send a request; `headers` change or (None) remove default headers; `data` is a raw body."""
         if body is not None:
             data = msgspec.json.encode(body)
         merged: dict[str, str | None] = {**self.headers, **(headers or {})}
@@ -192,7 +192,7 @@ def basic(username: str, password: str, encoding: str = "utf-8") -> str:
 
 
 def error_of(response: TestResponse) -> dict[str, Any]:
-    """The body of a refusal, which must be as R-ERR-1 says."""
+    """Return the body of an error response, and check it against R-ERR-1."""
     body: dict[str, Any] = msgspec.json.decode(response.data)
     assert body.keys() <= {"error", "description", "instance_usable", "update_repeatable"}
     for name in ("error", "description"):

@@ -37,7 +37,8 @@ from brokerkit import (
 )
 
 broker = Broker(Catalog.from_file("catalog.yml"), auth=BasicAuth("platform", "s3cret"))
-group = HandlerGroup(service="postgres")
+group = HandlerGroup(offering="postgres")
+HandlerGroup(service="postgres")
 broker.include(group)
 assert_type(broker.blueprint, Blueprint)
 
@@ -100,13 +101,13 @@ def last_binding_operation(request: LastBindingOperationRequest) -> LastOperatio
 
 
 def call(
-    asked: ProvisionRequest,
+    request: ProvisionRequest,
     update_request: UpdateRequest,
     bind_request: BindRequest,
     poll: LastOperationRequest,
 ) -> None:
-    assert_type(provision(asked), Provisioned)
-    assert_type(provision(request=asked), Provisioned)
+    assert_type(provision(request), Provisioned)
+    assert_type(provision(request=request), Provisioned)
     assert_type(update(update_request), Updated | Accepted)
     assert_type(bind(request=bind_request), Binding)
     assert_type(last_operation(poll), LastOperation)
@@ -122,9 +123,14 @@ def provision_cluster(request: ProvisionRequest) -> Accepted:
     return Accepted(operation="job")
 
 
-@group.provision(service="db", plan="small")
+@group.provision(offering="db", plan="small")
 def provision_small(request: ProvisionRequest, size: int = 1) -> Provisioned | None:
     return None
+
+
+@group.provision(service="db")
+def provision_service(request: ProvisionRequest) -> Provisioned:
+    return Provisioned()
 
 
 @group.bind()
@@ -142,9 +148,9 @@ def last_operation_small(request: LastOperationRequest) -> LastOperation:
     return LastOperation.succeeded()
 
 
-def call_with_arguments(asked: ProvisionRequest, bind_request: BindRequest) -> None:
-    assert_type(provision_cluster(asked), Accepted)
-    assert_type(provision_small(asked, size=3), Provisioned | None)
+def call_with_arguments(request: ProvisionRequest, bind_request: BindRequest) -> None:
+    assert_type(provision_cluster(request), Accepted)
+    assert_type(provision_small(request, size=3), Provisioned | None)
     assert_type(bind_group(bind_request), Binding | Accepted)
 
 
@@ -165,13 +171,13 @@ async def bind_async(request: BindRequest) -> Binding:
 async def deprovision_async(request: DeprovisionRequest) -> None: ...
 
 
-@broker.last_operation(service="db")
+@broker.last_operation(offering="db")
 async def last_operation_async(request: LastOperationRequest) -> LastOperation:
     return LastOperation.succeeded()
 
 
-async def call_async(asked: ProvisionRequest, bind_request: BindRequest) -> None:
-    assert_type(await provision_async(asked), Provisioned)
+async def call_async(request: ProvisionRequest, bind_request: BindRequest) -> None:
+    assert_type(await provision_async(request), Provisioned)
     assert_type(await bind_async(request=bind_request), Binding)
 
 

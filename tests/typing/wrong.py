@@ -34,6 +34,14 @@ broker = Broker(Catalog([]), auth=NoAuth())
 group = HandlerGroup()
 
 
+# Both spellings of the offering.
+
+
+HandlerGroup(offering="db", service="db")  # error: No overload variant
+broker.provision(offering="db", service="db")  # error: No overload variant
+broker.last_operation(offering="db", service="db")  # error: No overload variant
+
+
 # The request of another operation.
 
 
@@ -51,7 +59,7 @@ def update_of_a_provision(request: ProvisionRequest) -> Updated:
 def deprovision_of_an_unbind(request: UnbindRequest) -> None: ...
 
 
-@group.last_operation(service="db")  # error: LastBindingOperationRequest
+@group.last_operation(offering="db")  # error: LastBindingOperationRequest
 def poll_of_a_binding(request: LastBindingOperationRequest) -> LastOperation:
     return LastOperation.succeeded()
 
