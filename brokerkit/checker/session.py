@@ -146,7 +146,7 @@ class CheckSession:
             if self._silent >= _SILENT and not even_if_stopped and self._unanswered is not None:
                 raise BrokerGone(self._unanswered, self._last)
             most = MOST_OF_A_CATALOG if ask.operation is Operation.CATALOG else _MOST
-            exchange = self.transport.send(ask, headers, timeout=timeout, hang_up=hang_up, most=most)
+            exchange = self.transport.send(ask, headers, timeout=timeout, hang_up=hang_up, max_bytes=most)
             with self._lock:
                 self.sent += 1
                 self._hear(ask, exchange, hang_up)
