@@ -150,7 +150,7 @@ class CheckSession:
             ):
                 raise BrokerGone(self._unanswered, self._last)
             most = MAX_CATALOG_SIZE if request.operation is Operation.CATALOG else _MAX_SIZE
-            exchange = self.transport.send(request, headers, timeout=timeout, hang_up=hang_up, most=most)
+            exchange = self.transport.send(request, headers, timeout=timeout, hang_up=hang_up, max_bytes=most)
             with self._lock:
                 self.sent += 1
                 self._count_response(request, exchange, hang_up)

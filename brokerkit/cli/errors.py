@@ -25,5 +25,5 @@ def cli_error_of(error: ClientError, *hints: str) -> CLIError:
             told_last = error.last_operation.description
             description = None if told_last is None else error.exchange.clean(told_last)
         case BrokerMistake():
-            told = f"the service broker's answer is not one of the API: {'; '.join(error.faults)}"
+            told = f"the service broker returned an invalid response: {'; '.join(error.faults)}"
     return CLIError(told, error=word, description=description, status=error.exchange.status, hints=hints)

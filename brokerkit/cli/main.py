@@ -58,7 +58,9 @@ class _Commands(click.Group):
         except ModuleNotFoundError as error:
             if error.name not in _EXTRAS:
                 raise
-            needs = f"'brokerkit {cmd_name}' needs {error.name}: pip install requests rich"
+            needs = (
+                f"'brokerkit {cmd_name}' needs the package {error.name}: pip install 'osb-brokerkit[check]'"
+            )
             raise click.ClickException(needs) from None
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command

@@ -85,7 +85,8 @@ def broker_options(function: Callable[..., None]) -> Callable[..., None]:
         with talk.telling():
             if not as_json and find_spec("rich") is None:
                 raise CLIError(
-                    "this needs rich: pip install requests rich; or use --json", error="NotInstalled"
+                    "the output needs the package rich: pip install 'osb-brokerkit[check]', or use --json",
+                    error="NotInstalled",
                 )
             login = given_login(username, password, token)
             try:

@@ -1,4 +1,4 @@
-"""The platform's side of the API: a client for any service broker.
+"""A client for service brokers: the platform's side of the API.
 
 ::
 

@@ -1,4 +1,4 @@
-"""From what a platform wants to the HTTP request that says so: the ten endpoints from the other side."""
+"""The requests to the ten endpoints, as a platform sends them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..endpoints import ENDPOINTS
 from ..requests import Operation
 
 INCOMPLETE = ("accepts_incomplete", "true")
-"""The platform can poll (R-REQ-9)."""
+"""The query parameter of a platform that can poll asynchronous operations (R-REQ-9)."""
 
 
 class APIRequest(NamedTuple):
-    """A request, without what is the same in all of them.
+    """A request to an endpoint, without the headers.
 
     Args:
-        operation: What is asked.
+        operation: The requested operation.
         method: The HTTP method.
-        path: Below the broker's URL, quoted.
-        query: The names and values of the query.
-        body: The body; a JSON object, or the bytes as they are to be sent.
+        path: The path below the broker's URL, percent-encoded.
+        query: The names and values of the query. Defaults to none.
+        body: The body: a JSON object, or bytes to send unchanged. Defaults to none.
     """
 
     operation: Operation
@@ -39,23 +39,23 @@ class APIRequest(NamedTuple):
 
     @property
     def data(self) -> bytes | None:
-        """The body as it is sent."""
+        """The encoded body."""
         if self.body is None or isinstance(self.body, bytes):
             return self.body
         return msgspec.json.encode(self.body)
 
     def with_body(self, **changes: Any) -> APIRequest:
-        """The same with fields of the body changed."""
-        assert isinstance(self.body, Mapping), "bytes have no fields"
+        """Copy the request with fields of the body changed."""
+        assert isinstance(self.body, Mapping), "only a JSON body has fields"
         return self._replace(body={**self.body, **changes})
 
-    def with_field(self, word: str) -> APIRequest:
-        """The same with another word than ``true`` for whether the platform can poll (R-REQ-9)."""
+    def with_field(self, value: str) -> APIRequest:
+        """Copy the request with another value of ``accepts_incomplete`` (R-REQ-9)."""
         name, _ = INCOMPLETE
-        return self._replace(query=(*self.without_field(name).query, (name, word)))
+        return self._replace(query=(*self.without_field(name).query, (name, value)))
 
     def without_field(self, *fields: str) -> APIRequest:
-        """The same without some fields of the body, or names of the query."""
+        """Copy the request without some fields of its body and query."""
         body = self.body
         if isinstance(body, Mapping):
             body = {name: value for name, value in body.items() if name not in fields}
@@ -159,7 +159,7 @@ def _request(
 
 def _quote(name: str, resource_id: str) -> str:
     if not resource_id or resource_id in (".", ".."):
-        raise ValueError(f"{name}={resource_id!r} cannot stand in a path; use another id")
+        raise ValueError(f"{name}={resource_id!r} cannot be part of a path; use another id")
     return quote(resource_id, safe="")
 
 

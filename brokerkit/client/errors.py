@@ -1,8 +1,9 @@
-"""How an order goes wrong: the client's errors, what they leave in doubt, and what became of that."""
+"""The client's errors, and the orphan mitigation after a failed request."""
 
 from __future__ import annotations
 
-from typing import cast
+import copyreg
+from typing import Any, cast
 
 from msgspec import Struct
 
@@ -14,36 +15,40 @@ from .exchange import Exchange
 WORDS_OF_422 = frozenset(
     str(kind.error) for kind in (AsyncRequired, ConcurrencyError, RequiresApp, MaintenanceInfoConflict)
 )
-"""The words with a fixed meaning (R-ERR-3)."""
+"""The error codes that the API defines for 422 (R-ERR-3)."""
 
 
 class ClientError(Exception):
-    """A request that did not go well; :attr:`exchange` is the request and its answer, secrets masked."""
+    """A failed request. :attr:`exchange` has the request and its response, with secrets masked."""
 
-    def __init__(self, told: str, exchange: Exchange) -> None:
-        super().__init__(told)
+    def __init__(self, message: str, exchange: Exchange) -> None:
+        super().__init__(message)
         self.exchange = exchange
-        #: What became of what the request may have left behind; None if nothing was done about it.
+        #: The result of the orphan mitigation; None if there was none.
         self.mitigation: Mitigation | None = None
 
     def __str__(self) -> str:
-        told = f"{super().__str__()}\n{self.exchange}"
-        return told if self.mitigation is None else f"{told}\n{self.mitigation}"
+        text = f"{super().__str__()}\n{self.exchange}"
+        return text if self.mitigation is None else f"{text}\n{self.mitigation}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support pickling, although the classes' constructors do not take the message that `args` has."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class BrokerUnreachable(ClientError):
-    """There was no answer: no connection, or not in time."""
+    """A request without a response: there was no connection, or a timeout."""
 
     def __init__(self, exchange: Exchange) -> None:
-        why = exchange.clean(exchange.failure or "nobody knows why")
-        super().__init__(f"the service broker did not answer: {why}", exchange)
+        cause = exchange.clean(exchange.failure or "unknown cause")
+        super().__init__(f"no response from the service broker: {cause}", exchange)
 
 
 class BrokerRefused(ClientError):
-    """The broker refused or failed, as it may (R-ERR-1).
+    """An error response of the broker (R-ERR-1).
 
     Args:
-        exchange: The request and the answer.
+        exchange: The request and the response.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -52,48 +57,48 @@ class BrokerRefused(ClientError):
         self.error = None if exchange.error_code is None else exchange.clean(exchange.error_code)
         self.description = None if exchange.description is None else exchange.clean(exchange.description)
         usable, repeatable = document.get("instance_usable"), document.get("update_repeatable")
-        #: After a failed update or deprovision: can the instance still be used? (R-ERR-2)
+        #: Whether the instance is still usable after a failed update or deprovision (R-ERR-2).
         self.instance_usable = usable if isinstance(usable, bool) else None
-        #: After a failed update: may it be tried again? (R-ERR-2)
+        #: Whether a failed update may be repeated (R-ERR-2).
         self.update_repeatable = repeatable if isinstance(repeatable, bool) else None
-        word = f" {self.error}" if self.error else ""
-        why = self.description or "it does not say why"
-        super().__init__(f"the service broker refused with {self.status}{word}: {why}", exchange)
+        code = f" {self.error}" if self.error else ""
+        cause = self.description or "no description"
+        super().__init__(f"the service broker returned {self.status}{code}: {cause}", exchange)
 
 
 class BrokerMistake(ClientError):
-    """The broker answered what the API does not allow; :attr:`faults` has each fault, with its place."""
+    """A response that the API does not allow. :attr:`faults` lists each fault with its place."""
 
     def __init__(self, faults: tuple[str, ...], exchange: Exchange) -> None:
         self.faults = tuple(exchange.clean(fault) for fault in faults)
         super().__init__(
-            "\n  ".join(["the service broker's answer is not one of the API:", *self.faults]), exchange
+            "\n  ".join(["the service broker returned an invalid response:", *self.faults]), exchange
         )
 
 
 class OperationFailed(ClientError):
-    """Polling found that the operation failed; :attr:`last_operation` says how."""
+    """An asynchronous operation that failed. :attr:`last_operation` is its final state."""
 
     def __init__(self, last_operation: LastOperation, exchange: Exchange) -> None:
         self.last_operation = last_operation
-        why = exchange.clean(last_operation.description or "the service broker does not say why")
-        super().__init__(f"the operation failed: {why}", exchange)
+        cause = exchange.clean(last_operation.description or "no description")
+        super().__init__(f"the operation failed: {cause}", exchange)
 
 
 class PollingTimeout(ClientError):
-    """The operation was still in progress when its time was over; the last poll is in :attr:`exchange`."""
+    """An operation still in progress at the time limit. :attr:`exchange` is the last poll."""
 
     def __init__(self, seconds: float, exchange: Exchange) -> None:
         super().__init__(f"the operation is still in progress after {seconds:g} seconds", exchange)
 
 
 class Mitigation(Struct, frozen=True, kw_only=True):
-    """What became of an orphan: what a provision or bind that went wrong may have left (R-ERR-4).
+    """The result of orphan mitigation after a failed provision or bind (R-ERR-4).
 
     Args:
-        gone: Is it deleted for certain?
-        deletes: How many DELETEs were sent.
-        last: The last request of it.
+        gone: Whether the deletion was confirmed.
+        deletes: The number of DELETE requests.
+        last: The last exchange of the mitigation.
     """
 
     gone: bool
@@ -111,14 +116,14 @@ class Mitigation(Struct, frozen=True, kw_only=True):
 
 
 def leaves_an_orphan(exchange: Exchange) -> bool:
-    """May a provision or bind have left what a platform cannot take for made (R-ERR-4)?
+    """Whether a failed provision or bind may have left an orphaned resource (R-ERR-4).
 
     Args:
-        exchange: One that did not go well.
+        exchange: The failed request.
     """
     status = exchange.status
     if status is None:
         return exchange.was_sent
-    if status == 422:  # Cloud Controller takes one without a word that it knows for a broken broker
+    if status == 422:  # Cloud Controller treats a 422 without a known error code as an invalid response
         return exchange.error_code not in WORDS_OF_422
-    return status >= 500 or 201 <= status <= 299  # a 200 is about what was there before
+    return status >= 500 or 201 <= status <= 299  # 200 is about a resource that existed before

@@ -1,7 +1,7 @@
-"""One request and what came back, as it may be shown to others: secrets masked.
+"""An HTTP request and its response, with secrets masked for display.
 
-A failed check, or a client's error, shows an :class:`Exchange`: what was asked, what was answered, and how to
-ask it again with curl.
+The errors of the client and the failures of the checker show an :class:`Exchange`: the request, the response,
+and the curl command that repeats the request.
 """
 
 from __future__ import annotations
@@ -21,35 +21,36 @@ from msgspec import Struct
 from .._internal.json_decode import decode_object
 from .._internal.masking import MASK
 from .._internal.redaction import is_secret, mask_json, mask_text, strip_logins
+from .._internal.text import printable
 
 __all__ = ["Exchange", "login_secrets", "mask_json"]
 
-_LONGEST = 2_000
-"""How many characters of a body are shown."""
-_MOST_READ = 1024 * 1024
-"""How many bytes of a body are looked at for that."""
-_MOST_SEARCHED = 16 * 1024
-"""How many of them if it is not JSON, and secrets in it have to be searched for; or how many characters."""
+_DISPLAY_LIMIT = 2_000
+"""Characters of a body to show."""
+_DECODE_LIMIT = 1024 * 1024
+"""Bytes of a body to decode as JSON for that."""
+_MASK_LIMIT = 16 * 1024
+"""Bytes or characters of a text to search for secrets."""
 
-_UNTOLD = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+_MASKED_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
 
 class Exchange(Struct, frozen=True, kw_only=True, dict=True):
-    """One request and what came back. Its repr and all that it shows have secrets masked.
+    """An HTTP request and its response. The repr and all display properties mask secrets.
 
     Args:
         method: The HTTP method.
-        url: The whole URL, with the query.
-        headers: Those that were sent.
-        body: What was sent; None for nothing.
-        status: The status of the answer; None if there was no answer.
-        response_headers: Those of the answer, their names in lower case.
-        response_body: The body of the answer.
-        failure: Why there was no answer; or with a status, why its body is of no use.
-        was_sent: Was the request sent? False where no connection could be made.
-        seconds: How long it took.
-        secrets: What must not be shown wherever it stands, such as the password.
-        verify: Was the server's certificate checked? Or the path of a file with those trusted.
+        url: The full URL with the query.
+        headers: The headers of the request.
+        body: The body of the request. Defaults to None, for no body.
+        status: The status code. Defaults to None, for no response.
+        response_headers: The headers of the response, with lower-case names.
+        response_body: The body of the response.
+        failure: The reason why there is no response or, with a status, why its body is unusable.
+        was_sent: Whether the request was sent. False if no connection could be made.
+        seconds: The duration in seconds.
+        secrets: Texts to mask wherever they appear, such as the password.
+        verify: Whether the server's certificate was checked, or the path of a file with trusted certificates.
     """
 
     method: str
@@ -67,7 +68,7 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def document(self) -> dict[str, Any] | None:
-        """The JSON object that was answered; None if it was none."""
+        """The JSON object of the response; None if the body is not one."""
         try:
             return decode_object(self.response_body)
         except ValueError:
@@ -75,17 +76,17 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def error_code(self) -> str | None:
-        """The `error` of a refusal (R-ERR-1)."""
+        """The `error` of an error response (R-ERR-1)."""
         return self._text("error")
 
     @property
     def description(self) -> str | None:
-        """The `description` of a refusal, or of a poll."""
+        """The `description` of an error response or a poll."""
         return self._text("description")
 
     @property
     def operation(self) -> str | None:
-        """The `operation` of a 202."""
+        """The `operation` of a response with status 202."""
         return self._text("operation")
 
     @property
@@ -99,53 +100,53 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def request_line(self) -> str:
-        """The request in one line: ``PUT /v2/service_instances/i1?accepts_incomplete=true``."""
+        """The request on one line: ``PUT /v2/service_instances/i1?accepts_incomplete=true``."""
         return self.clean(f"{self.method} {self._path}")
 
     @property
     def body_text(self) -> str:
-        """The body that was sent, or nothing."""
-        return self._shown(self.body or b"")
+        """The body of the request as text, truncated."""
+        return self._display(self.body or b"")
 
     @property
     def response_line(self) -> str:
-        """The answer in one line: its status and body, or why there was none."""
+        """The response on one line: its status and body, or the reason why there is none."""
         if self.status is None:
-            return self.clean(f"no answer: {self.failure or 'unknown'}")
+            return self.clean(f"no response: {self.failure or 'unknown cause'}")
         fault = f"({self.clean(self.failure)}) " if self.failure else ""
-        return f"{self.status} {fault}{self._shown(self.response_body)}".rstrip()
+        return f"{self.status} {fault}{self._display(self.response_body)}".rstrip()
 
     @property
     def response_header_lines(self) -> tuple[str, ...]:
-        """The headers of the answer, a line each."""
+        """The headers of the response, one line each."""
         return tuple(f"{name}: {self._header(name, value)}" for name, value in self.response_headers.items())
 
     @property
     def curl(self) -> str:
-        """The command that sends it again; with the login from the environment.
+        """The curl command that repeats the request, with the login from environment variables.
 
-        Values that look like secrets are masked in it too, so a parameter may have to be filled in.
+        Values that look like secrets are masked, so a parameter may have to be filled in.
         """
         parts = ["curl", "-i", "-X", self.method]
         if self.verify is not True:
             parts += ["-k"] if self.verify is False else ["--cacert", _quoted(self.verify)]
         for name, value in self.headers.items():
-            if name.lower() not in _OWN:
+            if name.lower() not in _DEFAULT_HEADERS:
                 parts += self._curl_header(name, value)
         if self.body is not None:
             if "content-type" not in {name.lower() for name in self.headers}:
-                parts += ["-H", "'Content-Type:'"]  # curl would tell one of its own
+                parts += ["-H", "'Content-Type:'"]  # keeps curl from adding its default
             parts += ["--data-raw", _quoted(self._exact(self.body))]
         path, mark, query = self.url.partition("?")
         return " ".join([*parts, _quoted(self._without_secrets(f"{path}{mark}{mask_text(query)}"))])
 
     def clean(self, text: str) -> str:
-        """A text on one line, without the secrets of this request and what would steer a terminal."""
-        return self._on_one_line(mask_text(text[:_MOST_SEARCHED]))
+        """Mask secrets in a text, put it on one line, and escape control characters."""
+        return self._on_one_line(mask_text(text[:_MASK_LIMIT]))
 
     def _on_one_line(self, text: str) -> str:
         text = self._without_secrets(" ".join(text.split()))
-        return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+        return printable(text)
 
     def _curl_header(self, name: str, value: str) -> list[str]:
         if name.lower() == "authorization" and any(secret in value for secret in self.secrets):
@@ -153,21 +154,20 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
             if scheme.lower() == "basic":
                 return ["-u", '"$BROKER_USERNAME:$BROKER_PASSWORD"']
             return ["-H", f'"{name}: {scheme} $BROKER_TOKEN"']
-        told = (
-            f"{name}: {self._header(name, value)}" if value else f"{name};"
-        )  # curl's way to send an empty one
-        return ["-H", _quoted(told)]
+        # curl sends an empty header for a name with a semicolon, and none for a name with a colon
+        line = f"{name}: {self._header(name, value)}" if value else f"{name};"
+        return ["-H", _quoted(line)]
 
     def _header(self, name: str, value: str) -> str:
         lower = name.lower()
         if lower == "authorization" and not self._reveals(value):
-            return self._without_secrets(value)  # another login, such as a wrong one
-        if lower in _UNTOLD or is_secret(name):
+            return self._without_secrets(value)  # a login of a test, such as a wrong one
+        if lower in _MASKED_HEADERS or is_secret(name):
             return MASK
         return self._without_secrets(mask_text(value))
 
     def _reveals(self, authorization: str) -> bool:
-        """Is a secret of ours in it, alone or with more around it?"""
+        """Whether an ``Authorization`` header contains a secret of the exchange."""
         scheme, _, value = authorization.partition(" ")
         try:
             value = b64decode(value + "==").decode() if scheme.lower() == "basic" else value
@@ -179,24 +179,24 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
     def _path(self) -> str:
         return re.sub(r"^[a-z]+://[^/]*", "", self.url, flags=re.IGNORECASE) or "/"
 
-    def _shown(self, body: bytes) -> str:
+    def _display(self, body: bytes) -> str:
         try:
-            beginning = _Beginning(_MOST_SEARCHED)
-            shown = mask_json(beginning.of(msgspec.json.decode(body[:_MOST_READ])))
-            text, is_cut = msgspec.json.encode(shown).decode(), beginning.left <= 0
-        except (ValueError, RecursionError):  # no JSON, or too deep
-            text = mask_text(body[:_MOST_SEARCHED].decode(errors="backslashreplace"))
-            is_cut = len(body) > _MOST_SEARCHED
-        text = self._on_one_line(text[: 2 * _LONGEST])
-        is_cut = is_cut or len(text) > _LONGEST
-        return f"{text[:_LONGEST]}… ({len(body):,} bytes)" if is_cut else text
+            prefix = _JSONPrefix(_MASK_LIMIT)
+            shown = mask_json(prefix.of(msgspec.json.decode(body[:_DECODE_LIMIT])))
+            text, is_cut = msgspec.json.encode(shown).decode(), prefix.left <= 0
+        except (ValueError, RecursionError):  # not JSON, or nested too deeply
+            text = mask_text(body[:_MASK_LIMIT].decode(errors="backslashreplace"))
+            is_cut = len(body) > _MASK_LIMIT
+        text = self._on_one_line(text[: 2 * _DISPLAY_LIMIT])
+        is_cut = is_cut or len(text) > _DISPLAY_LIMIT
+        return f"{text[:_DISPLAY_LIMIT]}… ({len(body):,} bytes)" if is_cut else text
 
     def _exact(self, body: bytes) -> str:
-        """A body as it is, if nothing in it is secret; what is not UTF-8 as lone surrogates."""
+        """Decode a body unchanged if it has no secrets. Bytes that are not UTF-8 become lone surrogates."""
         try:
-            found = msgspec.json.decode(body)
-            shown = mask_json(found)
-            text = body.decode() if shown == found else msgspec.json.encode(shown).decode()
+            document = msgspec.json.decode(body)
+            shown = mask_json(document)
+            text = body.decode() if shown == document else msgspec.json.encode(shown).decode()
         except (ValueError, RecursionError):
             text = mask_text(body.decode(errors="surrogateescape"))
         return self._without_secrets(text)
@@ -208,7 +208,7 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def _forms(self) -> tuple[str, ...]:
-        """The secrets as they may be written: plainly, in a URL, in JSON; the longest first."""
+        """The secrets in all notations, plain, URL-encoded and in JSON; the longest first."""
         forms = {
             form
             for secret in self.secrets
@@ -224,22 +224,22 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         return tuple(sorted(forms, key=len, reverse=True))
 
     def __rich_repr__(self) -> Any:
-        yield "asked", self.request_line
-        yield "answered", self.response_line
+        yield "request", self.request_line
+        yield "response", self.response_line
 
     def __repr__(self) -> str:
         return f"Exchange({self.request_line!r}, {self.response_line!r})"
 
     def __str__(self) -> str:
-        asked = f"{self.request_line} {self.body_text}".rstrip()
-        return f"{asked}\n→ {self.response_line}"
+        request = f"{self.request_line} {self.body_text}".rstrip()
+        return f"{request}\n→ {self.response_line}"
 
 
-class _Beginning:
-    """As much of JSON values as is shown of them; :attr:`left` is less than 1 if that is not all."""
+class _JSONPrefix:
+    """The first part of a JSON value. :attr:`left` is below 1 if the value was cut."""
 
-    def __init__(self, most: int) -> None:
-        self.left = most
+    def __init__(self, limit: int) -> None:
+        self.left = limit
 
     def of(self, value: object) -> object:
         match value:
@@ -248,34 +248,34 @@ class _Beginning:
                 self.left -= len(value)
                 return text
             case dict():
-                return {name: self.of(value[name]) for name in self._some(value)}
+                return {name: self.of(value[name]) for name in self._first(value)}
             case list():
-                return [self.of(each) for each in self._some(value)]
+                return [self.of(item) for item in self._first(value)]
             case _:
                 return value
 
-    def _some(self, values: list[Any] | dict[str, Any]) -> Iterator[Any]:
-        for each in values:
+    def _first(self, values: list[Any] | dict[str, Any]) -> Iterator[Any]:
+        for item in values:
             if self.left <= 0:
                 return
-            self.left -= len(each) if isinstance(values, dict) else 1
-            yield each
+            self.left -= len(item) if isinstance(values, dict) else 1
+            yield item
 
 
-_OWN = frozenset({"user-agent", "accept-encoding", "connection", "content-length", "accept"})
+_DEFAULT_HEADERS = frozenset({"user-agent", "accept-encoding", "connection", "content-length", "accept"})
 
 
 def login_secrets(username: str | None, password: str | None, token: str | None) -> tuple[str, ...]:
-    """What must not be shown of a login: the password or token, and what stands for it in a header."""
-    found = [token] if token else []
+    """List the secrets of a login: the token, or the password and its base64 form in the header."""
+    secrets = [token] if token else []
     if password:
         pair = f"{username or ''}:{password}".encode()
-        found += [b64encode(pair).decode(), password]
-    return tuple(found)
+        secrets += [b64encode(pair).decode(), password]
+    return tuple(secrets)
 
 
 def _quoted(text: str) -> str:
-    """A word for a shell; of bash and its kin, where it has what no terminal should get."""
+    """Quote a word for a shell. Unprintable characters need the ``$'…'`` of bash, zsh and ksh."""
     if text.isprintable():
         return shlex.quote(text)
     return "$'" + "".join(map(_shell_escaped, text)) + "'"

@@ -1,6 +1,6 @@
-"""Who asks: what Cloud Foundry, Korifi and Kubernetes say of themselves and of their users.
+"""Platforms that a client can act as: Cloud Foundry, Korifi and Kubernetes.
 
-For a :class:`~brokerkit.client.client.BrokerClient` that is to look like one of them to a broker.
+Each determines the API version, headers, identity and context that a broker receives.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ SPACE = "b2222222-0000-4000-8000-000000000002"
 
 
 class Platform(Struct, frozen=True, kw_only=True):
-    """A platform, and one of its users.
+    """A platform and one of its users.
 
     Args:
-        name: Its name, as in ``X-Broker-API-Originating-Identity`` and in `context`; None for one that says
-            neither.
-        api_version: The version of the API that it speaks (R-REQ-1).
-        user: What it says of its user (R-REQ-3).
-        organization_guid: The organization of what it orders.
-        space_guid: The space of what it orders.
-        context: What it says of the surroundings, but for its name.
-        instance_context: What it says more when it orders a service instance.
-        headers: What else it sends with every request (R-REQ-5); None leaves one out.
-        nulls: Fields that it writes as null where it has nothing to say (R-REQ-10).
+        name: The platform's name in ``X-Broker-API-Originating-Identity`` and `context`. Defaults to None,
+            for a platform that sends neither.
+        api_version: The version of the API (R-REQ-1). Defaults to 2.17.
+        user: The user's properties in the originating identity (R-REQ-3). Defaults to none.
+        organization_guid: The organization of the service instances.
+        space_guid: The space of the service instances.
+        context: The fields of `context` besides `platform`. Defaults to none.
+        instance_context: Fields to add to the context of a provision. Defaults to none.
+        headers: Headers to add to each request (R-REQ-5). None omits a header that is sent by default.
+        nulls: Body fields to send as null if they have no value (R-REQ-10). Defaults to none.
     """
 
     name: str | None = None
@@ -44,14 +44,14 @@ class Platform(Struct, frozen=True, kw_only=True):
 
     @property
     def originating_identity(self) -> str | None:
-        """The header ``X-Broker-API-Originating-Identity``; None where it does not say whose wish it is."""
+        """The header ``X-Broker-API-Originating-Identity``; None for a platform without users."""
         if self.name is None or not self.user:
             return None
         return f"{self.name} {b64encode(json.dumps(self.user).encode()).decode()}"
 
     @property
     def full_context(self) -> dict[str, Any]:
-        """The `context` of a body; empty where the platform has none."""
+        """The `context` of a body; empty for a platform without a name."""
         return {} if self.name is None else {"platform": self.name, **self.context}
 
 
@@ -62,13 +62,13 @@ def cloudfoundry(
     space_guid: str = SPACE,
     instance_name: str = "brokerkit",
 ) -> Platform:
-    """Cloud Foundry's Cloud Controller, which sends 2.15.
+    """Act as the Cloud Controller of Cloud Foundry, which sends API version 2.15.
 
     Args:
-        user_id: The id of its user.
-        organization_guid: The organization of what is ordered.
-        space_guid: The space of what is ordered.
-        instance_name: What the user calls it.
+        user_id: The id of the user.
+        organization_guid: The organization of the service instances.
+        space_guid: The space of the service instances.
+        instance_name: The user's name for the service instance.
     """
     return Platform(
         name="cloudfoundry",
@@ -95,11 +95,11 @@ def cloudfoundry(
 
 
 def korifi(*, organization_guid: str = ORGANIZATION, space_guid: str = SPACE) -> Platform:
-    """Korifi, which says nothing of its users, sends no context, and names a content type always.
+    """Act as Korifi, which sends no identity and no context, and a content type with every request.
 
     Args:
-        organization_guid: The organization of what is ordered.
-        space_guid: The space of what is ordered.
+        organization_guid: The organization of the service instances.
+        space_guid: The space of the service instances.
     """
     return Platform(
         organization_guid=organization_guid,
@@ -120,17 +120,19 @@ def kubernetes(
     cluster_id: str = "644e1dd7-2a7f-18fb-b8ed-ed78c3f92c2b",
     instance_name: str = "brokerkit",
 ) -> Platform:
-    """The Service Catalog of Kubernetes: sends 2.14; its cluster and namespace are organization and space.
+    """Act as the Service Catalog of Kubernetes, which sends API version 2.14.
+
+    The cluster is sent as the organization, and the namespace as the space.
 
     Args:
-        username: Its user.
-        uid: The id of its user.
-        groups: The groups of its user.
-        extra: What else its authentication says of its user.
-        namespace: Where things are ordered.
-        namespace_uid: The id of that.
+        username: The name of the user.
+        uid: The id of the user.
+        groups: The groups of the user.
+        extra: Further properties of the user from its authentication. Defaults to none.
+        namespace: The namespace of the service instances.
+        namespace_uid: The id of the namespace.
         cluster_id: The id of the cluster.
-        instance_name: What the user calls what is ordered.
+        instance_name: The user's name for the service instance.
     """
     return Platform(
         name="kubernetes",
@@ -149,4 +151,4 @@ PLATFORMS: Mapping[str, Callable[[], Platform]] = {
     "korifi": korifi,
     "kubernetes": kubernetes,
 }
-"""The platforms in the field, by their names."""
+"""The known platforms by name."""

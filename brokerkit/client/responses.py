@@ -1,6 +1,6 @@
-"""From what a broker answered to a result, judged as a platform judges it.
+"""The parsing and validation of a broker's response, with a platform's strictness.
 
-Each field is read by the type that it has on the broker's side, so all that is wrong is told at once.
+Each field is validated on its own by the type of the result, so that one error lists all faults.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 
 from .._internal.json_decode import describe_validation_error
+from .._internal.text import truncate
 from ..catalog.models import ServiceOffering
 from ..endpoints import ENDPOINTS, REQUIRED_PERMISSIONS
 from ..requests import Operation
@@ -23,20 +24,19 @@ from .exchange import Exchange
 
 
 class ParsedResponse(NamedTuple):
-    """What an answer says.
+    """A parsed response.
 
     Args:
-        result: The result; None if there is a fault, or if it is a refusal.
-        faults: What no platform can make sense of, a line each; each begins with the field's name, if it is
-            one field's.
+        result: The result; None for an invalid response or an error response.
+        faults: The faults of an invalid response, one line each. The fault of a field begins with its name.
     """
 
     result: Struct | None
     faults: tuple[str, ...] = ()
 
 
-_NOT_TOLD = frozenset({"exists", "data", "retry_after", "result"})
-"""Fields of results that are the broker's own business."""
+_INTERNAL_FIELDS = frozenset({"exists", "data", "retry_after", "result"})
+"""Fields of results that are not part of a response."""
 
 _RESULT_TYPES: dict[Operation, dict[int, type[Struct]]] = {
     operation: {
@@ -51,19 +51,19 @@ _RESULT_TYPES: dict[Operation, dict[int, type[Struct]]] = {
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _TIMES = {
-    "Invalid RFC3339 encoded datetime": "is no time such as 2030-01-31T12:00:00.0Z",
+    "Invalid RFC3339 encoded datetime": "is not a time such as 2030-01-31T12:00:00.0Z",
     "expected datetime": "expected a time",
 }
-_OF_OURS = re.compile(r"\w+\((?P<name>\w+)=…\):? (?P<fault>[^;]*).*", re.DOTALL)
-"""How our structs begin what they say of a fault, to a handler's author."""
+_STRUCT_ERROR = re.compile(r"\w+\((?P<name>\w+)=…\):? (?P<fault>[^;]*).*", re.DOTALL)
+"""The form of an error from a struct's own validation: ``Class(field=…): fault; remedy``."""
 
 
 def parse_response(operation: Operation, exchange: Exchange) -> ParsedResponse:
-    """Read the answer to anything but the catalog.
+    """Parse the response to any request but the one for the catalog.
 
     Args:
-        operation: What was asked.
-        exchange: What came back.
+        operation: The requested operation.
+        exchange: The request and its response.
     """
     status = exchange.status
     if status is not None and exchange.failure is not None:
@@ -72,8 +72,8 @@ def parse_response(operation: Operation, exchange: Exchange) -> ParsedResponse:
     if kind is None:
         if status is not None and 400 <= status <= 599:
             return ParsedResponse(None)
-        wanted = " or ".join(str(code) for code in sorted(_RESULT_TYPES[operation]) if code < 400)
-        return ParsedResponse(None, (f"the status is {status}; it must be {wanted}, or that of an error",))
+        expected = " or ".join(str(code) for code in sorted(_RESULT_TYPES[operation]) if code < 400)
+        return ParsedResponse(None, (f"the status is {status}; it must be {expected}, or an error status",))
     if status == 410:
         return ParsedResponse(kind())
     document = exchange.document
@@ -96,7 +96,7 @@ def parse_response(operation: Operation, exchange: Exchange) -> ParsedResponse:
 
 
 def unrequired(binding: Binding, offering: ServiceOffering) -> tuple[str, ...]:
-    """What a binding has though its offering does not require it; faults as those of a reading (R-BIND-2)."""
+    """List the fields of a binding that need a permission which the offering does not require (R-BIND-2)."""
     return tuple(
         f"{name}: the offering {offering.name!r} does not require {permission!r}"
         for name, permission in REQUIRED_PERMISSIONS.items()
@@ -105,9 +105,9 @@ def unrequired(binding: Binding, offering: ServiceOffering) -> tuple[str, ...]:
 
 
 def retry_after(exchange: Exchange) -> int | None:
-    """In how many seconds the broker wants to be asked again (R-LAST-2); None if it does not say."""
-    told = exchange.response_headers.get("retry-after", "").strip()
-    return int(told) if _SECONDS.fullmatch(told) else None
+    """Parse the header ``Retry-After`` as seconds (R-LAST-2); None without a valid one."""
+    value = exchange.response_headers.get("retry-after", "").strip()
+    return int(value) if _SECONDS.fullmatch(value) else None
 
 
 def _operation_faults(operation: object) -> list[str]:
@@ -119,71 +119,63 @@ def _operation_faults(operation: object) -> list[str]:
 
 
 def _fields(kind: type[Struct], document: dict[str, Any], place: str, faults: list[str]) -> dict[str, Any]:
-    """The fields of a struct that a JSON object has; what is wrong goes to `faults`."""
+    """Convert the fields of a JSON object to those of a struct, and append what is invalid to `faults`."""
     values: dict[str, Any] = {}
-    for each in msgspec.structs.fields(kind):
-        if each.name in _NOT_TOLD:
+    for field in msgspec.structs.fields(kind):
+        if field.name in _INTERNAL_FIELDS:
             continue
-        at = f"{place}.{each.name}" if place else each.name
-        told = document.get(each.encode_name)
-        if told is not None:  # one that is null is absent (R-REQ-10)
-            values[each.name] = _value(each.type, told, at, faults)
-        elif each.default is NODEFAULT and each.default_factory is NODEFAULT:
-            faults.append(f"{at}: is required")
+        path = f"{place}.{field.name}" if place else field.name
+        value = document.get(field.encode_name)
+        if value is not None:  # null is the same as an absent field (R-REQ-10)
+            values[field.name] = _value(field.type, value, path, faults)
+        elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
+            faults.append(f"{path}: is required")
     return values
 
 
-def _value(wanted: Any, told: object, place: str, faults: list[str]) -> object:
-    """A JSON value as what it is to be."""
-    (wanted,) = [each for each in get_args(wanted) if each is not NoneType] if _optional(wanted) else [wanted]
-    inner = get_args(wanted)
-    if get_origin(wanted) is Literal and told not in inner:
-        words = [json.dumps(each) for each in inner]
+def _value(kind: Any, value: object, place: str, faults: list[str]) -> object:
+    """Convert a JSON value to a type, and append what is invalid to `faults`."""
+    if NoneType in get_args(kind):
+        (kind,) = (member for member in get_args(kind) if member is not NoneType)
+    arguments = get_args(kind)
+    if get_origin(kind) is Literal and value not in arguments:
+        words = [json.dumps(word) for word in arguments]
         allowed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-        faults.append(f"{place}: is {_brief(told)}; it must be {allowed}")
+        faults.append(f"{place}: is {truncate(json.dumps(value), 60)}; it must be {allowed}")
         return None
-    if get_origin(wanted) is Sequence and _is_struct(inner[0]) and isinstance(told, list):
-        return [_value(inner[0], each, f"{place}[{index}]", faults) for index, each in enumerate(told)]
-    if _is_struct(wanted) and isinstance(told, dict):
+    if get_origin(kind) is Sequence and _is_struct(arguments[0]) and isinstance(value, list):
+        return [_value(arguments[0], item, f"{place}[{index}]", faults) for index, item in enumerate(value)]
+    if _is_struct(kind) and isinstance(value, dict):
         before = len(faults)
-        values = _fields(wanted, told, place, faults)
+        values = _fields(kind, value, place, faults)
         if len(faults) > before:
             return None
         try:
-            return wanted(**values)
+            return kind(**values)
         except (TypeError, ValueError) as error:
-            faults.append(_of_ours(place, error))
+            faults.append(_struct_fault(place, error))
             return None
     try:
-        return msgspec.convert(told, wanted)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        faults.append(_placed(place, error))
+        faults.append(_msgspec_fault(place, error))
         return None
 
 
-def _optional(wanted: Any) -> bool:
-    return NoneType in get_args(wanted)
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
-def _is_struct(wanted: Any) -> bool:
-    return isinstance(wanted, type) and issubclass(wanted, Struct)
-
-
-def _brief(told: object) -> str:
-    text = json.dumps(told)
-    return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-def _of_ours(place: str, error: Exception) -> str:
-    match = _OF_OURS.fullmatch(str(error))
+def _struct_fault(place: str, error: Exception) -> str:
+    match = _STRUCT_ERROR.fullmatch(str(error))
     return f"{place}.{match['name']}: {match['fault']}" if match else f"{place}: {error}"
 
 
-def _placed(name: str, error: msgspec.ValidationError) -> str:
-    """A fault with its place; msgspec knows it below the field alone."""
-    place, _, told = describe_validation_error(error).partition(": ")
+def _msgspec_fault(name: str, error: msgspec.ValidationError) -> str:
+    """Describe an error of msgspec, whose path begins below the field."""
+    place, _, fault = describe_validation_error(error).partition(": ")
     below = "" if place == "the body" else place
     dot = "." if below and not below.startswith("[") else ""
-    for of_msgspec, ours in _TIMES.items():
-        told = told.replace(of_msgspec, ours)
-    return f"{name}{dot}{below}: {told}"
+    for text_of_msgspec, text in _TIMES.items():
+        fault = fault.replace(text_of_msgspec, text)
+    return f"{name}{dot}{below}: {fault}"

@@ -1,4 +1,4 @@
-"""How a platform talks to a broker: it asks, reads answers, waits, and cleans up after what went wrong."""
+"""The session of a platform with a broker: requests, validation, polling and orphan mitigation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..catalog.models import ServiceOffering
 from ..requests import Operation
 from ..results import Binding, LastOperation
-from . import endpoints as asking
+from . import endpoints
 from .endpoints import APIRequest
 from .errors import (
     BrokerMistake,
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 POLL_EVERY = 1.0
-"""After how many seconds to poll again, where the broker does not say (R-LAST-2)."""
+"""The polling interval in seconds, for responses without ``Retry-After`` (R-LAST-2)."""
 
 PATIENCE = 60.0
-"""For how many seconds polls may go without an answer, unless told."""
+"""The default for the seconds that consecutive polls may go without a response, or with a 5xx."""
 
-_LEAST = 1.0
-"""How many seconds an answer may take when the time is nearly over."""
+_MIN_TIMEOUT = 1.0
+"""The minimum timeout in seconds of a request that is sent shortly before a time limit."""
 
 
 class Session:
-    """Asks one broker as one platform, and reads its answers; safe for threads.
+    """A thread-safe session of one platform with one broker.
 
     Args:
-        transport: How to reach the broker.
-        platform: Who asks.
-        mitigate_for: For how many seconds it tries to delete an orphan; 0 leaves it.
-        observe: Called with each exchange.
+        transport: The transport to the broker.
+        platform: The platform to act as.
+        mitigate_for: The time limit in seconds to delete an orphaned resource. 0 leaves it.
+        observe: Called with each exchange. Optional.
     """
 
     def __init__(
@@ -68,8 +68,12 @@ class Session:
         self.sleep: Callable[[float], None] = time.sleep
 
     def catalog(self) -> Exchange:
-        """Ask for the catalog; what came is a JSON object, and nothing more is known of it."""
-        exchange = self._send(asking.catalog())
+        """Fetch the catalog as a JSON object, without validating its fields.
+
+        Raises:
+            ClientError: The request failed, or the body is not a JSON object.
+        """
+        exchange = self._send(endpoints.catalog())
         if exchange.failure is not None:
             raise BrokerMistake((exchange.failure,), exchange)
         if exchange.status is not None and exchange.status >= 400:
@@ -80,56 +84,57 @@ class Session:
             raise BrokerMistake(("the body is not a JSON object",), exchange)
         return exchange
 
-    def request(self, ask: APIRequest, offering: ServiceOffering | str | None = None) -> Struct:
-        """Ask anything but the catalog, and read the answer.
+    def request(self, request: APIRequest, offering: ServiceOffering | str | None = None) -> Struct:
+        """Send any request but the one for the catalog, and parse its response.
 
         Args:
-            ask: What is asked.
-            offering: The offering, or its id; the first lets it check what a binding may have (R-BIND-2).
+            request: The request.
+            offering: The offering, or its id. With the offering, a binding's fields are validated against its
+                `requires` (R-BIND-2).
 
         Raises:
-            ClientError: It is a refusal or none of the API's, or there is none.
+            ClientError: The broker returned an error or an invalid response, or no response.
         """
-        exchange = self._send(ask)
-        found = self._result(ask.operation, exchange)
-        if isinstance(found, Binding) and isinstance(offering, ServiceOffering):
-            faults = unrequired(found, offering)
+        exchange = self._send(request)
+        result = self._result(request.operation, exchange)
+        if isinstance(result, Binding) and isinstance(offering, ServiceOffering):
+            faults = unrequired(result, offering)
             if faults:
                 raise BrokerMistake(faults, exchange)
-        return found
+        return result
 
-    def create(self, ask: APIRequest, undo: APIRequest, offering: ServiceOffering | str) -> Struct:
-        """Ask for something new, and see to it that nothing is left where the answer leaves that in doubt.
+    def create(self, request: APIRequest, cleanup: APIRequest, offering: ServiceOffering | str) -> Struct:
+        """Send a request that creates a resource, and delete the resource if the request may orphan it.
 
         Args:
-            ask: A provision or a bind.
-            undo: The DELETE for what it makes.
-            offering: As for :meth:`ask`.
+            request: A provision or a bind.
+            cleanup: The DELETE of the same resource.
+            offering: As for :meth:`request`.
 
         Raises:
-            ClientError: As :meth:`ask`; its `mitigation` says what was done about it (R-ERR-4).
+            ClientError: As :meth:`request`; its `mitigation` reports the deletion (R-ERR-4).
         """
         try:
-            return self.request(ask, offering)
+            return self.request(request, offering)
         except ClientError as error:
             if self._mitigate_for > 0 and leaves_an_orphan(error.exchange):
-                error.mitigation = self._mitigate(undo)
+                error.mitigation = self._mitigate(cleanup)
             raise
 
-    def poll(self, ask: APIRequest, *, within: float = math.inf) -> tuple[LastOperation, Exchange]:
-        """Ask once how an operation goes."""
-        exchange = self._send(ask, within=within)
-        if exchange.status == 410:  # a success to those who delete, as `wait` knows (R-LAST-3)
+    def poll(self, request: APIRequest, *, timeout: float = math.inf) -> tuple[LastOperation, Exchange]:
+        """Poll an operation once."""
+        exchange = self._send(request, timeout=timeout)
+        if exchange.status == 410:  # a success for a deletion only, which `wait` handles (R-LAST-3)
             raise BrokerRefused(exchange)
-        found = self._result(ask.operation, exchange)
-        assert isinstance(found, LastOperation), "nothing else answers a poll"
-        if found.description:  # it is shown while it is waited for
-            found = replace(found, description=exchange.clean(found.description))
-        return found, exchange
+        result = self._result(request.operation, exchange)
+        assert isinstance(result, LastOperation), "the response to a poll is a LastOperation"
+        if result.description:  # progress displays show it
+            result = replace(result, description=exchange.clean(result.description))
+        return result, exchange
 
     def wait(
         self,
-        ask: APIRequest,
+        request: APIRequest,
         *,
         deleting: bool,
         timeout: float,
@@ -137,46 +142,47 @@ class Session:
         progress: Callable[[LastOperation], None] | None,
         sleep: Callable[[float], None],
     ) -> LastOperation:
-        """Ask until an operation is done; the arguments are those of `BrokerClient.wait`."""
+        """Poll until an operation has finished. The arguments are those of `BrokerClient.wait`."""
         clock = _Clock(timeout, sleep)
-        heard = clock.left
+        left_at_response = clock.left
         while True:
             try:
-                found, exchange = self.poll(ask, within=max(_LEAST, clock.left))
-                heard = clock.left
+                result, exchange = self.poll(request, timeout=max(_MIN_TIMEOUT, clock.left))
+                left_at_response = clock.left
             except (BrokerRefused, BrokerUnreachable) as error:
-                if deleting and error.exchange.status == 410:  # R-LAST-3
-                    found, exchange = LastOperation.succeeded(), error.exchange
-                elif _is_passing(error) and heard - clock.left < patience and clock.left > 0:
-                    status = error.exchange.status
-                    told = f"it answered {status}" if status else "it does not answer"
-                    found, exchange = LastOperation.in_progress(f"({told}; asking again)"), error.exchange
+                is_patient = left_at_response - clock.left < patience and clock.left > 0
+                exchange = error.exchange
+                if deleting and exchange.status == 410:  # R-LAST-3
+                    result = LastOperation.succeeded()
+                elif _is_transient(error) and is_patient:
+                    cause = f"status {exchange.status}" if exchange.status else "no response"
+                    result = LastOperation.in_progress(f"({cause}; retrying)")
                 else:
                     raise
             if progress is not None:
-                progress(found)
-            if found.state == "succeeded":
-                return found
-            if found.state == "failed":
-                raise OperationFailed(found, exchange)
-            pause = POLL_EVERY if found.retry_after is None else float(found.retry_after)
+                progress(result)
+            if result.state == "succeeded":
+                return result
+            if result.state == "failed":
+                raise OperationFailed(result, exchange)
+            pause = POLL_EVERY if result.retry_after is None else float(result.retry_after)
             if clock.left <= 0:
                 raise PollingTimeout(timeout, exchange)
             clock.sleep(min(pause, clock.left))
 
-    def _mitigate(self, undo: APIRequest) -> Mitigation:
-        """Send DELETEs until the broker says that it is gone (R-ERR-4)."""
+    def _mitigate(self, cleanup: APIRequest) -> Mitigation:
+        """Send DELETE requests until the broker confirms the deletion (R-ERR-4)."""
         clock = _Clock(self._mitigate_for, self.sleep)
         pause, deletes = 0.2, 0
         while True:
             deletes += 1
-            last = self._exchange(undo, of_user=False, within=max(_LEAST, clock.left))
+            last = self._exchange(cleanup, for_user=False, timeout=max(_MIN_TIMEOUT, clock.left))
             if last.status in (200, 410):
                 return Mitigation(gone=True, deletes=deletes, last=last)
             if last.status == 202:
                 try:
                     self.wait(
-                        asking.poll_of(undo, last.operation),
+                        endpoints.poll_of(cleanup, last.operation),
                         deleting=True,
                         timeout=max(0.0, clock.left),
                         patience=0.0,
@@ -192,50 +198,52 @@ class Session:
             pause = min(2 * pause, 10.0)
 
     def _result(self, operation: Operation, exchange: Exchange) -> Struct:
-        reading = parse_response(operation, exchange)
-        if reading.faults:
-            raise BrokerMistake(reading.faults, exchange)
-        if reading.result is None:
+        response = parse_response(operation, exchange)
+        if response.faults:
+            raise BrokerMistake(response.faults, exchange)
+        if response.result is None:
             raise BrokerRefused(exchange)
-        return reading.result
+        return response.result
 
-    def _send(self, ask: APIRequest, *, within: float = math.inf) -> Exchange:
-        exchange = self._exchange(ask, within=within)
+    def _send(self, request: APIRequest, *, timeout: float = math.inf) -> Exchange:
+        exchange = self._exchange(request, timeout=timeout)
         if exchange.status is None:
             raise BrokerUnreachable(exchange)
         return exchange
 
-    def _exchange(self, ask: APIRequest, *, of_user: bool = True, within: float = math.inf) -> Exchange:
+    def _exchange(self, request: APIRequest, *, for_user: bool = True, timeout: float = math.inf) -> Exchange:
         """Send a request.
 
         Args:
-            ask: What is asked.
-            of_user: Is it a user's wish? Else the platform does not say whose it is.
-            within: In how many seconds at most, where that is less than ever.
+            request: The request.
+            for_user: Whether to send the user's identity. Orphan mitigation is the platform's own request.
+            timeout: An upper limit in seconds for the transport's timeout. Defaults to none.
         """
-        of_user = of_user and ask.operation is not Operation.CATALOG
+        for_user = for_user and request.operation is not Operation.CATALOG
         exchange = self.transport.send(
-            ask,
+            request,
             {
                 "X-Broker-API-Version": self._platform.api_version,
-                "X-Broker-API-Originating-Identity": self._platform.originating_identity if of_user else None,
+                "X-Broker-API-Originating-Identity": self._platform.originating_identity
+                if for_user
+                else None,
                 "X-Broker-API-Request-Identity": str(uuid4()),
                 **self._platform.headers,
             },
-            timeout=min(within, self.transport.timeout),
+            timeout=min(timeout, self.transport.timeout),
         )
         if self._observe is not None:
             self._observe(exchange)
         return exchange
 
 
-def _is_passing(error: BrokerRefused | BrokerUnreachable) -> bool:
-    """May it be otherwise in a moment, as while a broker is restarted?"""
+def _is_transient(error: BrokerRefused | BrokerUnreachable) -> bool:
+    """Whether a retry may succeed, as after a restart of the broker."""
     return isinstance(error, BrokerUnreachable) or error.status >= 500
 
 
 class _Clock:
-    """How long to go on. What was slept counts in full, however short a test made it."""
+    """A time limit. Each sleep counts in full, even if a test replaces it by a shorter one."""
 
     def __init__(self, seconds: float, sleep: Callable[[float], None]) -> None:
         self._until = time.monotonic() + seconds

@@ -1,8 +1,8 @@
-"""Sends requests to a broker, and brings back what came, whatever it is.
+"""The HTTP transport of the client, built on requests.
 
-The only module that knows how: by requests, each on a connection of its own. So a connection that breaks is
-never one that was idle for too long, and what was asked may have been done. It follows no redirect, keeps no
-cookie and takes no login from ``.netrc``, because platforms do none of that.
+Each request uses a new connection. A broken connection is therefore never a stale one from a pool, and the
+broker may have processed the request. The transport follows no redirects, stores no cookies and ignores
+``.netrc``, as platforms do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ try:
     )
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        f"the platform's side of the API needs {missing.name}: pip install requests", name=missing.name
+        f"the client needs the package {missing.name}: pip install 'osb-brokerkit[check]'", name=missing.name
     ) from None
 
 from .endpoints import APIRequest
@@ -51,22 +51,22 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 MAX_RESPONSE = 16 * 1024 * 1024
-"""How many bytes of an answer are read."""
+"""The maximum size of a response body in bytes."""
 
 _CHUNK = 64 * 1024
-_AT_ONCE = 0.001
+_HANG_UP_TIMEOUT = 0.001
 
 
 class Login:
-    """How to authenticate (R-REQ-2).
+    """The credentials of a platform at a broker (R-REQ-2).
 
     Args:
-        username: For basic authentication.
-        password: For basic authentication.
-        token: A bearer token instead.
+        username: The username for basic authentication.
+        password: The password for basic authentication.
+        token: A bearer token, in place of username and password.
 
     Raises:
-        ValueError: It is half told, or cannot be sent.
+        ValueError: The credentials are incomplete, or a header cannot hold them.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Login:
         if (username is None) != (password is None):
             raise ValueError("give both a username and a password")
         if username is not None and ":" in username:
-            raise ValueError("the username has a colon in it; basic authentication cannot send that")
+            raise ValueError("the username contains a colon, which basic authentication does not allow")
         if token is not None and not re.fullmatch(r"[!-~]+", token):
-            raise ValueError("the token is empty, or has characters that no header can hold")
+            raise ValueError("the token is empty, or contains characters that a header cannot hold")
         self.secrets = login_secrets(username, password, token)
         self.header: str | None = None
         if token is not None:
@@ -89,57 +89,60 @@ class Login:
 
 
 class Transport:
-    """Sends requests to one broker, from any number of threads.
+    """A thread-safe HTTP transport to one broker.
 
     Args:
-        url: Where the broker's ``/v2`` is.
-        login: How to authenticate.
-        timeout: How many seconds a request may take until its answer is whole.
-        verify: Check the server's certificate? Or the path of a file with those to trust.
+        url: The broker's URL, with or without ``/v2``.
+        login: The credentials.
+        timeout: The time limit in seconds from the start of a request to the end of its response. Defaults
+            to 60.
+        verify: Whether to check the server's certificate, or the path of a file with trusted certificates.
+            Defaults to True.
 
     Raises:
-        ValueError: The URL is none of HTTP, the timeout is no time, or the file is not there.
+        ValueError: The URL or the timeout is invalid, or the file does not exist.
     """
 
     def __init__(
         self, url: str, login: Login, *, timeout: float = 60.0, verify: bool | str | PathLike[str] = True
     ) -> None:
         self.url = _checked(url).rstrip("/").removesuffix("/v2")
-        self._is_here = _is_loopback(urlsplit(url).hostname or "")
+        self._is_local = _is_loopback(urlsplit(url).hostname or "")
         self.login = login
         if not timeout > 0:
-            raise ValueError(f"timeout={timeout!r} is no time; give seconds, more than 0")
+            raise ValueError(f"timeout={timeout!r} is invalid; give a number of seconds above 0")
         self.timeout = timeout
         if not isinstance(verify, bool):
             verify = str(verify)
             if not Path(verify).exists():
-                raise ValueError(f"verify={verify!r}: there is no such file with certificates")
+                raise ValueError(
+                    f"verify={verify!r}: the file does not exist; give the path of a file with certificates"
+                )
         self.verify = verify
 
     def send(
         self,
-        ask: APIRequest,
+        request: APIRequest,
         headers: Mapping[str, str | None],
         *,
         timeout: float | None = None,
         hang_up: bool = False,
-        most: int = MAX_RESPONSE,
+        max_bytes: int = MAX_RESPONSE,
     ) -> Exchange:
         """Send a request.
 
         Args:
-            ask: What is asked.
-            headers: The headers; None leaves one out that would be sent otherwise. ``Authorization`` is
-                the login's unless told.
-            timeout: How many seconds the answer may take, if not as ever.
-            hang_up: Close the connection as soon as the request is sent.
-            most: How many bytes of the answer to read.
+            request: The request.
+            headers: Headers to add or replace. None omits a header that is sent by default.
+            timeout: The time limit in seconds. Defaults to the transport's timeout.
+            hang_up: Whether to close the connection as soon as the request is sent. Defaults to False.
+            max_bytes: The maximum number of bytes of the response body. Defaults to :data:`MAX_RESPONSE`.
 
         Returns:
-            What came back; if nothing did, why.
+            The exchange. Without a response, its `failure` has the reason.
         """
-        data = ask.data
-        sent = _merged(
+        data = request.data
+        merged = _merged(
             {
                 "User-Agent": "brokerkit",
                 "Accept": "application/json",
@@ -150,53 +153,56 @@ class Transport:
             },
             headers,
         )
-        url = f"{self.url}{ask.target}"
+        url = f"{self.url}{request.target}"
         limit = self.timeout if timeout is None else timeout
         began = perf_counter()
-        answer, reached = _Answered(), True
+        response, was_sent = _Response(), True
         try:
-            answer = self._exchange(
+            response = self._exchange(
                 requests.Request(
-                    ask.method, url, {name: value.encode() for name, value in sent.items()}, data=data
+                    request.method, url, {name: value.encode() for name, value in merged.items()}, data=data
                 ),
-                Timeout(connect=limit, read=_AT_ONCE) if hang_up else Timeout(total=limit),
-                most,
+                Timeout(connect=limit, read=_HANG_UP_TIMEOUT) if hang_up else Timeout(total=limit),
+                max_bytes,
             )
-        except (OSError, HTTPError) as error:  # requests' are OSErrors too; one of urllib3's gets through
-            failure, reached = _trouble(error)
-            answer = _Answered(failure=failure)
+        except (
+            OSError,
+            HTTPError,
+        ) as error:  # requests raises OSErrors, and lets some errors of urllib3 through
+            failure, was_sent = _describe(error)
+            response = _Response(failure=failure)
         exchange = Exchange(
-            method=ask.method,
+            method=request.method,
             url=url,
-            headers=sent,
+            headers=merged,
             body=data,
-            status=answer.status,
-            response_headers=answer.headers or {},
-            response_body=answer.body,
-            was_sent=reached,
+            status=response.status,
+            response_headers=response.headers or {},
+            response_body=response.body,
+            was_sent=was_sent,
             seconds=perf_counter() - began,
             secrets=self.login.secrets,
             verify=self.verify,
         )
-        if answer.failure is None:
+        if response.failure is None:
             return exchange
-        return msgspec.structs.replace(exchange, failure=exchange.clean(answer.failure))
+        return msgspec.structs.replace(exchange, failure=exchange.clean(response.failure))
 
-    def _exchange(self, request: requests.Request, timeout: Timeout, most: int) -> _Answered:
+    def _exchange(self, request: requests.Request, timeout: Timeout, max_bytes: int) -> _Response:
         with requests.Session() as session, _Adapter() as adapter:
             prepared = request.prepare()
-            # What the environment says of proxies and certificates is for this too, as it is for curl.
-            told = session.merge_environment_settings(prepared.url, {}, True, self.verify, None)
-            settings = cast("dict[str, Any]", {**told, "timeout": timeout})
-            if self._is_here:
-                settings["proxies"] = {}  # a proxy would look for the broker on its own machine
+            # Proxies and certificates from environment variables apply, as in curl.
+            environment = session.merge_environment_settings(prepared.url, {}, True, self.verify, None)
+            settings = cast("dict[str, Any]", {**environment, "timeout": timeout})
+            if self._is_local:
+                settings["proxies"] = {}  # a proxy cannot reach the loopback interface of this machine
             with adapter.send(prepared, **settings) as response:
-                body, failure = _body(response, most)
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return _Answered(response.status_code, found, body, failure)
+                body, failure = _body(response, max_bytes)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return _Response(response.status_code, headers, body, failure)
 
 
-class _Answered(NamedTuple):
+class _Response(NamedTuple):
     status: int | None = None
     headers: Mapping[str, str] | None = None
     body: bytes = b""
@@ -204,28 +210,28 @@ class _Answered(NamedTuple):
 
 
 def _checked(url: str) -> str:
-    """The URL of a broker.
+    """Validate the URL of a broker.
 
     Raises:
-        ValueError: It is none. What it says shows no login.
+        ValueError: The URL is invalid. The message does not show a login.
     """
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         usable = usable and not parts.query and not parts.fragment
         login = "@" in parts.netloc
-    except ValueError:  # the port is no number, or a bracket is open
+    except ValueError:  # an invalid port or an unclosed bracket
         usable, login = False, "@" in url
     if login:
-        raise ValueError("the URL has a login in it; give username and password by themselves")
+        raise ValueError("the URL contains a login; give username and password separately")
     if not usable:
-        shown = "what was given" if "@" in url else repr(url)
+        shown = "the given text" if "@" in url else repr(url)
         raise ValueError(f"{shown} is not the URL of a broker; give one such as http://127.0.0.1:8080")
     return url
 
 
 def _is_loopback(host: str) -> bool:
-    """Is it this machine, as its own programs call it?"""
+    """Whether a host name or an address is the loopback interface of this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -234,24 +240,24 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _merged(usual: Mapping[str, str | None], told: Mapping[str, str | None]) -> dict[str, str]:
-    """Headers, where what is told wins, whatever the case of its name."""
-    names = {name.lower() for name in told}
-    merged = {name: value for name, value in usual.items() if name.lower() not in names}
-    return {name: value for name, value in {**merged, **told}.items() if value is not None}
+def _merged(defaults: Mapping[str, str | None], given: Mapping[str, str | None]) -> dict[str, str]:
+    """Merge headers by case-insensitive name. A given header replaces the default, and None omits it."""
+    names = {name.lower() for name in given}
+    merged = {name: value for name, value in defaults.items() if name.lower() not in names}
+    return {name: value for name, value in {**merged, **given}.items() if value is not None}
 
 
-def _body(response: requests.Response, most: int) -> tuple[bytes, str | None]:
-    """The body of an answer, and what is wrong with it."""
+def _body(response: requests.Response, max_bytes: int) -> tuple[bytes, str | None]:
+    """Read the body of a response, and describe why it is unusable, if it is."""
     body = bytearray()
     try:
         for chunk in _chunks(response):
             body += chunk
-            if len(body) > most:
-                return bytes(body[:most]), f"the body is longer than {most:,} bytes"
+            if len(body) > max_bytes:
+                return bytes(body[:max_bytes]), f"the body is longer than {max_bytes:,} bytes"
     except requests.exceptions.ContentDecodingError:
         encoding = response.headers.get("Content-Encoding", "")
-        return bytes(body), f"the body is not {encoding}, as the header Content-Encoding says"
+        return bytes(body), f"the body is not valid {encoding}, which the header Content-Encoding names"
     return bytes(body), None
 
 
@@ -259,13 +265,13 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
     return cast("Iterator[bytes]", response.iter_content(_CHUNK))
 
 
-# Connections whose answers are whole before the time is over
+# Connections with a total timeout
 
 
-class _Timely(RawIOBase):
-    """What comes on a connection, for as long as its timeout allows from now on.
+class _DeadlineReader(RawIOBase):
+    """A reader that applies a connection's timeout to the whole response.
 
-    A timeout of a socket begins anew with each byte; an answer that drips would never end.
+    A socket's own timeout restarts with each byte, so a slow response would never time out.
     """
 
     def __init__(self, connection: socket, incoming: RawIOBase) -> None:
@@ -288,21 +294,21 @@ class _Timely(RawIOBase):
         super().close()
 
 
-class _Incoming(HTTPResponse):
+class _TimedResponse(HTTPResponse):
     def __init__(self, sock: socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
-        self.fp = BufferedReader(_Timely(sock, self.fp.detach()))
+        self.fp = BufferedReader(_DeadlineReader(sock, self.fp.detach()))
 
 
 class _Connection(HTTPConnection):
-    response_class = _Incoming
+    response_class = _TimedResponse
 
 
 class _SecureConnection(HTTPSConnection):
-    response_class = _Incoming
+    response_class = _TimedResponse
 
     def connect(self) -> None:
-        """Connect. A handshake that fails is told as no connection: nothing was asked yet."""
+        """Connect, and report a failed handshake as a failed connection: no request was sent yet."""
         try:
             super().connect()
         except TimeoutError as error:
@@ -315,7 +321,7 @@ class _Adapter(HTTPAdapter):
     def __enter__(self) -> _Adapter:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> HTTPConnectionPool:
@@ -325,43 +331,43 @@ class _Adapter(HTTPAdapter):
         return pool
 
 
-# What went wrong
+# Failures
 
 _NOISE = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 
 
-def _trouble(error: OSError | HTTPError) -> tuple[str, bool]:
-    """Why there is no answer, and whether the request may have been read."""
+def _describe(error: OSError | HTTPError) -> tuple[str, bool]:
+    """Describe why there is no response, and whether the broker may have received the request."""
     reason: object = error.args[0] if error.args and isinstance(error, OSError) else error
     reason = getattr(reason, "reason", reason) if isinstance(reason, MaxRetryError) else reason
-    reason = getattr(reason, "original_error", reason)  # a proxy's
+    reason = getattr(reason, "original_error", reason)  # wraps the error of a proxy
     cause = reason.args[-1] if isinstance(reason, ProtocolError) else None
     match reason, cause:
         case NewConnectionError(), _:
             return _no_connection(reason), False
         case ConnectTimeoutError(), _:
-            return "no connection within the time", False
+            return "no connection within the timeout", False
         case (ReadTimeoutError(), _) | (_, TimeoutError()):
-            return "no whole answer within the time", True
+            return "no complete response within the timeout", True
         case _, InvalidChunkLength():
-            return "what came is not HTTP: a chunk has no length", True
+            return "the response is not HTTP: a chunk has no length", True
         case _, IncompleteRead():
-            return "the connection was closed in the middle of the answer", True
+            return "the connection was closed in the middle of the response", True
         case (_, RemoteDisconnected()) | (ProtocolError(), OSError()):
-            return "the connection was closed before an answer", True
+            return "the connection was closed before a response", True
         case _, HTTPException():
-            return f"what came is not HTTP: {cause}", True
+            return f"the response is not HTTP: {cause}", True
         case HTTPError(), _ if not isinstance(reason, LocationValueError):
-            return f"what came is not HTTP: {reason}", True
-        case _:  # a header or a host's name that there cannot be, a file of certificates that is not there
+            return f"the response is not HTTP: {reason}", True
+        case _:  # an invalid header or host name, or a missing file of certificates
             return f"the request cannot be sent: {error}", False
 
 
 def _no_connection(reason: NewConnectionError) -> str:
     cause = reason.__cause__
-    if isinstance(cause, SSLError) and cause.args:  # urllib3's, around that of ssl
+    if isinstance(cause, SSLError) and cause.args:  # the error of urllib3 wraps the one of ssl
         cause = cause.args[0]
     if isinstance(cause, ssl.SSLError):
         return f"no connection: TLS failed: {_NOISE.sub('', cause.strerror or str(cause))}"
-    told = cause.strerror if isinstance(cause, OSError) else None
-    return f"no connection: {told or cause or reason}"
+    text = cause.strerror if isinstance(cause, OSError) else None
+    return f"no connection: {text or cause or reason}"

@@ -165,8 +165,8 @@ def test_insecure_option_disables_certificate_verification(check: Check) -> None
     [
         ([], "where is the broker? Give its URL, or BROKER_URL"),
         (["127.0.0.1:8080"], "'127.0.0.1:8080' is not the URL of a broker; give one such as http://127"),
-        (["ftp://u:hunter2@x"], "the URL has a login in it"),
-        (["http://u:hunter2@x"], "the URL has a login in it"),
+        (["ftp://u:hunter2@x"], "the URL contains a login"),
+        (["http://u:hunter2@x"], "the URL contains a login"),
         (
             [samples.URL, "--token", "t", "--username", "u"],
             "give a username and password, or a token, not both",
@@ -391,9 +391,9 @@ def test_internal_checker_error_exits_with_two(check: Check) -> None:
     [
         (
             ModuleNotFoundError(
-                "the platform's side of the API needs requests: pip install requests", name="requests"
+                "the client needs the package requests: pip install 'osb-brokerkit[check]'", name="requests"
             ),
-            "Error: the platform's side of the API needs requests: pip install requests\n",
+            "Error: the client needs the package requests: pip install 'osb-brokerkit[check]'\n",
         ),
         (
             ModuleNotFoundError("No module named 'urllib3'", name="urllib3"),

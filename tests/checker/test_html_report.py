@@ -124,7 +124,7 @@ def test_html_report_folds_more_than_three_failures() -> None:
 def test_html_omits_headers_without_a_response() -> None:
     exchange = samples.make_exchange(status=None, failure="the connection was closed", response_headers={})
     text = Page(samples.make_report(samples.failed(exchange=exchange))).text
-    assert "no answer: the connection was closed" in text
+    assert "no response: the connection was closed" in text
     assert "response headers" not in text
 
 

@@ -93,7 +93,7 @@ def test_json_exchange_without_response_has_null_status() -> None:
     exchange = samples.make_exchange(status=None, response_headers={}, failure="the connection was closed")
     (rule,) = read(samples.make_report(samples.failed(exchange=exchange)))["rules"]
     written = rule["failures"][0]["exchange"]
-    assert (written["status"], written["response"]) == (None, "no answer: the connection was closed")
+    assert (written["status"], written["response"]) == (None, "no response: the connection was closed")
 
 
 def test_json_report_contains_leftovers_and_errors() -> None:

@@ -112,7 +112,7 @@ def test_certificates_are_verified_unless_disabled(
 
 def test_timeout_option_limits_the_request(fake: FakeBroker, person: Person) -> None:
     fake.will(no_answer)
-    assert "did not answer" in person.refusal("catalog", "--timeout", "0.2")
+    assert "no response" in person.refusal("catalog", "--timeout", "0.2")
 
 
 # Parameters

@@ -131,7 +131,7 @@ def test_error_is_red_unless_no_color(
     fake.will(answer(403, {"description": "Not you."}))
     with terminal(person, "catalog", NO_COLOR=no_color) as screen:
         assert screen.end() == 1
-    assert "refused with 403: Not you." in screen.seen
+    assert "returned 403: Not you." in screen.seen
     assert (RED in screen.seen) == is_red
     assert ("\x1b" in screen.seen) == is_red
 

@@ -217,7 +217,7 @@ def test_missing_package_gives_one_line_error(
     monkeypatch.setitem(sys.modules, missing, None)
     author.env["BROKER_URL"] = "http://127.0.0.1:1"
     told = author.refusal("catalog")
-    assert f"needs {missing}: pip install requests rich" in told
+    assert f"needs the package {missing}: pip install 'osb-brokerkit[check]'" in told
     assert told.count("\n") == 1
 
 

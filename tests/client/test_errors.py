@@ -40,15 +40,15 @@ def mistake(fake: FakeBroker, call: str) -> BrokerMistake:
 WRONG_STATUSES = [
     ("catalog", 204, "200"),
     ("catalog", 304, "200"),
-    ("provision", 204, "200 or 201 or 202, or that of an error"),
-    ("update", 201, "200 or 202, or that of an error"),
-    ("deprovision", 204, "200 or 202, or that of an error"),
-    ("bind", 203, "200 or 201 or 202, or that of an error"),
-    ("unbind", 201, "200 or 202, or that of an error"),
-    ("get_instance", 202, "200, or that of an error"),
-    ("get_binding", 201, "200, or that of an error"),
-    ("last_operation", 202, "200, or that of an error"),
-    ("last_binding_operation", 299, "200, or that of an error"),
+    ("provision", 204, "200 or 201 or 202, or an error status"),
+    ("update", 201, "200 or 202, or an error status"),
+    ("deprovision", 204, "200 or 202, or an error status"),
+    ("bind", 203, "200 or 201 or 202, or an error status"),
+    ("unbind", 201, "200 or 202, or an error status"),
+    ("get_instance", 202, "200, or an error status"),
+    ("get_binding", 201, "200, or an error status"),
+    ("last_operation", 202, "200, or an error status"),
+    ("last_binding_operation", 299, "200, or an error status"),
 ]
 
 
@@ -89,7 +89,7 @@ def test_client_rejects_non_object_json_body(call: str, body: str, fake: FakeBro
     fake.will(answer(200, BODIES[body]))
     error = mistake(fake, call)
     assert error.faults == ("the body is not a JSON object",)
-    assert "the service broker's answer is not one of the API" in str(error)
+    assert "the service broker returned an invalid response" in str(error)
 
 
 MOUNT = {
@@ -160,7 +160,7 @@ FIELDS: list[tuple[str, int, dict[str, Any], list[str]]] = [
             "endpoints[2].ports[0]: expected a string, got a number",
             'endpoints[3].ports: \'9-1\' is neither a port ("443") nor a range ("9000-9010")',
             'endpoints[4].protocol: is "icmp"; it must be "tcp", "udp" or "all"',
-            "metadata.expires_at: is no time such as 2030-01-31T12:00:00.0Z",
+            "metadata.expires_at: is not a time such as 2030-01-31T12:00:00.0Z",
             "metadata.renew_before: expected a time, got a number",
         ],
     ),
@@ -313,7 +313,7 @@ def test_platform_specific_catalog_limits_are_warnings(fake: FakeBroker) -> None
 
 def test_catalog_error_response_raises_broker_refused(fake: FakeBroker) -> None:
     fake.will(answer(503, {"description": "Come back later"}))
-    with pytest.raises(BrokerRefused, match="refused with 503: Come back later"):
+    with pytest.raises(BrokerRefused, match="returned 503: Come back later"):
         client_of(fake.url).catalog()
 
 
@@ -331,7 +331,7 @@ def test_oversized_response_body_is_abandoned(call: str, status: int, fake: Fake
 def test_wrong_content_encoding_is_an_error(call: str, fake: FakeBroker) -> None:
     fake.will(answer(200, b"{}", Content_Encoding="gzip"))
     error = mistake(fake, call)
-    assert error.faults == ("the body is not gzip, as the header Content-Encoding says",)
+    assert error.faults == ("the body is not valid gzip, which the header Content-Encoding names",)
 
 
 def test_compressed_response_is_decoded(fake: FakeBroker) -> None:
@@ -374,7 +374,7 @@ def test_error_response_raises_broker_refused(call: str, status: int, fake: Fake
         CALLS[call](client_of(fake.url, mitigate_for=0))
     refused = caught.value
     assert (refused.status, refused.error, refused.description) == (status, "ThisWord", "For this reason")
-    assert f"refused with {status} ThisWord: For this reason" in str(refused)
+    assert f"returned {status} ThisWord: For this reason" in str(refused)
     assert f"→ {status} " in str(refused)
 
 
@@ -384,7 +384,7 @@ def test_error_response_raises_broker_refused(call: str, status: int, fake: Fake
 )
 def test_error_response_without_description_is_accepted(body: bytes, fake: FakeBroker) -> None:
     fake.will(answer(502, body))
-    with pytest.raises(BrokerRefused, match="refused with 502: it does not say why") as caught:
+    with pytest.raises(BrokerRefused, match="returned 502: no description") as caught:
         client_of(fake.url).update("i1", "s")
     assert (caught.value.error, caught.value.description) == (None, None)
 

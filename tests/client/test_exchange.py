@@ -355,7 +355,7 @@ def test_empty_exchange_is_rendered_compactly() -> None:
     """An exchange without a body or a response renders as the status code or "no answer"."""
     each = exchange(status=200)
     assert (each.response_line, each.body_text, each.document, each.error_code) == ("200", "", None, None)
-    assert exchange().response_line == "no answer: unknown"
+    assert exchange().response_line == "no response: unknown cause"
     assert exchange(url="HTTPS://h").request_line == "GET /"
 
 

@@ -151,9 +151,9 @@ def test_ids_round_trip_with_any_characters(server: str, recorder: Recorder, tmp
 @pytest.mark.parametrize("name", ["", ".", ".."])
 def test_invalid_path_id_is_rejected_before_sending(name: str, fake: FakeBroker) -> None:
     client = client_of(fake.url)
-    with pytest.raises(ValueError, match=r"instance_id=.* cannot stand in a path"):
+    with pytest.raises(ValueError, match=r"instance_id=.* cannot be part of a path"):
         client.get_instance(name)
-    with pytest.raises(ValueError, match=r"binding_id=.* cannot stand in a path"):
+    with pytest.raises(ValueError, match=r"binding_id=.* cannot be part of a path"):
         client.get_binding("i1", name)
     assert not fake.asked
 

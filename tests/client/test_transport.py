@@ -35,40 +35,43 @@ def unreachable(client: BrokerClient) -> BrokerUnreachable:
     with pytest.raises(BrokerUnreachable) as caught:
         client.get_instance("i1")
     error = caught.value
-    assert str(error).startswith(f"the service broker did not answer: {error.exchange.failure}\n")
+    assert str(error).startswith(f"no response from the service broker: {error.exchange.failure}\n")
     assert error.exchange.status is None
-    assert error.exchange.response_line == f"no answer: {error.exchange.failure}"
+    assert error.exchange.response_line == f"no response: {error.exchange.failure}"
     return error
 
 
 NO_ANSWERS: dict[str, tuple[Play, str]] = {
-    "the end": (no_answer, "the connection was closed before an answer"),
-    "half a status": (raw(b"HTTP/1.1 2"), "what came is not HTTP: HTTP/1.1 2"),
+    "the end": (no_answer, "the connection was closed before a response"),
+    "half a status": (raw(b"HTTP/1.1 2"), "the response is not HTTP: HTTP/1.1 2"),
     "half a body": (
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}"),
-        "the connection was closed in the middle of the answer",
+        "the connection was closed in the middle of the response",
     ),
     "half a chunk": (
         raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"),
-        "the connection was closed in the middle of the answer",
+        "the connection was closed in the middle of the response",
     ),
     "a chunk without a length": (
         raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n{}"),
-        "what came is not HTTP: a chunk has no length",
+        "the response is not HTTP: a chunk has no length",
     ),
-    "another protocol": (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "what came is not HTTP: SSH-2.0-OpenSSH_9.2"),
-    "a status that is none": (raw(b"HTTP/1.1 abc\r\n\r\n"), "what came is not HTTP: HTTP/1.1 abc"),
+    "another protocol": (
+        raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+        "the response is not HTTP: SSH-2.0-OpenSSH_9.2",
+    ),
+    "a status that is none": (raw(b"HTTP/1.1 abc\r\n\r\n"), "the response is not HTTP: HTTP/1.1 abc"),
     "200 headers": (
         raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n"),
-        "what came is not HTTP: got more than 100 headers",
+        "the response is not HTTP: got more than 100 headers",
     ),
     "a header without end": (
         raw(b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 70_000 + b"\r\n\r\n"),
-        "what came is not HTTP: got more than 65536 bytes when reading header line",
+        "the response is not HTTP: got more than 65536 bytes when reading header line",
     ),
     "two lengths": (
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-        "what came is not HTTP: Content-Length contained multiple unmatching values (2, 3)",
+        "the response is not HTTP: Content-Length contained multiple unmatching values (2, 3)",
     ),
 }
 
@@ -111,7 +114,7 @@ def test_connection_reset_is_reported(fake: FakeBroker) -> None:
 
     fake.will(reset)
     error = unreachable(client_of(fake.url))
-    assert error.exchange.failure == "the connection was closed before an answer"
+    assert error.exchange.failure == "the connection was closed before a response"
     assert error.exchange.was_sent
 
 
@@ -152,7 +155,7 @@ def test_slow_response_must_finish_within_timeout(what: str, fake: FakeBroker) -
     error = unreachable(client_of(fake.url, timeout=0.3))
     over.set()
     assert 0.25 < time.monotonic() - began < 5
-    assert error.exchange.failure == "no whole answer within the time"
+    assert error.exchange.failure == "no complete response within the timeout"
     assert error.exchange.was_sent
     assert error.exchange.seconds >= 0.25
 
@@ -160,7 +163,7 @@ def test_slow_response_must_finish_within_timeout(what: str, fake: FakeBroker) -
 def test_request_accepts_its_own_timeout(fake: FakeBroker, patience: Play) -> None:
     fake.will(patience)
     exchange = Transport(fake.url, Login()).send(asking.catalog(), {}, timeout=0.1)
-    assert exchange.failure == "no whole answer within the time"
+    assert exchange.failure == "no complete response within the timeout"
 
 
 def test_transport_can_hang_up_after_sending(fake: FakeBroker, patience: Play) -> None:
@@ -183,7 +186,7 @@ def test_unaccepted_connection_times_out() -> None:
         finally:
             for each in waiting:
                 each.close()
-    assert error.exchange.failure == "no connection within the time"
+    assert error.exchange.failure == "no connection within the timeout"
     assert not error.exchange.was_sent
 
 
@@ -335,7 +338,7 @@ def test_plain_http_broker_gives_tls_error(fake: FakeBroker) -> None:
 def test_missing_tls_handshake_times_out(certificate: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         error = unreachable(client_of(f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.3))
-    assert error.exchange.failure == "no connection within the time"
+    assert error.exchange.failure == "no connection within the timeout"
     assert not error.exchange.was_sent
 
 
@@ -344,7 +347,7 @@ def test_slow_tls_response_must_finish_within_timeout(secure: FakeBroker, certif
     secure.will(DRIPS["the body"](over))
     error = unreachable(client_of(secure.url, verify=str(certificate), timeout=0.5))
     over.set()
-    assert error.exchange.failure == "no whole answer within the time"
+    assert error.exchange.failure == "no complete response within the timeout"
 
 
 def test_invalid_ca_file_is_reported(secure: FakeBroker, tmp_path: Path) -> None:
@@ -411,12 +414,12 @@ def test_credentials_in_url_are_rejected_and_hidden(url: str) -> None:
         ({"username": "u"}, "give both a username and a password"),
         ({"password": "p"}, "give both a username and a password"),
         ({"username": "u", "password": "p", "token": "t"}, "not both"),
-        ({"username": "u:v", "password": "p"}, "the username has a colon"),
+        ({"username": "u:v", "password": "p"}, "the username contains a colon"),
         ({"token": ""}, "the token is empty"),
-        ({"token": "a\r\nX-Evil: 1"}, "characters that no header can hold"),
-        ({"timeout": 0}, "timeout=0 is no time"),
-        ({"timeout": float("nan")}, "is no time"),
-        ({"verify": "/nowhere.pem"}, "there is no such file"),
+        ({"token": "a\r\nX-Evil: 1"}, "characters that a header cannot hold"),
+        ({"timeout": 0}, "timeout=0 is invalid"),
+        ({"timeout": float("nan")}, "is invalid"),
+        ({"verify": "/nowhere.pem"}, "the file does not exist"),
     ],
 )
 def test_invalid_client_options_are_rejected(options: dict[str, object], why: str) -> None:
@@ -448,7 +451,7 @@ def test_given_headers_override_the_defaults(fake: FakeBroker) -> None:
 def test_missing_requests_names_the_install_command() -> None:
     code = "import sys; sys.modules['requests'] = None; import brokerkit.client.client"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    told = "the platform's side of the API needs requests: pip install requests"
+    told = "the client needs the package requests: pip install 'osb-brokerkit[check]'"
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {told}"
 
@@ -458,7 +461,9 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spec is not None
     assert spec.loader is not None
     monkeypatch.setitem(sys.modules, "urllib3.connection", None)
-    with pytest.raises(ModuleNotFoundError, match=r"needs urllib3\.connection: pip install requests"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"needs the package urllib3\.connection: pip install 'osb-brokerkit"
+    ):
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 

@@ -155,7 +155,8 @@ def test_missing_requests_gives_one_line_error(
     monkeypatch.setitem(sys.modules, "requests", None)
     use = "check_broker()" if fixture == "check_broker" else "pass"
     result = run(project, f"def test_it({fixture}): {use}")
-    fails_with(result, f"{fixture}: the platform's side of the API needs requests: pip install requests")
+    remedy = "pip install 'osb-brokerkit"
+    fails_with(result, f"{fixture}: the client needs the package requests: {remedy}")
 
 
 # Step by step
