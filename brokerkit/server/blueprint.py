@@ -72,6 +72,11 @@ class BrokerBlueprint(BaseBlueprint):
         for code in default_exceptions:  # Flask asks for handlers of a code first, the app's own included
             self.register_error_handler(code, self._failed)
 
+    @property
+    def broker(self) -> object:
+        """The broker that this blueprint serves."""
+        return self._pipeline.sender
+
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]
         """Take part in an app, after the broker checked itself."""
         self._before_start(app)
