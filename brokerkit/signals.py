@@ -133,8 +133,8 @@ attempt_started = _signals.signal(
     doc="""Sent in the thread of an attempt of a background handler, before the handler is called.
 
     Args:
-        request: The request that started the operation, with the `attempt` and the `trace_context`. A receiver
-            may return a `TraceContext` to replace the latter for the handler.
+        request: The request that started the operation, with the `attempt` and the `trace_context`. A
+            receiver may return a `TraceContext` to replace the latter for the handler.
         operation: The requested `Operation`.
         operation_id: The id of the operation in the store.
     """,

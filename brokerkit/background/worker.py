@@ -151,7 +151,7 @@ class Worker:
         if trace_context is not None:
             headers = replace(request.headers, trace_context=dict(trace_context))
             request = facts["request"] = replace(request, headers=headers)
-            current.request, current.headers = request, headers
+            context.request, context.headers = request, headers
         running = _BackgroundAttempt(self, operation, attempt, request, snapshot, started)
         try:
             running.run(table)

@@ -710,7 +710,7 @@ def test_missing_prometheus_client_names_install_command() -> None:
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
     )
-    assert "pip install 'brokerkit[prometheus]'" in run.stderr
+    assert "pip install 'osb-brokerkit[prometheus]'" in run.stderr
 
 
 def test_missing_multiprocess_folder_is_rejected(

@@ -15,7 +15,7 @@ from brokerkit import BasicAuth, BearerAuth, Broker, Catalog, NoAuth
 from brokerkit.auth import Authenticator
 from brokerkit.client.client import BrokerClient, BrokerUnreachable
 from brokerkit.testing import serve
-from brokerkit.testing.introspection import CannotTell, broker_of, login_of, prefix_of
+from brokerkit.testing.introspection import UnknownBroker, broker_of, login_of, prefix_of
 
 from ..support.broker import Recorder, make_app, make_broker, make_offering
 
@@ -152,22 +152,22 @@ def by_certificate(request: Request) -> str | None:
     ],
 )
 def test_unreadable_login_explains_the_reason(auth: Authenticator, why: str) -> None:
-    with pytest.raises(CannotTell, match=why):
+    with pytest.raises(UnknownBroker, match=why):
         login_of(with_auth(auth))
 
 
 def test_broker_lookup_requires_exactly_one_broker(recorder: Recorder) -> None:
     app = make_app()
-    with pytest.raises(CannotTell, match="the app 'tests' has no broker that is written with brokerkit"):
+    with pytest.raises(UnknownBroker, match="the app 'tests' has no broker that is written with brokerkit"):
         broker_of(app)
     one, other = make_broker(recorder), make_broker(recorder)
     app.register_blueprint(one.blueprint)
     app.register_blueprint(one.blueprint, url_prefix="/again")
     assert broker_of(app) is one
     app.register_blueprint(other.blueprint, url_prefix="/other")
-    with pytest.raises(CannotTell, match="the app 'tests' has 2 brokers"):
+    with pytest.raises(UnknownBroker, match="the app 'tests' has 2 brokers"):
         broker_of(app)
-    with pytest.raises(CannotTell, match="the app 'function' has no broker"):
+    with pytest.raises(UnknownBroker, match="the app 'function' has no broker"):
         broker_of(lambda environ, start_response: [])
 
 
