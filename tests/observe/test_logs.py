@@ -367,7 +367,7 @@ def test_logged_broker_can_be_garbage_collected() -> None:
 
 @pytest.mark.parametrize("unknown", [["body"], "parameter"], ids=["list", "text"])
 def test_unknown_field_is_rejected(broker: Broker, unknown: Any) -> None:
-    with pytest.raises(ValueError, match="unknown fields: .*; allowed are 'credentials' and 'parameters'"):
+    with pytest.raises(ValueError, match=r"unknown fields: .*; allowed are 'credentials' and 'parameters'"):
         log_lifecycle(broker, fields=unknown)
 
 
