@@ -1,7 +1,7 @@
-"""A plugin of pytest's: fixtures for tests of service brokers. What they are is in `brokerkit.testing`.
+"""A pytest plugin with fixtures for tests of service brokers; `brokerkit.testing` documents them.
 
-It stands outside of the package `brokerkit`, and imports nothing of it until a fixture is used: pytest loads
-this file in every run wherever brokerkit is installed.
+It is outside of the package `brokerkit` and imports it only when a fixture is used, because pytest loads
+this module in every run if brokerkit is installed.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from brokerkit.testing import CheckBroker, Login, Platform, StepByStep
 
 _OVERRIDE_APP = """\
-broker_app: there is no app to test; return it in your conftest.py:
+broker_app: no app to test is configured; return it in your conftest.py:
 
     @pytest.fixture
     def broker_app():
-        return app  # the Flask app that your broker's blueprint is attached to
+        return app  # the Flask app with your broker's blueprint
 
-or, for a broker that runs elsewhere, override broker_url and broker_login."""
+or, for a broker in another process, override broker_url and broker_login."""
 
 
 @pytest.fixture
 def broker_app() -> WSGIApplication:
-    """The app under test. Override it."""
+    """Return the app under test. Override this fixture."""
     pytest.fail(_OVERRIDE_APP, pytrace=False)
 
 
 @pytest.fixture
 def broker_url(broker_app: WSGIApplication) -> Iterator[str]:
-    """Where the broker is: `broker_app`, served on a free port while the test runs."""
+    """Serve `broker_app` on a free port during the test and yield its URL."""
     from brokerkit.testing import serve
 
     with serve(broker_app) as url:
@@ -44,7 +44,7 @@ def broker_url(broker_app: WSGIApplication) -> Iterator[str]:
 
 @pytest.fixture
 def broker_login(broker_app: WSGIApplication) -> Login:
-    """How to authenticate: a username and password, a bearer token, or None; that of `broker_app`."""
+    """Return a login of `broker_app`: a username and password, a bearer token, or None."""
     from brokerkit.testing import fixtures
 
     return fixtures.login(broker_app)
@@ -52,7 +52,7 @@ def broker_login(broker_app: WSGIApplication) -> Login:
 
 @pytest.fixture
 def broker_platform() -> Platform:
-    """Who asks: a `Platform` that says nothing of itself."""
+    """Return the platform that sends the requests. Defaults to a `Platform` without headers of its own."""
     from brokerkit.testing import Platform
 
     return Platform()
@@ -60,7 +60,7 @@ def broker_platform() -> Platform:
 
 @pytest.fixture
 def broker_client(broker_url: str, broker_login: Login, broker_platform: Platform) -> BrokerClient:
-    """A `BrokerClient` at `broker_url`, with `broker_login`, as `broker_platform`."""
+    """Create a `BrokerClient` for `broker_url`, with `broker_login` and `broker_platform`."""
     from brokerkit.testing import fixtures
 
     return fixtures.client(broker_url, broker_login, broker_platform)
@@ -68,7 +68,7 @@ def broker_client(broker_url: str, broker_login: Login, broker_platform: Platfor
 
 @pytest.fixture
 def broker_work(broker_app: WSGIApplication) -> Iterator[StepByStep]:
-    """Does the background work of the broker in `broker_app`, step by step; nothing runs by itself."""
+    """Yield a `StepByStep`, which runs the background work of the broker in `broker_app` on request."""
     from brokerkit.testing import fixtures
 
     with fixtures.work(broker_app) as work:
@@ -77,7 +77,7 @@ def broker_work(broker_app: WSGIApplication) -> Iterator[StepByStep]:
 
 @pytest.fixture
 def check_broker(request: pytest.FixtureRequest, broker_platform: Platform) -> CheckBroker:
-    """Checks a broker against the API as `broker_platform`, each rule as a subtest: `check_broker()`."""
+    """Return a function that checks a broker against the API, with a subtest for each rule."""
     from brokerkit.testing import fixtures
 
     return fixtures.checker(request, broker_platform)

@@ -25,6 +25,15 @@ from blinker import NamedSignal, Namespace
 _logger = logging.getLogger(__name__)
 _signals = Namespace()
 
+
+class TraceContext(dict[str, str]):
+    """The return value of a tracer's receiver: the trace headers that a request or an attempt continues with.
+
+    A receiver of `request_started` or `attempt_started` may return it, to replace
+    `request.headers.trace_context`. The names of the headers are in lower case.
+    """
+
+
 request_started = _signals.signal(
     "request-started",
     doc="""Sent when a request reaches the broker, before its authentication.
@@ -36,8 +45,8 @@ request_started = _signals.signal(
         path: The path as Flask has it, with the ids.
         instance_id: The instance in the path; None if there is none.
         binding_id: The binding in the path; None if there is none.
-        trace_context: A dict, with what the platform said of its trace: see `RequestHeaders`. What a receiver
-            makes of it is what the request has, and what comes of it in the background.
+        trace_context: The platform's trace headers, read-only: see `RequestHeaders`. A receiver may return a
+            `TraceContext` to replace them, in the request and in the background work that it starts.
     """,
 )
 request_finished = _signals.signal(
@@ -124,7 +133,8 @@ attempt_started = _signals.signal(
     doc="""Sent in the thread of an attempt of a background handler, before the handler is called.
 
     Args:
-        request: The request that started the operation, with the `attempt` and the `trace_context`.
+        request: The request that started the operation, with the `attempt` and the `trace_context`. A
+            receiver may return a `TraceContext` to replace the latter for the handler.
         operation: The requested `Operation`.
         operation_id: The id of the operation in the store.
     """,
@@ -169,16 +179,20 @@ authentication_failed = _signals.signal(
 )
 
 
-def send(signal: NamedSignal, sender: object, **facts: object) -> None:
+def send(signal: NamedSignal, sender: object, **facts: object) -> TraceContext | None:
     """Send a signal to each of its receivers. An exception of one receiver is logged.
 
     Args:
         signal: The signal.
         sender: The broker.
         **facts: The arguments of the receivers.
+
+    Returns:
+        The `TraceContext` that a receiver returned, the last one of several; None if there is none.
     """
     if not signal.receivers or signal.is_muted:
-        return
+        return None
+    trace_context = None
     for receiver in signal.receivers_for(sender):
         try:
             returned = receiver(sender, **facts)
@@ -189,3 +203,7 @@ def send(signal: NamedSignal, sender: object, **facts: object) -> None:
             raise
         except BaseException:
             _logger.exception("A receiver of the signal %r failed; the response is unchanged", signal.name)
+        else:
+            if isinstance(returned, TraceContext):
+                trace_context = returned
+    return trace_context

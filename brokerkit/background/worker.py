@@ -132,7 +132,11 @@ class Worker:
         context.instance_id, context.binding_id = request.instance_id, getattr(request, "binding_id", None)
         _logger.info("%s: attempt %d started", describe(operation), operation.tries)
         facts = {"request": request, "operation": operation.kind, "operation_id": operation.id}
-        signals.send(signals.attempt_started, self.publisher.sender, **facts)
+        trace_context = signals.send(signals.attempt_started, self.publisher.sender, **facts)
+        if trace_context is not None:
+            headers = replace(request.headers, trace_context=dict(trace_context))
+            request = facts["request"] = replace(request, headers=headers)
+            context.request, context.headers = request, headers
         running = _BackgroundAttempt(self, operation, attempt, request, snapshot, started)
         try:
             running.run(table)

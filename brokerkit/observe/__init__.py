@@ -1,1 +1,1 @@
-"""Subscribers to the signals: logs, metrics, traces. Each is a module of its own, and loads what it needs."""
+"""Subscribers to a broker's signals: logs, metrics and traces, a module with its own dependencies each."""

@@ -1,4 +1,4 @@
-"""From signals to lines of the log: what each says, at which level, and what it keeps to itself."""
+"""Log records for the signals of a broker: their messages, levels and fields, without secrets."""
 
 from __future__ import annotations
 
@@ -12,27 +12,40 @@ from blinker import NamedSignal
 from .. import signals
 from .._context import CURRENT_CALL
 from .._internal.redaction import mask_text
+from .._internal.text import MESSAGE_LIMIT, single_line
 from ..errors import BrokerError, Retry
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
 from ..results import Binding, LastOperation
 from ..signals import AttemptEnd
-from ._common import LONGEST_TEXT
-from ._log_fields import NO_CONTEXT, Fields, attempt_of, context_at, context_of, escape_line_breaks
+from ._log_fields import NO_CONTEXT, Fields, attempt_of, context_fields, fields_of_call
 from ._redacted_shape import redacted_shape
 from ._subscriptions import Receiver
 
 SECRET_FIELDS = frozenset({"parameters", "credentials"})
-"""What is on a line only if it is asked for, and masked."""
+"""The fields that a record has only on request, with masked values."""
+
+_COMPLETED = {
+    "provisioned": signals.provisioned,
+    "updated": signals.updated,
+    "deprovisioned": signals.deprovisioned,
+    "bound": signals.bound,
+    "unbound": signals.unbound,
+}
+_CONTINUED = {
+    "operation started": signals.operation_started,
+    "operation progressed": signals.operation_progressed,
+    "operation failed": signals.operation_failed,
+}
 
 
 class EventLogger:
-    """Writes the lines of a broker.
+    """A set of signal receivers that log the events of one broker.
 
     Args:
-        logger: Where to.
+        logger: The logger for the records.
 
     Attributes:
-        secret_fields: Those of `SECRET_FIELDS` to show, masked.
+        secret_fields: The names from `SECRET_FIELDS` whose masked values the records have.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
@@ -40,23 +53,14 @@ class EventLogger:
         self.secret_fields: frozenset[str] = frozenset()
 
     def receivers(self) -> Mapping[NamedSignal, Receiver]:
-        """What to call for which signal."""
-        events = {
-            "provisioned": signals.provisioned,
-            "updated": signals.updated,
-            "deprovisioned": signals.deprovisioned,
-            "bound": signals.bound,
-            "unbound": signals.unbound,
-            "operation started": signals.operation_started,
-            "operation progressed": signals.operation_progressed,
-            "operation failed": signals.operation_failed,
-        }
+        """Return a receiver for each signal."""
         return {
             signals.request_finished: self.request_finished,
             signals.attempt_started: self.attempt_started,
             signals.attempt_finished: self.attempt_finished,
             signals.authentication_failed: self.authentication_failed,
-            **{signal: partial(self.event, event) for event, signal in events.items()},
+            **{signal: partial(self.change_completed, event) for event, signal in _COMPLETED.items()},
+            **{signal: partial(self.operation_continued, event) for event, signal in _CONTINUED.items()},
         }
 
     def request_finished(
@@ -73,13 +77,13 @@ class EventLogger:
         result: object,
         error: BaseException | None,
         operation_id: str | None,
-        **more: object,
+        **extra: object,
     ) -> None:
-        """A request was answered."""
+        """Log the response to a request."""
         level = logging.ERROR if status >= 500 else logging.INFO
         if not self._logger.isEnabledFor(level):
             return
-        context = context_of(
+        context = context_fields(
             operation,
             operation_id=operation_id,
             instance_id=instance_id,
@@ -87,23 +91,23 @@ class EventLogger:
             request=request,
             headers=headers,
         )
-        told = _told(error)
+        error_text = _safe_error_text(error)
         self._write(
             level,
             "request finished",
             context,
-            "%s: %d in %.3f s%s%s",
+            "Request finished: %s returned %d in %.3f s%s%s",
             _subject(context),
             status,
             seconds,
-            text=told,
-            shown=self._outlines(request, result),
-            error=told,
+            text=error_text,
+            shapes=self._shapes(request, result),
+            error=error_text,
             status=status,
             seconds=round(seconds, 6),
         )
 
-    def event(
+    def change_completed(
         self,
         event: str,
         sender: object,
@@ -113,29 +117,54 @@ class EventLogger:
         operation: Operation,
         operation_id: str | None,
         seconds: float,
-        **more: object,
+        **extra: object,
     ) -> None:
-        """Something was made, changed or deleted; or work goes on, got further, or failed."""
+        """Log that an instance or a binding was created, updated or deleted."""
+        if not self._logger.isEnabledFor(logging.INFO):
+            return
+        context = _current_context(request, operation, operation_id)
+        self._write(
+            logging.INFO,
+            event,
+            context,
+            "%s %s after %.3f s%s%s",
+            event.capitalize(),
+            _resource(context),
+            seconds,
+            shapes=self._shapes(request, result),
+            seconds=round(seconds, 6),
+        )
+
+    def operation_continued(
+        self,
+        event: str,
+        sender: object,
+        *,
+        request: InstanceRequest,
+        result: object,
+        operation: Operation,
+        operation_id: str | None,
+        seconds: float,
+        **extra: object,
+    ) -> None:
+        """Log the start, the progress or the failure of an asynchronous operation."""
         has_failed = event == "operation failed"
         level = logging.WARNING if has_failed else logging.INFO
         if not self._logger.isEnabledFor(level):
             return
-        current = CURRENT_CALL.get()
-        context = _context(
-            request, operation, operation_id, is_attempt=current is not None and current.is_attempt
-        )
-        said = getattr(result, "description", None)
-        text = _safe(said) if isinstance(said, str) else None
+        context = _current_context(request, operation, operation_id)
+        description = getattr(result, "description", None)
+        text = _safe_text(description) if isinstance(description, str) else None
         self._write(
             level,
             event,
             context,
             "%s: %s after %.3f s%s%s",
+            event.capitalize(),
             _subject(context),
-            event,
             seconds,
             text=text,
-            shown={} if isinstance(result, LastOperation) else self._outlines(request, result),
+            shapes={} if isinstance(result, LastOperation) else self._shapes(request, result),
             seconds=round(seconds, 6),
             error=text if has_failed else None,
             description=None if has_failed else text,
@@ -148,9 +177,9 @@ class EventLogger:
         request: InstanceRequest,
         operation: Operation,
         operation_id: str,
-        **more: object,
+        **extra: object,
     ) -> None:
-        """An attempt of work in the background begins."""
+        """Log the start of an attempt of background work."""
         if not self._logger.isEnabledFor(logging.INFO):
             return
         context = _context(request, operation, operation_id, is_attempt=True)
@@ -158,9 +187,9 @@ class EventLogger:
             logging.INFO,
             "attempt started",
             context,
-            "%s: attempt %d started%s%s",
-            _subject(context),
+            "Attempt %d started: %s%s%s",
             context["attempt"],
+            _subject(context),
         )
 
     def attempt_finished(
@@ -173,43 +202,43 @@ class EventLogger:
         end: AttemptEnd,
         seconds: float,
         error: BaseException | None,
-        **more: object,
+        **extra: object,
     ) -> None:
-        """An attempt of work in the background is through."""
+        """Log the end of an attempt of background work."""
         level = _level_of(end, error)
         if not self._logger.isEnabledFor(level):
             return
         context = _context(request, operation, operation_id, is_attempt=True)
-        told = _told(error)
+        error_text = _safe_error_text(error)
         self._write(
             level,
             "attempt finished",
             context,
-            "%s: attempt %d %s in %.3f s%s%s",
-            _subject(context),
+            "Attempt %d %s: %s in %.3f s%s%s",
             context["attempt"],
             end.value,
+            _subject(context),
             seconds,
-            text=told,
-            error=told,
+            text=error_text,
+            error=error_text,
             end=end.value,
             seconds=round(seconds, 6),
         )
 
     def authentication_failed(
-        self, sender: object, *, method: str, path: str, remote_addr: str | None, **more: object
+        self, sender: object, *, method: str, path: str, remote_addr: str | None, **extra: object
     ) -> None:
-        """Somebody was not let in."""
+        """Log a failed authentication attempt."""
         if not self._logger.isEnabledFor(logging.WARNING):
             return
-        current = CURRENT_CALL.get()
-        method, path = escape_line_breaks(method), escape_line_breaks(path, LONGEST_TEXT)
-        remote_addr = escape_line_breaks(remote_addr) if remote_addr else None
+        call = CURRENT_CALL.get()
+        method, path = single_line(method), single_line(path, MESSAGE_LIMIT)
+        remote_addr = single_line(remote_addr) if remote_addr else None
         self._write(
             logging.WARNING,
             "authentication failed",
-            NO_CONTEXT if current is None else context_at(current),
-            "authentication failed: %s %s from %s%s%s",
+            NO_CONTEXT if call is None else fields_of_call(call),
+            "Authentication failed: %s %s from %s%s%s",
             method,
             path,
             remote_addr,
@@ -218,8 +247,8 @@ class EventLogger:
             remote_addr=remote_addr,
         )
 
-    def _outlines(self, request: Request | None, result: object) -> dict[str, object]:
-        """What was asked to be shown of what is secret, as far as it is there."""
+    def _shapes(self, request: Request | None, result: object) -> dict[str, object]:
+        """Return the masked values of the selected secret fields, as far as they are present."""
         if not self.secret_fields:
             return {}
         values = {
@@ -236,29 +265,31 @@ class EventLogger:
         message: str,
         *arguments: object,
         text: str | None = None,
-        shown: dict[str, object] | None = None,
+        shapes: dict[str, object] | None = None,
         **facts: object,
     ) -> None:
-        """Write a line.
+        """Write a record.
 
         Args:
-            level: Its level.
-            event: What it tells.
-            context: Which request it belongs to.
-            message: With places for the arguments, the text, and what is shown of secrets.
-            arguments: For the message.
-            text: What was told of it.
-            shown: Outlines of what is secret, by their names.
-            facts: Further fields.
+            level: The level of the record.
+            event: The value of the field `event`.
+            context: The fields that identify the request.
+            message: A format for the arguments, followed by the text and the shapes.
+            arguments: The arguments of the message.
+            text: An error or a description, for the end of the message.
+            shapes: The masked values of secret fields, by name.
+            facts: The other fields.
         """
-        shown = shown or {}
-        outlines = "".join(f" {name}={json.dumps(each, ensure_ascii=False)}" for name, each in shown.items())
-        told = *arguments, f": {text}" if text else "", outlines
+        shapes = shapes or {}
+        shapes_text = "".join(
+            f" {name}={json.dumps(shape, ensure_ascii=False)}" for name, shape in shapes.items()
+        )
+        all_arguments = *arguments, f": {text}" if text else "", shapes_text
         logger = self._logger
         file, line, function, _ = logger.findCaller()
-        record = logger.makeRecord(logger.name, level, file, line, message, told, None, function)
-        # `extra` would refuse what a record has already, such as an app's own correlation_id.
-        record.__dict__.update({"event": event, **context, **_NO_FACTS, **shown, **facts})
+        record = logger.makeRecord(logger.name, level, file, line, message, all_arguments, None, function)
+        # Not by `extra`: it rejects names that the record already has, such as an app's correlation_id.
+        record.__dict__.update({"event": event, **context, **_NO_FACTS, **shapes, **facts})
         logger.handle(record)
 
 
@@ -268,13 +299,18 @@ _NO_FACTS: dict[str, object] = dict.fromkeys(
         *("method", "path", "remote_addr", *sorted(SECRET_FIELDS)),
     )
 )
-"""All lines have all fields, so that a format may name any of them."""
+"""The default of each field: all records have all fields, so a format may name any of them."""
+
+
+def _current_context(request: InstanceRequest, operation: Operation, operation_id: str | None) -> Fields:
+    call = CURRENT_CALL.get()
+    return _context(request, operation, operation_id, is_attempt=call is not None and call.is_attempt)
 
 
 def _context(
     request: InstanceRequest, operation: Operation, operation_id: str | None, *, is_attempt: bool
 ) -> Fields:
-    return context_of(
+    return context_fields(
         operation,
         operation_id=operation_id,
         instance_id=request.instance_id,
@@ -286,41 +322,49 @@ def _context(
 
 
 def _subject(context: Fields) -> str:
-    """What a line is about: ``bind of i1/b1 (db, small)``."""
+    """Describe an operation and its resource: ``bind of i1/b1 (db, small)``."""
+    operation = context["operation"]
+    if operation is None:
+        return "unknown endpoint"
+    resource = _resource(context)
+    return f"{operation} of {resource}" if resource else str(operation)
+
+
+def _resource(context: Fields) -> str:
+    """Describe a resource: ``i1/b1 (db, small)``."""
     ids = "/".join(
-        _quoted(str(context[name])) for name in ("instance_id", "binding_id") if context[name] is not None
+        _quote_spaces(str(context[name]))
+        for name in ("instance_id", "binding_id")
+        if context[name] is not None
     )
     names = ", ".join(str(context[name]) for name in ("offering", "plan") if context[name] is not None)
-    operation = context["operation"] or "request"
-    return f"{operation}{' of ' if ids else ''}{ids}{f' ({names})' if names else ''}"
+    return f"{ids} ({names})" if names else ids
 
 
-def _quoted(resource_id: str) -> str:
-    """An id as it stands in a sentence, which none must go on with."""
+def _quote_spaces(resource_id: str) -> str:
+    """Quote an id that contains a space, so that it cannot pose as the rest of the message."""
     return json.dumps(resource_id, ensure_ascii=False) if " " in resource_id else resource_id
 
 
 def _level_of(end: AttemptEnd, error: BaseException | None) -> int:
-    """ERROR only for what nobody meant; that an operation failed has a line of its own."""
+    """Return ERROR for an unexpected end. A deliberate failure has a WARNING of its own."""
     if end in (AttemptEnd.FAILED, AttemptEnd.INTERRUPTED):
-        is_meant = error is None or isinstance(error, BrokerError)
-        return logging.INFO if is_meant and end is AttemptEnd.FAILED else logging.ERROR
+        is_deliberate = error is None or isinstance(error, BrokerError)
+        return logging.INFO if is_deliberate and end is AttemptEnd.FAILED else logging.ERROR
     return logging.INFO
 
 
-def _told(error: BaseException | None) -> str | None:
-    """What may be said of an exception: the text of one that is not for the platform may hold secrets."""
+def _safe_error_text(error: BaseException | None) -> str | None:
+    """Return a `BrokerError`'s description, or any other error's class: its message may hold secrets."""
     if isinstance(error, Retry):
         error = error.__cause__
     if error is None:
         return None
     return (
-        _safe(error.description)
-        if isinstance(error, BrokerError)
-        else escape_line_breaks(type(error).__name__)
+        _safe_text(error.description) if isinstance(error, BrokerError) else single_line(type(error).__name__)
     )
 
 
-def _safe(description: str) -> str:
-    """What a platform's user is told; it should have no secrets."""
-    return escape_line_breaks(mask_text(description), LONGEST_TEXT)
+def _safe_text(description: str) -> str:
+    """Return a description for users on one line, with its secrets masked."""
+    return single_line(mask_text(description), MESSAGE_LIMIT)

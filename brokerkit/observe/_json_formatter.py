@@ -1,4 +1,4 @@
-"""Records of `logging` as lines of JSON; the only module that knows python-json-logger."""
+"""A formatter that writes log records as JSON, with python-json-logger."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ try:
     from pythonjsonlogger.json import JsonFormatter
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        "JSONFormatter needs python-json-logger: pip install python-json-logger", name=missing.name
+        "JSONFormatter needs the extra 'logs': pip install 'osb-brokerkit[logs]'", name=missing.name
     ) from None
 
 
 _ENCODE = Encoder().encode
-_PLAIN = frozenset({str, int, bool})
+_SIMPLE_TYPES = frozenset({str, int, bool})
 
 
-def _is_plain(value: object) -> bool:
+def _is_simple(value: object) -> bool:
     kind = type(value)
-    return kind in _PLAIN or (kind is float and isfinite(value))  # type: ignore[arg-type]
+    return kind in _SIMPLE_TYPES or (kind is float and isfinite(value))  # type: ignore[arg-type]
 
 
 class JSONFormatter(JsonFormatter):
-    """Writes each record as a JSON object on a line, in ASCII.
+    """A formatter that writes each record as one line: a JSON object in ASCII.
 
-    Its members are `timestamp` (RFC 3339, in UTC), `level`, `logger`, `message`, the fields that the record
-    was given by `extra` or a filter, and `exception` and `stack`, where there is one. There are no nulls;
-    what JSON cannot hold is written as a text.
+    Its members are `timestamp` (RFC 3339, in UTC), `level`, `logger`, `message`, the fields that `extra` or a
+    filter added to the record, and `exception` and `stack`, if there are any. Fields that are None are left
+    out. A value that JSON cannot represent is written as a string.
 
     Args:
-        static_fields: What each line has beside that, such as ``{"service": "databases"}``.
+        static_fields: Further members of each line, such as ``{"service": "databases"}``. Defaults to none.
     """
 
     def __init__(self, *, static_fields: Mapping[str, object] | None = None) -> None:
@@ -50,36 +50,36 @@ class JSONFormatter(JsonFormatter):
         )
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Leave out what is not there."""
+        """Leave out the members that are None."""
         return {name: value for name, value in log_data.items() if value is not None}
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """As its base does; the four that every line has are the record's, whatever it was given."""
+        """Add the record's fields; `extra` cannot replace the four members that every line has."""
         super().add_fields(log_data, record, message_dict)
-        moment = datetime.fromtimestamp(record.created, UTC)
-        log_data["timestamp"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        created_at = datetime.fromtimestamp(record.created, UTC)
+        log_data["timestamp"] = created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         log_data["level"] = record.levelname
         log_data["logger"] = record.name
         log_data["message"] = record.message or log_data["message"] or ""
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        """The line; each value that JSON cannot hold as a text."""
+        """Encode the members as a line, and values that JSON cannot represent as strings."""
         try:
-            if all(map(_is_plain, log_data.values())):  # as those of our own lines are
+            if all(map(_is_simple, log_data.values())):  # as in most records of `EventLogger`
                 line = _ENCODE(log_data)
                 if line.isascii():
                     return line.decode()
             return super().jsonify_log_record(log_data)
-        except Exception:  # noqa: BLE001 - values may raise what they like
+        except Exception:  # noqa: BLE001 - the methods of a value may raise any exception
             return super().jsonify_log_record(
-                {str(name): self._holdable(value) for name, value in log_data.items()}
+                {str(name): self._encodable(value) for name, value in log_data.items()}
             )
 
-    def _holdable(self, value: object) -> object:
+    def _encodable(self, value: object) -> object:
         try:
             super().jsonify_log_record({"value": value})
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:  # noqa: BLE001 - the methods of a value may raise any exception
             return unknown_default(value)
         return value

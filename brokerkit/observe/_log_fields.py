@@ -1,28 +1,19 @@
-"""What a line of the log says of its request: the same names on each line, and values that stay on a line."""
+"""The fields of a log record that identify its request, each on one line and of bounded length."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
 from .._context import CallContext
-from .._internal.text import printable
+from .._internal.text import ID_LIMIT, single_line
 from ..requests import Operation, Request, RequestHeaders
-from ._common import plan_names_of, truncate, user_of
+from ._common import plan_names_of, user_of
 from ._trace_id import trace_id_of
 
 Fields: TypeAlias = dict[str, str | int | None]
 
-_LONGEST = 100
-"""In characters, of an id or a name."""
 
-
-def escape_line_breaks(text: str, longest: int = _LONGEST) -> str:
-    """A text that neither ends a line nor steers a terminal, cut where it is too long."""
-    text = truncate(text, longest)
-    return text if text.isprintable() else printable(text)
-
-
-def context_of(
+def context_fields(
     operation: Operation | None,
     *,
     operation_id: str | None,
@@ -32,16 +23,16 @@ def context_of(
     headers: RequestHeaders | None,
     attempt: int | None = None,
 ) -> Fields:
-    """The fields of a line about a request or an attempt; None for what is not known.
+    """Build the fields of a record about a request or an attempt; None for an unknown value.
 
     Args:
-        operation: What was asked.
+        operation: The requested operation.
         operation_id: Its id in the store.
-        instance_id: Of which instance.
-        binding_id: Of which binding.
-        request: The request, if it could be read.
-        headers: What its headers say, if they could be read.
-        attempt: Which attempt it is, of work in the background.
+        instance_id: The id of the instance.
+        binding_id: The id of the binding.
+        request: The request, if it was decoded.
+        headers: The request's headers, if they were decoded.
+        attempt: The number of the attempt, for background work.
     """
     offering, plan = plan_names_of(request)
     identity = headers.originating_identity if headers else None
@@ -61,31 +52,31 @@ def context_of(
         "trace_id": trace_id_of(headers.trace_context) if headers and headers.trace_context else None,
     }
     for name, value in fields.items():
-        if isinstance(value, str) and not (len(value) <= _LONGEST and value.isprintable()):
-            fields[name] = escape_line_breaks(value)
+        if isinstance(value, str) and not (len(value) <= ID_LIMIT and value.isprintable()):
+            fields[name] = single_line(value)
     return fields
 
 
-def context_at(current: CallContext) -> Fields:
-    """The fields of a line that is logged in the middle of it."""
-    request = current.request
-    return context_of(
-        current.operation,
-        operation_id=current.operation_id,
-        instance_id=current.instance_id,
-        binding_id=current.binding_id,
+def fields_of_call(call: CallContext) -> Fields:
+    """Build the fields of a record that is logged during a request or an attempt."""
+    request = call.request
+    return context_fields(
+        call.operation,
+        operation_id=call.operation_id,
+        instance_id=call.instance_id,
+        binding_id=call.binding_id,
         request=request,
-        headers=current.headers,
-        attempt=attempt_of(request) if current.is_attempt else None,
+        headers=call.headers,
+        attempt=attempt_of(request) if call.is_attempt else None,
     )
 
 
 def attempt_of(request: Request | None) -> int | None:
-    """Which attempt a request in the background is in."""
+    """Return the number of the attempt that a background handler's request is for."""
     return getattr(request, "attempt", None)
 
 
-NO_CONTEXT = context_of(
+NO_CONTEXT = context_fields(
     None, operation_id=None, instance_id=None, binding_id=None, request=None, headers=None
 )
-"""The fields of a line that belongs to no request."""
+"""The fields of a record outside of requests."""

@@ -1,7 +1,4 @@
-"""A trace that goes on: from a platform to a request, and from a request to its work in the background.
-
-What is read and written is `RequestHeaders.trace_context`, in W3C's words and in those of B3.
-"""
+"""Trace headers in W3C and B3 formats: from a platform to a request, and from a request to its attempts."""
 
 from __future__ import annotations
 
@@ -14,67 +11,68 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from ..signals import TraceContext
+
 
 class _Format(NamedTuple):
-    """A way to write down which span it is.
+    """A format of trace headers.
 
     Args:
-        headers: What it writes; the first one says that it was used.
-        propagator: Reads and writes it.
-        deferred: How it says yes, where a platform left it to us whether its trace is recorded.
+        headers: The headers of the format; the first one shows that the format is used.
+        propagator: The propagator that reads and writes the format.
+        defaults: Values for missing headers, if a platform leaves the sampling decision to the broker.
     """
 
     headers: tuple[str, ...]
     propagator: TextMapPropagator
-    deferred: Mapping[str, str] = {}
+    defaults: Mapping[str, str] = {}
 
 
 _W3C = _Format(("traceparent", "tracestate"), TraceContextTextMapPropagator())
 _FORMATS = (
     _W3C,
     _Format(("b3",), B3SingleFormat()),
-    # Cloud Foundry leaves it to us. The propagator would read that as "no", and nothing would be recorded.
+    # Cloud Foundry leaves the decision open. The propagator alone would treat that as "not sampled".
     _Format(
         ("x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"),
         B3MultiFormat(),
         {"x-b3-sampled": "1"},
     ),
 )
-"""In the order in which they are believed."""
+"""In order of precedence."""
 
-_NOWHERE = Context()
+_EMPTY = Context()
 
 
-def read(trace_context: Mapping[str, str]) -> SpanContext:
-    """The span that made a request: W3C's if it is valid, else that of `b3`, else that of `x-b3-…`.
-
-    What is broken counts as missing.
+def extract(trace_context: Mapping[str, str]) -> SpanContext:
+    """Return the caller's span, from the first format with a valid one: W3C, `b3`, `x-b3-...`.
 
     Args:
-        trace_context: The headers, by their names in lower case.
+        trace_context: Header names in lower case to values.
 
     Returns:
-        The span; an invalid one if there is none.
+        The span context; an invalid one if there is none. Malformed headers count as missing.
     """
-    for headers, propagator, deferred in _FORMATS:
+    for headers, propagator, defaults in _FORMATS:
         if headers[0] in trace_context:
-            told = {**deferred, **{name: trace_context[name] for name in headers if name in trace_context}}
-            found = get_current_span(propagator.extract(told, _NOWHERE)).get_span_context()
-            if found.is_valid:
-                return found
+            carrier = {**defaults, **{name: trace_context[name] for name in headers if name in trace_context}}
+            span_context = get_current_span(propagator.extract(carrier, _EMPTY)).get_span_context()
+            if span_context.is_valid:
+                return span_context
     return INVALID_SPAN_CONTEXT
 
 
-def write(trace_context: dict[str, str], here: Context) -> None:
-    """Replace a span by the current one: in W3C's words, and in those that were used.
+def inject(trace_context: Mapping[str, str], context: Context) -> TraceContext:
+    """Build the headers for a span: in the W3C format, and in each other format that the caller used.
 
-    So who hands the headers on reaches those too who understand nothing else.
+    A service that gets these headers from a handler may support only the platform's format.
 
     Args:
-        trace_context: The headers; all that was in them is gone.
-        here: A context with a span.
+        trace_context: The headers from the caller.
+        context: A context with the span.
     """
-    spoken = [each for each in _FORMATS if each is _W3C or each.headers[0] in trace_context]
-    trace_context.clear()
-    for each in spoken:
-        each.propagator.inject(trace_context, here)
+    injected = TraceContext()
+    for candidate in _FORMATS:
+        if candidate is _W3C or candidate.headers[0] in trace_context:
+            candidate.propagator.inject(injected, context)
+    return injected

@@ -1,42 +1,42 @@
-"""What shape a secret has: its names, with a mask for each value."""
+"""The structure of a secret JSON value: its names, with a mask for each value."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 from .._internal.masking import MASK
-from ._log_fields import escape_line_breaks
+from .._internal.text import single_line
 
-_DEEPEST = 5
-_MOST = 100
-"""How many names and values are shown in all."""
-_MORE = "…"
+_MAX_DEPTH = 5
+_MAX_ENTRIES = 100
+"""The number of names and list items in the whole result."""
+_ELLIPSIS = "…"
 
 
 def redacted_shape(value: object) -> object:
-    """A JSON value with a mask for all but its names, of a bounded size.
+    """Return a JSON value of bounded size with its names, and a mask for each value.
 
     Args:
-        value: `parameters`, or `credentials`.
+        value: A request's `parameters`, or `credentials`.
     """
-    return _outline(value, _DEEPEST, iter(range(_MOST)))
+    return _shape(value, _MAX_DEPTH, iter(range(_MAX_ENTRIES)))
 
 
-def _outline(value: object, deep: int, left: Iterator[int]) -> object:
-    if deep and isinstance(value, Mapping):
-        shown: dict[str, object] = {}
-        for name, inner in value.items():
-            if next(left, None) is None:
-                shown[_MORE] = _MORE
+def _shape(value: object, depth: int, budget: Iterator[int]) -> object:
+    if depth and isinstance(value, Mapping):
+        members: dict[str, object] = {}
+        for name, member in value.items():
+            if next(budget, None) is None:
+                members[_ELLIPSIS] = _ELLIPSIS
                 break
-            shown[escape_line_breaks(str(name))] = _outline(inner, deep - 1, left)
-        return shown
-    if deep and isinstance(value, list | tuple):
+            members[single_line(str(name))] = _shape(member, depth - 1, budget)
+        return members
+    if depth and isinstance(value, list | tuple):
         items: list[object] = []
-        for inner in value:
-            if next(left, None) is None:
-                items.append(_MORE)
+        for item in value:
+            if next(budget, None) is None:
+                items.append(_ELLIPSIS)
                 break
-            items.append(_outline(inner, deep - 1, left))
+            items.append(_shape(item, depth - 1, budget))
         return items
     return MASK

@@ -1,4 +1,4 @@
-"""The span that a thread is in: that of the request or attempt that it is at."""
+"""The span of the request or attempt that the current thread runs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, set_span_in_context
 
 from .._context import CURRENT_CALL, CallContext
-from ._propagation import write
 
 
 class _OpenSpan(NamedTuple):
-    """A span that has begun.
+    """A span that has started.
 
     Args:
-        current: What the thread is at.
+        call: The request or attempt that the span is for.
         span: The span.
-        before: The context that it was begun in.
-        token: Leads back there.
-        outer: What was open before it: an app may ask a broker within a request.
+        previous: The context before the span.
+        token: The token that restores that context.
+        outer: The open span around it: an app may call a broker within a request.
     """
 
-    current: CallContext
+    call: CallContext
     span: Span
-    before: Context
+    previous: Context
     token: Token[Context]
     outer: _OpenSpan | None
 
@@ -34,35 +33,37 @@ class _OpenSpan(NamedTuple):
 _OPEN: ContextVar[_OpenSpan | None] = ContextVar("brokerkit_open_span", default=None)
 
 
-def begin(span: Span, trace_context: dict[str, str]) -> None:
-    """Make a span the current one, here and for all that comes of it elsewhere.
+def enter(span: Span) -> Context:
+    """Make a span the current one, for the request or attempt that this thread runs.
 
     Args:
-        span: That of the request or attempt that this thread is at.
-        trace_context: What goes on with it, as headers; it is changed.
+        span: The span.
+
+    Returns:
+        The context with the span.
     """
-    leave_unfinished()
-    current = CURRENT_CALL.get()
-    assert current is not None, "it is known before anybody is told"
-    before = context.get_current()
-    here = set_span_in_context(span, before)
-    write(trace_context, here)
-    _OPEN.set(_OpenSpan(current, span, before, context.attach(here), _OPEN.get()))
+    end_abandoned_spans()
+    call = CURRENT_CALL.get()
+    assert call is not None, "the signal is sent within a request or an attempt"
+    previous = context.get_current()
+    current = set_span_in_context(span, previous)
+    _OPEN.set(_OpenSpan(call, span, previous, context.attach(current), _OPEN.get()))
+    return current
 
 
 def current_span() -> Span:
-    """The span of what this thread is at; an invalid one if that has none."""
-    opened = _found()
+    """Return the span of this thread's request or attempt; an invalid one if it has none."""
+    opened = _current()
     return INVALID_SPAN if opened is None else opened.span
 
 
 def leave() -> Span:
-    """Go back to what was current before what this thread is at.
+    """Restore the context before this thread's request or attempt.
 
     Returns:
-        Its span; an invalid one if it has none.
+        The span of the request or attempt; an invalid one if it has none.
     """
-    opened = _found()
+    opened = _current()
     if opened is None:
         return INVALID_SPAN
     _OPEN.set(opened.outer)
@@ -70,18 +71,18 @@ def leave() -> Span:
     return opened.span
 
 
-def leave_unfinished() -> None:
-    """Go back to before what is over and was never told to have ended, as when it raised SystemExit."""
-    while (opened := _OPEN.get()) is not None and opened.current.is_over:
+def end_abandoned_spans() -> None:
+    """End the spans of requests that ended without a signal, as after SystemExit, and restore the context."""
+    while (opened := _OPEN.get()) is not None and opened.call.is_over:
         if trace.get_current_span() is opened.span:
-            context.attach(opened.before)
+            context.attach(opened.previous)
         if opened.span.is_recording():
             opened.span.set_status(StatusCode.ERROR)
             opened.span.end()
         _OPEN.set(opened.outer)
 
 
-def _found() -> _OpenSpan | None:
-    leave_unfinished()
+def _current() -> _OpenSpan | None:
+    end_abandoned_spans()
     opened = _OPEN.get()
-    return None if opened is None or opened.current is not CURRENT_CALL.get() else opened
+    return None if opened is None or opened.call is not CURRENT_CALL.get() else opened

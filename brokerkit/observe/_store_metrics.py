@@ -1,4 +1,4 @@
-"""What the stores of brokers hold, for whoever scrapes: counted now and then, by one thread."""
+"""Gauges for the contents of brokers' stores, counted in background threads when a scrape needs it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from .._internal.background_call import BackgroundCall, CallResult
-from ..broker import Broker
+from ..broker import Broker, runtime_of
 from ..catalog.models import Catalog
 from ..stats import Count, StoreStats
 from ..store.errors import StoreUnavailable
-from ._metrics import CHANGES, Metrics, labels_of, plans_of
+from ._metrics import CHANGES, Metrics, labels_of, plan_labels_of
 
 if TYPE_CHECKING:
     from ..store.store import Store
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
-_PATIENCE = 0.75
-"""For how many seconds a scrape waits for the database."""
+_TIMEOUT = 0.75
+"""Seconds that a scrape waits for the database."""
 
-_REST = 20
-"""So many times as long as a count took is none made: it costs a 20th of what the database can do at most."""
+_PAUSE_FACTOR = 20
+"""A pause after each count, as a multiple of its duration: counting takes at most a 20th of the time."""
 
 _STATES = ("creating", "ready", "failed")
 
@@ -38,85 +38,93 @@ _Values: TypeAlias = dict[tuple[str, ...], float]
 
 
 class StoreMetrics(Collector):
-    """The gauges of all brokers that are measured in a registry. It lives as long as that.
+    """A collector of the gauges of all brokers that are measured in one registry. It lives as long as that.
 
     Args:
-        registry: Where they are registered, and what is counted after them: each plan of the catalog is
-            expected in time for the scrape that asks.
+        registry: The registry. The collector registers itself first and its counters after that: it
+            initializes the counters of new plans, and the same scrape must export them.
 
     Attributes:
-        measures: What is counted.
+        metrics: The counters and histograms.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         registry.register(self)
-        self.measures = Metrics(registry)
-        self._watches: WeakKeyDictionary[Broker, _Watch | None] = WeakKeyDictionary()
+        self.metrics = Metrics(registry)
+        self._readers: WeakKeyDictionary[Broker, _StoreReader | None] = WeakKeyDictionary()
 
     def __contains__(self, broker: Broker) -> bool:
-        return broker in self._watches
+        return broker in self._readers
 
-    def add(self, broker: Broker, every: float) -> None:
-        """Tell of a broker too, whose store is counted every so many seconds at most."""
-        running = broker._runtime
-        self._watches[broker] = None if running is None else _Watch(running.store, every)
+    def add(self, broker: Broker, stats_interval: float) -> None:
+        """Export the gauges of a broker too.
+
+        Args:
+            broker: The broker.
+            stats_interval: The minimum number of seconds between two counts of its store.
+        """
+        runtime = runtime_of(broker)
+        self._readers[broker] = None if runtime is None else _StoreReader(runtime.store, stats_interval)
 
     def describe(self) -> Iterable[Metric]:
-        """Names alone: who registers this is not to wait for a database."""
+        """Return the metrics without values: registering the collector must not wait for a database."""
         return [_version(), *_families({}, {}).values()]
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, within a second or so, whatever the databases do."""
+        """Return all metrics within about a second, also while a database hangs."""
         yield _version()
-        told: dict[str, float] = {}
+        values: dict[str, float] = {}
         counts: dict[str, _Values] = {}
-        for broker, watch in list(self._watches.items()):
+        for broker, reader in list(self._readers.items()):
             catalog = _catalog_of(broker)
             if catalog is not None:
-                self.measures.expect(catalog)
-            if watch is not None:
-                _add(watch, catalog, told, counts)
-        for name, family in _families(told, counts).items():
-            if name in told or name in counts:
+                self.metrics.initialize(catalog)
+            if reader is not None:
+                _add(reader, catalog, values, counts)
+        for name, family in _families(values, counts).items():
+            if name in values or name in counts:
                 yield family
 
 
-class _Watch:
-    """Looks at a store, in threads of its own.
+class _StoreReader:
+    """A reader of a store's state, in background threads.
 
     Args:
         store: The store.
-        every: How often it is counted at most, in seconds.
+        stats_interval: The minimum number of seconds between two counts.
     """
 
-    def __init__(self, store: Store, every: float) -> None:
-        self._answers = BackgroundCall(
-            lambda: _answers(store), name="brokerkit-store", timeout=_PATIENCE, interval=min(1.0, every)
+    def __init__(self, store: Store, stats_interval: float) -> None:
+        self._availability = BackgroundCall(
+            lambda: _is_available(store),
+            name="brokerkit-store",
+            timeout=_TIMEOUT,
+            interval=min(1.0, stats_interval),
         )
-        self._counts = BackgroundCall(
-            lambda: _count(store),
+        self._stats = BackgroundCall(
+            lambda: _stats_of(store),
             name="brokerkit-stats",
-            timeout=_PATIENCE,
-            interval=every,
-            pause_factor=_REST,
+            timeout=_TIMEOUT,
+            interval=stats_interval,
+            pause_factor=_PAUSE_FACTOR,
         )
 
-    def facts(self) -> tuple[bool, CallResult[StoreStats] | None]:
-        """Can the store be asked, and what did the last count find? Of millions, that goes on meanwhile."""
-        self._counts.start()  # so that both are waited for at the same time
-        if not self._answers.result():
+    def read(self) -> tuple[bool, CallResult[StoreStats] | None]:
+        """Return whether the store is available, and its latest count. A long count continues meanwhile."""
+        self._stats.start()  # so that both calls run at the same time
+        if not self._availability.result():
             return False, None
-        return True, self._counts.latest()
+        return True, self._stats.latest()
 
 
-def _answers(store: Store) -> bool:
+def _is_available(store: Store) -> bool:
     try:
         return store.version is not None
-    except StoreUnavailable:  # which is in the log
+    except StoreUnavailable:  # the store has logged it
         return False
 
 
-def _count(store: Store) -> StoreStats | None:
+def _stats_of(store: Store) -> StoreStats | None:
     try:
         return store.stats()
     except StoreUnavailable:
@@ -127,71 +135,76 @@ def _catalog_of(broker: Broker) -> Catalog | None:
     try:
         return broker.catalog
     except Exception:
-        _logger.exception("what the store holds is not told, as the catalog is not known")
+        _logger.exception("Cannot export the contents of the store: the catalog function failed")
         return None
 
 
-def _add(watch: _Watch, catalog: Catalog | None, told: dict[str, float], counts: dict[str, _Values]) -> None:
-    """Add what is known of a broker's store to what is known of others."""
-    answers, look = watch.facts()
-    told["store_up"] = min(told.get("store_up", 1.0), float(answers))
-    if look is None or look.value is None or catalog is None:
+def _add(
+    reader: _StoreReader, catalog: Catalog | None, values: dict[str, float], counts: dict[str, _Values]
+) -> None:
+    """Add the state of a broker's store to the values of other brokers."""
+    is_available, result = reader.read()
+    values["store_up"] = min(values.get("store_up", 1.0), float(is_available))
+    if result is None or result.value is None or catalog is None:
         return
-    told["census_age_seconds"] = max(told.get("census_age_seconds", 0.0), look.age)
-    told["census_duration_seconds"] = max(told.get("census_duration_seconds", 0.0), look.duration)
-    census = look.value
-    for name, found in (("instances", census.instances), ("bindings", census.bindings)):
-        _add_counts(counts.setdefault(name, defaultdict(float)), found, catalog)
+    values["stats_age_seconds"] = max(values.get("stats_age_seconds", 0.0), result.age)
+    values["stats_duration_seconds"] = max(values.get("stats_duration_seconds", 0.0), result.duration)
+    stats = result.value
+    for name, resources in (("instances", stats.instances), ("bindings", stats.bindings)):
+        _add_counts(counts.setdefault(name, defaultdict(float)), resources, catalog)
     number = counts.setdefault("operations_in_progress", defaultdict(float))
     oldest = counts.setdefault("oldest_operation_age_seconds", defaultdict(float))
-    for operation, plan in product(CHANGES, plans_of(catalog)):
-        number[operation.value, *plan] += 0
-        oldest[operation.value, *plan] += 0
-    for each in census.operations:
-        labels = (each.operation.value, *labels_of(catalog, each.offering_id, each.plan_id))
-        number[labels] += each.count
-        oldest[labels] = max(oldest[labels], each.oldest + look.age)
+    for change, plan in product(CHANGES, plan_labels_of(catalog)):
+        number[change.value, *plan] += 0
+        oldest[change.value, *plan] += 0
+    for in_progress in stats.operations:
+        labels = (
+            in_progress.operation.value,
+            *labels_of(catalog, in_progress.offering_id, in_progress.plan_id),
+        )
+        number[labels] += in_progress.count
+        oldest[labels] = max(oldest[labels], in_progress.oldest + result.age)
 
 
-def _add_counts(values: _Values, found: Iterable[Count], catalog: Catalog) -> None:
-    """Nothing is told of each plan of the catalog too: what is absent cannot be drawn, nor alerted on."""
-    for plan, state in product(plans_of(catalog), _STATES):
+def _add_counts(values: _Values, resources: Iterable[Count], catalog: Catalog) -> None:
+    """Add the counts, with a zero for each empty plan: an absent series cannot be drawn or alerted on."""
+    for plan, state in product(plan_labels_of(catalog), _STATES):
         values[*plan, state] += 0
-    for each in found:
-        values[*labels_of(catalog, each.offering_id, each.plan_id), each.state] += each.count
+    for row in resources:
+        values[*labels_of(catalog, row.offering_id, row.plan_id), row.state] += row.count
 
 
 _SINGLE = {
-    "store_up": "Whether the store can be asked; while it cannot, what it holds is not told.",
-    "census_age_seconds": "How long ago what the store holds was counted.",
-    "census_duration_seconds": "How long that took.",
+    "store_up": "Whether the store is available. While it is not, its contents are not exported.",
+    "stats_age_seconds": "Time since the contents of the store were counted.",
+    "stats_duration_seconds": "Duration of the latest count of the store's contents.",
 }
-_OFFERED = ("offering", "plan")
+_PLAN_LABELS = ("offering", "plan")
 _BY_PLAN: dict[str, tuple[str, tuple[str, ...]]] = {
-    "instances": ("Service instances in the store; the same from each process.", (*_OFFERED, "state")),
-    "bindings": ("Service bindings in the store; the same from each process.", (*_OFFERED, "state")),
+    "instances": ("Service instances in the store; the same from each process.", (*_PLAN_LABELS, "state")),
+    "bindings": ("Service bindings in the store; the same from each process.", (*_PLAN_LABELS, "state")),
     "operations_in_progress": (
         "Changes in progress in the store; the same from each process.",
-        ("operation", *_OFFERED),
+        ("operation", *_PLAN_LABELS),
     ),
     "oldest_operation_age_seconds": (
-        "How long ago the oldest change that is in progress was asked for; 0 if there is none.",
-        ("operation", *_OFFERED),
+        "Time since the request of the oldest change in progress; 0 if there is none.",
+        ("operation", *_PLAN_LABELS),
     ),
 }
 
 
 def _families(
-    told: Mapping[str, float], counts: Mapping[str, Mapping[tuple[str, ...], float]]
+    values: Mapping[str, float], counts: Mapping[str, Mapping[tuple[str, ...], float]]
 ) -> dict[str, Metric]:
     families: dict[str, Metric] = {
-        name: GaugeMetricFamily(f"brokerkit_{name}", text, value=told.get(name))
+        name: GaugeMetricFamily(f"brokerkit_{name}", text, value=values.get(name))
         for name, text in _SINGLE.items()
     }
-    for name, (text, labels) in _BY_PLAN.items():
-        family = families[name] = GaugeMetricFamily(f"brokerkit_{name}", text, labels=labels)
-        for values, value in counts.get(name, {}).items():
-            family.add_metric(values, value)
+    for name, (text, label_names) in _BY_PLAN.items():
+        family = families[name] = GaugeMetricFamily(f"brokerkit_{name}", text, labels=label_names)
+        for labels, count in counts.get(name, {}).items():
+            family.add_metric(labels, count)
     return families
 
 

@@ -1,4 +1,4 @@
-"""Receivers that live as long as the broker that they listen to."""
+"""Subscriptions of receivers to the signals of one broker, for the lifetime of that broker."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from blinker import NamedSignal
 
 from ..broker import Broker
 
-Receiver: TypeAlias = Callable[..., None]
+Receiver: TypeAlias = Callable[..., object]
 
-_HELD: WeakKeyDictionary[Broker, list[Receiver]] = WeakKeyDictionary()
+_RECEIVERS: WeakKeyDictionary[Broker, list[Receiver]] = WeakKeyDictionary()
 
 
 def subscribe(broker: Broker, receivers: Mapping[NamedSignal, Receiver]) -> None:
-    """Have receivers called for one broker, until it is gone.
+    """Connect receivers to the signals of a broker, until the broker is garbage-collected.
 
     Args:
         broker: The broker. A receiver gets it as its first argument, and must hold no other reference to it.
-        receivers: What to call for which signal.
+        receivers: A receiver for each signal.
 
     Raises:
-        TypeError: `broker` is no `Broker`.
+        TypeError: `broker` is not a `Broker`.
     """
     if not isinstance(broker, Broker):
-        raise TypeError(f"only a Broker is listened to, not a {type(broker).__name__}; give the Broker")
-    _HELD.setdefault(broker, []).extend(receivers.values())  # signals hold them weakly
+        raise TypeError(f"subscribing to a {type(broker).__name__} is not supported; give the Broker")
+    _RECEIVERS.setdefault(broker, []).extend(receivers.values())  # signals hold them weakly
     for signal, receiver in receivers.items():
         signal.connect(receiver, sender=broker)

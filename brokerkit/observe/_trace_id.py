@@ -1,4 +1,4 @@
-"""The id of the trace that a request belongs to, as tracing tools show it."""
+"""The id of a request's trace, in the form that tracing tools show."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ _PATTERNS = {
 
 
 def trace_id_of(trace_context: Mapping[str, str]) -> str | None:
-    """The 32 digits of W3C, else those of B3; None if there is no trace, or none that can be read (R-REQ-5).
+    """Return the 32 digits of the trace's id, from the W3C header or else from B3 headers (R-REQ-5).
 
     Args:
-        trace_context: As in `RequestHeaders`.
+        trace_context: Header names in lower case to values, as in `RequestHeaders`.
+
+    Returns:
+        The id; None if there is no valid one.
     """
     for name, pattern in _PATTERNS.items():
         match = pattern.fullmatch(trace_context.get(name, ""))
         if match and match[1].strip("0"):
-            return match[1].lower().zfill(32)  # B3 allows half of it, and tools fill it up
+            return match[1].lower().zfill(32)  # B3 also has ids of 16 digits; tools pad them
     return None

@@ -1,12 +1,12 @@
-"""Lines of the log for all that a broker does, and its ids on the lines of your own.
+"""Log records for the events of a broker, and its ids in the records of your own handlers.
 
-In one line, of text or (extra `logs`) of JSON::
+As text, or as JSON with the extra `logs`::
 
     logging.basicConfig(level="INFO", handlers=[json_handler()])
     log_lifecycle(broker)
 
-Or by `logging.config.dictConfig`, to show the fields in a format of your own, on the lines that your handlers
-log too, and of the logger `brokerkit` only what goes wrong::
+Use `logging.config.dictConfig` to show the fields in a format of your own, also in the records of your
+handlers. This example also limits the logger `brokerkit` to warnings::
 
     logging.config.dictConfig(
         {
@@ -43,61 +43,62 @@ if TYPE_CHECKING:
 
 __all__ = ["ContextFilter", "JSONFormatter", "json_handler", "log_lifecycle"]
 
-_LINES: WeakKeyDictionary[Broker, dict[logging.Logger, EventLogger]] = WeakKeyDictionary()
+_LOGGERS: WeakKeyDictionary[Broker, dict[logging.Logger, EventLogger]] = WeakKeyDictionary()
 
 
 def log_lifecycle(
     broker: Broker, logger: logging.Logger | None = None, *, fields: Iterable[str] = ()
 ) -> None:
-    """Log a line for each request that was answered, and for each event in the life of what it made.
+    """Log a record for each finished request, and for each event of its instances and bindings.
 
-    A line has its facts in its message and, for formatters, in `extra`: `event` (``"request finished"``,
-    ``"provisioned"``, …), the fields of `ContextFilter`, and `status`, `seconds`, `error`, `description` (of
-    progress), `end` (of an attempt), `method`, `path` and `remote_addr` (of who was not let in). Each line
-    has all of them, None where there is nothing to tell. `error` is the description of a `BrokerError`, and
-    of any other exception the name of its class alone.
+    A record has its facts in its message and as attributes for formatters: `event` (``"request finished"``,
+    ``"provisioned"``, ...), the fields of `ContextFilter`, and `status`, `seconds`, `error`, `description`
+    (of progress), `end` (of an attempt), `method`, `path` and `remote_addr` (of a failed authentication). An
+    attribute without a value is None. `error` is the description of a
+    `BrokerError`, and the class name of any other exception.
 
-    The level is ERROR for what broke: an answer of 500 or more, an attempt that ended with another exception
-    than a `BrokerError`; WARNING for an operation that failed after its answer, and for who was not let
-    in; INFO for all else. The logger `brokerkit` has the tracebacks.
+    The level is ERROR for a response with a status of 500 or more, and for an attempt that ended with an
+    exception other than a `BrokerError`. It is WARNING for an operation that failed after its response, and
+    for a failed authentication. It is INFO for all else. The logger `brokerkit` has the tracebacks.
 
-    Called again for the same broker and logger it doubles nothing: the new `fields` hold.
+    A second call with the same broker and logger only replaces the `fields`.
 
     Args:
         broker: The broker.
-        logger: Where the lines go; without it the logger `brokerkit.events`.
-        fields: What else to show: ``"parameters"``, ``"credentials"``. Their structure and names are told, of
-            each value only that there is one.
+        logger: The logger for the records. Defaults to the logger `brokerkit.events`.
+        fields: Additional secret fields: ``"parameters"``, ``"credentials"``. Their structure and names are
+            logged; each value is masked. Defaults to none.
 
     Raises:
-        ValueError: `fields` has another name.
-        TypeError: `broker` is no `Broker`, or `logger` no `logging.Logger`.
+        ValueError: `fields` has an unknown name.
+        TypeError: `broker` is not a `Broker`, or `logger` is not a `logging.Logger`.
     """
     logger = logging.getLogger("brokerkit.events") if logger is None else logger
     if not isinstance(logger, logging.Logger):
         raise TypeError(
-            f"a {type(logger).__name__} is no logger; give one, such as logging.getLogger('broker')"
+            f"log_lifecycle: a {type(logger).__name__} is not a logger; give one, such as"
+            " logging.getLogger('broker')"
         )
     secret_fields = _checked(fields)
-    lines = _LINES.get(broker, {}).get(logger) if isinstance(broker, Broker) else None
-    if lines is None:
-        lines = EventLogger(logger)
-        subscribe(broker, lines.receivers())
-        _LINES.setdefault(broker, {})[logger] = lines
-    lines.secret_fields = secret_fields
+    event_logger = _LOGGERS.get(broker, {}).get(logger) if isinstance(broker, Broker) else None
+    if event_logger is None:
+        event_logger = EventLogger(logger)
+        subscribe(broker, event_logger.receivers())
+        _LOGGERS.setdefault(broker, {})[logger] = event_logger
+    event_logger.secret_fields = secret_fields
 
 
 def json_handler(stream: TextIO | None = None) -> logging.StreamHandler[TextIO]:
-    """A handler that writes lines of JSON, with the ids of the request that each belongs to.
+    """Create a handler that writes records as JSON lines, with the ids of their requests.
 
     Args:
-        stream: Where to; without it stderr.
+        stream: The stream to write to. Defaults to stderr.
 
     Returns:
-        One with a `JSONFormatter` and a `ContextFilter`.
+        A handler with a `JSONFormatter` and a `ContextFilter`.
 
     Raises:
-        ModuleNotFoundError: python-json-logger is not installed.
+        ModuleNotFoundError: The extra `logs` is not installed.
     """
     from ._json_formatter import JSONFormatter
 
@@ -108,7 +109,7 @@ def json_handler(stream: TextIO | None = None) -> logging.StreamHandler[TextIO]:
 
 
 def __getattr__(name: str) -> Any:
-    """`JSONFormatter`, which alone needs the extra `logs`."""
+    """Import `JSONFormatter` on first use, because only it needs the extra `logs`."""
     if name != "JSONFormatter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from ._json_formatter import JSONFormatter
@@ -118,8 +119,9 @@ def __getattr__(name: str) -> Any:
 
 def _checked(fields: Iterable[str]) -> frozenset[str]:
     names = frozenset((fields,) if isinstance(fields, str) else fields)
-    unknown = sorted(names - SECRET_FIELDS)
-    if unknown:
-        known = " and ".join(map(repr, sorted(SECRET_FIELDS)))
-        raise ValueError(f"fields: {', '.join(map(repr, unknown))} cannot be shown; known are {known}")
+    if unknown := sorted(names - SECRET_FIELDS):
+        allowed = " and ".join(map(repr, sorted(SECRET_FIELDS)))
+        raise ValueError(
+            f"log_lifecycle: unknown fields: {', '.join(map(repr, unknown))}; allowed are {allowed}"
+        )
     return names

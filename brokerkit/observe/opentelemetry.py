@@ -1,17 +1,17 @@
-"""Traces: a span for each request and for each attempt of work in the background, by OpenTelemetry.
+"""Traces with OpenTelemetry: a span for each request and for each attempt of background work.
 
-In one line, wherever the app is made::
+Add one line where the app is created::
 
     trace_lifecycle(broker)
 
-No span ever has parameters, credentials, `data`, a query string, or the message of an exception that no
-platform is told of.
+No span has parameters, credentials, `data`, a query string, or the message of an exception that is not
+meant for platforms. Needs the extra `opentelemetry`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
@@ -20,10 +20,11 @@ from blinker import NamedSignal
 
 try:
     from opentelemetry import context, trace
-    from opentelemetry.propagators import b3  # noqa: F401 - of the other package of the extra
+    from opentelemetry.propagators import b3  # noqa: F401 - from the second package of the extra
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        f"trace_lifecycle needs {missing.name}: pip install 'brokerkit[opentelemetry]'", name=missing.name
+        f"{__name__} needs the extra 'opentelemetry': pip install 'osb-brokerkit[opentelemetry]'",
+        name=missing.name,
     ) from None
 
 from opentelemetry.trace import (
@@ -42,21 +43,22 @@ from opentelemetry.trace import (
 
 from .. import signals
 from .._internal.redaction import mask_text
+from .._internal.text import MESSAGE_LIMIT, truncate
 from ..broker import Broker
 from ..endpoints import ENDPOINTS
 from ..errors import BrokerError
 from ..requests import InstanceRequest, Operation, Request, RequestHeaders
-from ..signals import AttemptEnd
-from ._common import plan_names_of, truncate, user_of
-from ._propagation import read
-from ._spans import begin, current_span, leave, leave_unfinished
-from ._subscriptions import subscribe
+from ..signals import AttemptEnd, TraceContext
+from ._common import plan_names_of, user_of
+from ._propagation import extract, inject
+from ._spans import current_span, end_abandoned_spans, enter, leave
+from ._subscriptions import Receiver, subscribe
 
 _Attributes: TypeAlias = dict[str, str | int]
 
 _ROUTES = {operation: endpoint.path for operation, endpoint in ENDPOINTS.items()}
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
-"""Others may be anything that somebody sends, and name no span."""
+"""The methods that may appear in a span's name. Any other is text from the client."""
 
 _EVENTS = {
     "osb.provisioned": signals.provisioned,
@@ -68,7 +70,7 @@ _EVENTS = {
     "osb.operation_progressed": signals.operation_progressed,
     "osb.operation_failed": signals.operation_failed,
 }
-"""What is told on the span in which it happens."""
+"""The span events and their signals."""
 
 _DESCRIBED = {"osb.operation_progressed", "osb.operation_failed"}
 
@@ -76,22 +78,22 @@ _FAILED = {AttemptEnd.FAILED, AttemptEnd.INTERRUPTED}
 
 
 def trace_lifecycle(broker: Broker, *, tracer_provider: TracerProvider | None = None) -> None:
-    """Record a span for each request and for each attempt of work in the background.
+    """Record a span for each request and for each attempt of background work.
 
-    A request goes on with the trace of its platform: that of `traceparent` (W3C), else of `b3`, else of
-    `x-b3-…`; where there is a current span already, such as that of an instrumentation of Flask, it is a part
-    of that. Attempts go on with the trace of the request that asked for the work, on whichever machine; they
-    are its children, and are linked to it. While OpenTelemetry is not configured nothing is recorded, and
-    nothing changed.
+    A request continues the platform's trace: that of `traceparent` (W3C), or else of `b3`, or else of
+    `x-b3-...`. If there is a current span already, as with instrumented Flask, the request is its child.
+    Attempts continue the trace of the request that started the operation, on any machine: they are its
+    children and linked to it. While OpenTelemetry is not configured, nothing is recorded or changed.
 
-    Called again for a broker, it changes no more than the provider.
+    A second call for the same broker only replaces the provider.
 
     Args:
         broker: The broker.
-        tracer_provider: Where the spans go; unless told, to OpenTelemetry's own, which may be set later.
+        tracer_provider: The provider for the spans. Defaults to OpenTelemetry's global provider, which may
+            be set later.
 
     Raises:
-        TypeError: `broker` is no `Broker`.
+        TypeError: `broker` is not a `Broker`.
     """
     tracers = _Tracers(tracer_provider)
     subscriber = _SUBSCRIBERS.get(broker) if isinstance(broker, Broker) else None
@@ -104,27 +106,27 @@ def trace_lifecycle(broker: Broker, *, tracer_provider: TracerProvider | None = 
 
 
 class _Tracers:
-    """Gives the tracer of a provider, and of OpenTelemetry's own as soon as there is one.
+    """A source of tracers from a provider, or from the global provider as soon as it is set.
 
     Args:
-        provider: The provider; None for OpenTelemetry's own.
+        provider: The provider; None for the global one.
     """
 
     def __init__(self, provider: TracerProvider | None) -> None:
-        self._given = None if isinstance(provider, ProxyTracerProvider) else provider
-        self._found: tuple[TracerProvider, Tracer | None] | None = None
+        self._provider = None if isinstance(provider, ProxyTracerProvider) else provider
+        self._latest: tuple[TracerProvider, Tracer | None] | None = None
 
-    def find(self) -> Tracer | None:
-        """The tracer; None if nothing is to be recorded."""
-        provider = self._given or trace.get_tracer_provider()
-        found = self._found
-        if found is None or found[0] is not provider:
-            found = self._found = provider, _tracer_of(provider)
-        return found[1]
+    def current(self) -> Tracer | None:
+        """Return the tracer; None if spans are not recorded."""
+        provider = self._provider or trace.get_tracer_provider()
+        latest = self._latest
+        if latest is None or latest[0] is not provider:
+            latest = self._latest = provider, _tracer_of(provider)
+        return latest[1]
 
 
 def _tracer_of(provider: TracerProvider) -> Tracer | None:
-    if isinstance(provider, ProxyTracerProvider):  # nobody has configured it yet
+    if isinstance(provider, ProxyTracerProvider):  # the app has not set its provider yet
         return None
     name = __name__.partition(".")[0]
     tracer = provider.get_tracer(name, sys.modules[name].__version__)
@@ -132,23 +134,23 @@ def _tracer_of(provider: TracerProvider) -> Tracer | None:
 
 
 class _Subscriber:
-    """What is connected to one broker's signals.
+    """A set of signal receivers that record the spans of one broker.
 
     Args:
-        tracers: Gives what makes spans.
+        tracers: The source of the tracer.
     """
 
     def __init__(self, tracers: _Tracers) -> None:
         self.tracers = tracers
 
-    def receivers(self) -> Mapping[NamedSignal, Callable[..., None]]:
-        """What to call for which signal."""
+    def receivers(self) -> Mapping[NamedSignal, Receiver]:
+        """Return a receiver for each signal."""
         return {
             signals.request_started: self.request_started,
             signals.request_finished: self.request_finished,
             signals.attempt_started: self.attempt_started,
             signals.attempt_finished: self.attempt_finished,
-            **{signal: partial(_tell, name) for name, signal in _EVENTS.items()},
+            **{signal: partial(_add_event, name) for name, signal in _EVENTS.items()},
         }
 
     def request_started(
@@ -161,48 +163,46 @@ class _Subscriber:
         path: str,
         instance_id: str | None,
         binding_id: str | None,
-        trace_context: dict[str, str],
+        trace_context: Mapping[str, str],
         **extra: object,
-    ) -> None:
-        """Begin the span of a request."""
-        tracer = self.tracers.find()
+    ) -> TraceContext | None:
+        """Start the span of a request and return its trace headers."""
+        tracer = self.tracers.current()
         if tracer is None:
-            return
-        leave_unfinished()  # or it would be taken for what is around this
-        here = context.get_current()
-        around = trace.get_current_span(here).get_span_context()
-        is_part = around.is_valid and not around.is_remote
+            return None
+        end_abandoned_spans()  # or such a span would become the parent of this one
+        parent_context = context.get_current()
+        surrounding = trace.get_current_span(parent_context).get_span_context()
+        is_nested = surrounding.is_valid and not surrounding.is_remote
         links = None
-        platforms = read(trace_context)
-        if platforms.is_valid:
-            if not around.is_valid:
-                here = set_span_in_context(NonRecordingSpan(platforms), here)
-            elif around.trace_id != platforms.trace_id:  # who began it does not know these headers
-                links = [Link(platforms)]
-        is_known = method in _METHODS
+        caller = extract(trace_context)
+        if caller.is_valid:
+            if not surrounding.is_valid:
+                parent_context = set_span_in_context(NonRecordingSpan(caller), parent_context)
+            elif surrounding.trace_id != caller.trace_id:  # its instrumentation did not read these headers
+                links = [Link(caller)]
+        is_known_method = method in _METHODS
         route = None if operation is None else _ROUTES[operation]
-        word = method if is_known else "HTTP"
-        begin(
-            tracer.start_span(
-                word if route is None else f"{word} {route}",
-                here,
-                SpanKind.INTERNAL if is_part else SpanKind.SERVER,
-                _known(
-                    {
-                        "http.request.method": method if is_known else "_OTHER",
-                        "http.request.method_original": None if is_known else method,
-                        "http.route": route,
-                        "url.scheme": scheme,
-                        "url.path": path,
-                        "osb.operation": None if operation is None else operation.value,
-                        "osb.instance_id": instance_id,
-                        "osb.binding_id": binding_id,
-                    }
-                ),
-                links,
+        method_name = method if is_known_method else "HTTP"
+        span = tracer.start_span(
+            method_name if route is None else f"{method_name} {route}",
+            parent_context,
+            SpanKind.INTERNAL if is_nested else SpanKind.SERVER,
+            _attributes(
+                {
+                    "http.request.method": method if is_known_method else "_OTHER",
+                    "http.request.method_original": None if is_known_method else method,
+                    "http.route": route,
+                    "url.scheme": scheme,
+                    "url.path": path,
+                    "osb.operation": None if operation is None else operation.value,
+                    "osb.instance_id": instance_id,
+                    "osb.binding_id": binding_id,
+                }
             ),
-            trace_context,
+            links,
         )
+        return inject(trace_context, enter(span))
 
     def request_finished(
         self,
@@ -218,13 +218,13 @@ class _Subscriber:
         """End the span of a request."""
         span = leave()
         if span.is_recording():
-            told = _facts(request, headers, operation_id)
-            told["http.response.status_code"] = status
+            attributes = _request_attributes(request, headers, operation_id)
+            attributes["http.response.status_code"] = status
             if isinstance(error, BrokerError) and error.error is not None:
-                told["osb.error"] = error.error
-            span.set_attributes(told)  # at once, as each call takes a lock
-            if error is not None and status >= 500:  # of a server, a refusal is no error
-                _fail(span, error)
+                attributes["osb.error"] = error.error
+            span.set_attributes(attributes)  # in one call, because each call takes a lock
+            if error is not None and status >= 500:  # for a server span, a 4xx is not an error
+                _set_error(span, error)
         span.end()
 
     def attempt_started(
@@ -235,15 +235,14 @@ class _Subscriber:
         operation: Operation,
         operation_id: str,
         **extra: object,
-    ) -> None:
-        """Begin the span of an attempt, as a part of the trace of what asked for it, wherever that was."""
-        tracer = self.tracers.find()
+    ) -> TraceContext | None:
+        """Start the span of an attempt, in the trace of its request, and return its trace headers."""
+        tracer = self.tracers.current()
         if tracer is None:
-            return
+            return None
         trace_context = request.headers.trace_context
-        cause = read(trace_context)  # what is current is about the thread, not about the work
-        here = set_span_in_context(NonRecordingSpan(cause))
-        attributes = _known(
+        cause = extract(trace_context)  # not the current span, which belongs to the thread of the worker
+        attributes = _attributes(
             {
                 "osb.operation": operation.value,
                 "osb.instance_id": request.instance_id,
@@ -251,16 +250,14 @@ class _Subscriber:
                 "osb.attempt": getattr(request, "attempt", None),
             }
         )
-        begin(
-            tracer.start_span(
-                f"{operation} attempt",
-                here,
-                SpanKind.CONSUMER,
-                attributes | _facts(request, request.headers, operation_id),
-                [Link(cause)] if cause.is_valid else None,
-            ),
-            trace_context,
+        span = tracer.start_span(
+            f"{operation} attempt",
+            set_span_in_context(NonRecordingSpan(cause)),
+            SpanKind.CONSUMER,
+            attributes | _request_attributes(request, request.headers, operation_id),
+            [Link(cause)] if cause.is_valid else None,
         )
+        return inject(trace_context, enter(span))
 
     def attempt_finished(
         self, broker: Broker, *, end: AttemptEnd, error: BaseException | None, **extra: object
@@ -270,17 +267,14 @@ class _Subscriber:
         if span.is_recording():
             span.set_attribute("osb.attempt_end", end.value)
             if error is not None and end in _FAILED:
-                _fail(span, error)
+                _set_error(span, error)
         span.end()
 
 
 _SUBSCRIBERS: WeakKeyDictionary[Broker, _Subscriber] = WeakKeyDictionary()
 
 
-# What is told
-
-
-def _tell(
+def _add_event(
     event: str,
     _broker: Broker,
     *,
@@ -289,55 +283,57 @@ def _tell(
     operation_id: str | None,
     **_extra: object,
 ) -> None:
-    """Tell of what happens in a request or an attempt, which may be about an operation of an earlier one."""
+    """Add an event to the span of the current request or attempt, maybe about an earlier operation."""
     span = current_span()
     if not span.is_recording():
         return
-    said = getattr(result, "description", None) if event in _DESCRIBED else None
-    told = {
+    description = getattr(result, "description", None) if event in _DESCRIBED else None
+    attributes = {
         "osb.operation": operation.value,
         "osb.operation_id": operation_id,
-        "osb.description": None if said is None else mask_text(said),
+        "osb.description": None if description is None else mask_text(description),
     }
-    span.add_event(event, _known(told))
+    span.add_event(event, _attributes(attributes))
 
 
-def _facts(request: Request | None, headers: RequestHeaders | None, operation_id: str | None) -> _Attributes:
-    """What is known as soon as a request is read."""
+def _request_attributes(
+    request: Request | None, headers: RequestHeaders | None, operation_id: str | None
+) -> _Attributes:
+    """Build the attributes that are known once a request is decoded."""
     offering, plan = plan_names_of(request)
-    told: dict[str, str | None] = {
+    values: dict[str, str | None] = {
         "osb.operation_id": operation_id,
         "osb.offering": offering,
         "osb.plan": plan,
     }
     if headers is not None:
         identity = headers.originating_identity
-        told |= {
+        values |= {
             "osb.platform": None if identity is None else identity.platform,
             "osb.platform_user": user_of(identity),
             "osb.username": headers.username,
             "osb.request_identity": headers.request_identity,
             "osb.correlation_id": headers.correlation_id,
         }
-    return _known(told)
+    return _attributes(values)
 
 
-def _known(told: Mapping[str, str | int | None]) -> _Attributes:
-    """What there is; no longer than lets a collector take spans by the hundred."""
+def _attributes(values: Mapping[str, str | int | None]) -> _Attributes:
+    """Leave out missing values and truncate long ones: a collector limits the size of a batch of spans."""
     return {
-        name: truncate(value) if isinstance(value, str) else value
-        for name, value in told.items()
+        name: truncate(value, MESSAGE_LIMIT) if isinstance(value, str) else value
+        for name, value in values.items()
         if value is not None
     }
 
 
-def _fail(span: Span, error: BaseException) -> None:
-    """Mark a span as failed, in words that users are told; messages of other errors may hold secrets."""
+def _set_error(span: Span, error: BaseException) -> None:
+    """Mark a span as failed. Only a `BrokerError` is described: other messages may hold secrets."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     description = None
     if isinstance(error, BrokerError):
         name = error.error or name
-        description = truncate(mask_text(error.description))
+        description = truncate(mask_text(error.description), MESSAGE_LIMIT)
     span.set_attribute("error.type", name)
     span.set_status(Status(StatusCode.ERROR, description))

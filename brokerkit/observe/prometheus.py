@@ -1,6 +1,6 @@
-"""Metrics for Prometheus: requests, changes and attempts as the signals tell them, and what the store holds.
+"""Metrics for Prometheus: requests, changes and attempts by the signals, and the contents of the store.
 
-One line serves them::
+Serve them with one line::
 
     app.register_blueprint(metrics_blueprint(broker, auth=NoAuth()))
 
@@ -26,7 +26,7 @@ try:
     from prometheus_client.values import ValueClass
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"{__name__} needs {error.name}: pip install 'brokerkit[prometheus]'", name=error.name
+        f"{__name__} needs the extra 'prometheus': pip install 'osb-brokerkit[prometheus]'", name=error.name
     ) from error
 
 from ..auth import DEFAULT_CHALLENGE, Authenticator, check_authenticator
@@ -35,7 +35,7 @@ from ..server.base_blueprint import BaseBlueprint, json_response
 from ._store_metrics import StoreMetrics
 from ._subscriptions import subscribe
 
-_logger = logging.getLogger("brokerkit")
+_logger = logging.getLogger(__name__)
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -45,11 +45,11 @@ _UNAUTHENTICATED = {
 }
 _FAILED = {
     "error": "InternalError",
-    "description": "The metrics could not be collected. The service broker's log says why.",
+    "description": "The metrics could not be collected. See the log of the service broker.",
 }
 
-_GAUGES: WeakKeyDictionary[CollectorRegistry, ReferenceType[StoreMetrics]] = WeakKeyDictionary()
-"""The registries that have ours; each holds its own, and goes when nobody else holds it."""
+_COLLECTORS: WeakKeyDictionary[CollectorRegistry, ReferenceType[StoreMetrics]] = WeakKeyDictionary()
+"""The collector in each registry. A registry holds its collector, so both are garbage-collected together."""
 
 _lock = Lock()
 
@@ -59,116 +59,121 @@ def metrics_blueprint(
     auth: Authenticator,
     *,
     registry: CollectorRegistry = REGISTRY,
-    census_every: float = 10.0,
+    stats_interval: float = 10.0,
 ) -> BaseBlueprint:
-    """Measure a broker, and make a blueprint that tells Prometheus: ``GET /metrics``, under any prefix.
+    """Measure a broker, and create a blueprint with ``GET /metrics`` to register under any prefix.
+
+    Several calls for one broker and registry measure the broker once.
 
     Args:
-        broker: The broker. It is measured once, however often this is called.
-        auth: Who may scrape, as for the `Broker`: ``BearerAuth(…)`` or ``BasicAuth(…)``, which Prometheus can
-            do; or ``NoAuth()`` where nobody else reaches this.
-        registry: Where the metrics are registered, and what is told; prometheus-client's own unless told.
-        census_every: After how many seconds what the store holds is counted again, if somebody asks; nor
-            before 20 times as long as the last count took. That reads all instances and bindings.
+        broker: The broker.
+        auth: The authenticator of the endpoint, as for the `Broker`: ``BearerAuth(…)`` or ``BasicAuth(…)``,
+            which Prometheus supports, or ``NoAuth()`` if no untrusted client can reach it.
+        registry: The registry for the metrics, and the one to export. Defaults to prometheus-client's own.
+        stats_interval: The minimum number of seconds between two counts of the store, which read all
+            instances and bindings. Only a scrape causes a count. There is also a pause of at least 20 times
+            the duration of the latest count. Defaults to 10.0.
 
     Raises:
-        TypeError: `broker` is no `Broker`, or `auth` no authenticator.
-        ValueError: `census_every` is no duration, or ``PROMETHEUS_MULTIPROC_DIR`` no folder,
-            or set after prometheus_client was loaded.
+        TypeError: `broker` is not a `Broker`, or `auth` is not an authenticator.
+        ValueError: `stats_interval` is not positive, ``PROMETHEUS_MULTIPROC_DIR`` is not a folder, or it
+            was set after prometheus_client was imported.
     """
     check_authenticator(auth, "metrics_blueprint")
-    return _MetricsBlueprint(measure(broker, registry, census_every=census_every), auth)
+    return _MetricsBlueprint(measure(broker, registry, stats_interval=stats_interval), auth)
 
 
 def measure(
-    broker: Broker, registry: CollectorRegistry = REGISTRY, *, census_every: float = 10.0
+    broker: Broker, registry: CollectorRegistry = REGISTRY, *, stats_interval: float = 10.0
 ) -> CollectorRegistry:
-    """Measure a broker, for who tells Prometheus in another way.
+    """Measure a broker, and return the registry to export in another way than by the blueprint.
 
-    In a process that serves nothing else::
+    In a process without a web server::
 
         prometheus_client.start_http_server(9100, registry=measure(broker))
 
     Args:
-        broker: As for :func:`metrics_blueprint`, as the rest.
-        registry: Where the metrics are registered.
-        census_every: How often what the store holds is counted at most, in seconds.
+        broker: The broker.
+        registry: The registry for the metrics. Defaults to prometheus-client's own.
+        stats_interval: The minimum number of seconds between two counts of the store, as for
+            :func:`metrics_blueprint`. Defaults to 10.0.
 
     Returns:
-        What is to be told: the registry; or, where ``PROMETHEUS_MULTIPROC_DIR`` is set, one that adds up what
-        all processes with that folder counted.
+        The registry to export. If ``PROMETHEUS_MULTIPROC_DIR`` is set, it is another registry, which adds up
+        the counts of all processes that use the same folder.
 
     Raises:
-        TypeError: `broker` is no `Broker`.
-        ValueError: As for :func:`metrics_blueprint`.
+        TypeError: `broker` is not a `Broker`.
+        ValueError: `stats_interval` is not positive, ``PROMETHEUS_MULTIPROC_DIR`` is not a folder, or it
+            was set after prometheus_client was imported.
     """
-    if not census_every > 0:
-        raise ValueError(f"census_every={census_every!r}: give the number of seconds, more than 0")
-    folder = _folder()
+    if not stats_interval > 0:
+        raise ValueError(f"stats_interval={stats_interval!r}: give a number of seconds greater than 0")
+    folder = _shared_folder()
     with _lock:
-        gauges = _gauges_in(registry)
-        if broker not in gauges:
-            subscribe(broker, gauges.measures.receivers)
-            gauges.add(broker, census_every)
+        collector = _collector_in(registry)
+        if broker not in collector:
+            subscribe(broker, collector.metrics.receivers)
+            collector.add(broker, stats_interval)
     if folder is None:
         return registry
-    of_all = CollectorRegistry()
-    of_all.register(gauges)  # they are the same in each process, so who is asked tells them
-    MultiProcessCollector(of_all, folder)  # type: ignore[no-untyped-call]
-    return of_all
+    shared_registry = CollectorRegistry()
+    shared_registry.register(collector)  # the gauges are the same in all processes: export this process's
+    MultiProcessCollector(shared_registry, folder)  # type: ignore[no-untyped-call]
+    return shared_registry
 
 
-def _folder() -> str | None:
-    """Where several processes write down what they count; None if each is on its own."""
+def _shared_folder() -> str | None:
+    """Return the folder in which several processes save their counts; None if it is not configured."""
     folder = os.environ.get(_FOLDER)
     if folder is None:
         return None
     if not Path(folder).is_dir():
-        raise ValueError(f"{_FOLDER} is {folder!r}, which is no folder; make it, empty, before each start")
+        raise ValueError(f"{_FOLDER}: {folder!r} is not a folder; create it, empty, before each start")
     if not ValueClass._multiprocess:
         raise ValueError(
-            f"{_FOLDER} was set too late: prometheus_client is loaded, and would write nothing there; set it"
+            f"{_FOLDER} was set after prometheus_client was imported, which then does not use it; set it"
             " before the process starts"
         )
     return folder
 
 
-def _gauges_in(registry: CollectorRegistry) -> StoreMetrics:
-    known = _GAUGES.get(registry)
-    gauges = known() if known is not None else None
-    if gauges is None:
-        gauges = StoreMetrics(registry)
-        _GAUGES[registry] = ref(gauges)
-    return gauges
+def _collector_in(registry: CollectorRegistry) -> StoreMetrics:
+    reference = _COLLECTORS.get(registry)
+    collector = reference() if reference is not None else None
+    if collector is None:
+        collector = StoreMetrics(registry)
+        _COLLECTORS[registry] = ref(collector)
+    return collector
 
 
 class _MetricsBlueprint(BaseBlueprint):
-    """The blueprint that tells what is in a registry.
+    """A blueprint that exports a registry.
 
     Args:
-        told: The registry.
-        auth: Who may ask.
+        registry: The registry.
+        auth: The authenticator.
     """
 
-    def __init__(self, told: CollectorRegistry, auth: Authenticator) -> None:
+    def __init__(self, registry: CollectorRegistry, auth: Authenticator) -> None:
         super().__init__("brokerkit-metrics", __name__)
-        self._told = told
+        self._registry = registry
         self._auth = auth
-        self.add_read_only_rule("/metrics", "metrics", self._answer)
+        self.add_read_only_rule("/metrics", "metrics", self._respond)
 
-    def _answer(self) -> Response:
+    def _respond(self) -> Response:
         try:
             if not self._auth(request):
                 challenge = getattr(self._auth, "challenge", DEFAULT_CHALLENGE)
                 return json_response(401, _UNAUTHENTICATED, **{"WWW-Authenticate": challenge})
             return self._metrics()
-        except Exception:  # who asks is not to be told what went wrong
-            _logger.exception("the metrics could not be collected")
+        except Exception:  # the client must not see the cause
+            _logger.exception("Metrics collection failed")
             return json_response(500, _FAILED)
 
     def _metrics(self) -> Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        body = encode(self._told)
+        body = encode(self._registry)
         headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
         if gzip_accepted(request.headers.get("Accept-Encoding", "")):
             body = gzip.compress(body)

@@ -72,6 +72,11 @@ class BrokerBlueprint(BaseBlueprint):
         for code in default_exceptions:  # Flask prefers handlers of a code, including those of the app
             self.register_error_handler(code, self._handle_error)
 
+    @property
+    def broker(self) -> object:
+        """The broker that this blueprint serves."""
+        return self._pipeline.sender
+
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]
         """Register the blueprint in an app after checking the broker."""
         self._before_start(app)

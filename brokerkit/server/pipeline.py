@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from time import perf_counter
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 from flask import Request as HTTPRequest
@@ -99,6 +100,11 @@ class Pipeline:
         self._handlers: Sequence[Handler] = ()
         self._table: HandlerTable | None = None
 
+    @property
+    def sender(self) -> object:
+        """The broker that the signals are sent for."""
+        return self._sender
+
     def start(self, handlers: Sequence[Handler]) -> list[str]:
         """Set the handlers; no further handlers can be added.
 
@@ -134,7 +140,7 @@ class Pipeline:
             started = perf_counter()
             trace_context = get_trace_context(http.environ)
             if signals.request_started.receivers:
-                signals.send(
+                replaced = signals.send(
                     signals.request_started,
                     self._sender,
                     operation=current.operation,
@@ -143,8 +149,10 @@ class Pipeline:
                     path=http.path,
                     instance_id=current.instance_id,
                     binding_id=current.binding_id,
-                    trace_context=trace_context,
+                    trace_context=MappingProxyType(trace_context),
                 )
+                if replaced is not None:
+                    trace_context = dict(replaced)
             result: object = None
             error: BaseException | None = None
             try:

@@ -1,4 +1,4 @@
-"""What the fixtures do that stand in `pytest_brokerkit`, which loads this when one is used."""
+"""The implementation of the fixtures in `pytest_brokerkit`, which imports this module on first use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..client.platforms import Platform
-from .introspection import CannotTell, broker_of, brokers_of, login_of
+from .introspection import UnknownBroker, UnknownLogin, broker_of, brokers_of, login_of
 from .live_server import serve, served_at
 from .step_executor import StepByStep, is_step_by_step, step_by_step
 from .types import CheckBroker, Login
@@ -22,81 +22,84 @@ if TYPE_CHECKING:
 
 
 def client(url: str, login: Login, platform: Platform) -> BrokerClient:
-    """What `broker_client` is."""
+    """Create the client of the fixture `broker_client`."""
     __tracebackhide__ = True
-    with _or_fail("broker_client", ModuleNotFoundError):
+    with _fail_on("broker_client", ModuleNotFoundError):
         from ..client.client import BrokerClient
-    return BrokerClient(url, platform=platform, mitigate_for=_MITIGATE_FOR, **_told(login))
+    return BrokerClient(url, platform=platform, mitigate_for=_MITIGATE_FOR, **_login_arguments(login))
 
 
 def login(app: WSGIApplication) -> Login:
-    """What `broker_login` is, where it is not told."""
+    """Return the default of the fixture `broker_login`: the login of an app's broker."""
     __tracebackhide__ = True
-    with _or_fail("broker_login", CannotTell, remedy=_OVERRIDE_LOGIN):
+    with _fail_on("broker_login", UnknownBroker, UnknownLogin, remedy=_OVERRIDE_LOGIN):
         return login_of(app)
 
 
 @contextmanager
 def work(app: WSGIApplication) -> Iterator[StepByStep]:
-    """What `broker_work` is."""
+    """Yield the step executor of the fixture `broker_work`."""
     __tracebackhide__ = True
     with ExitStack() as stack:
-        with _or_fail("broker_work", CannotTell, ValueError):
-            made = stack.enter_context(step_by_step(broker_of(app)))
-        yield made
+        with _fail_on("broker_work", UnknownBroker, ValueError):
+            executor = stack.enter_context(step_by_step(broker_of(app)))
+        yield executor
 
 
 def checker(request: pytest.FixtureRequest, platform: Platform) -> CheckBroker:
-    """What `check_broker` is."""
+    """Create the function of the fixture `check_broker`."""
     __tracebackhide__ = True
     if not _has_subtests(request):
-        pytest.fail("check_broker needs pytest 9; or pytest-subtests, on pytest 8", pytrace=False)
+        pytest.fail("check_broker needs pytest 9, or pytest 8 with pytest-subtests", pytrace=False)
     subtests = request.getfixturevalue("subtests")
 
     def check_broker(target: WSGIApplication | str | None = None, /, **options: Any) -> Report:
         __tracebackhide__ = True
-        with _or_fail("check_broker", ModuleNotFoundError):
+        with _fail_on("check_broker", ModuleNotFoundError):
             from ..checker.runner import check
         from ..checker.options import Options
         from ..checker.report import Level
-        from .subtests import show
+        from .subtests import report_subtests
 
         options = dict(options)
-        if platform != Platform():  # which says nothing of itself
+        if platform != Platform():  # the default platform sends no headers about itself
             options.setdefault("platform", platform)
         if "level" in options:
             options["level"] = Level(options["level"])
         has_login = not {"username", "password", "token"}.isdisjoint(options)
         with ExitStack() as stack:
+            default_login: Login = None
             if target is None:
                 url = request.getfixturevalue("broker_url")
-                found = None if has_login else request.getfixturevalue("broker_login")
+                if not has_login:
+                    default_login = request.getfixturevalue("broker_login")
             elif isinstance(target, str):
-                url, found = target, None
+                url = target
             else:
                 url = stack.enter_context(serve(target))
-                found = None if has_login else login(target)
-            _need_work_that_is_done(url)
-            report = check(url, Options(**_told(found), **options))
-        show(report, subtests)
+                if not has_login:
+                    default_login = login(target)
+            _fail_if_step_by_step(url)
+            report = check(url, Options(**_login_arguments(default_login), **options))
+        report_subtests(report, subtests)
         return report
 
     return check_broker
 
 
-def _need_work_that_is_done(url: str) -> None:
-    """Fail at once where the check would wait for work that nobody does while it does."""
+def _fail_if_step_by_step(url: str) -> None:
+    """Fail immediately if the check would wait for background work that only the test itself can run."""
     app = served_at(url)
     if app is not None and any(is_step_by_step(broker) for broker in brokers_of(app)):
         pytest.fail(
-            "check_broker: the broker's background work is done step by step, so what the check orders would"
-            " never be through; use broker_work (or step_by_step) in another test",
+            "check_broker: this test runs the broker's background work step by step, so the operations of the"
+            " check would never finish; use broker_work (or step_by_step) in another test",
             pytrace=False,
         )
 
 
 _MITIGATE_FOR = 5.0
-"""For how many seconds a client tries to delete an orphan: no test is to wait for long."""
+"""Seconds that a client tries to delete an orphan; short, so that no test waits for long."""
 
 _OVERRIDE_LOGIN = """\
 ; return it in your conftest.py:
@@ -106,8 +109,8 @@ _OVERRIDE_LOGIN = """\
         return "platform", "s3cret"  # or a bearer token, or None"""
 
 
-def _told(login: Login) -> dict[str, Any]:
-    """The login as arguments."""
+def _login_arguments(login: Login) -> dict[str, Any]:
+    """Convert a login into keyword arguments."""
     match login:
         case None:
             return {}
@@ -130,8 +133,8 @@ def _has_subtests(request: pytest.FixtureRequest) -> bool:
 
 
 @contextmanager
-def _or_fail(fixture: str, *kinds: type[Exception], remedy: str = "") -> Iterator[None]:
-    """Fail with what an error says, and without its traceback."""
+def _fail_on(fixture: str, *kinds: type[Exception], remedy: str = "") -> Iterator[None]:
+    """Fail the test with the text of an error, without a traceback."""
     __tracebackhide__ = True
     try:
         yield

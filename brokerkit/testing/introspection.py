@@ -1,10 +1,11 @@
-"""What an app tells of its broker: where its ``/v2`` is, and which login it takes."""
+"""Introspection of a Flask app: its brokers, the prefix of their paths, and a login that they accept."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from ..auth import _HASH_PREFIX, BasicAuth, BearerAuth, NoAuth
+from ..auth import BasicAuth, BearerAuth, NoAuth, first_token_of, plain_credentials_of
+from ..broker import Broker, auth_of
 from ..requests import Operation
 from ..server.blueprint import BrokerBlueprint
 from .types import Login
@@ -13,36 +14,39 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from ..auth import Authenticator
-    from ..broker import Broker
 
 _CATALOG = "/v2/catalog"
 
 
-class CannotTell(LookupError):
-    """An app does not tell this of its broker; the text says why."""
+class UnknownBroker(LookupError):
+    """An app that does not have exactly one broker."""
+
+
+class UnknownLogin(LookupError):
+    """A broker whose credentials cannot be read from its authenticator."""
 
 
 def brokers_of(app: WSGIApplication) -> list[Broker]:
-    """The brokers whose blueprints an app has; none if it is no Flask app."""
-    pipelines = {id(each._pipeline): each._pipeline for each in _blueprints(app).values()}
-    return [cast("Broker", each._sender) for each in pipelines.values()]
+    """Return the brokers whose blueprints are registered in an app; none if it is not a Flask app."""
+    brokers = [cast(Broker, blueprint.broker) for blueprint in _blueprints(app).values()]
+    return list(dict.fromkeys(brokers))
 
 
 def broker_of(app: WSGIApplication) -> Broker:
-    """The one broker of an app.
+    """Return the only broker of an app.
 
     Raises:
-        Untold: There is none that is written with brokerkit, or there are several.
+        UnknownBroker: The app has no broker that uses brokerkit, or several.
     """
     brokers = brokers_of(app)
     if len(brokers) != 1:
-        there = f"{len(brokers)} brokers" if brokers else "no broker that is written with brokerkit"
-        raise CannotTell(f"the app {_named(app)} has {there}")
+        fault = f"{len(brokers)} brokers" if brokers else "no broker that uses brokerkit"
+        raise UnknownBroker(f"the app {getattr(app, 'name', type(app).__name__)!r} has {fault}")
     return brokers[0]
 
 
 def prefix_of(app: WSGIApplication) -> str:
-    """What stands before ``/v2`` in the paths of an app's broker: its first one's, if there are several."""
+    """Return the part before ``/v2`` in the paths of an app's broker, the first one of several."""
     names = _blueprints(app)
     for rule in app.url_map.iter_rules() if names else ():  # type: ignore[attr-defined]
         blueprint, _, view = rule.endpoint.rpartition(".")
@@ -52,12 +56,13 @@ def prefix_of(app: WSGIApplication) -> str:
 
 
 def login_of(app: WSGIApplication) -> Login:
-    """A login that the broker of an app takes.
+    """Return a login that an app's broker accepts.
 
     Raises:
-        Untold: The broker has only hashes, or a way of its own; or it is not to be found.
+        UnknownBroker: The app has no broker that uses brokerkit, or several.
+        UnknownLogin: The broker has only hashes of passwords, or an authenticator of its own.
     """
-    return _login(broker_of(app)._pipeline._settings.auth)
+    return _login(auth_of(broker_of(app)))
 
 
 def _login(auth: Authenticator) -> Login:
@@ -65,19 +70,18 @@ def _login(auth: Authenticator) -> Login:
         case NoAuth():
             return None
         case BearerAuth():
-            return auth._tokens[0][1]
+            return first_token_of(auth)
         case BasicAuth():
-            for name, secret in auth._credentials:
-                if not _HASH_PREFIX.match(secret):
-                    return name, secret
-            raise CannotTell("the broker has only the hash of its password")
-    raise CannotTell(f"the broker authenticates by {getattr(auth, '__qualname__', type(auth).__qualname__)}")
+            credentials = plain_credentials_of(auth)
+            if credentials is None:
+                raise UnknownLogin("the broker has only the hash of its password")
+            return credentials
+    name = getattr(auth, "__qualname__", type(auth).__qualname__)
+    raise UnknownLogin(f"the broker authenticates by {name}")
 
 
 def _blueprints(app: WSGIApplication) -> dict[str, BrokerBlueprint]:
-    found = getattr(app, "blueprints", {})
-    return {name: each for name, each in found.items() if isinstance(each, BrokerBlueprint)}
-
-
-def _named(app: object) -> str:
-    return repr(getattr(app, "name", type(app).__name__))
+    blueprints = getattr(app, "blueprints", {})
+    return {
+        name: blueprint for name, blueprint in blueprints.items() if isinstance(blueprint, BrokerBlueprint)
+    }

@@ -1,4 +1,4 @@
-"""Serves an app on a port of this machine while a test needs it."""
+"""A server that serves an app on a local port for the duration of a test."""
 
 from __future__ import annotations
 
@@ -11,44 +11,45 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from ..broker import Broker
+from ..broker import Broker, runtime_of
 from .introspection import brokers_of, prefix_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _SERVED: dict[str, WSGIApplication] = {}
-_PATIENCE = 5.0
-"""For how many seconds the end waits for requests that are still being answered."""
+_DRAIN_TIMEOUT = 5.0
+"""Seconds that the server waits for running requests when it shuts down."""
 
 
 @contextmanager
 def serve(app: WSGIApplication) -> Iterator[str]:
-    """Serve an app on a free port of 127.0.0.1, one thread for each connection.
+    """Serve an app on a free port of 127.0.0.1, with one thread for each connection.
 
-    So::
+    For example::
 
         with serve(app) as url:
             client = BrokerClient(url, username="platform", password="s3cret")
 
-    At the end the port is closed, and so is what the app's brokers do in the background, as when a process
-    ends: what is in progress goes on when they are served again.
+    At the end the port is closed and the background work of the app's brokers is stopped, as at the end of
+    a process. Operations in progress continue when the brokers are served again.
 
     Args:
-        app: The Flask app that the broker's blueprint is attached to; or another WSGI app.
+        app: The Flask app with the broker's blueprint, or another WSGI app.
 
     Yields:
-        The broker's URL, with the prefix that its blueprint has in the app.
+        The broker's URL, with the prefix of its blueprint.
 
     Raises:
-        TypeError: It is no app.
+        TypeError: `app` is not a WSGI app.
     """
     if isinstance(app, Broker):
         raise TypeError(
-            "serve takes the Flask app, not the Broker; make one: app.register_blueprint(broker.blueprint)"
+            "serve takes a Flask app, not a Broker; register the blueprint in one:"
+            " app.register_blueprint(broker.blueprint)"
         )
     if not callable(app):
-        raise TypeError(f"serve takes a WSGI app, such as one of Flask's, not a {type(app).__name__}")
+        raise TypeError(f"serve takes a WSGI app, such as a Flask app, not a {type(app).__name__}")
     server = _Server(app)
     thread = Thread(target=server.serve_forever, args=(0.02,), name="brokerkit-testing", daemon=True)
     thread.start()
@@ -61,46 +62,49 @@ def serve(app: WSGIApplication) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-        server.hang_up()
+        server.close_connections()
         for broker in brokers_of(app):
-            if broker._runtime is not None:
-                broker._runtime.stop()
+            runtime = runtime_of(broker)
+            if runtime is not None:
+                runtime.stop()
 
 
 def served_at(url: str) -> WSGIApplication | None:
-    """The app that is served here by :func:`serve`, if one is."""
+    """Return the app that :func:`serve` serves at a URL; None if there is none."""
     return _SERVED.get(url.rstrip("/"))
 
 
 class _Handler(WSGIRequestHandler):
-    """Leaves no line on stderr for each request."""
+    """A request handler that writes no access log."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
 
 
 class _Server(ThreadedWSGIServer):
-    """A server whose connections do not outlive it: clients keep theirs open for further requests."""
+    """A server that closes its connections at the end, because clients keep them open between requests."""
 
     def __init__(self, app: WSGIApplication) -> None:
         super().__init__("127.0.0.1", 0, app, handler=_Handler)
         self._connections: list[tuple[socket, Thread]] = []
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """As ever, but the connection and its thread are known."""
+        """Process a connection in a thread, and record both for :meth:`close_connections`."""
         name = "brokerkit-testing-connection"
         thread = Thread(
             target=self.process_request_thread, args=(request, client_address), name=name, daemon=True
         )
-        self._connections = [each for each in self._connections if each[1].is_alive()]
+        self._connections = [
+            (connection, worker) for connection, worker in self._connections if worker.is_alive()
+        ]
         thread.start()
         self._connections.append((request, thread))
 
-    def hang_up(self) -> None:
-        """Read no further request, and wait a while for those that are being answered."""
+    def close_connections(self) -> None:
+        """Read no further requests, and wait up to five seconds for running ones."""
         for connection, _ in self._connections:
-            with suppress(OSError):  # it is closed already
+            with suppress(OSError):  # the client has closed it already
                 connection.shutdown(SHUT_RD)
-        until = monotonic() + _PATIENCE
+        deadline = monotonic() + _DRAIN_TIMEOUT
         for _, thread in self._connections:
-            thread.join(max(0.0, until - monotonic()))
+            thread.join(max(0.0, deadline - monotonic()))

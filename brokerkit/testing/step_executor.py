@@ -1,4 +1,4 @@
-"""Has the background work of a broker done step by step, when a test says so, and without waiting."""
+"""An executor that runs a broker's background work step by step, on request of a test, without waiting."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct
 
-from ..broker import Broker
+from ..broker import Broker, runtime_of
 from ..requests import Operation
 
 if TYPE_CHECKING:
     from ..background.runtime import Runtime
     from ..store.models import OperationRecord
 
-_BATCH = 500
+_DUE_LIMIT = 500
 
 
 class NothingDue(AssertionError):
-    """No background operation has anything to do now; the text says which wait, and for how long."""
+    """An error because no background operation is due; its text lists the waiting ones with their times."""
 
 
 class StillRunning(AssertionError):
-    """A handler did not get to its next `yield`, nor to its end, in time; the text says where it is."""
+    """An error because a handler reached neither a `yield` nor its end in time; its text shows the stack."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """What was done of a background operation, and how it stands now.
+    """The state of a background operation after a part of its work.
 
     Args:
-        operation: Its id, as platforms poll with it.
-        kind: What was asked.
-        instance_id: Of which instance.
-        binding_id: Of which of its bindings, if it is one's.
-        state: ``"in progress"``, ``"succeeded"`` or ``"failed"``, as a poll tells it.
-        description: What its handler said last, as a poll tells it.
+        operation: Its id, with which platforms poll it.
+        kind: The requested operation.
+        instance_id: The id of the instance.
+        binding_id: The id of the binding; None for an operation of the instance.
+        state: ``"in progress"``, ``"succeeded"`` or ``"failed"``, as in the response to a poll.
+        description: The latest description from its handler, as in the response to a poll.
     """
 
     operation: str
@@ -51,133 +51,136 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class StepByStep:
-    """Does the background work of a broker when it is told to; nothing runs by itself.
+    """An executor that runs a broker's background work only when a test calls it.
 
     Args:
-        running: What a process runs for the broker's store.
-        timeout: How many seconds a handler may take from one `yield` to the next.
+        runtime: The background runtime of the broker.
+        timeout: The maximum number of seconds from one `yield` of a handler to the next.
     """
 
-    def __init__(self, running: Runtime, timeout: float) -> None:
-        self._running = running
+    def __init__(self, runtime: Runtime, timeout: float) -> None:
+        self._runtime = runtime
         self._timeout = timeout
         self._attempts: dict[str, _Attempt] = {}
 
     def step(self, operation: str | None = None) -> Step:
-        """Do one step of one operation: up to the next `yield` of its handler, or to its end.
+        """Run one step of one operation: up to the next `yield` of its handler, or to its end.
 
-        One that has begun goes first, until it is done; then the one that waits for longest.
+        An operation that has started runs first, until its end; then the one that has waited longest.
 
         Args:
-            operation: Which; its id, as `Accepted` has it.
-
-        Raises:
-            NothingDue: There is nothing to do; or nothing of this operation.
-            StillRunning: The handler took too long.
-        """
-        __tracebackhide__ = True
-        for each in self._due():
-            if operation in (None, each):
-                done = self._work(each, to_its_end=False)
-                if done is not None:
-                    return done
-        raise NothingDue(self._told_waiting(operation))
-
-    def run_pending(self) -> tuple[Step, ...]:
-        """Do all that is due to its end, also what becomes due by that; one attempt of each operation.
+            operation: The id of the operation, as in `Accepted`. Defaults to the first in this order.
 
         Returns:
-            What was done, an entry for each operation; none if nothing was due.
+            The state of the operation after the step.
 
         Raises:
-            StillRunning: A handler took too long.
+            NothingDue: No operation is due, or not the given one.
+            StillRunning: The handler exceeded the timeout.
         """
         __tracebackhide__ = True
-        done: dict[str, Step | None] = {}
-        while due := [each for each in self._due() if each not in done]:
-            for each in due:
-                done[each] = self._work(each, to_its_end=True)
-        return tuple(step for step in done.values() if step is not None)
+        for operation_id in self._due():
+            if operation in (None, operation_id):
+                step = self._work(operation_id, to_its_end=False)
+                if step is not None:
+                    return step
+        raise NothingDue(self._describe_waiting(operation))
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass for the operations: a `Retry` becomes due, a `maximum_polling_duration` ends.
+    def run_pending(self) -> tuple[Step, ...]:
+        """Run all due operations to the end of their attempts, including those that become due meanwhile.
 
-        Args:
-            seconds: How much.
+        Each operation runs at most one attempt.
+
+        Returns:
+            The state of each operation that ran.
 
         Raises:
-            ValueError: It is no such number.
+            StillRunning: A handler exceeded the timeout.
         """
-        from .time_travel import advance_time  # which needs SQLAlchemy, as a broker with a store does
+        __tracebackhide__ = True
+        steps: dict[str, Step | None] = {}
+        while due := [operation_id for operation_id in self._due() if operation_id not in steps]:
+            for operation_id in due:
+                steps[operation_id] = self._work(operation_id, to_its_end=True)
+        return tuple(step for step in steps.values() if step is not None)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for the operations: a `Retry` becomes due, or a `maximum_polling_duration` ends.
+
+        Args:
+            seconds: The time to advance by, at least 0.
+
+        Raises:
+            ValueError: `seconds` is negative, infinite or not a number.
+        """
+        from .time_travel import advance_time  # here, because it imports SQLAlchemy, an optional dependency
 
         if not 0 <= seconds < inf:
             raise ValueError(f"advance({seconds!r}): give a number of seconds, 0 or more")
-        self._running.ensure_started()
-        advance_time(self._running.store, seconds)
-        self._due()  # so that what is past its deadline fails now
+        self._runtime.ensure_started()
+        advance_time(self._runtime.store, seconds)
+        self._due()  # fails the operations that are past their deadline
 
     def sleep(self, seconds: float) -> None:
-        """:meth:`advance` and then :meth:`run_pending`, for ``BrokerClient.wait(…, sleep=….sleep)``.
+        """Call :meth:`advance` and then :meth:`run_pending`; for ``BrokerClient.wait(…, sleep=….sleep)``.
 
         Args:
-            seconds: How long to seem to sleep.
+            seconds: The time to advance by.
         """
         __tracebackhide__ = True
         self.advance(seconds)
         self.run_pending()
 
-    # As an executor
+    # The methods of an `Executor`
 
     def start(self, run: Callable[[str], None]) -> None:
-        """As `Executor.start`."""
+        """Implement `Executor.start`."""
         self._run: Callable[[str], None] = run
 
     def submit(self, operation_id: str, delay: float = 0) -> None:
-        """As `Executor.submit`: the store knows what is due."""
+        """Implement `Executor.submit`: do nothing, because the store knows the due operations."""
 
     def stop(self) -> None:
-        """As `Executor.stop`: a generator stops where it is, and its `finally` clauses run."""
+        """Implement `Executor.stop`: stop each generator at its `yield`, and run its `finally` clauses."""
         for attempt in self._attempts.values():
-            attempt.let_go()
+            attempt.run_freely()
         for attempt in self._attempts.values():
             attempt.join(self._timeout)
         self._attempts.clear()
 
-    # How
-
     def _due(self) -> list[str]:
-        """The operations that have something to do: those that have begun, then those that wait."""
+        """Return the ids of the due operations: those that have started, then those that wait."""
         from ..store.models import Mode
 
-        self._running.ensure_started()
-        found, now, _ = self._running.store.due(_BATCH)
+        self._runtime.ensure_started()
+        records, now, _ = self._runtime.store.due(_DUE_LIMIT)
         waiting = []
-        for record in found:
+        for record in records:
             if record.mode is not Mode.INLINE and record.deadline <= now:
-                self._running.handle_due(record, now)
+                self._runtime.handle_due(record, now)
             elif record.mode is Mode.BACKGROUND and record.id not in self._attempts:
                 waiting.append(record.id)
         return [*self._attempts, *waiting]
 
     def _work(self, operation_id: str, *, to_its_end: bool) -> Step | None:
-        """Do a step or all of an operation; None if nothing of it could begin."""
+        """Run one step or the rest of an attempt; return None if no attempt could start."""
         __tracebackhide__ = True
         attempt = self._attempts.get(operation_id)
-        begun_before = None
+        previous_attempt = None
         if attempt is None:
-            begun_before = self._find(operation_id).attempt
+            previous_attempt = self._find(operation_id).attempt
             attempt = self._attempts[operation_id] = _Attempt(self._run, operation_id)
             attempt.start()
-        stands = attempt.go_on(self._timeout, to_its_end=to_its_end)
+        has_paused = attempt.resume(self._timeout, to_its_end=to_its_end)
         record = self._find(operation_id)
-        if not stands:
+        if not has_paused:
             raise StillRunning(
-                f"the handler of {_named(record)} still runs after {self._timeout:g} seconds, here:\n"
-                f"{attempt.place}"
+                f"the handler of {_describe(record)} is still running after {self._timeout:g} s, here:\n"
+                f"{attempt.stack}"
             )
-        if attempt.is_over:
+        if attempt.has_finished:
             del self._attempts[operation_id]
-        if record.attempt == begun_before:
+        if record.attempt == previous_attempt:
             return None
         return Step(
             operation=record.id,
@@ -185,118 +188,121 @@ class StepByStep:
             instance_id=record.instance_key,
             binding_id=record.binding_key,
             state=record.state.value,
-            description=self._running.store.outcome_of(record).description,
+            description=self._runtime.store.outcome_of(record).description,
         )
 
     def _find(self, operation_id: str) -> OperationRecord:
-        found = self._running.store.find_operation(operation_id)
-        assert found is not None, "what is in progress is never deleted"
-        return found[0]
+        row = self._runtime.store.find_operation(operation_id)
+        assert row is not None, "an operation in progress is never deleted"
+        return row[0]
 
-    def _told_waiting(self, operation: str | None) -> str:
+    def _describe_waiting(self, operation: str | None) -> str:
         from .time_travel import waiting_operations
 
-        what = "nothing is due" if operation is None else f"nothing of the operation {operation} is due"
+        subject = "no operation is due" if operation is None else f"the operation {operation} is not due"
         lines = [
-            f"  {_named(record)}: in {wait:.0f} seconds"
-            for record, wait in waiting_operations(self._running.store)
+            f"  {_describe(record)}: in {wait:.0f} seconds"
+            for record, wait in waiting_operations(self._runtime.store)
             if record.lease_until is None and wait > 0
         ]
         if not lines:
-            return f"{what}, and nothing waits"
-        return "\n".join([f"{what}; these wait, and advance(…) lets the time pass:", *lines])
+            return f"{subject}, and none is waiting"
+        return "\n".join([f"{subject}; these are waiting (call advance(…) to let time pass):", *lines])
 
 
 class _Attempt(Thread):
-    """An attempt of an operation, in a thread that waits for its turn at each `yield`."""
+    """A thread with an attempt of an operation, which pauses at each `yield` until it is resumed."""
 
     def __init__(self, run: Callable[[str], None], operation_id: str) -> None:
         super().__init__(name="brokerkit-step", daemon=True)
         self._run = run
         self._operation_id = operation_id
-        self._turn, self._stands = Semaphore(0), Semaphore(0)
+        self._resumed, self._paused = Semaphore(0), Semaphore(0)
         self._to_its_end = False
         self._is_late = False
-        self.is_over = False
+        self.has_finished = False
 
     def run(self) -> None:
         """Run the attempt."""
-        self._turn.acquire()
+        self._resumed.acquire()
         try:
             self._run(self._operation_id)
         finally:
-            self.is_over = True
-            self._stands.release()
+            self.has_finished = True
+            self._paused.release()
 
     def pause(self) -> None:
-        """Wait for the next turn; in its own thread."""
+        """Wait until the attempt is resumed. Called in the thread of the attempt."""
         if not self._to_its_end:
-            self._stands.release()
-            self._turn.acquire()
+            self._paused.release()
+            self._resumed.acquire()
 
-    def go_on(self, timeout: float, *, to_its_end: bool) -> bool:
-        """Have it go on, and wait until it stands again. False if it does not, in that time."""
+    def resume(self, timeout: float, *, to_its_end: bool) -> bool:
+        """Resume the attempt, and return whether it paused or finished within the timeout."""
         self._to_its_end = to_its_end
         if not self._is_late:
-            self._turn.release()
-        self._is_late = not self._stands.acquire(timeout=timeout)
+            self._resumed.release()
+        self._is_late = not self._paused.acquire(timeout=timeout)
         return not self._is_late
 
-    def let_go(self) -> None:
-        """Have it go on, and pause no more."""
+    def run_freely(self) -> None:
+        """Resume the attempt without further pauses."""
         self._to_its_end = True
-        self._turn.release()
+        self._resumed.release()
 
     @property
-    def place(self) -> str:
-        """Where it is: the last lines of its stack."""
+    def stack(self) -> str:
+        """The last lines of the thread's stack."""
         frame = sys._current_frames().get(self.ident or 0)
         return "".join(traceback.format_stack(frame)[-3:]).rstrip() if frame else "  (at its end)"
 
 
 @contextmanager
 def step_by_step(broker: Broker, *, timeout: float = 10.0) -> Iterator[StepByStep]:
-    """Have the background work of a broker done step by step, whatever its executor is.
+    """Run the background work of a broker step by step, in place of its executor.
 
-    So::
+    For example::
 
         with step_by_step(broker) as work:
             assert work.step().description == "Making a volume"
             work.run_pending()
 
-    What is in progress before is stopped at its next `yield`, and goes on step by step. At the end it is
-    stopped too, and the broker has the executor that it had.
+    Operations in progress are stopped at their next `yield`, and continue step by step. At the end they are
+    stopped again, and the broker gets its own executor back.
 
     Args:
         broker: A broker with a store.
-        timeout: How many seconds a handler may take from one `yield` to the next.
+        timeout: The maximum number of seconds from one `yield` of a handler to the next. Defaults to 10.0.
 
     Raises:
-        TypeError: It is no broker.
-        ValueError: It has no store.
+        TypeError: `broker` is not a `Broker`.
+        ValueError: The broker has no store.
     """
     if not isinstance(broker, Broker):
-        raise TypeError(f"step_by_step takes the Broker, not a {type(broker).__name__}")
-    running = broker._runtime
-    if running is None:
-        raise ValueError("step_by_step: the broker has no store, so it does nothing in the background")
-    work = StepByStep(running, timeout)
-    before = running.replace_executor(work, _at_yield)
+        raise TypeError(f"step_by_step takes a Broker, not a {type(broker).__name__}")
+    runtime = runtime_of(broker)
+    if runtime is None:
+        raise ValueError("step_by_step: the broker has no store, so it has no background work")
+    work = StepByStep(runtime, timeout)
+    previous = runtime.replace_executor(work, _at_yield)
     try:
         yield work
     finally:
-        running.replace_executor(*before)
+        runtime.replace_executor(*previous)
 
 
 def is_step_by_step(broker: Broker) -> bool:
-    """Is the background work of a broker done only when a :class:`StepByStep` is told to?"""
-    return broker._runtime is not None and isinstance(broker._runtime.executor, StepByStep)
+    """Whether a :class:`StepByStep` is the executor of a broker."""
+    runtime = runtime_of(broker)
+    return runtime is not None and isinstance(runtime.executor, StepByStep)
 
 
 def _at_yield() -> None:
     cast(_Attempt, current_thread()).pause()
 
 
-def _named(record: OperationRecord) -> str:
-    of = record.instance_key if record.binding_key is None else f"{record.instance_key}/{record.binding_key}"
-    return f"the {record.kind} of {of!r}"
+def _describe(record: OperationRecord) -> str:
+    resource = (
+        record.instance_key if record.binding_key is None else f"{record.instance_key}/{record.binding_key}"
+    )
+    return f"the {record.kind} of {resource!r}"

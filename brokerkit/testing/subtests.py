@@ -1,4 +1,4 @@
-"""Shows what a check found as subtests of pytest's, one for each rule."""
+"""The report of a check as pytest subtests, one for each rule."""
 
 from __future__ import annotations
 
@@ -9,58 +9,60 @@ import pytest
 
 from .._internal.text import plural, printable
 from ..checker.report import Failure, Outcome, Report, Verdict
-from ..checker.reporters import common as telling
+from ..checker.reporters import common
 
-_MOST_FAILURES = 3
-"""How many of the times that a rule was broken are shown."""
+_FAILURE_LIMIT = 3
+"""The number of failures that a subtest shows."""
 
 
 class Subtests(Protocol):
-    """Pytest's fixture `subtests`, as much as is needed of it."""
+    """The part of pytest's fixture `subtests` that is used here."""
 
     def test(self, msg: str | None = None) -> AbstractContextManager[None]:
-        """What is done in it is a test of its own."""
+        """Run a block as a test of its own."""
         ...
 
 
-def show(report: Report, subtests: Subtests) -> None:
-    """Make each rule a subtest; then fail if the check was not done to its end, or left something."""
+def report_subtests(report: Report, subtests: Subtests) -> None:
+    """Make each rule a subtest; then fail if the check did not finish or did not delete a resource."""
     for verdict in report.verdicts:
         with subtests.test(msg=verdict.key):
             if verdict.outcome is Outcome.FAILED:
-                pytest.fail(_told(verdict), pytrace=False)
+                pytest.fail(_describe_verdict(verdict), pytrace=False)
             if verdict.outcome is Outcome.SKIPPED:
-                pytest.skip(verdict.why or "nothing was seen of it")
+                pytest.skip(verdict.why or "the check had no request for this rule")
     lines = []
-    trouble = telling.trouble(report)
+    trouble = common.trouble(report)
     if trouble is not None:
-        lines.append(f"{telling.url(report)}: {trouble}")
-    for each in report.leftovers:
-        lines.append(f"could not be deleted: {telling.leftover_name(each)}: {telling.bounded(each.why)}")
-        lines.append(f"  try again: {each.curl}")
+        lines.append(f"{common.url(report)}: {trouble}")
+    for leftover in report.leftovers:
+        lines.append(
+            f"could not be deleted: {common.leftover_name(leftover)}: {common.bounded(leftover.why)}"
+        )
+        lines.append(f"  try again: {leftover.curl}")
     if lines:
-        pytest.fail(_clean(lines), pytrace=False)
+        pytest.fail(_printable_lines(lines), pytrace=False)
 
 
-def _told(verdict: Verdict) -> str:
-    """A rule that was broken, and each time with the requests, the answers and how to ask again."""
+def _describe_verdict(verdict: Verdict) -> str:
+    """Describe a failed rule: its failures with their requests, responses and commands to repeat them."""
     lines = [f"{verdict.key} ({verdict.level}): {verdict.sentence}"]
-    for failure in verdict.failures[:_MOST_FAILURES]:
-        lines += ["", *_times(failure)]
-    more = len(verdict.failures) - _MOST_FAILURES
+    for failure in verdict.failures[:_FAILURE_LIMIT]:
+        lines += ["", *_describe_failure(failure)]
+    more = len(verdict.failures) - _FAILURE_LIMIT
     if more > 0:
         lines += ["", f"and {plural(more, 'time')} more"]
-    return _clean(lines)
+    return _printable_lines(lines)
 
 
-def _times(failure: Failure) -> list[str]:
+def _describe_failure(failure: Failure) -> list[str]:
     return [
-        f"{failure.where}: {telling.bounded(failure.fault)}",
-        *(f"  {part.label:<8} {part.text}" for part in telling.exchanges(failure)),
+        f"{failure.where}: {common.bounded(failure.fault)}",
+        *(f"  {part.label:<8} {part.text}" for part in common.exchanges(failure)),
         f"  repeat   {failure.exchange.curl}",
     ]
 
 
-def _clean(lines: list[str]) -> str:
-    """Most of it comes from the broker, and a terminal must not be sent all of that."""
+def _printable_lines(lines: list[str]) -> str:
+    """Join lines and escape control characters: most text comes from the broker, the output is a terminal."""
     return "\n".join(printable(line) for line in lines)

@@ -1,4 +1,4 @@
-"""The types of what the fixtures give."""
+"""The types of the fixtures."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
     from ..checker.report import Report
 
 Login = tuple[str, str] | str | None
-"""How to authenticate: a username and password, a bearer token, or None for not at all."""
+"""The credentials: a username and password, a bearer token, or None for no authentication."""
 
 
 class CheckBroker(Protocol):
-    """What the fixture `check_broker` is: it checks a broker, each rule as a subtest."""
+    """The type of the fixture `check_broker`: a function that reports each rule as a subtest."""
 
     def __call__(self, target: WSGIApplication | str | None = None, /, **options: Any) -> Report:
         """Check a broker.
 
         Args:
-            target: Its app, or its URL; that of `broker_url` unless told.
-            **options: Those of :class:`~brokerkit.checker.options.Options`, such as ``level="MUST"``. The
-                login of an app is its own unless told.
+            target: The app or the URL of the broker. Defaults to the fixture `broker_url`.
+            **options: Fields of :class:`~brokerkit.checker.options.Options`, such as ``level="MUST"``. The
+                login of an app defaults to its own.
 
         Returns:
-            What was found.
+            The report of the check.
         """
         ...

@@ -85,7 +85,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Labels]:
     platform = serve(recorder, background=["provision"])
     broker = serve.brokers[-1]
     platform.app.register_blueprint(
-        metrics_blueprint(broker, NoAuth(), registry=CollectorRegistry(), census_every=0.01)
+        metrics_blueprint(broker, NoAuth(), registry=CollectorRegistry(), stats_interval=0.01)
     )
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
     assert poll_until_done(platform, INSTANCE)["state"] == "succeeded"

@@ -135,7 +135,7 @@ def test_missing_python_json_logger_affects_only_json() -> None:
         "    print(error)\n"
         "from brokerkit.observe.logs import JSONFormatter\n"
     )
-    needed = "JSONFormatter needs python-json-logger: pip install python-json-logger"
+    needed = "JSONFormatter needs the extra 'logs': pip install 'osb-brokerkit[logs]'"
     assert told.splitlines()[0] == needed
     assert told.splitlines()[-1] == f"ModuleNotFoundError: {needed}"
 

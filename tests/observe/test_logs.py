@@ -68,16 +68,16 @@ def timeless(messages: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("operation", "line"),
     [
-        ("catalog", "catalog: 200 in … s"),
-        ("provision", "provision of i1 (db, small): 201 in … s"),
-        ("update", "update of i1 (db, small): 200 in … s"),
-        ("deprovision", "deprovision of i1 (db, small): 200 in … s"),
-        ("bind", "bind of i1/b1 (db, small): 201 in … s"),
-        ("unbind", "unbind of i1/b1 (db, small): 200 in … s"),
-        ("get_instance", "get_instance of i1: 200 in … s"),
-        ("get_binding", "get_binding of i1/b1: 200 in … s"),
-        ("last_operation", "last_operation of i1: 200 in … s"),
-        ("last_binding_operation", "last_binding_operation of i1/b1: 200 in … s"),
+        ("catalog", "Request finished: catalog returned 200 in … s"),
+        ("provision", "Request finished: provision of i1 (db, small) returned 201 in … s"),
+        ("update", "Request finished: update of i1 (db, small) returned 200 in … s"),
+        ("deprovision", "Request finished: deprovision of i1 (db, small) returned 200 in … s"),
+        ("bind", "Request finished: bind of i1/b1 (db, small) returned 201 in … s"),
+        ("unbind", "Request finished: unbind of i1/b1 (db, small) returned 200 in … s"),
+        ("get_instance", "Request finished: get_instance of i1 returned 200 in … s"),
+        ("get_binding", "Request finished: get_binding of i1/b1 returned 200 in … s"),
+        ("last_operation", "Request finished: last_operation of i1 returned 200 in … s"),
+        ("last_binding_operation", "Request finished: last_binding_operation of i1/b1 returned 200 in … s"),
     ],
 )
 def test_request_is_logged_with_fields(operation: str, line: str, platform: Platform, log: Log) -> None:
@@ -116,14 +116,18 @@ def test_failed_request_logs_safe_error_text(
     assert send(platform, "provision") == status
     (record,) = log.records
     assert record.levelname == level
-    assert timeless(log.messages) == [f"provision of i1 (db, small): {status} in … s: {told}"]
+    assert timeless(log.messages) == [
+        f"Request finished: provision of i1 (db, small) returned {status} in … s: {told}"
+    ]
     assert (log.fields["status"], log.fields["error"]) == (status, told)
     assert record.exc_info is None
 
 
 def test_unknown_path_is_logged(platform: Platform, log: Log) -> None:
     platform.get("/v2/nothing")
-    assert timeless(log.messages) == ["request: 404 in … s: This path is not part of the API."]
+    assert timeless(log.messages) == [
+        "Request finished: unknown endpoint returned 404 in … s: This path is not part of the API."
+    ]
 
 
 def test_failed_authentication_logs_warning(platform: Platform, log: Log) -> None:
@@ -131,7 +135,7 @@ def test_failed_authentication_logs_warning(platform: Platform, log: Log) -> Non
     platform.put(INSTANCE, PROVISION, headers={"Authorization": basic("platform", "hunter2")})
     failed, answered = log.records
     assert (failed.levelname, answered.levelname) == ("WARNING", "INFO")
-    assert failed.getMessage() == f"authentication failed: PUT {INSTANCE} from 127.0.0.1"
+    assert failed.getMessage() == f"Authentication failed: PUT {INSTANCE} from 127.0.0.1"
     assert fields_of(failed) == {
         "event": "authentication failed",
         "operation": "provision",
@@ -151,7 +155,7 @@ def test_completed_change_is_logged(event: str, platform: Platform, log: Log) ->
     send(platform, operation, headers=HEADERS)
     record = log.records[0]
     about = "i1/b1" if "bind" in operation else "i1"
-    assert timeless([record.getMessage()]) == [f"{operation} of {about} (db, small): {event} after … s"]
+    assert timeless([record.getMessage()]) == [f"{event.capitalize()} {about} (db, small) after … s"]
     fields = fields_of(record)
     fields.pop("binding_id", None)
     assert fields.pop("seconds") >= 0
@@ -169,12 +173,12 @@ def test_polled_operation_is_logged(platform: Platform, recorder: Recorder, log:
         recorder.answers["last_operation"] = answer
         send(platform, "last_operation")
     assert [(record.levelname, SECONDS.sub("… s", record.getMessage())) for record in log.records] == [
-        ("INFO", "provision of i1 (db, small): operation started after … s"),
-        ("INFO", "provision of i1 (db, small): 202 in … s"),
-        ("INFO", "last_operation of i1: operation progressed after … s: Half\\x0aof it"),
-        ("INFO", "last_operation of i1: 200 in … s"),
-        ("WARNING", "last_operation of i1: operation failed after … s: No room"),
-        ("INFO", "last_operation of i1: 200 in … s"),
+        ("INFO", "Operation started: provision of i1 (db, small) after … s"),
+        ("INFO", "Request finished: provision of i1 (db, small) returned 202 in … s"),
+        ("INFO", "Operation progressed: last_operation of i1 after … s: Half\\x0aof it"),
+        ("INFO", "Request finished: last_operation of i1 returned 200 in … s"),
+        ("WARNING", "Operation failed: last_operation of i1 after … s: No room"),
+        ("INFO", "Request finished: last_operation of i1 returned 200 in … s"),
     ]
     assert fields_of(log.records[2])["description"] == "Half\\x0aof it"
     assert fields_of(log.records[4])["error"] == "No room"
@@ -190,7 +194,7 @@ def in_the_background(serve: Serve, recorder: Recorder, answer: Any) -> tuple[Lo
     poll_until_done(platform, INSTANCE)
     until(lambda: sum("attempt finished" in fields_of(each)["event"] for each in log.records) == tries(log))
     lines = [
-        (record.levelname, timeless([record.getMessage()])[0].removeprefix("provision of i1 (db, small): "))
+        (record.levelname, timeless([record.getMessage()])[0].replace("provision of i1 (db, small)", "…"))
         for record in log.records
         if record.__dict__["event"] not in ("request finished", "operation started")
     ]
@@ -212,14 +216,14 @@ def test_background_operation_is_logged_by_attempt(serve: Serve, recorder: Recor
 
     log, lines = in_the_background(serve, recorder, work)
     assert lines == [
-        ("INFO", "attempt 1 started"),
-        ("INFO", "operation progressed after … s: Making it"),
-        ("INFO", "operation progressed after … s: Waiting"),
-        ("INFO", "attempt 1 retried in … s: ConnectionError"),
-        ("INFO", "attempt 2 started"),
-        ("INFO", "operation progressed after … s: Making it"),
-        ("INFO", "provisioned after … s"),
-        ("INFO", "attempt 2 succeeded in … s"),
+        ("INFO", "Attempt 1 started: …"),
+        ("INFO", "Operation progressed: … after … s: Making it"),
+        ("INFO", "Operation progressed: … after … s: Waiting"),
+        ("INFO", "Attempt 1 retried: … in … s: ConnectionError"),
+        ("INFO", "Attempt 2 started: …"),
+        ("INFO", "Operation progressed: … after … s: Making it"),
+        ("INFO", "Provisioned i1 (db, small) after … s"),
+        ("INFO", "Attempt 2 succeeded: … in … s"),
     ]
     events = [record for record in log.records if "attempt" in fields_of(record)]
     assert len({fields_of(record)["operation_id"] for record in events}) == 1
@@ -244,8 +248,8 @@ def test_failed_background_operation_is_logged(
     log, lines = in_the_background(serve, recorder, error)
     _, failed, ended = lines
     assert failed[0] == "WARNING"
-    assert failed[1].startswith("operation failed after … s: ")
-    assert ended == (level, f"attempt 1 failed in … s: {told}")
+    assert failed[1].startswith("Operation failed: … after … s: ")
+    assert ended == (level, f"Attempt 1 failed: … in … s: {told}")
     assert "hunter2" not in str(log.messages)
 
 
@@ -363,14 +367,14 @@ def test_logged_broker_can_be_garbage_collected() -> None:
 
 @pytest.mark.parametrize("unknown", [["body"], "parameter"], ids=["list", "text"])
 def test_unknown_field_is_rejected(broker: Broker, unknown: Any) -> None:
-    with pytest.raises(ValueError, match="cannot be shown; known are 'credentials' and 'parameters'"):
+    with pytest.raises(ValueError, match=r"unknown fields: .*; allowed are 'credentials' and 'parameters'"):
         log_lifecycle(broker, fields=unknown)
 
 
 def test_log_lifecycle_requires_broker_and_logger(broker: Broker) -> None:
-    with pytest.raises(TypeError, match="only a Broker is listened to"):
+    with pytest.raises(TypeError, match="give the Broker"):
         log_lifecycle(broker.blueprint)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"a str is no logger; give one, such as logging\.getLogger"):
+    with pytest.raises(TypeError, match=r"a str is not a logger; give one, such as logging\.getLogger"):
         log_lifecycle(broker, "events")  # type: ignore[arg-type]
 
 

@@ -919,7 +919,8 @@ def test_opentelemetry_can_be_configured_later(provider: str) -> None:
 def test_missing_extra_names_the_install_command(missing: str) -> None:
     done = run(f"import sys; sys.modules[{missing!r}] = None; import brokerkit.observe.opentelemetry")
     assert done.stderr.splitlines()[-1] == (
-        f"ModuleNotFoundError: trace_lifecycle needs {missing}: pip install 'brokerkit[opentelemetry]'"
+        "ModuleNotFoundError: brokerkit.observe.opentelemetry needs the extra 'opentelemetry': pip install"
+        " 'osb-brokerkit[opentelemetry]'"
     )
 
 

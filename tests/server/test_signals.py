@@ -204,9 +204,8 @@ def test_trace_context_reaches_handler(platform: Platform, recorder: Recorder) -
 def test_request_started_receiver_may_replace_trace_context(
     broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
-    def take(sender: object, trace_context: dict[str, str], **extra: Any) -> None:
-        trace_context.clear()
-        trace_context["traceparent"] = "mine"
+    def take(sender: object, **extra: Any) -> signals.TraceContext:
+        return signals.TraceContext({"traceparent": "mine"})
 
     with signals.request_started.connected_to(take, sender=broker):
         send(platform, "provision", headers=TRACE)

@@ -101,7 +101,7 @@ def test_failed_rule_shows_exchange_and_curl_command(project: pytest.Pytester, c
         "R-PROV-3.again (SHOULD): The same PUT is 200.",
         "db/small: it answered 409",
         "request  PUT /v2/service_instances/i1",
-        r'answer   409 {"description":"It is \u001b[[]31m there"}',
+        r'response 409 {"description":"It is \u001b[[]31m there"}',
         "repeat   curl -i -X PUT",
         "and 2 times more",
     )
@@ -113,7 +113,7 @@ def test_failed_rule_shows_exchange_and_curl_command(project: pytest.Pytester, c
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"trouble": "the broker is gone"}, "The check was not done to its end: the broker is gone."),
+        ({"trouble": "the broker is gone"}, "The check did not finish: the broker is gone."),
         (
             {
                 "leftovers": [
@@ -173,7 +173,7 @@ def test_check_broker_rejects_step_by_step_work(
             with step_by_step(broker) if {how == "step_by_step"} else contextlib.nullcontext():
                 {call}
     """
-    fails_with(run(project, source), "check_broker: the broker's background work is done step by step")
+    fails_with(run(project, source), "check_broker: this test runs the broker's background work step by step")
     assert asked == []
 
 
@@ -275,4 +275,4 @@ def test_subtests_work_with_pytest_xdist(pytester: pytest.Pytester) -> None:
 
 def test_missing_subtests_support_names_requirement(project: pytest.Pytester) -> None:
     result = run(project, CHECK, "-p", "no:subtests")
-    fails_with(result, "check_broker needs pytest 9; or pytest-subtests, on pytest 8")
+    fails_with(result, "check_broker needs pytest 9, or pytest 8 with pytest-subtests")

@@ -15,7 +15,7 @@ from brokerkit import BasicAuth, BearerAuth, Broker, Catalog, NoAuth
 from brokerkit.auth import Authenticator
 from brokerkit.client.client import BrokerClient, BrokerUnreachable
 from brokerkit.testing import serve
-from brokerkit.testing.introspection import CannotTell, broker_of, login_of, prefix_of
+from brokerkit.testing.introspection import UnknownBroker, UnknownLogin, broker_of, login_of, prefix_of
 
 from ..support.broker import Recorder, make_app, make_broker, make_offering
 
@@ -92,8 +92,8 @@ def test_serve_writes_no_request_log(recorder: Recorder, capfd: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("app", "told"),
     [
-        (lambda: Broker(Catalog([make_offering()]), auth=NoAuth()), "takes the Flask app, not the Broker"),
-        (lambda: "app", "takes a WSGI app, such as one of Flask's, not a str"),
+        (lambda: Broker(Catalog([make_offering()]), auth=NoAuth()), "takes a Flask app, not a Broker"),
+        (lambda: "app", "takes a WSGI app, such as a Flask app, not a str"),
     ],
 )
 def test_serve_rejects_non_wsgi_objects(app: Any, told: str) -> None:
@@ -152,22 +152,22 @@ def by_certificate(request: Request) -> str | None:
     ],
 )
 def test_unreadable_login_explains_the_reason(auth: Authenticator, why: str) -> None:
-    with pytest.raises(CannotTell, match=why):
+    with pytest.raises(UnknownLogin, match=why):
         login_of(with_auth(auth))
 
 
 def test_broker_lookup_requires_exactly_one_broker(recorder: Recorder) -> None:
     app = make_app()
-    with pytest.raises(CannotTell, match="the app 'tests' has no broker that is written with brokerkit"):
+    with pytest.raises(UnknownBroker, match="the app 'tests' has no broker that uses brokerkit"):
         broker_of(app)
     one, other = make_broker(recorder), make_broker(recorder)
     app.register_blueprint(one.blueprint)
     app.register_blueprint(one.blueprint, url_prefix="/again")
     assert broker_of(app) is one
     app.register_blueprint(other.blueprint, url_prefix="/other")
-    with pytest.raises(CannotTell, match="the app 'tests' has 2 brokers"):
+    with pytest.raises(UnknownBroker, match="the app 'tests' has 2 brokers"):
         broker_of(app)
-    with pytest.raises(CannotTell, match="the app 'function' has no broker"):
+    with pytest.raises(UnknownBroker, match="the app 'function' has no broker"):
         broker_of(lambda environ, start_response: [])
 
 

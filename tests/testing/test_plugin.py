@@ -83,7 +83,7 @@ def test_missing_app_fixture_explains_override(pytester: pytest.Pytester) -> Non
     result = run(pytester, "def test_it(broker_client): pass")
     result.assert_outcomes(errors=1)
     fails_with(
-        result, "broker_app: there is no app to test; return it in your conftest.py:", "def broker_app"
+        result, "broker_app: no app to test is configured; return it in your conftest.py:", "def broker_app"
     )
 
 
@@ -187,7 +187,7 @@ def test_broker_work_runs_background_work_stepwise(project: pytest.Pytester) -> 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ((', store="sqlite://"', ""), "the broker has no store, so it does nothing in the background"),
+        ((', store="sqlite://"', ""), "the broker has no store, so it has no background work"),
         (("app.register_blueprint(broker.blueprint)", ""), "the app 'app' has no broker"),
     ],
 )

@@ -241,7 +241,7 @@ def test_short_retry_runs_once_per_run_pending(
 def test_step_without_due_operation_explains_next_time(
     work: StepByStep, platform: Platform, handlers: Handlers
 ) -> None:
-    with pytest.raises(NothingDue, match="nothing is due, and nothing waits"):
+    with pytest.raises(NothingDue, match="no operation is due, and none is waiting"):
         work.step()
 
     def later(request: object) -> None:
@@ -252,7 +252,7 @@ def test_step_without_due_operation_explains_next_time(
     work.step()
     with pytest.raises(NothingDue, match=r"advance.*\n  the provision of 'i1': in 30 seconds"):
         work.step()
-    with pytest.raises(NothingDue, match=f"nothing of the operation {operation} is due"):
+    with pytest.raises(NothingDue, match=f"the operation {operation} is not due"):
         work.step(operation)
 
 
@@ -353,7 +353,7 @@ def test_stuck_handler_is_reported_with_its_line(handlers: Handlers, platform: P
     handlers.provision = stuck
     with step_by_step(handlers.broker, timeout=0.1) as work:
         operation = order(platform)
-        with pytest.raises(StillRunning, match=r"(?s)the provision of 'i1'.*0.1 seconds.*# here it is"):
+        with pytest.raises(StillRunning, match=r"(?s)the provision of 'i1'.*0.1 s, here.*# here it is"):
             work.run_pending()
         gate.set()
         while poll(platform, operation)[0] == "in progress":
@@ -392,5 +392,5 @@ def test_step_by_step_requires_a_store() -> None:
 
 def test_step_by_step_requires_a_broker() -> None:
     app: Any = make_app()
-    with pytest.raises(TypeError, match="takes the Broker, not a Flask"), step_by_step(app):
+    with pytest.raises(TypeError, match="takes a Broker, not a Flask"), step_by_step(app):
         pass
