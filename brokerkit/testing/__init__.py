@@ -13,6 +13,7 @@ Pytest finds these fixtures by itself wherever brokerkit is installed:
 
 from __future__ import annotations
 
+from .._internal.public import set_home
 from ..client.platforms import Platform, cloudfoundry, korifi, kubernetes
 from .live_server import serve
 from .step_executor import NothingDue, Step, StepByStep, StillRunning, step_by_step
@@ -32,3 +33,5 @@ __all__ = [
     "serve",
     "step_by_step",
 ]
+
+set_home(__name__, NothingDue, StillRunning)

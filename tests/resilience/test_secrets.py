@@ -138,10 +138,10 @@ def empty_key(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "remedy"),
     [
-        (broken_key, "add it at the end"),
-        (missing_key, "put it back"),
+        (broken_key, "add that key at the end"),
+        (missing_key, "restore the file"),
         (readable_key, "chmod 600"),
-        (empty_key, "put back"),
+        (empty_key, "restore it from a backup"),
     ],
 )
 def test_changed_key_file_is_rejected_with_remedy(tmp_path: Path, damage: object, remedy: str) -> None:
@@ -155,7 +155,7 @@ def test_changed_key_file_is_rejected_with_remedy(tmp_path: Path, damage: object
 
 def test_store_with_other_key_is_rejected(store_url: str) -> None:
     open_and_close(store_url, KEY)
-    with pytest.raises(StoreError, match="add it at the end"):
+    with pytest.raises(StoreError, match="add that key at the end"):
         open_and_close(store_url, new_key())
 
 
