@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from brokerkit import Broker
 
@@ -15,6 +16,8 @@ from .support.postgres_fixtures import postgres, postgres_url  # noqa: F401
 from .support.redis_fixtures import redis_server, redis_url  # noqa: F401
 
 pytest_plugins = ["tests.support.rules"]
+
+settings.register_profile("quick", max_examples=20)  # used by `make quick`
 
 FOLDER_MARKERS = {"resilience": "resilience", "chaos": "chaos", "samples": "integration"}
 """The marker of every test in a folder."""

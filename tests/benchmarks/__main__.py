@@ -1,7 +1,7 @@
-"""How fast brokerkit is, against its budgets: ``make bench``.
+"""Benchmarks of brokerkit against budgets: ``make bench``.
 
-With names of parts it measures these alone: ``python -m tests.benchmarks polls recovery``. Exit 1 if a budget
-is missed.
+With names of parts it measures only these: ``python -m tests.benchmarks polls recovery``. The exit status is
+1 if a budget is missed.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ def main(names: Sequence[str]) -> int:
 
 
 def _names(arguments: Sequence[str]) -> Sequence[str]:
-    """The parts to measure: those asked for, with `store` for all that need one; or all that there are."""
+    """Return the requested parts. `store` stands for all that need a store. Defaults to all parts."""
     everything = [*STATELESS, *STORED]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure brokerkit.")
-    parser.add_argument("parts", nargs="*", help=f"store, {', '.join(everything)}; everything by default")
-    asked = parser.parse_args(arguments).parts or everything
-    chosen = [name for each in asked for name in (STORED if each == "store" else [each])]
+    parser.add_argument("parts", nargs="*", help=f"store, {', '.join(everything)}. Defaults to all.")
+    requested = parser.parse_args(arguments).parts or everything
+    chosen = [name for part in requested for name in (STORED if part == "store" else [part])]
     if unknown := set(chosen) - set(everything):
-        parser.error(f"there is no part {unknown.pop()!r}; there are store, {', '.join(everything)}")
+        parser.error(f"unknown part {unknown.pop()!r}; use store, {', '.join(everything)}")
     return chosen
 
 

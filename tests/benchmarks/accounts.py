@@ -1,4 +1,4 @@
-"""What was used by whom while something was measured, and what kept it from being quicker."""
+"""Resource usage during a measurement, and the resource that limited it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ POSTGRES, CLIENTS, OTHERS, IDLE = "PostgreSQL", "clients", "others", "idle"
 
 
 class Account:
-    """Of something that is measured in turns.
+    """The resource usage of one candidate of a benchmark.
 
     Args:
-        meter: Of the PostgreSQL server.
-        database: The database there.
-        roots: Processes that are part of it, by what they are called; their children count with them.
+        meter: The meter of the PostgreSQL server.
+        database: The name of the database.
+        roots: The parent processes of the candidate by label. Their children are included.
     """
 
     def __init__(self, meter: PostgresMeter, database: str, roots: Mapping[str, int]) -> None:
@@ -33,7 +33,7 @@ class Account:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Note what is used until it is closed."""
+        """Add the usage until the context ends."""
         pids = [*self._roots.values(), self._meter.pid]
         with self._meter.sampling(self._database, self.samples):
             started, before, written = perf_counter(), ticks(*pids), self._meter.written()
@@ -47,15 +47,15 @@ class Account:
         self._used[CLIENTS] += used.own
 
     def per(self, count: int) -> Written:
-        """What was written for each of so many lifecycles."""
+        """Return the writes per lifecycle."""
         return self._written.each_of(count)
 
     def seconds_per(self, count: int) -> dict[str, float]:
-        """Of CPU time, for each of so many lifecycles; clients aside."""
+        """Return the CPU seconds per lifecycle, without clients."""
         return {name: used / count for name, used in self._used.items() if name != CLIENTS}
 
     def shares(self) -> dict[str, float]:
-        """Of the time of all cores: who used how much of it."""
+        """Return the shares of the time of all cores."""
         whole = self._seconds * _cores()
         shares = {name: used / whole for name, used in self._used.items()}
         shares[OTHERS] = max(0.0, self._machine / whole - sum(shares.values()))
@@ -63,24 +63,24 @@ class Account:
         return shares
 
     def limit(self) -> str:
-        """What kept it from being quicker."""
+        """Return the resource that limited the speed."""
         shares = self.shares()
         if shares[IDLE] < 0.15:
             most = max((name for name in shares if name != IDLE), key=lambda name: shares[name])
             return f"the cores, most of all {most}"
-        return f"who waits: busy connections {self.samples.busiest()}"
+        return f"waiting; busy connections: {self.samples.busiest()}"
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def tell(accounts: Mapping[str, Account], lifecycles: int) -> None:
-    """Print who used what.
+def print_accounts(accounts: Mapping[str, Account], lifecycles: int) -> None:
+    """Print the resource usage.
 
     Args:
-        accounts: By what they are called.
-        lifecycles: How many each of them is about.
+        accounts: The accounts by label.
+        lifecycles: The number of lifecycles in each account.
     """
     names = next(iter(accounts.values())).shares()
     table = Table(label=24, cells=[max(len(name) + 2, 7) for name in names])

@@ -1,4 +1,4 @@
-"""Who answers: three Flask apps that give the same answers to the same requests."""
+"""Three Flask apps that give the same responses to the same requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import openbrokerapi  # type: ignore  # it has no types, and is not there when only the linters run
+import openbrokerapi  # type: ignore  # has no types, and is not installed for the linters
 from flask import Flask, request
 
 from brokerkit import (
@@ -32,11 +32,11 @@ _INSTANCE = "/v2/service_instances/<instance_id>"
 def brokerkit_app(
     finished: Counter[object] | None = None, polled: Callable[[], object] = lambda: None
 ) -> Flask:
-    """Brokerkit without a store, with all its checks, and a subscriber that counts as one for metrics would.
+    """Return an app with brokerkit without a store, with all checks, and a subscriber that counts requests.
 
     Args:
-        finished: Where it counts; None for no subscriber.
-        polled: What the handler of polls does before it answers.
+        finished: The counter. None for no subscriber.
+        polled: Called by the handler of polls.
     """
     broker = Broker(Catalog.from_dict(CATALOG), auth=BasicAuth(USERNAME, PASSWORD))
 
@@ -58,8 +58,8 @@ def brokerkit_app(
     @broker.unbind
     @broker.get_instance
     @broker.get_binding
-    def not_asked(request: object) -> Any:
-        raise AssertionError("the catalog promises these, but the benchmark does not ask for them")
+    def unused(request: object) -> Any:
+        raise AssertionError("the benchmark sends no such request")
 
     if finished is not None:
 
@@ -73,7 +73,7 @@ def brokerkit_app(
 
 
 def bare_app() -> Flask:
-    """What Flask itself costs: views that read the body, return a dict, and check nothing."""
+    """Return an app with bare views: they read the body, return a dict, and check nothing."""
     app = Flask("bare")
 
     @app.get("/v2/catalog")
@@ -98,7 +98,7 @@ def bare_app() -> Flask:
 
 
 class _OpenBroker:
-    """The same broker for openbrokerapi, which takes any object with these methods."""
+    """The same broker for openbrokerapi, which accepts any object with these methods."""
 
     def __init__(self) -> None:
         self._services = services()
@@ -106,16 +106,16 @@ class _OpenBroker:
     def catalog(self) -> Any:
         return self._services
 
-    def provision(self, instance_id: str, **asked: object) -> Any:
+    def provision(self, instance_id: str, **details: object) -> Any:
         return openbrokerapi.ProvisionedServiceSpec(dashboard_url=DASHBOARD + instance_id)
 
-    def bind(self, **asked: object) -> Any:
+    def bind(self, **details: object) -> Any:
         return openbrokerapi.Binding(credentials=CREDENTIALS)
 
-    def last_operation(self, **asked: object) -> Any:
+    def last_operation(self, **details: object) -> Any:
         return openbrokerapi.LastOperation(openbrokerapi.OperationState.IN_PROGRESS, PROGRESS)
 
 
 def openbrokerapi_app() -> Flask:
-    """Openbrokerapi with authentication, and what it does by itself: no schema is checked."""
+    """Return an app with openbrokerapi and authentication. It checks no schema."""
     return make_app(_OpenBroker())

@@ -1,4 +1,4 @@
-"""Brokers that provision in the background: how that is asked for, and how its end is awaited."""
+"""Brokers that provision in the background, and helpers that wait for their operations."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from blinker import NamedSignal
 from brokerkit import Executor, ProvisionRequest, ThreadExecutor
 
 from .stored import served, stored_broker
-from .traffic import Question, ask
+from .traffic import Exchange, send
 
 _TIMEOUT = 300.0
 
 
-class Nobody:
-    """The executor of a process that dies before it runs anything."""
+class LosingExecutor:
+    """An executor that loses all operations, like a process that is killed."""
 
     def start(self, run: Callable[[str], None]) -> None:
-        """Never call it."""
+        """Do nothing."""
 
     def submit(self, operation_id: str, delay: float = 0) -> None:
-        """Lose it."""
+        """Lose the operation."""
 
     def stop(self) -> None:
-        """Nothing runs."""
+        """Do nothing."""
 
 
 class Background:
-    """A broker that works in the background, and counts.
+    """A broker with background handlers that counts a signal.
 
     Args:
-        app: What serves it.
+        app: The broker's app.
     """
 
     def __init__(self, app: WSGIApplication) -> None:
@@ -43,35 +43,35 @@ class Background:
         self.counted = 0
         self._changed = Condition()
 
-    def submit(self, questions: Sequence[Question]) -> list[str]:
-        """Ask for provisions, one after the other.
+    def submit(self, exchanges: Sequence[Exchange]) -> list[str]:
+        """Send provisions, one after the other.
 
         Returns:
             The ids of their operations.
         """
-        return [begun(self.app, question) for question in questions]
+        return [begun(self.app, exchange) for exchange in exchanges]
 
     def count(self, sender: object, **facts: object) -> None:
-        """A signal's receiver."""
+        """Receive and count the signal."""
         with self._changed:
             self.counted += 1
             self._changed.notify_all()
 
     def wait_for(self, count: int) -> None:
-        """Until the signal was sent so often.
+        """Wait until the signal was sent so often.
 
         Raises:
-            AssertionError: It was not, in a long time; or more often.
+            AssertionError: It was sent more often, or not often enough before the timeout.
         """
         with self._changed:
             self._changed.wait_for(lambda: self.counted >= count, _TIMEOUT)
             if self.counted != count:
-                raise AssertionError(f"{self.counted} operations got where {count} were to get")
+                raise AssertionError(f"{self.counted} operations, expected {count}")
 
 
-def begun(app: WSGIApplication, provision: Question) -> str:
-    """Ask for a provision in the background; the id of its operation."""
-    status, document = ask(app, provision.fresh_environ())
+def begun(app: WSGIApplication, provision: Exchange) -> str:
+    """Send a provision that runs in the background, and return the id of its operation."""
+    status, document = send(app, provision.fresh_environ())
     if status != 202 or not isinstance(document, dict):
         raise AssertionError(f"a provision in the background got {status}, {document}")
     return str(document["operation"])
@@ -84,13 +84,13 @@ def working(
     counted: NamedSignal,
     executor: Executor | None = None,
 ) -> Iterator[Background]:
-    """A broker that is served.
+    """Serve a broker with a background handler.
 
     Args:
-        url: The database's.
+        url: The URL of the database.
         provision: The background handler.
-        counted: The signal that tells that an operation got where it must get.
-        executor: Runs it.
+        counted: The signal to count.
+        executor: The executor. Defaults to `ThreadExecutor()`.
     """
     broker = stored_broker(url, provision, executor or ThreadExecutor())
     with served(broker) as app:

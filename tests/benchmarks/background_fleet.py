@@ -1,4 +1,4 @@
-"""The broker that works in the background with Celery, as gunicorn and Celery's workers load it."""
+"""The broker with Celery as gunicorn and the Celery workers load it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAIT = 0.05
 
 
 def _provision(request: ProvisionRequest) -> Provisioned:
-    """Waits for something else, as most do."""
+    """Wait, as most handlers do for other systems."""
     sleep(WAIT)
     return Provisioned()
 

@@ -1,7 +1,7 @@
-"""What all three brokers offer: one service in two plans, with the ids of the recorded traffic.
+"""The catalog of all three brokers: one offering with two plans, with the ids of the recorded traffic.
 
-It is that of a small broker, since the larger it is, the more is won by encoding it once.
-Every field is told, so that the three answer with the same JSON whatever each takes for a default.
+It is small, because encoding once saves more for a larger catalog. Every field is set, so that all three
+brokers return the same JSON in spite of their different defaults.
 """
 
 from __future__ import annotations

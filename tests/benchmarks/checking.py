@@ -1,4 +1,4 @@
-"""What a full check of samples/hello.py takes: `brokerkit check` as a process, and the sample as another."""
+"""Time and memory of a full `brokerkit check` of samples/hello.py, each in its own process."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _CHILD = (
     " done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL);"
     " print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 )
-"""Runs a command as its only child, whose memory is the children's then."""
+"""Runs a command as the only child, so that the memory of children is that of the command."""
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     table = Table(label=24, cells=(10, 9, 6))
     with _sample() as url:
         seconds, megabytes = _check(url)
@@ -41,7 +41,7 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
 
 
 def _check(url: str) -> tuple[float, float]:
-    """The seconds that it takes, and the MB."""
+    """Return the seconds and megabytes of a check."""
     started = perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, sys.executable, "-m", "brokerkit", "check", url],
@@ -58,16 +58,16 @@ def _check(url: str) -> tuple[float, float]:
 
 
 _UNIT = 1 if sys.platform == "darwin" else 1024
-"""Of `ru_maxrss`, in bytes."""
+"""The unit of `ru_maxrss` in bytes."""
 
 
 @contextmanager
 def _sample() -> Iterator[str]:
-    """The sample, served in a folder of its own with its own settings."""
+    """Serve the sample in a separate folder with its default settings."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for each in ("hello.py", "catalog.yml"):
-            shutil.copy(SAMPLES / each, folder)
+        for name in ("hello.py", "catalog.yml"):
+            shutil.copy(SAMPLES / name, folder)
         log = folder / "log"
         with log.open("w") as out:
             server = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""A thousand clients that poll at once, each its own operation, of brokers behind gunicorn.
+"""Concurrent polls of a thousand clients, each of its own operation, of brokers behind gunicorn.
 
-Against a bare Flask view that reads the same row with the driver alone: no authentication, no checks, nothing
-opened that is sealed.
+The baseline is a Flask view that reads the same row with the driver alone: without authentication, checks and
+decryption.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .background import working
 from .databases import Database
 from .measure import take_turns
 from .table import Table
-from .traffic import PROGRESS, Question, Reply, poll_of, provisions
+from .traffic import PROGRESS, Exchange, Reply, poll_of, provisions
 from .verdicts import Verdicts
 from .wire import as_bytes, connected
 
 CLIENTS = 1000
 
 BUDGETS = {"SQLite": 1.75, "PostgreSQL": 1.75}
-"""What a poll of the broker may take, at most, in polls of the bare view."""
+"""The maximal time of a poll of the broker, in polls of the bare view."""
 
 PROCESSES, THREADS = 2, 8
 
 POLLS = 1
-"""How often each client polls in a turn; each time on a new connection, as Cloud Foundry does."""
+"""The number of polls per client and turn, each on a new connection, as in Cloud Foundry."""
 
 ROUNDS, WARM_UP = 12, 2
 
@@ -45,17 +45,17 @@ _APPS = {OURS: f"{fleet.__name__}:make_app()", BARE: f"{fleet.__name__}:make_bar
 
 @dataclass
 class Crowd:
-    """Clients, and how long each of their polls took.
+    """Clients that poll concurrently, and the times of their polls.
 
     Args:
-        polls: What each of them asks, and the right answer.
+        polls: The poll of each client, and the expected response.
     """
 
-    polls: Sequence[Question]
+    polls: Sequence[Exchange]
     seconds: list[float] = field(default_factory=list)
 
     def turn(self, port: int) -> float:
-        """The seconds that a poll takes, of all that go on at the same time."""
+        """Return the mean seconds per poll while all clients poll."""
         started = perf_counter()
         asyncio.run(self._poll(port))
         return (perf_counter() - started) / (len(self.polls) * POLLS)
@@ -63,19 +63,19 @@ class Crowd:
     async def _poll(self, port: int) -> None:
         await asyncio.gather(*(self._poll_often(port, poll) for poll in self.polls))
 
-    async def _poll_often(self, port: int, poll: Question) -> None:
+    async def _poll_often(self, port: int, poll: Exchange) -> None:
         request = as_bytes(poll, last=True)
         for _ in range(POLLS):
             started = perf_counter()
             async with connected(port) as connection:
-                reply = await connection.ask(request)
+                reply = await connection.send(request)
             self.seconds.append(perf_counter() - started)
-            if reply != poll.right:
-                raise AssertionError(f"a poll got {reply}, not {poll.right}")
+            if reply != poll.expected:
+                raise AssertionError(f"a poll got {reply}, not {poll.expected}")
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge. A poll without an answer, or with a wrong one, ends it."""
+    """Measure, print and compare with the budgets. A poll with a wrong or no response is an error."""
     _allow_files(4 * CLIENTS)
     table = Table(label=24, cells=(11, 10, 10, 10, 10, 8, 6))
     table.write(
@@ -94,22 +94,24 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
         for name, crowd in crowds.items():
             verdict = verdicts.at_most(times.ratio(OURS, BARE), BUDGETS[kind.name]) if name == OURS else ()
             centiles = quantiles(crowd.seconds[WARM_UP * CLIENTS * POLLS :], n=100)
-            told = (
+            cells = (
                 f"{1 / times.seconds(name):.0f}",
                 f"{centiles[49] * 1e3:.0f}",
                 f"{centiles[98] * 1e3:.0f}",
             )
-            table.write(f"{kind.name}, {name}", *told, *verdict)
+            table.write(f"{kind.name}, {name}", *cells, *verdict)
 
 
-def _operations(url: str) -> list[Question]:
-    """A poll for each of as many operations, which are in progress for an hour."""
-    asked = provisions(CLIENTS)
+def _operations(url: str) -> list[Exchange]:
+    """Return one poll per client, each of its own operation, which is in progress for an hour."""
+    requests = provisions(CLIENTS)
     with working(url, _retry, signals.operation_progressed) as background:
-        ids = background.submit(asked)
+        ids = background.submit(requests)
         background.wait_for(CLIENTS)
-    right = Reply(200, {"state": "in progress", "description": PROGRESS})
-    return [poll_of(provision, operation, right) for provision, operation in zip(asked, ids, strict=True)]
+    expected = Reply(200, {"state": "in progress", "description": PROGRESS})
+    return [
+        poll_of(provision, operation, expected) for provision, operation in zip(requests, ids, strict=True)
+    ]
 
 
 def _retry(request: ProvisionRequest) -> NoReturn:
@@ -117,7 +119,7 @@ def _retry(request: ProvisionRequest) -> NoReturn:
 
 
 def _allow_files(count: int) -> None:
-    """Each connection is one, here and in the servers."""
+    """Raise the limit of open files: every connection needs one, here and in the servers."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY:
         count = min(count, most)

@@ -1,4 +1,4 @@
-"""Where stores are measured: SQLite and PostgreSQL, on the disk of this machine, each commit durable."""
+"""The databases of measured stores: SQLite and PostgreSQL on the local disk, with durable commits."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.support.postgres import Server, fresh_database
 COMMITS = 500
 
 ROW = "x" * 1000
-"""About what a store keeps of an instance."""
+"""About the size of an instance's row."""
 
 
 class Database(NamedTuple):
-    """A kind of database, of which there may be any number."""
+    """A kind of database that can be created any number of times."""
 
     name: str
     fresh: Callable[[], AbstractContextManager[str]]
-    """The URL of an empty one, for as long as the context lasts."""
+    """Creates an empty database for the duration of the context. Its value is the URL."""
 
 
 @contextmanager
@@ -46,14 +46,14 @@ def _fresh_sqlite() -> Iterator[str]:
 
 
 def commit_seconds(url: str) -> float:
-    """What writing one row durably takes by itself: no store can tell of a change sooner."""
+    """Return the median seconds of one durable insert, the lower bound of every change."""
     with _bare(url) as execute:
         return median(_seconds(lambda: execute("INSERT INTO bare VALUES (?)", ROW)) for _ in range(COMMITS))
 
 
 @contextmanager
 def reading(url: str) -> Iterator[Callable[[], object]]:
-    """What reads one row by itself, on an empty database: no store can tell of what it keeps sooner."""
+    """Yield a function that reads one row of an otherwise empty database, the lower bound of every read."""
     with _bare(url) as execute:
         execute("INSERT INTO bare VALUES (?)", ROW)
         yield lambda: execute("SELECT x FROM bare WHERE x = ?", ROW).fetchone()
@@ -61,7 +61,7 @@ def reading(url: str) -> Iterator[Callable[[], object]]:
 
 @contextmanager
 def _bare(url: str) -> Iterator[Callable[[str, str], Any]]:
-    """Executes statements with the driver alone, on an empty database with a table."""
+    """Yield a function that executes statements with the driver alone, on a database with one table."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(str(make_url(url).database), isolation_level=None)) as sqlite:
             for setting in ("journal_mode = WAL", "synchronous = FULL"):

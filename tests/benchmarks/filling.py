@@ -1,4 +1,4 @@
-"""A store that has been in use: rows like those that requests leave, written straight into its tables."""
+"""A filled store: copies of the rows of real requests, inserted directly into its tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, create_engine, func, insert, select
 from brokerkit.store.models import new_operation_id
 from brokerkit.store.tables import bindings, instances, operations
 
-from .traffic import ask, lifecycles
+from .traffic import lifecycles, send
 
 _BATCH = 1000
 
@@ -21,17 +21,17 @@ Row = dict[str, Any]
 
 
 def fill(url: str, app: WSGIApplication, count: int) -> None:
-    """Make so many instances, each second one with a binding, and the operations that made them.
+    """Insert instances, every second one with a binding, and their operations.
 
     Args:
         url: The URL of an empty store.
-        app: What serves it. One instance and its binding are made by asking; the others are copies.
-        count: How many instances.
+        app: The broker's app. One instance and its binding are created by requests, the others are copies.
+        count: The number of instances.
     """
-    for question in next(lifecycles())[:2]:
-        reply = ask(app, question.fresh_environ())
-        if reply != question.right:
-            raise AssertionError(f"a {question.endpoint} got {reply}, not {question.right}")
+    for exchange in next(lifecycles())[:2]:
+        reply = send(app, exchange.fresh_environ())
+        if reply != exchange.expected:
+            raise AssertionError(f"a {exchange.endpoint} got {reply}, not {exchange.expected}")
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
@@ -46,7 +46,7 @@ def fill(url: str, app: WSGIApplication, count: int) -> None:
             stored = connection.scalar(select(func.count()).select_from(instances))
             if stored != count:
                 raise AssertionError(f"there are {stored} instances, not {count}")
-        # What a database does now and then, and is not to do while it is measured.
+        # Run the periodic maintenance now, not during the measurement.
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for upkeep in _UPKEEP[engine.dialect.name]:
                 connection.exec_driver_sql(upkeep)

@@ -1,6 +1,6 @@
-"""The apps of the benchmarks in processes of their own: what gunicorn loads, and how it is started.
+"""The apps of the benchmarks in separate processes: the modules that gunicorn loads, and how it is started.
 
-Environment variables say which database and queue they are on.
+Environment variables have the URLs of the database and the queue.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ URL, REDIS = "BROKERKIT_BENCHMARK_URL", "BROKERKIT_BENCHMARK_REDIS"
 
 
 def make_app() -> Flask:
-    """The broker, which does everything at once."""
+    """Return an app with the broker, whose handlers are synchronous."""
     app = Flask("brokerkit")
     app.register_blueprint(stored_broker(os.environ[URL]).blueprint)
     return app
 
 
 def make_bare_app() -> Flask:
-    """A view that answers polls with one read of the operation's row, and nothing else."""
+    """Return an app with one view, which reads the operation's row for a poll and does nothing else."""
     app, read = Flask("bare"), _reader(os.environ[URL])
 
     @app.get("/v2/service_instances/<instance_id>/last_operation")
@@ -46,7 +46,7 @@ def make_bare_app() -> Flask:
 
 
 def _reader(url: str) -> Callable[[str], Any]:
-    """Reads with the driver alone, on a connection for each thread."""
+    """Return a function that reads with the driver alone, on one connection per thread."""
     statement = "SELECT state FROM brokerkit_operations WHERE id = "
     place, parsed = local(), make_url(url)
 
@@ -69,14 +69,14 @@ def _reader(url: str) -> Callable[[str], Any]:
 def served_by(
     processes: int, url: str, *, threads: int, app: str = f"{__name__}:make_app()", **environment: str
 ) -> Iterator[Gunicorn]:
-    """So many processes of gunicorn, on a database.
+    """Serve an app on a database with gunicorn.
 
     Args:
-        processes: How many serve.
-        url: The database's.
-        threads: Of each.
-        app: What they serve.
-        environment: More variables.
+        processes: The number of workers.
+        url: The URL of the database.
+        threads: The number of threads per worker.
+        app: The app.
+        environment: Additional environment variables.
     """
     with (
         tempfile.TemporaryDirectory(prefix="gunicorn-") as folder,

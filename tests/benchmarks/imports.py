@@ -1,4 +1,4 @@
-"""How long an import takes, in a fresh interpreter."""
+"""Import times in a new interpreter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHILD = "from time import perf_counter as now; start = now(); import {}; print(
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     table = Table(label=15, cells=(10, 11, 9, 7, 5))
     imports = measure_imports(["brokerkit", "flask"])
     medians = [f"{imports.seconds(module) * 1e3:.1f}" for module in ("brokerkit", "flask")]
@@ -29,8 +29,8 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
 
 
 def measure_imports(modules: Sequence[str]) -> Times:
-    """Import each of the modules by itself, in turns."""
-    for module in modules:  # so that the bytecode of all is there before the first one counts
+    """Import each module in a new interpreter, in turns."""
+    for module in modules:  # compile the bytecode of all modules before measuring
         _import(module)
     return Times(
         [

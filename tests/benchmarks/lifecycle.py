@@ -1,6 +1,6 @@
-"""How many lifecycles a broker with a store gets through: provision, bind, unbind, deprovision.
+"""Throughput of lifecycles with a store: provision, bind, unbind, deprovision.
 
-`python -m tests.benchmarks.lifecycle` with the name of an app measures that one alone, as for a profile.
+`python -m tests.benchmarks.lifecycle` with the name of an app measures only that app, as for a profile.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from .measure import Times, take_turns
 from .peer_lifecycle import peer_app
 from .stored import stored_app
 from .table import Table
-from .traffic import Question, ask, lifecycles
+from .traffic import Exchange, lifecycles, send
 from .verdicts import Verdicts, joined
 
 OURS, PEER = "brokerkit", "openbrokerapi"
 
 APPS = {OURS: stored_app, PEER: peer_app}
-"""What makes an app with a store, from the URL of an empty database."""
+"""A factory of an app with a store, from the URL of an empty database."""
 
 THREADS = (1, 4)
 
 BUDGETS = {"SQLite": 1.2, "PostgreSQL": 1.0}
-"""How many lifecycles brokerkit gets through, at least, while the other gets through one."""
+"""The minimal number of lifecycles of brokerkit in the time of one lifecycle of the other app."""
 
 ROUNDS = 40
 LIFECYCLES = 8
-"""How many each thread has to get through in a turn."""
+"""The number of lifecycles per thread and turn."""
 
 WARM_UP = 4
 
@@ -44,7 +44,7 @@ _FRESH = lifecycles()
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts, names: Sequence[str] = tuple(APPS)) -> None:
-    """Measure, print, and judge if both apps are measured."""
+    """Measure and print, and compare with the budgets if both apps are measured."""
     table = Table(label=24, cells=(10, 14, 9, 7, 6))
     table.write("lifecycles per second", OURS, PEER, "/ peer", "budget", "")
     for kind in kinds:
@@ -53,7 +53,7 @@ def run(kinds: Sequence[Database], verdicts: Verdicts, names: Sequence[str] = tu
                 times = measure_lifecycles(apps, threads)
                 rates = [f"{1 / times.seconds(name):.0f}" if name in apps else "" for name in (OURS, PEER)]
                 ratio = [times.ratio(PEER, OURS)] if len(apps) == 2 else []
-                verdict = joined(verdicts.at_least(each, BUDGETS[kind.name]) for each in ratio)
+                verdict = joined(verdicts.at_least(value, BUDGETS[kind.name]) for value in ratio)
                 table.write(f"{kind.name}, {threads} thread{'s' * (threads > 1)}", *rates, *verdict)
     table.write("")
     table.write("µs per durable commit")
@@ -64,7 +64,7 @@ def run(kinds: Sequence[Database], verdicts: Verdicts, names: Sequence[str] = tu
 
 @contextmanager
 def _stored(kind: Database, names: Sequence[str]) -> Iterator[dict[str, WSGIApplication]]:
-    """Each app with an empty database of its own, once it has been seen to answer right."""
+    """Yield each app with its own empty database, after a check of its responses."""
     with ExitStack() as stack:
         apps: dict[str, WSGIApplication] = {
             name: stack.enter_context(APPS[name](stack.enter_context(kind.fresh()))) for name in names
@@ -75,7 +75,7 @@ def _stored(kind: Database, names: Sequence[str]) -> Iterator[dict[str, WSGIAppl
 
 
 def measure_lifecycles(apps: Mapping[str, WSGIApplication], threads: int, rounds: int = ROUNDS) -> Times:
-    """The seconds per lifecycle of each app, asked by so many threads at once; each answer must be right."""
+    """Return the seconds per lifecycle of each app with concurrent threads. Every response is checked."""
     with ThreadPoolExecutor(threads) as pool:
         turns = {name: partial(_turn, app, pool, threads) for name, app in apps.items()}
         return take_turns(turns, rounds, WARM_UP)
@@ -85,22 +85,22 @@ def _turn(app: WSGIApplication, pool: ThreadPoolExecutor, threads: int) -> float
     work = [list(chain.from_iterable(islice(_FRESH, LIFECYCLES))) for _ in range(threads)]
     gc.collect()
     started = perf_counter()
-    for done in [pool.submit(_get_through, app, questions) for questions in work]:
+    for done in [pool.submit(_get_through, app, exchanges) for exchanges in work]:
         done.result()
     return (perf_counter() - started) / (threads * LIFECYCLES)
 
 
-def _get_through(app: WSGIApplication, questions: Sequence[Question]) -> None:
-    for question in questions:
-        reply = ask(app, question.fresh_environ())
-        if reply != question.right:
-            raise AssertionError(f"a {question.endpoint} got {reply}, not {question.right}")
+def _get_through(app: WSGIApplication, exchanges: Sequence[Exchange]) -> None:
+    for exchange in exchanges:
+        reply = send(app, exchange.fresh_environ())
+        if reply != exchange.expected:
+            raise AssertionError(f"a {exchange.endpoint} got {reply}, not {exchange.expected}")
 
 
 def _check(name: str, app: WSGIApplication) -> None:
-    """Nothing is measured that answers wrong to what a platform repeats, or asks too late."""
+    """Check the responses to repeated and late requests before measuring."""
     provision, bind, unbind, deprovision = next(_FRESH)
-    asked = [
+    repeated = [
         ("a first provision", provision, 201),
         ("the same provision", provision, 200),
         ("another provision", _with_other_parameters(provision), 409),
@@ -116,29 +116,29 @@ def _check(name: str, app: WSGIApplication) -> None:
         ("a second deprovision", deprovision, 410),
         ("a fetch of what is gone", _as_fetch(provision), 404),
     ]
-    for what, question, status in asked:
-        reply = ask(app, question.fresh_environ())
-        told = question.right.document if status < 300 else reply.document
-        if reply.status != status or not _tells(reply.document, told):
-            sys.exit(f"{name} answers {what} with {reply}, not {status} and {told}")
+    for what, exchange, status in repeated:
+        reply = send(app, exchange.fresh_environ())
+        document = exchange.expected.document if status < 300 else reply.document
+        if reply.status != status or not _matches(reply.document, document):
+            sys.exit(f"{name} responds to {what} with {reply}, not {status} and {document}")
 
 
-def _tells(document: object, facts: object) -> bool:
+def _matches(document: object, facts: object) -> bool:
     return isinstance(document, dict) and isinstance(facts, dict) and document.items() >= facts.items()
 
 
-def _with_other_parameters(question: Question) -> Question:
-    body = json.dumps(json.loads(question.body) | {"parameters": {"extensions": ["hstore"]}}).encode()
-    return question._replace(environ=question.environ | {"CONTENT_LENGTH": str(len(body))}, body=body)
+def _with_other_parameters(exchange: Exchange) -> Exchange:
+    body = json.dumps(json.loads(exchange.body) | {"parameters": {"extensions": ["hstore"]}}).encode()
+    return exchange._replace(environ=exchange.environ | {"CONTENT_LENGTH": str(len(body))}, body=body)
 
 
-def _as_fetch(question: Question) -> Question:
+def _as_fetch(exchange: Exchange) -> Exchange:
     headers = {
         name: value
-        for name, value in question.environ.items()
+        for name, value in exchange.environ.items()
         if name not in ("CONTENT_LENGTH", "CONTENT_TYPE")
     }
-    return question._replace(environ=headers | {"REQUEST_METHOD": "GET"}, body=b"")
+    return exchange._replace(environ=headers | {"REQUEST_METHOD": "GET"}, body=b"")
 
 
 def _main(names: Sequence[str]) -> int:

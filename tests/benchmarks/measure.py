@@ -1,4 +1,4 @@
-"""How long a request takes: in turns, so that what disturbs the machine disturbs all alike."""
+"""Times of requests, measured in turns, so that disturbances of the machine affect all apps alike."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from time import perf_counter
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from .traffic import Question
+from .traffic import Exchange
 
 ROUNDS = 300
-"""How often each app has its turn; a multiple of all orders that there are of three apps."""
+"""The number of turns per app, a multiple of the number of orders of three apps."""
 
 REQUESTS = 20
-"""How many requests a turn has: few, so that the turns of one round see the same machine."""
+"""The number of requests per turn. Turns are short, so that those of a round are comparable."""
 
 WARM_UP = 20
 
 
 class Times:
-    """The seconds that each app took for one of what is measured, round by round."""
+    """The seconds per call of each app, by round."""
 
     def __init__(self, rounds: list[dict[str, float]]) -> None:
         self._rounds = rounds
 
     def seconds(self, app: str) -> float:
-        return median(each[app] for each in self._rounds)
+        return median(seconds[app] for seconds in self._rounds)
 
     def ratio(self, app: str, other: str) -> float:
-        """The median of the rounds' ratios, which moments when the machine is slow do not move."""
-        return median(each[app] / each[other] for each in self._rounds)
+        """Return the median ratio of all rounds, which is robust against slow moments."""
+        return median(seconds[app] / seconds[other] for seconds in self._rounds)
 
 
-def measure(question: Question, apps: Mapping[str, WSGIApplication]) -> Times:
-    """Ask every app the same."""
+def measure(exchange: Exchange, apps: Mapping[str, WSGIApplication]) -> Times:
+    """Measure all apps with the same exchange."""
     return take_turns(
-        {name: partial(_ask_often, app, question) for name, app in apps.items()}, ROUNDS, WARM_UP
+        {name: partial(_ask_often, app, exchange) for name, app in apps.items()}, ROUNDS, WARM_UP
     )
 
 
 def take_turns(turns: Mapping[str, Callable[[], float]], rounds: int, warm_up: int) -> Times:
-    """Give each its turn in every round, each round in another order.
+    """Run all turns in every round, each round in another order.
 
     Args:
-        turns: What tells how long it took, by name.
-        rounds: How many count.
-        warm_up: How many go before.
+        turns: Functions that run a turn and return its seconds, by name.
+        rounds: The number of measured rounds.
+        warm_up: The number of rounds before these.
     """
     with _no_collection():
         orders = islice(cycle(permutations(turns)), warm_up + rounds)
@@ -58,27 +58,27 @@ def take_turns(turns: Mapping[str, Callable[[], float]], rounds: int, warm_up: i
     return Times(seconds[warm_up:])
 
 
-def _ask_often(app: WSGIApplication, question: Question) -> float:
-    """A turn of asking the same: the seconds that one request takes."""
-    environs = [question.fresh_environ() for _ in range(REQUESTS)]
-    gc.collect()  # nobody inherits the garbage of the turn before
+def _ask_often(app: WSGIApplication, exchange: Exchange) -> float:
+    """Run a turn and return the mean seconds per request."""
+    environs = [exchange.fresh_environ() for _ in range(REQUESTS)]
+    gc.collect()  # no turn collects the garbage of the previous one
     started = perf_counter()
     for environ in environs:
         chunks = app(environ, _start_response)
         for _ in chunks:
             pass
-        if hasattr(chunks, "close"):  # as a server asks
+        if hasattr(chunks, "close"):  # as a WSGI server must
             chunks.close()
     return (perf_counter() - started) / REQUESTS
 
 
 def _start_response(status: str, headers: object, exc_info: object = None) -> Any:
-    """A server that does nothing."""
+    """A `start_response` that does nothing."""
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage is collected in the middle of a turn; and little is looked at between turns."""
+    """Collect garbage between turns only."""
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What a machine and a PostgreSQL server did meanwhile. Of processes only where there is `/proc`."""
+"""Meters of a machine and a PostgreSQL server. Those of processes need `/proc`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Ticks(NamedTuple):
     """Seconds of CPU time.
 
     Args:
-        machine: Of all processes that there are.
-        own: Of this process.
-        trees: Of others with their children, by the ids that were given.
+        machine: All processes of the machine.
+        own: This process.
+        trees: The given processes with their children, by process id.
     """
 
     machine: float
@@ -33,16 +33,16 @@ class Ticks(NamedTuple):
     trees: dict[int, float]
 
     def since(self, before: Ticks) -> Ticks:
-        """What was used after that."""
+        """Return the usage since an earlier reading."""
         trees = {pid: seconds - before.trees[pid] for pid, seconds in self.trees.items()}
         return Ticks(self.machine - before.machine, self.own - before.own, trees)
 
 
 def ticks(*roots: int) -> Ticks:
-    """The CPU time that was used so far; 0 where the system does not tell.
+    """Return the CPU time used so far, or 0 where the system does not report it.
 
     Args:
-        roots: Processes whose trees are counted.
+        roots: The processes to read with their children.
     """
     if not (_PROC / "stat").exists():
         return Ticks(0.0, 0.0, dict.fromkeys(roots, 0.0))
@@ -56,7 +56,7 @@ def _fields(path: Path, after: str) -> list[str]:
 
 
 def _tree(pid: int) -> float:
-    """Of a process, its children that live, and those that it saw die."""
+    """Return the ticks of a process, its live children and its reaped children."""
     try:
         children = (_PROC / f"{pid}/task/{pid}/children").read_text("ascii").split()
         used = sum(map(int, _fields(_PROC / f"{pid}/stat", ") ")[11:15])) / _TICKS
@@ -66,10 +66,10 @@ def _tree(pid: int) -> float:
 
 
 class Written(NamedTuple):
-    """What PostgreSQL wrote.
+    """The writes of PostgreSQL.
 
     Args:
-        commits: Transactions that wrote anything.
+        commits: The number of writing transactions.
         wal: Bytes of write-ahead log.
     """
 
@@ -77,26 +77,26 @@ class Written(NamedTuple):
     wal: float = 0.0
 
     def since(self, before: Written) -> Written:
-        """What was written after that."""
+        """Return the writes since an earlier reading."""
         return Written(self.commits - before.commits, self.wal - before.wal)
 
     def and_then(self, more: Written) -> Written:
-        """Both together."""
+        """Return the sum of two periods."""
         return Written(self.commits + more.commits, self.wal + more.wal)
 
     def each_of(self, count: int) -> Written:
-        """What was written for one of so many."""
+        """Return the writes per lifecycle."""
         return Written(self.commits / count, self.wal / count)
 
 
 class Size(NamedTuple):
-    """How large a table is.
+    """The size of a table.
 
     Args:
-        rows: How many.
+        rows: The number of rows.
         heap: Bytes of the table.
         indexes: Bytes of all its indexes.
-        index_depths: Of each index: how many pages are read to find a row.
+        index_depths: The number of pages per index that a lookup reads.
     """
 
     rows: int
@@ -106,10 +106,10 @@ class Size(NamedTuple):
 
 
 class PostgresMeter:
-    """Looks at a PostgreSQL server through a connection of its own.
+    """A meter of a PostgreSQL server, with its own connection.
 
     Args:
-        url: Of a database of it, as SQLAlchemy has it.
+        url: The SQLAlchemy URL of one of its databases.
     """
 
     def __init__(self, url: str) -> None:
@@ -126,7 +126,7 @@ class PostgresMeter:
         self._connection.close()
 
     def written(self) -> Written:
-        """What all databases of the server have written so far."""
+        """Return the writes of all databases of the server so far."""
         row = self._connection.execute(
             "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,"
             " pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
@@ -135,7 +135,7 @@ class PostgresMeter:
         return Written(*row)
 
     def size_of(self, table: str) -> Size:
-        """How large a table of the meter's database is."""
+        """Return the size of a table in the meter's database."""
         self._connection.execute("CREATE EXTENSION IF NOT EXISTS pageinspect")
         depths = self._connection.execute(
             "SELECT level + 1 FROM pg_index, bt_metap(indexrelid::regclass::text)"
@@ -152,7 +152,7 @@ class PostgresMeter:
         return Size(rows, heap, indexes, [depth for (depth,) in depths])
 
     def changes_of(self, table: str) -> tuple[int, ...]:
-        """Rows that were inserted, updated, updated without a new entry in an index, and deleted."""
+        """Return the numbers of rows inserted, updated, updated without new index entries, and deleted."""
         row = self._connection.execute(
             "SELECT n_tup_ins, n_tup_upd, n_tup_hot_upd, n_tup_del FROM pg_stat_user_tables"
             " WHERE relid = %s::regclass",
@@ -163,11 +163,11 @@ class PostgresMeter:
 
     @contextmanager
     def sampling(self, database: str, samples: Samples) -> Iterator[None]:
-        """Look all the time at what the connections to a database do.
+        """Sample the activity of the connections to a database.
 
         Args:
-            database: Which.
-            samples: Where it is noted.
+            database: The name of the database.
+            samples: Receives the samples.
         """
         stopped = Event()
 
@@ -192,19 +192,19 @@ FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() GROUP BY 1
 
 
 class Samples:
-    """What connections did whenever somebody looked."""
+    """Samples of the activity of connections."""
 
     def __init__(self) -> None:
         self.connections = 0
         self._doing: Counter[str] = Counter()
 
     def add(self, rows: list[tuple[Any, ...]]) -> None:
-        """What they do now."""
+        """Add a sample."""
         self.connections = max(self.connections, sum(count for _, count in rows))
         self._doing.update(dict(rows))
 
     def busiest(self) -> str:
-        """What those that were busy did, the most frequent first."""
+        """Return the activities of busy connections, most frequent first."""
         busy = {name: count for name, count in self._doing.items() if name != "idle"}
         total = sum(busy.values()) or 1
         return ", ".join(f"{name} {count / total:.0%}" for name, count in Counter(busy).most_common(3))

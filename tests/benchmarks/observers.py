@@ -1,7 +1,7 @@
-"""All four that can see what a broker does, and a broker that they see, in a process of its own.
+"""The four kinds of observability, and a broker in a separate process that has all of them.
 
-The log is written as JSON, the spans are handed to a processor as in production, and the records of the audit
-trail are encoded; where all of it would leave the process, it is thrown away.
+The log is written as JSON, a processor collects the spans as in production, and the records of the audit
+trail are encoded. All of it is discarded where it would leave the process.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LOGGER = logging.getLogger("tests.benchmarks.observing")
 
 
 class _Nowhere(SpanExporter):
-    """Where spans go that nobody collects."""
+    """An exporter that discards spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         return SpanExportResult.SUCCESS
@@ -79,13 +79,13 @@ OBSERVERS: dict[str, Observer] = {
     "traces": _with_traces,
     "audit": _with_audit,
 }
-"""Each switches one on, until the stack is closed."""
+"""Functions that each enable one kind until the stack is closed."""
 
 _FOR_GOOD = ExitStack()
 
 
 def make_seen_app() -> Flask:
-    """As `fleet.make_app`, with all four."""
+    """Return the app of `fleet.make_app` with all four kinds."""
     broker, app = stored_broker(os.environ[URL]), Flask("brokerkit")
     app.register_blueprint(broker.blueprint)
     for observe in OBSERVERS.values():

@@ -1,8 +1,8 @@
-"""What it costs to be seen: a broker with logs, metrics, traces and an audit trail, against one with none.
+"""The overhead of observability: a broker with logs, metrics, traces and audit trail against one without.
 
-What a platform waits for is measured at servers in processes of their own, through a new connection for each
-request, as Cloud Foundry makes one. Through WSGI alone it shows without what a server costs; a poll does so
-little there that it is told without a judgement.
+The time of a platform's requests is measured with servers in separate processes, with a new connection per
+request, as in Cloud Foundry. The time over WSGI excludes the cost of a server. The time of a poll over WSGI
+is so short that it has no budget.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .measure import Times, measure, take_turns
 from .observers import OBSERVERS, Observer
 from .stored import served, stored_broker
 from .table import Table
-from .traffic import Question, Reply, ask, lifecycles, poll_of, provisions
+from .traffic import Exchange, Reply, lifecycles, poll_of, provisions, send
 from .verdicts import Verdicts
 from .wire import as_bytes, ask_once
 
@@ -36,7 +36,7 @@ NONE, SEEN = "none", "seen"
 ALL = "all four"
 
 BUDGET = 1.35
-"""How many times as long a request may take with all four as with none."""
+"""The maximal time of a request with all four kinds, relative to none."""
 
 _PER_LIFECYCLE = 4
 """Requests."""
@@ -44,25 +44,25 @@ _PER_LIFECYCLE = 4
 THREADS = 8
 
 LIFECYCLES, POLLS = 5, 20
-"""How many a turn has, through HTTP."""
+"""The number of lifecycles per turn over HTTP."""
 
 ROUNDS, WARM_UP = 50, 5
 
 _APPS = {NONE: f"{fleet.__name__}:make_app()", SEEN: f"{observers.__name__}:make_seen_app()"}
 
-Asks: TypeAlias = Callable[[Question], Reply]
+Asks: TypeAlias = Callable[[Exchange], Reply]
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     table = Table(label=42, cells=(10, 10, 9, 7, 6))
     table.write("µs per request, with", NONE, "it", "ratio", "budget", "")
     for kind in kinds:
         with _servers(kind) as ports:
-            asks = {name: partial(_ask_server, port) for name, port in ports.items()}
-            changes = take_turns(_turns(_change, asks), ROUNDS, WARM_UP)
+            calls = {name: partial(_ask_server, port) for name, port in ports.items()}
+            changes = take_turns(_turns(_change, calls), ROUNDS, WARM_UP)
             _write(table, f"{kind.name}, a change over HTTP, {ALL}", changes, verdicts)
-            polls = take_turns(_turns(partial(_poll_often, _poll(asks)), asks), ROUNDS, WARM_UP)
+            polls = take_turns(_turns(partial(_poll_often, _poll(calls)), calls), ROUNDS, WARM_UP)
             _write(table, f"{kind.name}, a poll over HTTP, {ALL}", polls, verdicts)
         for name, chosen in ({ALL: list(OBSERVERS.values())} | _each_alone()).items():
             with _apps(kind, chosen) as apps:
@@ -85,12 +85,12 @@ def _write(table: Table, label: str, times: Times, verdicts: Verdicts | None, re
     table.write(label, *medians, *judged)
 
 
-# Through WSGI, in this process
+# Over WSGI, in this process
 
 
 @contextmanager
 def _apps(kind: Database, chosen: Sequence[Observer]) -> Iterator[dict[str, WSGIApplication]]:
-    """A broker that nobody sees, and one that these see, each with an empty database."""
+    """Yield a broker without and a broker with observers, each with an empty database."""
     with ExitStack() as stack:
 
         def observe(broker: Broker, app: Flask) -> None:
@@ -104,16 +104,16 @@ def _apps(kind: Database, chosen: Sequence[Observer]) -> Iterator[dict[str, WSGI
         }
 
 
-def _ask_app(app: WSGIApplication, question: Question) -> Reply:
-    return ask(app, question.fresh_environ())
+def _ask_app(app: WSGIApplication, exchange: Exchange) -> Reply:
+    return send(app, exchange.fresh_environ())
 
 
-# Over HTTP, of processes of their own
+# Over HTTP, in separate processes
 
 
 @contextmanager
 def _servers(kind: Database) -> Iterator[dict[str, int]]:
-    """The ports of gunicorns as the README has them, each with an empty database."""
+    """Yield the ports of gunicorn servers as in the README, each with an empty database."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="metrics-")))
         ports = {}
@@ -124,52 +124,52 @@ def _servers(kind: Database) -> Iterator[dict[str, int]]:
         yield ports
 
 
-def _ask_server(port: int, question: Question) -> Reply:
-    return ask_once(port, as_bytes(question, last=True))
+def _ask_server(port: int, exchange: Exchange) -> Reply:
+    return ask_once(port, as_bytes(exchange, last=True))
 
 
-def _turns(turn: Callable[[Asks], float], asks: Mapping[str, Asks]) -> dict[str, Callable[[], float]]:
-    return {name: partial(turn, each) for name, each in asks.items()}
+def _turns(turn: Callable[[Asks], float], calls: Mapping[str, Asks]) -> dict[str, Callable[[], float]]:
+    return {name: partial(turn, call) for name, call in calls.items()}
 
 
-def _change(asks: Asks) -> float:
-    """The seconds that a change takes, in the mean over lifecycles."""
-    return _seconds(asks, list(chain.from_iterable(islice(_FRESH, LIFECYCLES))))
+def _change(calls: Asks) -> float:
+    """Return the mean seconds per change."""
+    return _seconds(calls, list(chain.from_iterable(islice(_FRESH, LIFECYCLES))))
 
 
-def _poll_often(poll: Question, asks: Asks) -> float:
-    """The seconds that a poll takes."""
-    return _seconds(asks, [poll] * POLLS)
+def _poll_often(poll: Exchange, calls: Asks) -> float:
+    """Return the mean seconds per poll."""
+    return _seconds(calls, [poll] * POLLS)
 
 
-def _seconds(asks: Asks, questions: Sequence[Question]) -> float:
-    """Per question; each answer must be right."""
+def _seconds(calls: Asks, exchanges: Sequence[Exchange]) -> float:
+    """Return the mean seconds per exchange. Every response is checked."""
     started = perf_counter()
-    replies = [asks(question) for question in questions]
+    replies = [calls(exchange) for exchange in exchanges]
     seconds = perf_counter() - started
-    for question, reply in zip(questions, replies, strict=True):
-        _check(question, reply)
-    return seconds / len(questions)
+    for exchange, reply in zip(exchanges, replies, strict=True):
+        _check(exchange, reply)
+    return seconds / len(exchanges)
 
 
 _FRESH = lifecycles()
 
 
-# What is asked
+# The requests
 
 
-def _poll(asks: Mapping[str, Asks]) -> Question:
-    """A poll of the last operation of an instance that all have."""
+def _poll(calls: Mapping[str, Asks]) -> Exchange:
+    """Return a poll of an instance that all brokers have."""
     (provision,) = provisions(1)
     poll = poll_of(provision, "", Reply(200, {"state": "succeeded"}))
     query = poll.environ["QUERY_STRING"].replace("&operation=", "").replace("operation=", "")
     poll = poll._replace(environ={**poll.environ, "QUERY_STRING": query})
-    for each in asks.values():
-        for question in (provision, poll):
-            _check(question, each(question))
+    for call in calls.values():
+        for exchange in (provision, poll):
+            _check(exchange, call(exchange))
     return poll
 
 
-def _check(question: Question, reply: Reply) -> None:
-    if reply != question.right:
-        raise AssertionError(f"a {question.endpoint} got {reply}, not {question.right}")
+def _check(exchange: Exchange, reply: Reply) -> None:
+    if reply != exchange.expected:
+        raise AssertionError(f"a {exchange.endpoint} got {reply}, not {exchange.expected}")

@@ -1,11 +1,11 @@
-"""The same broker's frame for openbrokerapi: the benchmarks' catalog, authentication, and silence."""
+"""The common parts of brokers with openbrokerapi: catalog, authentication, and disabled logs."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-import openbrokerapi  # type: ignore  # it has no types, and is not there when only the linters run
+import openbrokerapi  # type: ignore  # has no types, and is not installed for the linters
 from flask import Flask
 
 from .catalog import CATALOG
@@ -13,7 +13,7 @@ from .traffic import PASSWORD, USERNAME
 
 
 def services() -> list[Any]:
-    """The catalog, as openbrokerapi takes it."""
+    """Return the catalog in openbrokerapi's classes."""
     return [
         openbrokerapi.Service(
             **{**service, "plans": [openbrokerapi.ServicePlan(**plan) for plan in service["plans"]]}
@@ -23,8 +23,8 @@ def services() -> list[Any]:
 
 
 def make_app(broker: object) -> Flask:
-    """Serve an object with openbrokerapi's methods."""
-    # It logs every header at the level DEBUG. Nothing is to be slow for the sake of a log.
+    """Return an app for an object with openbrokerapi's methods."""
+    # It logs every header at level DEBUG, which would distort the comparison.
     silent = logging.getLogger("openbrokerapi")
     silent.setLevel(logging.CRITICAL)
     silent.addHandler(logging.NullHandler())

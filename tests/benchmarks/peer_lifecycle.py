@@ -1,8 +1,8 @@
 """The broker of the benchmarks, written by hand with openbrokerapi and SQLAlchemy's ORM, as for production.
 
-One transaction a request. What a platform repeats gets the answer that the API asks for, and nothing works on
-one instance twice at a time. Unlike brokerkit's store it encrypts nothing, knows no operation that is in
-progress, and cannot answer a 404 to a bind (openbrokerapi has none).
+Each request is one transaction. Repeated requests get the responses that the API requires, and requests of
+one instance never overlap. Unlike brokerkit's store, it encrypts nothing, has no operations in progress, and
+cannot return 404 to a bind (openbrokerapi has no such error).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-import openbrokerapi  # type: ignore  # it has no types, and is not there when only the linters run
+import openbrokerapi  # type: ignore  # has no types, and is not installed for the linters
 from sqlalchemy import JSON, Engine, ForeignKey, create_engine, event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
@@ -38,7 +38,7 @@ class _Instance(_Base):
 
     @property
     def order(self) -> tuple[object, ...]:
-        """What makes a repeated PUT the same."""
+        """Return the attributes that a repeated PUT must have."""
         return self.service_id, self.plan_id, self.organization_guid, self.space_guid, self.parameters
 
     @property
@@ -60,7 +60,7 @@ class _Binding(_Base):
 
     @property
     def order(self) -> tuple[object, ...]:
-        """What makes a repeated PUT the same."""
+        """Return the attributes that a repeated PUT must have."""
         return self.service_id, self.plan_id, self.app_guid, self.parameters
 
 
@@ -73,7 +73,7 @@ class _StoredBroker:
     def catalog(self) -> Any:
         return self._services
 
-    def provision(self, instance_id: str, details: Any, **asked: object) -> Any:
+    def provision(self, instance_id: str, details: Any, **more: object) -> Any:
         instance = _Instance(
             id=instance_id,
             service_id=details.service_id,
@@ -87,7 +87,7 @@ class _StoredBroker:
         try:
             with self._write.begin() as session:
                 session.add(instance)
-                session.flush()  # The id is ours, or refused, before anything is made.
+                session.flush()  # Claims the id, or fails, before the handler runs.
                 dashboard_url = instance.dashboard_url
         except IntegrityError:
             with self._read() as session:
@@ -98,7 +98,7 @@ class _StoredBroker:
             state = openbrokerapi.ProvisionState.IDENTICAL_ALREADY_EXISTS
         return openbrokerapi.ProvisionedServiceSpec(state=state, dashboard_url=dashboard_url)
 
-    def get_instance(self, instance_id: str, **asked: object) -> Any:
+    def get_instance(self, instance_id: str, **more: object) -> Any:
         with self._read() as session:
             instance = session.get(_Instance, instance_id)
             if instance is None:
@@ -107,7 +107,7 @@ class _StoredBroker:
                 instance.service_id, instance.plan_id, instance.dashboard_url, instance.parameters
             )
 
-    def deprovision(self, instance_id: str, **asked: object) -> Any:
+    def deprovision(self, instance_id: str, **more: object) -> Any:
         with self._write.begin() as session:
             instance = session.get(_Instance, instance_id, with_for_update=True)
             if instance is None:
@@ -115,7 +115,7 @@ class _StoredBroker:
             session.delete(instance)
         return openbrokerapi.DeprovisionServiceSpec(is_async=False)
 
-    def bind(self, instance_id: str, binding_id: str, details: Any, **asked: object) -> Any:
+    def bind(self, instance_id: str, binding_id: str, details: Any, **more: object) -> Any:
         app_guid = details.bind_resource.app_guid if details.bind_resource else details.app_guid
         with self._write.begin() as session:
             if session.get(_Instance, instance_id, with_for_update=True) is None:
@@ -141,7 +141,7 @@ class _StoredBroker:
                 raise openbrokerapi.errors.ErrBindingAlreadyExists
             return openbrokerapi.Binding(state=state, credentials=binding.credentials)
 
-    def get_binding(self, instance_id: str, binding_id: str, **asked: object) -> Any:
+    def get_binding(self, instance_id: str, binding_id: str, **more: object) -> Any:
         with self._read() as session:
             binding = session.get(_Binding, (instance_id, binding_id))
             if binding is None:
@@ -150,7 +150,7 @@ class _StoredBroker:
                 credentials=binding.credentials, parameters=binding.parameters
             )
 
-    def unbind(self, instance_id: str, binding_id: str, **asked: object) -> Any:
+    def unbind(self, instance_id: str, binding_id: str, **more: object) -> Any:
         with self._write.begin() as session:
             binding = session.get(_Binding, (instance_id, binding_id), with_for_update=True)
             if binding is None:
@@ -161,7 +161,7 @@ class _StoredBroker:
 
 @contextmanager
 def peer_app(url: str) -> Iterator[WSGIApplication]:
-    """Openbrokerapi on an empty database, in which the tables are made."""
+    """Return an app with openbrokerapi on an empty database, and create the tables."""
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -174,12 +174,12 @@ def peer_app(url: str) -> Iterator[WSGIApplication]:
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
-    connection.isolation_level = None  # or sqlite3 begins by itself, too late
+    connection.isolation_level = None  # otherwise sqlite3 begins the transaction too late
     for pragma in ("busy_timeout = 10000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Any) -> None:
-    # Who reads first and then writes would be refused, not made to wait, if another had written in between.
+    # A transaction that reads before it writes would fail instead of waiting for a concurrent writer.
     reads = connection.get_execution_options().get("reads", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

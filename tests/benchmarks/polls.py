@@ -1,4 +1,4 @@
-"""What a poll of `last_operation` takes that the store answers, against one that a handler answers."""
+"""Times of polls of `last_operation` that the store responds to, against those of a handler."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .databases import Database, reading
 from .measure import measure
 from .stored import served, stored_broker
 from .table import Table
-from .traffic import PROGRESS, Question, Reply, ask, poll_of, provisions
+from .traffic import PROGRESS, Exchange, Reply, poll_of, provisions, send
 from .verdicts import Verdicts
 
 STORED, DIRECT, READING = "stored", "no store", "one read"
-"""The last is also without a store, but its handler reads one row with the driver alone, each time."""
+"""The last one has no store either. Its handler reads one row with the driver alone."""
 
 BUDGET = 2.5
 
@@ -29,7 +29,7 @@ _IN_PROGRESS = {"state": "in progress", "description": PROGRESS}
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     table = Table(label=24, cells=(10, 10, 10, 12, 7, 6, 12))
     table.write("µs per poll", STORED, DIRECT, READING, "/ no store", "budget", "", "/ one read")
     for kind in kinds:
@@ -54,35 +54,35 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
 
 
 @contextmanager
-def _polled(url: str) -> Iterator[tuple[WSGIApplication, dict[str, Question]]]:
-    """A broker, and the polls of an operation that is in progress in it, and of one that is done."""
+def _polled(url: str) -> Iterator[tuple[WSGIApplication, dict[str, Exchange]]]:
+    """Yield a broker, and the polls of an operation in progress and of a completed one."""
     endless, quick = provisions(2)
-    told, done, released = Event(), Event(), Event()
+    progressed, done, released = Event(), Event(), Event()
 
     def provision(request: ProvisionRequest) -> Any:
         yield PROGRESS
         if request.instance_id in endless.environ["PATH_INFO"]:
-            told.set()
+            progressed.set()
             released.wait()
         return Provisioned()
 
     broker = stored_broker(url, provision)
     with ExitStack() as stack:
         app = stack.enter_context(served(broker))
-        stack.callback(released.set)  # before the broker is closed, which waits for its handlers
+        stack.callback(released.set)  # before the broker closes, because that waits for its handlers
         signals.provisioned.connect(lambda *_, **facts: done.set(), sender=broker, weak=False)
         polls = {
             "in progress": poll_of(endless, begun(app, endless), Reply(200, _IN_PROGRESS)),
             "done": poll_of(quick, begun(app, quick), Reply(200, {"state": "succeeded"})),
         }
-        if not (told.wait(_TIMEOUT) and done.wait(_TIMEOUT)):
+        if not (progressed.wait(_TIMEOUT) and done.wait(_TIMEOUT)):
             raise AssertionError("the operations that are to be polled did not get where they must be")
         yield app, polls
 
 
-def _check(apps: Mapping[str, WSGIApplication], poll: Question) -> None:
+def _check(apps: Mapping[str, WSGIApplication], poll: Exchange) -> None:
     for name, app in apps.items():
-        right = poll.right if name == STORED else Reply(200, _IN_PROGRESS)
-        reply = ask(app, poll.fresh_environ())
-        if reply != right:
-            raise AssertionError(f"a poll of {name!r} got {reply}, not {right}")
+        expected = poll.expected if name == STORED else Reply(200, _IN_PROGRESS)
+        reply = send(app, poll.fresh_environ())
+        if reply != expected:
+            raise AssertionError(f"a poll of {name!r} got {reply}, not {expected}")

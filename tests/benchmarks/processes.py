@@ -1,4 +1,4 @@
-"""How many lifecycles several processes get through on one PostgreSQL, and what keeps them from more."""
+"""Lifecycles of several processes on one PostgreSQL, and the resource that limits them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .databases import Database
 from .fleet import served_by
 from .meters import PostgresMeter
 from .side_by_side import Crowd, Site, compare
-from .traffic import Question
+from .traffic import Exchange
 from .verdicts import Verdicts
 from .wire import as_bytes, connected
 
 PROCESSES = (1, 2, 4)
 
 THREADS = 4
-"""Of each process."""
+"""Per process."""
 
 BUDGET = 0.8
-"""More processes must not be in each other's way, even where there are no more cores for them."""
+"""More processes must not slow each other down, even without further cores."""
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     (kind,) = (kind for kind in kinds if kind.name == "PostgreSQL")
     with ExitStack() as stack:
         meter = stack.enter_context(PostgresMeter(stack.enter_context(kind.fresh())))
@@ -40,14 +40,14 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
         compare("lifecycles per second", sites, CROWD, verdicts, budget=BUDGET, rounds=12, warm_up=2)
 
 
-async def _get_through(port: int, work: Sequence[Sequence[Question]]) -> None:
-    """Each lifecycle on a connection of its own, so that all processes get some."""
-    for questions in work:
+async def _get_through(port: int, work: Sequence[Sequence[Exchange]]) -> None:
+    """Run each lifecycle on its own connection, so that all processes get some."""
+    for exchanges in work:
         async with connected(port) as connection:
-            for question in questions:
-                reply = await connection.ask(as_bytes(question, last=question is questions[-1]))
-                if reply != question.right:
-                    raise AssertionError(f"a {question.endpoint} got {reply}, not {question.right}")
+            for exchange in exchanges:
+                reply = await connection.send(as_bytes(exchange, last=exchange is exchanges[-1]))
+                if reply != exchange.expected:
+                    raise AssertionError(f"a {exchange.endpoint} got {reply}, not {exchange.expected}")
 
 
-CROWD = Crowd(clients=8, lifecycles=10, get_through=_get_through)
+CROWD = Crowd(clients=8, lifecycles=10, run_lifecycles=_get_through)

@@ -1,6 +1,6 @@
-"""What taking up operations takes that another process left, against running them as they are asked for.
+"""The time of recovering the operations of another process, against running new ones.
 
-Half of them had begun when that process died, and the lease of their attempts is over; half never began.
+Half of them were running when that process died, and their leases have expired. The others had not begun.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from brokerkit import Provisioned, ProvisionRequest, signals
 from brokerkit.store.models import Progress
 from brokerkit.store.tables import operations
 
-from .background import Nobody, working
+from .background import LosingExecutor, working
 from .databases import Database
 from .table import Table
-from .traffic import Reply, ask, poll_of, provisions
+from .traffic import Reply, poll_of, provisions, send
 from .verdicts import Verdicts
 
 OPERATIONS = 2000
@@ -27,7 +27,7 @@ BUDGET = 3.0
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     table = Table(label=24, cells=(11, 10, 9, 7, 6))
     table.write("µs per operation", "recovered", "fresh", "/ fresh", "budget", "")
     for kind in kinds:
@@ -35,42 +35,42 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
             fresh = _fresh(url)
         with kind.fresh() as url:
             recovered = _recovered(url)
-        seconds = [f"{each / OPERATIONS * 1e6:.0f}" for each in (recovered, fresh)]
+        seconds = [f"{total / OPERATIONS * 1e6:.0f}" for total in (recovered, fresh)]
         table.write(kind.name, *seconds, *verdicts.at_most(recovered / fresh, BUDGET))
 
 
 def _fresh(url: str) -> float:
-    """The seconds from the first request to the end of the last operation, in a process that runs."""
-    asked, (first, *rest) = _Asked(), provisions(OPERATIONS + 1)
-    with working(url, asked.provision, signals.provisioned) as background:
+    """Return the seconds from the first request to the end of the last operation, in a running process."""
+    handler, (first, *rest) = _RecordingHandler(), provisions(OPERATIONS + 1)
+    with working(url, handler.provision, signals.provisioned) as background:
         background.submit([first])
         background.wait_for(1)
         started = perf_counter()
         background.submit(rest)
         background.wait_for(OPERATIONS + 1)
         seconds = perf_counter() - started
-    asked.check(url, OPERATIONS + 1)
+    handler.check(url, OPERATIONS + 1)
     return seconds
 
 
 def _recovered(url: str) -> float:
-    """The seconds from the start of a process to the end of the last operation that another left."""
-    asked, (unknown, *left) = _Asked(), provisions(OPERATIONS + 1)
-    with working(url, asked.provision, signals.provisioned, Nobody()) as background:
+    """Return the seconds from the start of a process to the end of the last recovered operation."""
+    handler, (unknown, *left) = _RecordingHandler(), provisions(OPERATIONS + 1)
+    with working(url, handler.provision, signals.provisioned, LosingExecutor()) as background:
         background.submit(left)
     _let_half_have_begun(url)
     start = poll_of(unknown, "", Reply(404, {"description": "There is no such service instance."}))
-    with working(url, asked.provision, signals.provisioned) as background:
+    with working(url, handler.provision, signals.provisioned) as background:
         started = perf_counter()
-        ask(background.app, start.fresh_environ())
+        send(background.app, start.fresh_environ())
         background.wait_for(OPERATIONS)
         seconds = perf_counter() - started
-    asked.check(url, OPERATIONS)
+    handler.check(url, OPERATIONS)
     return seconds
 
 
-class _Asked:
-    """A handler that does nothing, and which instances it was asked for."""
+class _RecordingHandler:
+    """A handler that does nothing but record the instances."""
 
     def __init__(self) -> None:
         self._instances: Counter[str] = Counter()
@@ -80,30 +80,30 @@ class _Asked:
         return Provisioned()
 
     def check(self, url: str, count: int) -> None:
-        """So many operations were run, each once, and succeeded."""
+        """Check that the handler ran once per operation and all operations succeeded."""
         states = {Progress.SUCCEEDED.value: count}
-        told, attempts = _states(url), self._instances.total()
-        if told != states or (len(self._instances), attempts) != (count, count):
-            raise AssertionError(f"{told} after {attempts} attempts; {count} were to succeed at once")
+        stored, attempts = _states(url), self._instances.total()
+        if stored != states or (len(self._instances), attempts) != (count, count):
+            raise AssertionError(f"{stored} after {attempts} attempts, expected {count} in one attempt")
 
 
 def _let_half_have_begun(url: str) -> None:
-    """As if their process had been killed a while ago: the lease of an attempt is when it is looked at."""
+    """Expire the leases, as if the process had been killed a while ago."""
     engine = create_engine(url)
     with engine.begin() as connection:
         ids = connection.scalars(select(operations.c.id).limit(OPERATIONS // 2)).all()
         over = operations.c.created_at - 1
-        for each in ids:
+        for operation_id in ids:
             connection.execute(
                 update(operations)
                 .values(attempt=1, lease_until=over, wake_at=over)
-                .where(operations.c.id == each)
+                .where(operations.c.id == operation_id)
             )
     engine.dispose()
 
 
 def _states(url: str) -> dict[str, int]:
-    """How many operations are in which state."""
+    """Return the number of operations by state."""
     engine = create_engine(url)
     with engine.connect() as connection:
         counts = connection.execute(select(operations.c.state, func.count()).group_by(operations.c.state))

@@ -1,4 +1,4 @@
-"""What SQL the broker had a PostgreSQL server run, by the server's log, and the same without it."""
+"""The SQL that the broker runs on PostgreSQL, from the server's log, and a replay without the broker."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _PARAMETERS = re.compile(r"\d+@\S+ DETAIL:  parameters: (.*)", re.DOTALL | re.IG
 _VALUE = re.compile(r"\$(\d+) = ('(?:[^']|'')*'|NULL)")
 
 LOGGING: dict[str, Any] = {"log_line_prefix": "%p@%d "}
-"""Settings of a server whose log can be read here."""
+"""The settings of a server whose log this module can parse."""
 
 
 class Statement(NamedTuple):
-    """What a session had run.
+    """A statement that a session executed.
 
     Args:
-        session: Which.
-        database: It is connected to this one.
-        text: With its parameters in it.
+        session: The id of the session.
+        database: The database of the session.
+        text: The SQL with its parameters.
     """
 
     session: str
@@ -36,11 +36,11 @@ class Statement(NamedTuple):
     text: str
 
     def with_values(self, values: Mapping[str, str]) -> Statement:
-        """With literals, by the numbers of their places."""
+        """Return the statement with literals, by the numbers of the parameters."""
         return self._replace(text=re.sub(r"\$(\d+)", lambda place: values[place[1]], self.text))
 
     def renamed(self, names: Mapping[str, str]) -> Statement:
-        """The same about something else."""
+        """Return the statement with other values in place of some literals."""
         database, text = self.database, self.text
         for old, new in names.items():
             database, text = database.replace(old, new), text.replace(old, new)
@@ -48,7 +48,7 @@ class Statement(NamedTuple):
 
 
 def issued(cluster: Cluster, act: Callable[[], object]) -> list[Statement]:
-    """What the broker has the server run while something is done."""
+    """Return the statements that the server executes while a function runs."""
     before = len(cluster.server.log)
     cluster.execute(f"ALTER ROLE {_ROLE} SET log_statement TO 'all'")
     try:
@@ -62,20 +62,20 @@ def _statements(log: str) -> Iterator[Statement]:
     last: Statement | None = None
     for entry in re.split(r"\n(?!\t)", log):
         entry = entry.replace("\n\t", "\n")
-        if found := _PARAMETERS.match(entry):
+        if match := _PARAMETERS.match(entry):
             assert last is not None, "it is the detail of a statement"
-            last = last.with_values(dict(_VALUE.findall(found[1])))
+            last = last.with_values(dict(_VALUE.findall(match[1])))
             continue
         if last is not None:
             yield last
-        found = _STATEMENT.match(entry)
-        last = Statement(*found.groups()) if found else None
+        match = _STATEMENT.match(entry)
+        last = Statement(*match.groups()) if match else None
     if last is not None:
         yield last
 
 
 def run(cluster: Cluster, statements: list[Statement]) -> None:
-    """Have it run again, in the same sessions; each ends with its last statement, as it did."""
+    """Execute the statements again in the same number of sessions, in the same order."""
     last = {statement.session: place for place, statement in enumerate(statements)}
     with ExitStack() as stack:
         sessions: dict[str, psycopg.Connection] = {}

@@ -1,4 +1,4 @@
-"""How long a broker without a store takes for a request, against bare Flask and openbrokerapi."""
+"""Times of requests to a broker without a store, against bare Flask and openbrokerapi."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .apps import bare_app, brokerkit_app, openbrokerapi_app
 from .databases import Database
 from .measure import measure
 from .table import Table
-from .traffic import Question, ask, questions
+from .traffic import Exchange, exchanges, send
 from .verdicts import Verdicts, joined
 
 OURS, BARE, PEER = "brokerkit", "bare Flask", "openbrokerapi"
@@ -24,11 +24,11 @@ BUDGETS: dict[str, dict[str, float]] = {
     "last operation": {BARE: 1.1, PEER: 0.55},
     "bind": {BARE: 1.0, PEER: 0.5},
 }
-"""What brokerkit may take of the time that the other takes."""
+"""The maximal time of brokerkit, relative to the other app."""
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     finished: Counter[object] = Counter()
     apps: dict[str, WSGIApplication] = {
         OURS: brokerkit_app(finished).wsgi_app,
@@ -40,31 +40,31 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "msgspec", PEER))
     table.write(f"Python {python_version()}, {packages}\n")
     table.write("µs per request", *apps, "/ bare", "budget", "", "/ peer", "budget", "")
-    for question in questions():
-        times = measure(question, apps)
+    for exchange in exchanges():
+        times = measure(exchange, apps)
         medians = [f"{times.seconds(name) * 1e6:.1f}" for name in apps]
-        budgets = BUDGETS[question.endpoint].items()
+        budgets = BUDGETS[exchange.endpoint].items()
         judged = joined(verdicts.at_most(times.ratio(OURS, other), budget) for other, budget in budgets)
-        table.write(question.endpoint, *medians, *judged)
+        table.write(exchange.endpoint, *medians, *judged)
 
 
 def _check(apps: Mapping[str, WSGIApplication], finished: Counter[object]) -> None:
-    """Nothing is measured that answers wrong, or that is fast because a check is switched off."""
-    for question in questions():
+    """Check before measuring that responses are correct and no check is disabled."""
+    for exchange in exchanges():
         for name, app in apps.items():
-            reply = ask(app, question.fresh_environ())
-            if reply != question.right:
-                sys.exit(f"{name} answers {question.endpoint} with {reply}, not {question.right}")
-    if finished.total() != len(questions()):
-        sys.exit(f"the subscriber of {OURS} was told of {finished.total()} requests")
-    for fault, status, spoilt in _spoilt(questions()[0]):
-        reply = ask(apps[OURS], spoilt.fresh_environ())
+            reply = send(app, exchange.fresh_environ())
+            if reply != exchange.expected:
+                sys.exit(f"{name} responds to {exchange.endpoint} with {reply}, not {exchange.expected}")
+    if finished.total() != len(exchanges()):
+        sys.exit(f"the subscriber of {OURS} counted {finished.total()} requests")
+    for fault, status, spoilt in _spoilt(exchanges()[0]):
+        reply = send(apps[OURS], spoilt.fresh_environ())
         if reply.status != status:
             sys.exit(f"{OURS} answers a provision with {fault} with {reply}")
 
 
-def _spoilt(provision: Question) -> list[tuple[str, int, Question]]:
-    def without(header: str) -> Question:
+def _spoilt(provision: Exchange) -> list[tuple[str, int, Exchange]]:
+    def without(header: str) -> Exchange:
         kept = {name: value for name, value in provision.environ.items() if name != header}
         return provision._replace(environ=kept)
 

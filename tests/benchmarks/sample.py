@@ -1,4 +1,4 @@
-"""What provisioning takes through `samples/postgres`, against the bare SQL that it issues for that."""
+"""Times of provisioning with `samples/postgres`, against its bare SQL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .measure import take_turns
 from .replay import LOGGING, Statement, issued
 from .replay import run as run_again
 from .table import Table
-from .traffic import PASSWORD, USERNAME, Question, Reply
+from .traffic import PASSWORD, USERNAME, Exchange, Reply
 from .verdicts import Verdicts
 from .wire import Connection, as_bytes, connected
 
@@ -34,18 +34,18 @@ BUDGET = 1.25
 
 ROUNDS, WARM_UP = 20, 2
 DATABASES = 2
-"""How many are made in a turn."""
+"""The number of databases per turn."""
 
 BROKER, BARE = "broker", "bare SQL"
 
 
 def run(_: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     with ExitStack() as stack:
         cluster = stack.enter_context(prepared(**LOGGING))
         server = stack.enter_context(_served(cluster, stack.enter_context(tempfile.TemporaryDirectory())))
         ordered = "recorded"
-        order(server.port, ["unnoticed"])  # with it, the process starts what runs beside requests
+        order(server.port, ["unnoticed"])  # the first request starts the background threads
         statements = issued(cluster, lambda: order(server.port, [ordered]))
         turns = {
             BROKER: partial(_turn, cluster, partial(order, server.port)),
@@ -61,7 +61,7 @@ def run(_: Sequence[Database], verdicts: Verdicts) -> None:
 
 
 def _turn(cluster: Cluster, make: Callable[[list[str]], None]) -> float:
-    """The seconds that one database takes."""
+    """Return the mean seconds per database."""
     databases = Databases(cluster.url)
     instances = [str(uuid4()) for _ in range(DATABASES)]
     started = perf_counter()
@@ -69,14 +69,14 @@ def _turn(cluster: Cluster, make: Callable[[list[str]], None]) -> float:
     seconds = perf_counter() - started
     names = {database_of(instance) for instance in instances}
     if not names <= cluster.names():
-        raise AssertionError("databases are missing that were made")
+        raise AssertionError("created databases are missing")
     for name in names:
         databases.drop(name)
     return seconds / DATABASES
 
 
 def order(port: int, instances: list[str]) -> None:
-    """Have the broker make them, one after the other."""
+    """Provision databases through the broker, one after the other."""
 
     async def provision() -> None:
         async with connected(port) as connection:
@@ -87,13 +87,13 @@ def order(port: int, instances: list[str]) -> None:
 
 
 async def _provision(connection: Connection, instance: str) -> None:
-    question = _question(instance)
-    reply = await connection.ask(as_bytes(question, last=False))
-    if reply != question.right:
-        raise AssertionError(f"a provision got {reply}, not {question.right}")
+    exchange = _question(instance)
+    reply = await connection.send(as_bytes(exchange, last=False))
+    if reply != exchange.expected:
+        raise AssertionError(f"a provision got {reply}, not {exchange.expected}")
 
 
-def _question(instance: str) -> Question:
+def _question(instance: str) -> Exchange:
     body = json.dumps({**_IDS, "organization_guid": instance, "space_guid": instance}).encode()
     builder = EnvironBuilder(
         f"/v2/service_instances/{instance}",
@@ -102,7 +102,7 @@ def _question(instance: str) -> Question:
         auth=(USERNAME, PASSWORD),
         data=body,
     )
-    return Question("provision", builder.get_environ(), body, Reply(201, {}))
+    return Exchange("provision", builder.get_environ(), body, Reply(201, {}))
 
 
 def _repeat(cluster: Cluster, statements: list[Statement], name: str, instances: list[str]) -> None:
@@ -127,4 +127,4 @@ _IDS: dict[str, Any] = {
     "service_id": "2f6a1c52-6f0e-4c37-9a39-4f5f1c7d0001",
     "plan_id": "2f6a1c52-6f0e-4c37-9a39-4f5f1c7d0011",
 }
-"""Of the plan `small`."""
+"""Return a provision body with plan `small`."""

@@ -1,4 +1,4 @@
-"""How many lifecycles a crowd of clients gets through with the same broker on more or fewer processes."""
+"""Lifecycles of many clients with the same broker on different numbers of processes."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from itertools import islice
 from time import perf_counter
 from typing import NamedTuple
 
-from .accounts import Account, tell
+from .accounts import Account, print_accounts
 from .measure import take_turns
 from .table import Table
-from .traffic import Question, lifecycles
+from .traffic import Exchange, lifecycles
 from .verdicts import Verdicts
 
 _FRESH = lifecycles()
 
 
 class Crowd(NamedTuple):
-    """Who asks.
+    """Clients that run lifecycles concurrently.
 
     Args:
-        clients: How many at a time.
-        lifecycles: How many each has to get through in a turn.
-        get_through: What a client does with its lifecycles, at a broker on this port.
+        clients: The number of clients.
+        lifecycles: The number of lifecycles per client and turn.
+        run_lifecycles: Runs the lifecycles of a client with the broker on a port.
     """
 
     clients: int
     lifecycles: int
-    get_through: Callable[[int, Sequence[Sequence[Question]]], Awaitable[None]]
+    run_lifecycles: Callable[[int, Sequence[Sequence[Exchange]]], Awaitable[None]]
 
-    async def come(self, port: int, work: Sequence[Sequence[Sequence[Question]]]) -> None:
-        """All of them at once."""
-        await asyncio.gather(*(self.get_through(port, each) for each in work))
+    async def come(self, port: int, work: Sequence[Sequence[Sequence[Exchange]]]) -> None:
+        """Run all clients concurrently."""
+        await asyncio.gather(*(self.run_lifecycles(port, part) for part in work))
 
 
 class Site(NamedTuple):
-    """A broker that is served on a port, and who keeps account of what it uses."""
+    """A served broker with the account of its resource usage."""
 
     port: int
     account: Account
@@ -53,16 +53,16 @@ def compare(
     rounds: int,
     warm_up: int,
 ) -> None:
-    """Measure, print and judge each by the first.
+    """Measure, print and compare each broker with the first.
 
     Args:
-        label: What is counted, each second.
-        sites: The brokers, the one with the fewest processes first.
-        crowd: Who asks.
-        verdicts: Judges.
-        budget: How many lifecycles each other gets through, at least, while the first gets through one.
-        rounds: How often each has its turn.
-        warm_up: How often before that.
+        label: The counted unit.
+        sites: The brokers. The first one has the fewest processes.
+        crowd: The clients.
+        verdicts: Compares with the budget.
+        budget: The minimal number of lifecycles of each broker in the time of one lifecycle of the first.
+        rounds: The number of measured rounds.
+        warm_up: The number of rounds before these.
     """
     turns = {name: partial(_turn, site, crowd) for name, site in sites.items()}
     times = take_turns(turns, rounds, warm_up)
@@ -74,11 +74,11 @@ def compare(
         table.write(name, f"{1 / times.seconds(name):.0f}", *verdict)
     table.write("")
     accounts = {name: site.account for name, site in sites.items()}
-    tell(accounts, (rounds + warm_up) * crowd.clients * crowd.lifecycles)
+    print_accounts(accounts, (rounds + warm_up) * crowd.clients * crowd.lifecycles)
 
 
 def _turn(site: Site, crowd: Crowd) -> float:
-    """The seconds that a lifecycle takes."""
+    """Return the mean seconds per lifecycle."""
     work = [list(islice(_FRESH, crowd.lifecycles)) for _ in range(crowd.clients)]
     with site.account.open():
         started = perf_counter()

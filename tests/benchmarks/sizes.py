@@ -1,6 +1,6 @@
-"""What a store takes on PostgreSQL: bytes for each row, writes for each lifecycle, time for upkeep.
+"""The size of a store on PostgreSQL: bytes per row, writes per lifecycle, time of upkeep.
 
-There is no budget: these are the numbers that docs/scaling.md reckons with.
+There is no budget. docs/scaling.md uses these numbers.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .filling import fill
 from .meters import PostgresMeter
 from .stored import KEY, stored_app
 from .table import Table
-from .traffic import ask, lifecycles
+from .traffic import lifecycles, send
 from .verdicts import Verdicts
 
 INSTANCES = 100_000
 LIFECYCLES = 2_000
 FEW = 10_000
-"""How many instances upkeep is measured with, which takes long."""
+"""The number of instances for the measurement of upkeep."""
 
 _TABLES = ("instances", "bindings", "operations")
 
@@ -52,13 +52,13 @@ def _tell_sizes(meter: PostgresMeter) -> None:
     for name in _TABLES:
         sizes = meter.size_of(f"brokerkit_{name}")
         depths = " ".join(map(str, sizes.index_depths))
-        each = (f"{size / sizes.rows:.0f}" for size in (sizes.heap, sizes.indexes))
-        table.write(name, f"{sizes.rows:,}", *each, depths)
+        value = (f"{size / sizes.rows:.0f}" for size in (sizes.heap, sizes.indexes))
+        table.write(name, f"{sizes.rows:,}", *value, depths)
     table.write("")
 
 
 def _tell_times(url: str) -> None:
-    """What keepers and polls ask of the large store."""
+    """Measure the statements of schedulers and polls on the large store."""
     store = Store(url, encryption_keys=[KEY])
     store.open()
     try:
@@ -81,18 +81,18 @@ def _tell_writes(url: str) -> None:
         app = stack.enter_context(stored_app(url))
         meter = stack.enter_context(PostgresMeter(url))
         before = meter.written()
-        for question in (each for life in islice(lifecycles(), LIFECYCLES) for each in life):
-            reply = ask(app, question.fresh_environ())
-            if reply != question.right:
-                raise AssertionError(f"a {question.endpoint} got {reply}, not {question.right}")
+        for exchange in (value for life in islice(lifecycles(), LIFECYCLES) for value in life):
+            reply = send(app, exchange.fresh_environ())
+            if reply != exchange.expected:
+                raise AssertionError(f"a {exchange.endpoint} got {reply}, not {exchange.expected}")
         written = meter.written().since(before).each_of(LIFECYCLES)
     table = Table(label=24, cells=(10, 10, 14, 10))
     table.write("rows per lifecycle", "inserted", "updated", "of these HOT", "deleted")
     with PostgresMeter(url) as meter:
-        sleep(2.0)  # until the sessions that ended have told what they did
+        sleep(2.0)  # PostgreSQL updates the statistics of ended sessions with a delay
         for name in _TABLES:
-            changes = (each / LIFECYCLES for each in meter.changes_of(f"brokerkit_{name}"))
-            table.write(name, *(f"{each:.1f}" for each in changes))
+            changes = (value / LIFECYCLES for value in meter.changes_of(f"brokerkit_{name}"))
+            table.write(name, *(f"{value:.1f}" for value in changes))
     table.write("commits", f"{written.commits:.1f}")
     table.write("WAL bytes", f"{written.wal:.0f}")
     table.write("")
@@ -101,8 +101,8 @@ def _tell_writes(url: str) -> None:
 def _tell_upkeep(url: str) -> None:
     with stored_app(url) as app:
         fill(url, app, FEW)
-        for question in (each for life in islice(lifecycles(), LIFECYCLES) for each in life):
-            ask(app, question.fresh_environ())
+        for exchange in (value for life in islice(lifecycles(), LIFECYCLES) for value in life):
+            send(app, exchange.fresh_environ())
     store = Store(url, encryption_keys=[new_key(), KEY])
     store.open()
     table = Table(label=24, cells=(10, 10))

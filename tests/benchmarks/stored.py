@@ -1,4 +1,4 @@
-"""Brokers with brokerkit's store, whose handlers do nothing; and how one is served until it is closed."""
+"""Brokers with a store whose handlers do nothing, and a context that serves one."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from .catalog import CATALOG
 from .traffic import CREDENTIALS, DASHBOARD, PASSWORD, USERNAME
 
 KEY = "cGxlYXNlIGRvIG5vdCB1c2UgdGhpcyBrZXkgaGVyZSE="
-"""The same in all processes."""
+"""The key of all processes."""
 
 
 def stored_broker(
     url: str, in_background: Callable[[ProvisionRequest], Any] | None = None, executor: Executor | None = None
 ) -> Broker:
-    """Brokerkit with a database, with all its checks and with encryption.
+    """Return a broker on a database, with all checks and with encryption.
 
     Args:
-        url: The database's.
-        in_background: Provisions in the background, where deprovisions go then too; without it, all is done
-            at once.
-        executor: Who runs that.
+        url: The URL of the database.
+        in_background: The background handler of provisions. Deprovisions then run in the background too.
+            Defaults to synchronous handlers.
+        executor: The executor of background handlers.
     """
     broker = Broker(
         Catalog.from_dict(CATALOG),
@@ -81,11 +81,11 @@ def stored_broker(
 def served(
     broker: Broker, observe: Callable[[Broker, Flask], None] = lambda *_: None
 ) -> Iterator[WSGIApplication]:
-    """An app with the broker, which is closed at the end, before its database is gone.
+    """Serve a broker, and close it before its database is removed.
 
     Args:
         broker: The broker.
-        observe: Makes others listen to it.
+        observe: Enables observability for the broker.
     """
     app = Flask("brokerkit")
     app.register_blueprint(broker.blueprint)
@@ -98,6 +98,6 @@ def served(
 
 @contextmanager
 def stored_app(url: str) -> Iterator[WSGIApplication]:
-    """Brokerkit on a database, which does everything at once."""
+    """Return an app with a broker on a database whose handlers are synchronous."""
     with served(stored_broker(url)) as app:
         yield app

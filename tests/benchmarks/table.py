@@ -1,4 +1,4 @@
-"""What is measured, told in rows of columns that stand below each other."""
+"""Tables of results with aligned columns."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 
 class Table:
-    """Writes to the standard output, row by row, as soon as a row is known.
+    """A table that is written to standard output row by row.
 
     Args:
         label: The width of the first column.
-        cells: The widths of the others; their text is on the right.
+        cells: The widths of the other columns, which are aligned to the right.
     """
 
     def __init__(self, label: int, cells: Sequence[int]) -> None:

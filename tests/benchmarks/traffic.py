@@ -1,4 +1,4 @@
-"""What is asked: requests of Cloud Foundry's, as a WSGI server has them, and the right answers."""
+"""Requests of Cloud Foundry as WSGI environs, and the expected responses."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ _RECORDED = Path(__file__).parents[1] / "data" / "cloudfoundry.jsonl"
 
 
 class Reply(NamedTuple):
-    """What came back."""
+    """A response."""
 
     status: int
     document: object
 
 
-class Question(NamedTuple):
-    """A request that can be asked any number of times, and what must come back."""
+class Exchange(NamedTuple):
+    """A request that can be sent any number of times, and its expected response."""
 
     endpoint: str
     environ: dict[str, Any]
     body: bytes
-    right: Reply
+    expected: Reply
 
     def fresh_environ(self) -> dict[str, Any]:
-        """One to be used once: what an app notes in it, and its input, end with the request."""
+        """Return an environ for one request: apps change it, and its input can be read once."""
         return {**self.environ, "wsgi.input": BytesIO(self.body)}
 
 
-def questions() -> list[Question]:
-    """One for each endpoint that has a budget."""
+def exchanges() -> list[Exchange]:
+    """Return one exchange per endpoint with a budget."""
     recorded = _recorded()
     create = recorded["cf create-service"]
     instance_id = create["path"].rpartition("/")[2]
@@ -68,36 +68,36 @@ def questions() -> list[Question]:
     ]
 
 
-def lifecycles() -> Iterator[list[Question]]:
-    """Instances, each with a binding, from beginning to end: no two have an id in common."""
+def lifecycles() -> Iterator[list[Exchange]]:
+    """Yield lifecycles of instances with a binding, all with different ids."""
     template = _lifecycle()
     instance_id, _, binding_id = template[1].environ["PATH_INFO"].split("/")[3:]
     while True:
         ids = {instance_id: str(uuid4()), binding_id: str(uuid4())}
-        yield [_replaced(question, ids) for question in template]
+        yield [_replaced(exchange, ids) for exchange in template]
 
 
-def provisions(count: int) -> list[Question]:
-    """So many that have no id in common. Whoever works in the background answers them otherwise than told."""
-    return [questions[0] for questions in islice(lifecycles(), count)]
+def provisions(count: int) -> list[Exchange]:
+    """Return provisions with different ids. Brokers with background handlers give other responses."""
+    return [exchanges[0] for exchanges in islice(lifecycles(), count)]
 
 
-def poll_of(provision: Question, operation: str, right: Reply) -> Question:
-    """How a platform asks for an operation.
+def poll_of(provision: Exchange, operation: str, expected: Reply) -> Exchange:
+    """Return a poll of an operation.
 
     Args:
-        provision: What began it.
-        operation: Its id.
-        right: The answer.
+        provision: The request that started the operation.
+        operation: The operation's id.
+        expected: The expected response.
     """
-    poll = _question("last operation", _recorded()["poll"], right)
+    poll = _question("last operation", _recorded()["poll"], expected)
     ids = {poll.environ["PATH_INFO"].split("/")[3]: provision.environ["PATH_INFO"].split("/")[3]}
     ids["operation=OPERATION"] = f"operation={operation}"
     return _replaced(poll, ids)
 
 
-def ask(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
-    """Send one request and read its answer."""
+def send(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
+    """Send one request and return the response."""
     statuses: list[str] = []
 
     def start_response(status: str, headers: object, exc_info: object = None) -> Any:
@@ -110,33 +110,35 @@ def ask(app: WSGIApplication, environ: dict[str, Any]) -> Reply:
     return Reply(int(statuses[0][:3]), json.loads(body))
 
 
-def _replaced(question: Question, ids: dict[str, str]) -> Question:
-    environ, document = question.environ.copy(), json.dumps(question.right.document)
+def _replaced(exchange: Exchange, ids: dict[str, str]) -> Exchange:
+    environ, document = exchange.environ.copy(), json.dumps(exchange.expected.document)
     for old, new in ids.items():
         document = document.replace(old, new)
         for name in ("PATH_INFO", "QUERY_STRING", "REQUEST_URI", "RAW_URI"):
             environ[name] = environ[name].replace(old, new)
-    return question._replace(environ=environ, right=question.right._replace(document=json.loads(document)))
+    return exchange._replace(
+        environ=environ, expected=exchange.expected._replace(document=json.loads(document))
+    )
 
 
-def _lifecycle() -> list[Question]:
+def _lifecycle() -> list[Exchange]:
     recorded = _recorded()
     create = recorded["cf create-service"]
     dashboard_url = DASHBOARD + create["path"].rpartition("/")[2]
-    questions = [_question("provision", create, Reply(201, {"dashboard_url": dashboard_url}))]
-    questions.append(_question("bind", recorded["cf bind-service"], Reply(201, {"credentials": CREDENTIALS})))
+    exchanges = [_question("provision", create, Reply(201, {"dashboard_url": dashboard_url}))]
+    exchanges.append(_question("bind", recorded["cf bind-service"], Reply(201, {"credentials": CREDENTIALS})))
     for endpoint, name in (("unbind", "cf unbind-service"), ("deprovision", "cf delete-service")):
-        # When these were recorded, the instance had been moved to another plan.
+        # In the recording, an update had changed the plan before these requests.
         query = {"query": f"service_id={create['body']['service_id']}&plan_id={create['body']['plan_id']}"}
-        questions.append(_question(endpoint, recorded[name] | query, Reply(200, {})))
-    return questions
+        exchanges.append(_question(endpoint, recorded[name] | query, Reply(200, {})))
+    return exchanges
 
 
 def _recorded() -> dict[str, Any]:
     return {line["name"]: line for line in map(json.loads, _RECORDED.read_text("utf-8").splitlines())}
 
 
-def _question(endpoint: str, recorded: dict[str, Any], right: Reply) -> Question:
+def _question(endpoint: str, recorded: dict[str, Any], expected: Reply) -> Exchange:
     body = b"" if recorded["body"] is None else json.dumps(recorded["body"]).encode()
     token = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
     headers = [*recorded["headers"].items(), ("Authorization", f"Basic {token}")]
@@ -147,4 +149,4 @@ def _question(endpoint: str, recorded: dict[str, Any], right: Reply) -> Question
         headers=headers,
         data=body or None,
     )
-    return Question(endpoint, builder.get_environ(), body, right)
+    return Exchange(endpoint, builder.get_environ(), body, expected)

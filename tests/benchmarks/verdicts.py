@@ -1,4 +1,4 @@
-"""What is made of a ratio: whether it keeps its budget, and whether all did."""
+"""Comparisons of ratios with budgets."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 
 class Verdicts:
-    """Judges ratios, and remembers whether one missed its budget."""
+    """A judge of ratios that records whether one missed its budget."""
 
     def __init__(self) -> None:
         self.all_kept = True
 
     def at_most(self, value: float, budget: float, digits: int = 3) -> tuple[str, str, str]:
-        """Three cells: the value, the most that it may be, and whether it is."""
+        """Return three cells: the value, its maximum, and whether it is kept."""
         return self._cells(value, budget, "OVER" if value > budget else "ok", digits)
 
     def at_least(self, value: float, budget: float, digits: int = 3) -> tuple[str, str, str]:
-        """Three cells: the value, the least that it may be, and whether it is."""
+        """Return three cells: the value, its minimum, and whether it is kept."""
         return self._cells(value, budget, "UNDER" if value < budget else "ok", digits)
 
     def _cells(self, value: float, budget: float, verdict: str, digits: int) -> tuple[str, str, str]:
@@ -25,5 +25,5 @@ class Verdicts:
 
 
 def joined(verdicts: Iterable[tuple[str, str, str]]) -> list[str]:
-    """The cells of several, one after the other."""
+    """Return the cells of several verdicts."""
     return [cell for verdict in verdicts for cell in verdict]

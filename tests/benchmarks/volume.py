@@ -1,4 +1,4 @@
-"""What a lifecycle takes in a store that holds many instances, against one that holds few."""
+"""Times of lifecycles in a store with many instances, against one with few."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUNDS = 60
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     names = {count: f"of {count:,}" for count in (MANY, FEW)}
     table = Table(label=24, cells=(12, 10, 9, 7, 6))
     table.write("µs per lifecycle", *names.values(), "/ few", "budget", "")

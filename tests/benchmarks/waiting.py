@@ -1,4 +1,4 @@
-"""How much memory an operation takes that waits in `Retry`: nothing but its row is to be kept."""
+"""Memory per operation that waits in `Retry`: only its row may use memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .traffic import provisions
 from .verdicts import Verdicts
 
 OTHERS, OPERATIONS = 1000, 2000
-"""How many wait before those that are measured, and how many these are."""
+"""The numbers of waiting operations before the measurement and during it."""
 
 BUDGET = 200
-"""In bytes, of what Python's allocator gave."""
+"""In bytes of Python's allocator."""
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     table = Table(label=24, cells=(12, 10, 7, 6))
     table.write("bytes per waiting", "resident", "allocated", "budget", "")
     for kind in kinds:
@@ -43,7 +43,7 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
 
 
 class _Memory(NamedTuple):
-    """Bytes of this process."""
+    """The memory of this process in bytes."""
 
     resident: int
     allocated: int
@@ -54,7 +54,7 @@ def _retry(request: ProvisionRequest) -> NoReturn:
 
 
 def _wait_with(background: Background, count: int) -> None:
-    """Have so many more operations wait."""
+    """Add operations that wait."""
     then = background.counted + count
     background.submit(provisions(count))
     background.wait_for(then)
@@ -66,6 +66,6 @@ def _memory() -> _Memory:
 
 
 def _resident() -> int:
-    """0 where the system does not tell."""
+    """Return the resident memory, or 0 where the system does not report it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0

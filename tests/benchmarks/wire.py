@@ -1,4 +1,4 @@
-"""Clients of HTTP/1.1 that cost little: many connections in one thread, or one request after the other."""
+"""Cheap HTTP/1.1 clients: many connections in one thread, or one request after the other."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from .traffic import Question, Reply
+from .traffic import Exchange, Reply
 
 _PLACES = {"HTTP_HOST": "", "CONTENT_TYPE": "Content-Type", "CONTENT_LENGTH": "Content-Length"}
-"""Headers whose names in an environ say it otherwise than the rest; the host is our own affair."""
+"""Headers with irregular names in an environ. The client itself sets the host."""
 
 
-def as_bytes(question: Question, *, last: bool) -> bytes:
-    """What goes over the wire.
+def as_bytes(exchange: Exchange, *, last: bool) -> bytes:
+    """Return the bytes of a request.
 
     Args:
-        question: What is asked.
-        last: Whether the connection is to be closed after the answer.
+        exchange: The request.
+        last: Whether the server should close the connection after the response.
     """
-    environ = question.environ
+    environ = exchange.environ
     query = f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else ""
     lines = [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query} HTTP/1.1", "Host: broker"]
     for key, value in environ.items():
@@ -29,26 +29,26 @@ def as_bytes(question: Question, *, last: bool) -> bytes:
         if name:
             lines.append(f"{name}: {value}")
     lines.append(f"Connection: {'close' if last else 'keep-alive'}")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + question.body
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + exchange.body
 
 
 class Connection(asyncio.Protocol):
-    """A connection, on which one request is answered after the other."""
+    """A connection for one request after the other."""
 
     def __init__(self) -> None:
         self._answer: asyncio.Future[Reply] | None = None
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
+        """Connect."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    async def ask(self, request: bytes) -> Reply:
-        """Send a request and wait for the answer.
+    async def send(self, request: bytes) -> Reply:
+        """Send a request and wait for the response.
 
         Raises:
-            ConnectionError: There was none.
+            ConnectionError: The server closed the connection.
         """
         if self._transport.is_closing():
             raise ConnectionResetError("the server closed the connection")
@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
         return await self._answer
 
     def data_received(self, data: bytes) -> None:
-        """More of an answer."""
+        """Receive a part of a response."""
         self._received += data
         reply = _reply(self._received)
         if reply is None or self._answer is None:
@@ -67,18 +67,18 @@ class Connection(asyncio.Protocol):
         answer.set_result(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is gone."""
+        """Record the end of the connection."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error or ConnectionResetError("the server closed the connection"))
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
         self._transport.close()
 
 
 @asynccontextmanager
 async def connected(port: int) -> AsyncIterator[Connection]:
-    """A connection to a server on the loopback."""
+    """Open a connection to a server on the loopback."""
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
     try:
@@ -88,10 +88,10 @@ async def connected(port: int) -> AsyncIterator[Connection]:
 
 
 def ask_once(port: int, request: bytes) -> Reply:
-    """Ask a server on the loopback through a connection of its own.
+    """Send a request to a server on the loopback on a new connection.
 
     Raises:
-        ConnectionError: There was no answer.
+        ConnectionError: The server closed the connection.
     """
     received = b""
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -105,7 +105,7 @@ def ask_once(port: int, request: bytes) -> Reply:
 
 
 def _reply(received: bytes) -> Reply | None:
-    """What was answered; None while it is not all there."""
+    """Return the response, or None while it is incomplete."""
     head, ends, body = received.partition(b"\r\n\r\n")
     if not ends:
         return None

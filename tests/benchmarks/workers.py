@@ -1,7 +1,7 @@
-"""How many lifecycles in the background Celery's workers get through, and what keeps them from more.
+"""Throughput of lifecycles with Celery workers, and the resource that limits it.
 
-A lifecycle is a provision, whose handler waits 50 ms, and a deprovision, whose handler does nothing; each is
-asked for and polled until it is done. One web process serves.
+A lifecycle is a provision, whose handler waits 50 ms, and a deprovision, whose handler does nothing. Each
+operation is polled until it ends. One web process serves.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from .databases import Database
 from .fleet import REDIS, URL, served_by
 from .meters import PostgresMeter
 from .side_by_side import Crowd, Site, compare
-from .traffic import Question, Reply, poll_of
+from .traffic import Exchange, Reply, poll_of
 from .verdicts import Verdicts
 from .wire import Connection, as_bytes, connected
 
 WORKERS = (1, 2, 4)
 
 BUDGET = 1.2
-"""Two workers wait at the same time; four also, and then the cores of a small machine are used up."""
+"""Workers wait concurrently. With four, the cores of a small machine are busy."""
 
 PAUSE = 0.05
-"""In seconds, between two polls."""
+"""Seconds between two polls."""
 
 _DONE = Reply(200, {"state": "succeeded"})
 _FLEET = f"{__package__}.background_fleet"
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
-    """Measure, print and judge."""
+    """Measure, print and compare with the budgets."""
     (kind,) = (kind for kind in kinds if kind.name == "PostgreSQL")
     with ExitStack() as stack:
         meter = stack.enter_context(PostgresMeter(stack.enter_context(kind.fresh())))
@@ -66,31 +66,31 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
         compare("background lifecycles/s", sites, CROWD, verdicts, budget=BUDGET, rounds=8, warm_up=1)
 
 
-async def _get_through(port: int, work: Sequence[Sequence[Question]]) -> None:
+async def _get_through(port: int, work: Sequence[Sequence[Exchange]]) -> None:
     for provision, _, _, deprovision in work:
         async with connected(port) as connection:
             await _settle(connection, provision)
             await _settle(connection, _in_background(deprovision))
 
 
-def _in_background(question: Question) -> Question:
-    """That of a platform that polls; the recorded one needed not."""
-    query = f"{question.environ['QUERY_STRING']}&accepts_incomplete=true"
-    return question._replace(environ={**question.environ, "QUERY_STRING": query})
+def _in_background(exchange: Exchange) -> Exchange:
+    """The query of a platform that can poll."""
+    query = f"{exchange.environ['QUERY_STRING']}&accepts_incomplete=true"
+    return exchange._replace(environ={**exchange.environ, "QUERY_STRING": query})
 
 
-async def _settle(connection: Connection, question: Question) -> None:
-    reply = await connection.ask(as_bytes(question, last=False))
+async def _settle(connection: Connection, exchange: Exchange) -> None:
+    reply = await connection.send(as_bytes(exchange, last=False))
     if reply.status != 202 or not isinstance(reply.document, dict):
-        raise AssertionError(f"a {question.endpoint} in the background got {reply}")
-    request = as_bytes(poll_of(question, reply.document["operation"], _DONE), last=False)
+        raise AssertionError(f"a {exchange.endpoint} in the background got {reply}")
+    request = as_bytes(poll_of(exchange, reply.document["operation"], _DONE), last=False)
     while True:
         await asyncio.sleep(PAUSE)
-        reply = await connection.ask(request)
+        reply = await connection.send(request)
         if not (isinstance(reply.document, dict) and reply.document.get("state") == "in progress"):
             break
     if reply != _DONE:
-        raise AssertionError(f"the poll of a {question.endpoint} got {reply}, not {_DONE}")
+        raise AssertionError(f"the poll of a {exchange.endpoint} got {reply}, not {_DONE}")
 
 
-CROWD = Crowd(clients=16, lifecycles=3, get_through=_get_through)
+CROWD = Crowd(clients=16, lifecycles=3, run_lifecycles=_get_through)

@@ -141,7 +141,7 @@ def empty_key(path: Path) -> None:
         (broken_key, "add that key at the end"),
         (missing_key, "restore the file"),
         (readable_key, "chmod 600"),
-        (empty_key, "restore it"),
+        (empty_key, "restore it from a backup"),
     ],
 )
 def test_changed_key_file_is_rejected_with_remedy(tmp_path: Path, damage: object, remedy: str) -> None:

@@ -38,7 +38,7 @@ ON_SQLITE = [(name, "sqlite") for name in KINDS]
 ON_POSTGRESQL = [(name, "postgresql") for name in ("gthread", "gevent")]
 
 
-@pytest.mark.parametrize("site", [("gevent", "postgresql")], indirect=True, ids="-".join)
+@pytest.mark.parametrize("deployment", [("gevent", "postgresql")], indirect=True, ids="-".join)
 def test_gevent_without_early_patching_is_reported(deployment: Deployment) -> None:
     """With `--preload` gunicorn does not patch before loading the app.
 
@@ -69,7 +69,7 @@ def start_operation(deployment: Deployment, server: Server, name: str, plan: str
     return operation
 
 
-@pytest.mark.parametrize("site", ON_SQLITE + ON_POSTGRESQL, indirect=True, ids="-".join)
+@pytest.mark.parametrize("deployment", ON_SQLITE + ON_POSTGRESQL, indirect=True, ids="-".join)
 def test_server_shutdown_drains_and_hands_over(deployment: Deployment) -> None:
     """A request gets its response, a function finishes, and a generator continues in another process."""
     process = deployment.serve()
@@ -140,7 +140,7 @@ class Connection:
 IDS = ("plain", "100%", "ü and 名", "a?b#c", "a+b&c=d", "%2F", ".", "a/b", "/", "x//y")
 
 
-@pytest.mark.parametrize("site", ON_SQLITE, indirect=True, ids="-".join)
+@pytest.mark.parametrize("deployment", ON_SQLITE, indirect=True, ids="-".join)
 def test_paths_survive_proxy_and_prefix(deployment: Deployment) -> None:
     """Encoded ids reach the handler unchanged, and the proxy's prefix is respected."""
     process = deployment.serve(prefix="/databases", is_behind_a_proxy=True)
@@ -166,7 +166,7 @@ def check_paths(deployment: Deployment, connection: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "site", [("gthread", "sqlite"), ("gevent", "postgresql")], indirect=True, ids="-".join
+    "deployment", [("gthread", "sqlite"), ("gevent", "postgresql")], indirect=True, ids="-".join
 )
 def test_worker_restart_under_load_loses_nothing(deployment: Deployment) -> None:
     process = deployment.serve(workers=2)

@@ -218,7 +218,7 @@ EXPECTED: dict[str, list[tuple[str, int, int]]] = {
     "kubernetes": [
         ("relist the catalog", 200, 200),
         ("provision: org and space are the namespace's uid", 201, 202),
-        ("the same provision, sent again after a lost answer", 200, 202),
+        ("the same provision, sent again after a lost response", 200, 202),
         ("poll", 200, 200),
         ("bind", 201, 202),
         ("poll the binding", 200, 200),
