@@ -106,7 +106,7 @@ class BasicAuth(_HeaderAuth):
     Args:
         username: The username: not empty, without a colon (RFC 7617).
         password: The password, not empty; or its hash from ``werkzeug.security.generate_password_hash``.
-            The hash of a valid password is computed once, not for every request.
+            The hash of a valid password is computed once, not for each request.
         *more: Further valid pairs of username and password, such as the old pair during a rotation.
 
     Raises:

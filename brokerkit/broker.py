@@ -42,7 +42,7 @@ class Broker(HandlerGroup):
         app.register_blueprint(broker.blueprint)
 
     Args:
-        catalog: The service catalog; or a function that returns it, which is called for every request. The
+        catalog: The service catalog; or a function that returns it, which is called for each request. The
             function must return the same object as long as nothing has changed.
         auth: The authenticator. Required; ``NoAuth()`` accepts every caller.
         require_organization: Whether a provision request must name an organization and a space (R-PROV).

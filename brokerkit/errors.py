@@ -81,8 +81,8 @@ class BrokerError(Exception):
     def status_for(self, method: str) -> int:
         """Return the HTTP status of the response to a request with this HTTP method.
 
-        A missing resource is 410 for a DELETE and 404 for every other method. A status that was passed to
-        the constructor is used for every method.
+        A missing resource is 410 for a DELETE and 404 for each other method. A status that was passed to
+        the constructor is used for each method.
         """
         if method == "DELETE" and self.status_on_delete is not None and not self._status_given:
             return self.status_on_delete

@@ -1,1 +1,1 @@
-"""Internal helpers for every layer: masking, JSON, text, files and the console."""
+"""Internal helpers for each layer: masking, JSON, text, files and the console."""

@@ -53,7 +53,7 @@ def read_audit(
     """Read the changes, the newest first. Changes that are added during the read are not included.
 
     The order is that of the ids, which begin with the time by the clock of the process that received the
-    request. So the primary key is read page by page, and no index on `created_at` has to be written for every
+    request. So the primary key is read page by page, and no index on `created_at` has to be written for each
     operation. If the clocks of machines differ, the order can be wrong, but the selected changes are right.
 
     Args:

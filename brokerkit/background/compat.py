@@ -1,4 +1,4 @@
-"""Compatibility with process models: exit hooks for every kind of server process, and a check for gevent."""
+"""Compatibility with process models: exit hooks for each kind of server process, and a check for gevent."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def run_in_threads(lanes: Sequence[Sequence[Callable[[], T]]], threads: int) -> 
 def _do(job: Callable[[], T], future: Future[T]) -> None:
     try:
         result = job()
-    except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+    except BaseException as error:  # noqa: BLE001 - reported to the caller that waits for the result
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -256,7 +256,7 @@ class Store:
     def stats(self) -> StoreStats:
         """Count the instances, bindings and running operations.
 
-        This reads every instance and binding, so do not call it for every request.
+        This reads every instance and binding, so do not call it for each request.
 
         Raises:
             StoreError: The store cannot be opened.
@@ -376,7 +376,7 @@ class Store:
         Args:
             operation_id: The id of the operation.
             is_served: Whether this process has the operation's handler. If not, the operation is left to
-                other processes. Defaults to true for every operation.
+                other processes. Defaults to true for each operation.
 
         Returns:
             The operation with its new attempt, or None.

@@ -12,7 +12,7 @@ from .faults import Fault, Which, answers, does, reads, several
 from .messages import Answer, Asked, Refused, Thing, Work
 from .reference_broker import RightBroker
 
-NOBODY = "brokerkit-check-nobody-has-this-id"
+NOBODY = "brokerkit-check-unknown-id"
 FOR_COMPANY = 0.5
 """How many seconds a broker that races waits for another request for the same id."""
 

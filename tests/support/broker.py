@@ -44,7 +44,7 @@ PROVISION = {**IDS, **ORGANIZATION}
 
 
 def make_offering(**fields: Any) -> ServiceOffering:
-    """Build an offering `db` with the plans `small` (with schemas and a version) and `large`. `fields` override the defaults."""
+    """Build an offering `db` with the plans `small` (schemas and a version) and `large`; `fields` override."""
     schemas = Schemas.of(create=PARAMETERS, update=PARAMETERS, bind=PARAMETERS)
     return ServiceOffering(
         **{

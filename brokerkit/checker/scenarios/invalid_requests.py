@@ -20,7 +20,7 @@ UNREADABLE = {
 """Bodies that are not a JSON object."""
 
 UNKNOWN_VERSION = "999.0.0-brokerkit"
-UNKNOWN_ID = "brokerkit-check-nobody-has-this-id"
+UNKNOWN_ID = "brokerkit-check-unknown-id"
 ORGANIZATION = ("organization_guid", "space_guid")
 
 
