@@ -86,7 +86,7 @@ class BrokerBlueprint(BaseBlueprint):
     def _add_commands(self, app: Flask, options: dict[str, Any]) -> None:
         """Add the commands to the app's CLI, in the group `broker`, or `broker-2` for a second broker."""
         if not self.cli.commands:
-            self.cli.help = "Manage the service instances, bindings and operations of the broker."
+            self.cli.help = "Manage the broker's instances, bindings and operations."
             for command in self._commands():
                 self.cli.add_command(command)
         names = chain(["broker"], (f"broker-{number}" for number in count(2)))

@@ -171,7 +171,7 @@ def test_catalog_command_works_without_usable_store(flask: Flask, created_store:
     set_version(created_store, "9999")
     assert json.loads(flask("broker", "catalog", "--json").stdout)[0]["plan"] == "p"
     help_result = flask("--help")
-    assert "Manage the service instances, bindings and operations of the broker." in help_result.stdout
+    assert "Manage the broker's instances, bindings and operations." in help_result.stdout
     assert "Error" not in help_result.stderr
 
 
