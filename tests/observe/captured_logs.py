@@ -1,4 +1,4 @@
-"""A logger of a test's own, whose records it can look at."""
+"""A logger for one test, whose records the test can inspect."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 class Log(logging.Handler):
-    """Keeps what is logged.
+    """A handler that keeps the logged records.
 
     Args:
-        filters: What each record goes through.
+        filters: The filters for each record.
 
     Attributes:
-        logger: Where to log, from any level on; nobody else sees it.
-        records: What was logged.
+        logger: A logger of its own that records every level.
+        records: The logged records.
     """
 
     def __init__(self, *filters: logging.Filter) -> None:
@@ -22,8 +22,8 @@ class Log(logging.Handler):
         self.records: list[logging.LogRecord] = []
         self.logger = logging.Logger("test", logging.DEBUG)
         self.logger.addHandler(self)
-        for each in filters:
-            self.addFilter(each)
+        for log_filter in filters:
+            self.addFilter(log_filter)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
@@ -34,7 +34,7 @@ class Log(logging.Handler):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Those that the one record was given, and that are there."""
+        """The added fields of the only record."""
         (record,) = self.records
         return fields_of(record)
 
@@ -43,5 +43,5 @@ _USUAL = vars(logging.makeLogRecord({})).keys()
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """What a record was given beside what each has."""
+    """Return the fields that were added to a record, without empty ones."""
     return {name: value for name, value in vars(record).items() if name not in _USUAL and value is not None}

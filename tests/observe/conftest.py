@@ -1,4 +1,4 @@
-"""What the tests of subscribers share: a broker that remembers, and a platform that says who it asks for."""
+"""Fixtures and helpers for tests of subscribers: a store, and a platform that names its user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADERS = {
     "X-Broker-API-Request-Identity": "e26cee84",
     "X-Vcap-Request-Id": "vcap-1",
 }
-"""What Cloud Foundry sends beside what every request needs."""
+"""The headers that Cloud Foundry sends in addition to the required ones."""
 
 WHO = {
     "username": "platform",
@@ -34,33 +34,33 @@ WHO = {
     "correlation_id": "vcap-1",
     "trace_id": TRACE_ID,
 }
-"""What subscribers say of who sent these."""
+"""The fields of a log record for a request with these headers."""
 
 
 @pytest.fixture
 def store_url(tmp_path: Path) -> str:
-    """The URL of an empty database, for `serve`; subscribers do not care which kind it is."""
+    """The URL of an empty database, for `serve`; subscribers do not depend on its kind."""
     return f"sqlite:///{tmp_path / 'broker.db'}"
 
 
 class Answered(NamedTuple):
-    """An answer that came over the wire."""
+    """A response over HTTP."""
 
     status: int
     body: Any
 
 
 def ask(url: str, method: str, path: str, body: object = None, **headers: str) -> Answered:
-    """Ask a broker that is served, as its platform."""
+    """Send a request to a served broker, as its platform."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-    usual = {
+    default_headers = {
         "Authorization": basic("platform", "s3cret"),
         "X-Broker-API-Version": "2.17",
         "Content-Type": "application/json",
     }
     try:
         connection.request(
-            method, path, None if body is None else json.dumps(body), headers={**usual, **headers}
+            method, path, None if body is None else json.dumps(body), headers={**default_headers, **headers}
         )
         response = connection.getresponse()
         return Answered(response.status, json.loads(response.read()))

@@ -77,9 +77,9 @@ def test_record_in_stateful_broker_has_operation_id(serve: Serve, recorder: Reco
     platform.put(INSTANCE, PROVISION, headers=HEADERS)
     operation = platform.delete(INSTANCE, query=DELETE_AND_POLL).json["operation"]
     platform.get(f"{INSTANCE}/last_operation")
-    made, polled = map(fields_of, mine.records)
-    assert made.pop("operation_id") != operation
-    assert made == PROVISIONING
+    created, polled = map(fields_of, mine.records)
+    assert created.pop("operation_id") != operation
+    assert created == PROVISIONING
     assert (polled["operation"], polled["operation_id"]) == ("last_operation", operation)
 
 
@@ -142,7 +142,7 @@ def test_concurrent_requests_keep_separate_log_fields(
     recorder.answers["provision"] = provision
     paths = [f"/v2/service_instances/i{number}" for number in (1, 2)]
     with ThreadPoolExecutor(2) as both:
-        assert [each.status_code for each in both.map(lambda path: platform.put(path, PROVISION), paths)] == [
+        assert [item.status_code for item in both.map(lambda path: platform.put(path, PROVISION), paths)] == [
             201,
             201,
         ]

@@ -37,7 +37,7 @@ VARIABLES = {"$__rate_interval": "5m", "$job": ".*", "$offering": ".*"}
 Labels = Mapping[str, set[str]]
 
 
-class Asked(NamedTuple):
+class PanelQuery(NamedTuple):
     """A question, in Prometheus' language.
 
     Args:
@@ -54,30 +54,30 @@ class Asked(NamedTuple):
         return self.where
 
 
-def questions() -> Iterator[Asked]:
+def questions() -> Iterator[PanelQuery]:
     for panel in DASHBOARD["panels"]:
         for target in panel["targets"]:
             query = target["expr"]
             for name, value in VARIABLES.items():
                 query = query.replace(name, value)
             shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
-            yield Asked(f"panel {panel['id']} {panel['title']} {target['refId']}", query, shown)
+            yield PanelQuery(f"panel {panel['id']} {panel['title']} {target['refId']}", query, shown)
     for variable in DASHBOARD["templating"]["list"]:
         if variable["type"] == "query":
-            found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
-            assert found is not None
-            yield Asked(f"variable {variable['name']}", found[1].replace("$job", ".*"))
+            match = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
+            assert match is not None
+            yield PanelQuery(f"variable {variable['name']}", match[1].replace("$job", ".*"))
     for rule in RULES:
         shown = set(re.findall(r"\$labels\.(\w+)", msgspec.json.encode(rule["annotations"]).decode()))
-        yield Asked(rule["alert"], rule["expr"], shown)
+        yield PanelQuery(rule["alert"], rule["expr"], shown)
 
 
 QUESTIONS = list(questions())
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Labels]:
-    """All that a broker tells after it has seen everything: each series' labels, and their values."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Labels]:
+    """The series that a broker exports after requests of every kind: their labels and values."""
     serve = Serve(f"sqlite:///{tmp_path_factory.mktemp('store') / 'broker.db'}")
     recorder = Recorder()
     answers = iter([Retry(after=0.01), Provisioned()])
@@ -100,72 +100,74 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Labels]:
         return platform.app.test_client().get("/metrics").text
 
     until(lambda: 'end="succeeded"' in scraped())
-    found: dict[str, dict[str, set[str]]] = {"up": {}}
+    results: dict[str, dict[str, set[str]]] = {"up": {}}
     for family in text_string_to_metric_families(scraped()):
         for sample in family.samples:
-            labels = found.setdefault(sample.name, defaultdict(set))
+            labels = results.setdefault(sample.name, defaultdict(set))
             for label, value in sample.labels.items():
                 labels[label].add(value)
     serve.stop()
-    return found
+    return results
 
 
 def parts(query: str) -> list[Expr]:
-    """A query and all that it is made of."""
-    found: list[Expr] = []
-    promql_parser.walk(promql_parser.parse(query), lambda part: found.append(part))
-    return found
+    """A query and its nested expressions."""
+    results: list[Expr] = []
+    promql_parser.walk(promql_parser.parse(query), lambda part: results.append(part))
+    return results
 
 
 def matches(op: MatchOp, value: str, values: set[str]) -> bool:
     if op == MatchOp.Re:
-        return any(re.fullmatch(value, each) for each in values)
+        return any(re.fullmatch(value, item) for item in values)
     assert op == MatchOp.Equal, "no others are used"
     return value in values
 
 
-@pytest.mark.parametrize("asked", QUESTIONS, ids=str)
-def test_dashboard_queries_use_existing_metrics(asked: Asked, told: Mapping[str, Labels]) -> None:
+@pytest.mark.parametrize("panel_query", QUESTIONS, ids=str)
+def test_dashboard_queries_use_existing_metrics(
+    panel_query: PanelQuery, exported: Mapping[str, Labels]
+) -> None:
     """Every metric and label value in a dashboard or alert query exists in the exported metrics."""
-    selectors = [part for part in parts(asked.query) if isinstance(part, VectorSelector)]
+    selectors = [part for part in parts(panel_query.query) if isinstance(part, VectorSelector)]
     assert selectors
     for selector in selectors:
         assert selector.name is not None
-        assert selector.name in told
-        labels = told[selector.name]
+        assert selector.name in exported
+        labels = exported[selector.name]
         for matcher in selector.matchers.matchers:
             if matcher.name not in OF_THE_TARGET:
                 assert matches(matcher.op, matcher.value, labels[matcher.name]), matcher.name
 
 
-@pytest.mark.parametrize("asked", QUESTIONS, ids=str)
-def test_dashboard_grouping_labels_exist(asked: Asked, told: Mapping[str, Labels]) -> None:
+@pytest.mark.parametrize("panel_query", QUESTIONS, ids=str)
+def test_dashboard_grouping_labels_exist(panel_query: PanelQuery, exported: Mapping[str, Labels]) -> None:
     """Every label in a grouping or a legend exists on the queried metrics."""
-    found = parts(asked.query)
+    results = parts(panel_query.query)
     grouped: set[str] = set()
-    for part in found:
+    for part in results:
         if isinstance(part, AggregateExpr) and part.modifier is not None:
-            inside = [each for each in parts(part.expr.prettify()) if isinstance(each, VectorSelector)]
+            inside = [item for item in parts(part.expr.prettify()) if isinstance(item, VectorSelector)]
             for selector in inside:
-                assert set(part.modifier.labels) <= set(told[selector.name or ""]) | OF_THE_TARGET
+                assert set(part.modifier.labels) <= set(exported[selector.name or ""]) | OF_THE_TARGET
             grouped |= set(part.modifier.labels)
-    assert asked.shown <= grouped | OF_THE_TARGET
+    assert panel_query.shown <= grouped | OF_THE_TARGET
 
 
-@pytest.mark.parametrize("asked", QUESTIONS, ids=str)
-def test_shared_store_metrics_are_not_summed(asked: Asked) -> None:
+@pytest.mark.parametrize("panel_query", QUESTIONS, ids=str)
+def test_shared_store_metrics_are_not_summed(panel_query: PanelQuery) -> None:
     """Every process exports the same store, so queries use `max` and never a sum over the scraped targets."""
     shared = ("instances", "bindings", "operations_in_progress", "oldest_operation_age_seconds")
     for name in shared:
-        for found in re.finditer(rf"(\w+)\s*(?:by \([^)]*\) )?\(brokerkit_{name}\b", asked.query):
-            assert found[1] == "max"
+        for match in re.finditer(rf"(\w+)\s*(?:by \([^)]*\) )?\(brokerkit_{name}\b", panel_query.query):
+            assert match[1] == "max"
 
 
-def test_dashboard_shows_every_metric(told: Mapping[str, Labels]) -> None:
-    ours = {name for name in told if name.startswith("brokerkit_") and not name.endswith("_created")}
+def test_dashboard_shows_every_metric(exported: Mapping[str, Labels]) -> None:
+    ours = {name for name in exported if name.startswith("brokerkit_") and not name.endswith("_created")}
     families = {re.sub("_(bucket|sum|count)$", "", name) for name in ours}
-    asked = " ".join(each.query for each in QUESTIONS)
-    assert [name for name in families if name not in asked] == []
+    all_queries = " ".join(item.query for item in QUESTIONS)
+    assert [name for name in families if name not in all_queries] == []
 
 
 def test_dashboard_panels_are_complete_without_overlap() -> None:
@@ -191,7 +193,7 @@ def test_dashboard_panels_are_complete_without_overlap() -> None:
     }
 
 
-def test_every_alert_rule_is_tested(told: Mapping[str, Labels]) -> None:
+def test_every_alert_rule_is_tested(exported: Mapping[str, Labels]) -> None:
     """Each alert fires in a rule test, and the tests use only labels that a broker exports."""
     fired = {
         tried["alertname"]
@@ -205,4 +207,4 @@ def test_every_alert_rule_is_tested(told: Mapping[str, Labels]) -> None:
             (selector,) = parts(series["series"])
             assert isinstance(selector, VectorSelector)
             labels = {matcher.name for matcher in selector.matchers.matchers}
-            assert labels <= set(told[selector.name or ""]) | OF_THE_TARGET
+            assert labels <= set(exported[selector.name or ""]) | OF_THE_TARGET

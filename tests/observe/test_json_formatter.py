@@ -1,4 +1,4 @@
-"""Lines of JSON: each is an object with what every line has, whatever was logged."""
+"""JSON lines: an object with the standard members for any record."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def logged(message: object = "hello", **more: Any) -> dict[str, Any]:
     logger.addHandler(json_handler(stream))
     logger.warning(message, **more)
     (line,) = stream.getvalue().splitlines()
-    found: dict[str, Any] = json.loads(line, parse_constant=pytest.fail)
-    return found
+    members: dict[str, Any] = json.loads(line, parse_constant=pytest.fail)
+    return members
 
 
 def test_json_line_omits_null_fields() -> None:
@@ -123,9 +123,10 @@ def run(program: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.integration
 def test_missing_python_json_logger_affects_only_json() -> None:
     """Without python-json-logger only the JSON parts fail, and the error names the install command."""
-    told = run(
+    output = run(
         "import sys\n"
         "sys.modules['pythonjsonlogger'] = None\n"
         "from brokerkit.observe.logs import json_handler, log_lifecycle\n"
@@ -136,10 +137,11 @@ def test_missing_python_json_logger_affects_only_json() -> None:
         "from brokerkit.observe.logs import JSONFormatter\n"
     )
     needed = "JSONFormatter needs the extra 'logs': pip install 'osb-brokerkit[logs]'"
-    assert told.splitlines()[0] == needed
-    assert told.splitlines()[-1] == f"ModuleNotFoundError: {needed}"
+    assert output.splitlines()[0] == needed
+    assert output.splitlines()[-1] == f"ModuleNotFoundError: {needed}"
 
 
+@pytest.mark.integration
 def test_documented_dict_config_works() -> None:
     """The `dictConfig` example of the documentation works with text and with JSON."""
     assert logs.__doc__ is not None

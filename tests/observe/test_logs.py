@@ -1,4 +1,4 @@
-"""What `log_lifecycle` writes: a line for each fact, with its fields, and never a secret."""
+"""The records of `log_lifecycle`: one for each event, with its fields and without secrets."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ SECONDS = re.compile(r"\d+\.\d{3} s")
 
 @pytest.fixture
 def log(broker: Broker) -> Log:
-    """The lines of `broker`."""
-    made = Log()
-    log_lifecycle(broker, made.logger)
-    return made
+    """The records of `broker`."""
+    created = Log()
+    log_lifecycle(broker, created.logger)
+    return created
 
 
 def timeless(messages: list[str]) -> list[str]:
@@ -98,7 +98,7 @@ def test_request_is_logged_with_fields(operation: str, line: str, platform: Plat
 
 
 @pytest.mark.parametrize(
-    ("answer", "level", "status", "told"),
+    ("answer", "level", "status", "text"),
     [
         (QuotaExceeded("Used up"), "INFO", 400, "Used up"),
         (BrokerError("Away", status=503), "ERROR", 503, "Away"),
@@ -109,7 +109,7 @@ def test_request_is_logged_with_fields(operation: str, line: str, platform: Plat
     ids=["refused", "away", "broken", "secret", "long"],
 )
 def test_failed_request_logs_safe_error_text(
-    platform: Platform, recorder: Recorder, log: Log, answer: Exception, level: str, status: int, told: str
+    platform: Platform, recorder: Recorder, log: Log, answer: Exception, level: str, status: int, text: str
 ) -> None:
     """A deliberate error logs its masked, truncated description. An unexpected error logs only its type."""
     recorder.answers["provision"] = answer
@@ -117,9 +117,9 @@ def test_failed_request_logs_safe_error_text(
     (record,) = log.records
     assert record.levelname == level
     assert timeless(log.messages) == [
-        f"Request finished: provision of i1 (db, small) returned {status} in … s: {told}"
+        f"Request finished: provision of i1 (db, small) returned {status} in … s: {text}"
     ]
-    assert (log.fields["status"], log.fields["error"]) == (status, told)
+    assert (log.fields["status"], log.fields["error"]) == (status, text)
     assert record.exc_info is None
 
 
@@ -185,14 +185,16 @@ def test_polled_operation_is_logged(platform: Platform, recorder: Recorder, log:
 
 
 def in_the_background(serve: Serve, recorder: Recorder, answer: Any) -> tuple[Log, list[tuple[str, str]]]:
-    """What is logged of work in the background until its last attempt is through."""
+    """Run an operation in the background and return its log records."""
     recorder.answers["provision"] = answer
     platform = serve(recorder, background=["provision"])
     log = Log()
     log_lifecycle(serve.brokers[-1], log.logger)
     platform.put(INSTANCE, PROVISION, query=CAN_POLL, headers=HEADERS)
     poll_until_done(platform, INSTANCE)
-    until(lambda: sum("attempt finished" in fields_of(each)["event"] for each in log.records) == tries(log))
+    until(
+        lambda: sum("attempt finished" in fields_of(record)["event"] for record in log.records) == tries(log)
+    )
     lines = [
         (record.levelname, timeless([record.getMessage()])[0].replace("provision of i1 (db, small)", "…"))
         for record in log.records
@@ -202,7 +204,7 @@ def in_the_background(serve: Serve, recorder: Recorder, answer: Any) -> tuple[Lo
 
 
 def tries(log: Log) -> int:
-    return max(int(fields_of(each).get("attempt", 1)) for each in list(log.records))
+    return max(int(fields_of(record).get("attempt", 1)) for record in list(log.records))
 
 
 def test_background_operation_is_logged_by_attempt(serve: Serve, recorder: Recorder) -> None:
@@ -238,18 +240,18 @@ def test_background_operation_is_logged_by_attempt(serve: Serve, recorder: Recor
 
 
 @pytest.mark.parametrize(
-    ("error", "level", "told"),
+    ("error", "level", "text"),
     [(QuotaExceeded("Used up"), "INFO", "Used up"), (LookupError("hunter2"), "ERROR", "LookupError")],
     ids=["refused", "broken"],
 )
 def test_failed_background_operation_is_logged(
-    serve: Serve, recorder: Recorder, error: Exception, level: str, told: str
+    serve: Serve, recorder: Recorder, error: Exception, level: str, text: str
 ) -> None:
     log, lines = in_the_background(serve, recorder, error)
     _, failed, ended = lines
     assert failed[0] == "WARNING"
     assert failed[1].startswith("Operation failed: … after … s: ")
-    assert ended == (level, f"Attempt 1 failed: … in … s: {told}")
+    assert ended == (level, f"Attempt 1 failed: … in … s: {text}")
     assert "hunter2" not in str(log.messages)
 
 
@@ -283,12 +285,14 @@ def test_expired_operation_is_logged_without_attempt(serve: Serve, recorder: Rec
     log_lifecycle(serve.brokers[-1], log.logger)
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
     poll_until_done(platform, INSTANCE)
-    failed = until(lambda: [each for each in log.records if each.__dict__["event"] == "operation failed"])
-    assert [each.levelname for each in failed] == ["WARNING"]
+    failed = until(
+        lambda: [record for record in log.records if record.__dict__["event"] == "operation failed"]
+    )
+    assert [record.levelname for record in failed] == ["WARNING"]
     assert "attempt" not in fields_of(failed[0])
 
 
-# Once, and only if somebody wants them
+# Configuration
 
 
 def test_default_logger_is_brokerkit_events(
@@ -424,7 +428,7 @@ ISSUED = (
 
 @contextmanager
 def everything_logged() -> Iterator[tuple[io.StringIO, io.StringIO]]:
-    """All lines of all loggers, as texts with every field, and as JSON."""
+    """Capture the records of all loggers, as text with every field and as JSON."""
     plain, as_json = io.StringIO(), io.StringIO()
     handlers: list[logging.Handler] = [logging.StreamHandler(plain), json_handler(as_json)]
     handlers[0].addFilter(ContextFilter())
@@ -441,12 +445,13 @@ def everything_logged() -> Iterator[tuple[io.StringIO, io.StringIO]]:
 
 
 class Everything(logging.Formatter):
-    """A line with all that a record has."""
+    """A formatter that writes all attributes of a record."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{super().format(record)} {vars(record)!r}"
 
 
+@pytest.mark.integration
 def test_logs_of_whole_lifecycle_contain_no_secrets(recorder: Recorder, serve: Serve) -> None:
     """No logger at any level logs a secret during refusals, failures, retries and successes."""
 
@@ -476,8 +481,8 @@ def test_logs_of_whole_lifecycle_contain_no_secrets(recorder: Recorder, serve: S
                 return ask(url, method, path, body, **{**headers, **more}).status
 
             def through() -> bool:
-                told = ask(url, "GET", f"{INSTANCE}/last_operation", **headers)
-                return bool(told.body["state"] == "succeeded")
+                response = ask(url, "GET", f"{INSTANCE}/last_operation", **headers)
+                return bool(response.body["state"] == "succeeded")
 
             refused = {**PROVISION, "parameters": {"size": "bad-s3cret", "password": "bad-s3cret"}}
             assert send("GET", "/v2/catalog", Authorization=basic("platform", "wrong-s3cret")) == 401
@@ -503,13 +508,15 @@ def test_logs_of_whole_lifecycle_contain_no_secrets(recorder: Recorder, serve: S
     assert {"operation started", "attempt finished", "authentication failed"} <= set(events)
     progress = [line for line in lines if line.get("event") == "operation progressed"]
     assert len(progress) >= 2
-    assert not [line for line in progress if "parameters" in line], "what was asked is told of once"
+    assert not [line for line in progress if "parameters" in line], (
+        "progress records do not repeat the parameters"
+    )
     assert [line["credentials"] for line in lines if line.get("event") == "bound"] == [
         {"uri": "***", "list": ["***"]}
     ]
 
 
-# A line is a line
+# One line per record
 
 FORGED = "i1\n2026-01-01 ERROR \x1b[31mforged\u2028\u202e%s {x}" + "x" * 500
 SHOWN = '"i1\\\\x0a2026-01-01 ERROR \\\\x1b[31mforged\\\\u2028\\\\u202e%s {x}'
@@ -526,7 +533,7 @@ def test_resource_id_cannot_forge_log_lines(platform: Platform, log: Log, author
         assert record.getMessage().isprintable()
         assert len(record.getMessage()) < 800
         assert len(fields_of(record)["instance_id"]) < 160
-        assert all(each.isprintable() for each in fields_of(record).values() if isinstance(each, str))
+        assert all(value.isprintable() for value in fields_of(record).values() if isinstance(value, str))
 
 
 def test_header_values_cannot_forge_log_lines(platform: Platform, log: Log) -> None:

@@ -1,4 +1,4 @@
-"""Traces: which spans there are, how they belong together, what they tell, and what they never tell."""
+"""Traces: their spans, parents, attributes and events, without secrets."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def parent(span: ReadableSpan) -> trace.SpanContext:
     return span.parent
 
 
-def told(span: ReadableSpan) -> dict[str, Any]:
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
@@ -135,9 +135,9 @@ def platform(broker: Broker, traces: Traces) -> Platform:
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Brokers on one store."""
-    made = Serve(f"sqlite:///{tmp_path / 'broker.db'}")
-    yield made
-    made.stop()
+    created = Serve(f"sqlite:///{tmp_path / 'broker.db'}")
+    yield created
+    created.stop()
 
 
 # Requests
@@ -157,7 +157,7 @@ def test_request_is_a_server_span(platform: Platform, traces: Traces) -> None:
         None,
         StatusCode.UNSET,
     )
-    assert told(span) == {
+    assert attributes_of(span) == {
         "http.request.method": "PUT",
         "http.route": "/v2/service_instances/{instance_id}/service_bindings/{binding_id}",
         "http.response.status_code": 201,
@@ -196,11 +196,11 @@ def test_span_name_excludes_client_text(
     assert platform.send(method, path).status_code == status
     span = traces.one()
     assert (span.name, span.status.status_code) == (name, StatusCode.UNSET)
-    assert told(span)["http.response.status_code"] == status
-    assert ("http.route" in told(span)) == (status == 200)
+    assert attributes_of(span)["http.response.status_code"] == status
+    assert ("http.route" in attributes_of(span)) == (status == 200)
     if method == "BREW":
-        assert told(span)["http.request.method"] == "_OTHER"
-        assert told(span)["http.request.method_original"] == "BREW"
+        assert attributes_of(span)["http.request.method"] == "_OTHER"
+        assert attributes_of(span)["http.request.method_original"] == "BREW"
 
 
 def test_span_size_is_bounded(platform: Platform, traces: Traces) -> None:
@@ -216,7 +216,7 @@ def test_span_size_is_bounded(platform: Platform, traces: Traces) -> None:
     assert platform.get(f"{INSTANCE}{long}", headers=headers).status_code == 200
     for span in traces.spans:
         assert len(span.to_json()) < 8000
-        assert told(span)["url.path"] == f"{INSTANCE}{long}"[:500] + "…"
+        assert attributes_of(span)["url.path"] == f"{INSTANCE}{long}"[:500] + "…"
 
 
 def test_refusal_is_not_a_span_error(platform: Platform, recorder: Recorder, traces: Traces) -> None:
@@ -226,9 +226,9 @@ def test_refusal_is_not_a_span_error(platform: Platform, recorder: Recorder, tra
     assert platform.put(INSTANCE, PROVISION, headers={"Authorization": None}).status_code == 401
     for span, word in zip(traces.spans, ("QuotaExceeded", "Unauthenticated"), strict=True):
         assert span.status.status_code is StatusCode.UNSET
-        assert told(span)["osb.error"] == word
-        assert "error.type" not in told(span)
-    assert "osb.plan" not in told(traces.spans[1]), "it was not read"
+        assert attributes_of(span)["osb.error"] == word
+        assert "error.type" not in attributes_of(span)
+    assert "osb.plan" not in attributes_of(traces.spans[1]), "it was not read"
 
 
 class Broken(Exception):
@@ -254,16 +254,16 @@ def test_server_error_span_hides_internal_details(
     assert platform.put(INSTANCE, PROVISION).status_code == 500
     span = traces.one()
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, description)
-    assert told(span)["error.type"] == kind
+    assert attributes_of(span)["error.type"] == kind
     assert "hunter2" not in span.to_json()
     assert not span.events
 
 
-# Whose trace
+# Trace headers
 
 
 def given(headers: str) -> tuple[int, int]:
-    """The ids that a request has by the first of some headers."""
+    """Return the trace id and span id of a kind of headers."""
     return {
         "w3c": (PLATFORMS_TRACE, PLATFORMS_SPAN),
         "b3": (0x80F198EE56343BA864FE8B2A57D3EFF7, 0xE457B5A2E4D86BD1),
@@ -414,7 +414,7 @@ def test_extracted_remote_parent_keeps_server_span(platform: Platform, traces: T
     assert not traces.one().links, "it is the same trace"
 
 
-# What is current
+# The current span
 
 
 def test_handler_spans_are_children_of_request(
@@ -446,7 +446,7 @@ def test_async_handler_spans_are_children_of_request(traces: Traces) -> None:
 
 
 class Pair:
-    """Two brokers, of which one is asked within the requests of the other."""
+    """Two brokers: the outer one calls the inner one within its requests."""
 
     def __init__(self, traces: Traces, inner: trace.TracerProvider | None = None) -> None:
         recorders = Recorder(), Recorder()
@@ -459,7 +459,7 @@ class Pair:
         self.is_current_again: list[bool] = []
 
     def ask(self) -> None:
-        """Have the outer broker ask the inner one, twice."""
+        """Let the outer broker call the inner one twice."""
         assert self._outer.put(INSTANCE, PROVISION).status_code == 201
 
     def _ask(self, request: object) -> None:
@@ -542,8 +542,8 @@ def test_copied_context_outlives_its_span_safely(
         platform.put(INSTANCE, PROVISION, query=CAN_POLL)
         work.run_pending()
     assert platform.patch(INSTANCE, {**IDS, "parameters": {"size": 2}}).status_code == 200
-    for each in left:
-        each.run(platform.get, "/v2/catalog")
+    for copied in left:
+        copied.run(platform.get, "/v2/catalog")
     assert [span.parent for span in traces.named("GET /v2/catalog")] == [None, None]
     assert {span.status.status_code for span in traces.spans} == {StatusCode.UNSET}
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
@@ -575,7 +575,7 @@ def test_concurrent_requests_keep_separate_spans(
 
 
 def is_attempt_of(span: ReadableSpan, request: ReadableSpan) -> bool:
-    """Is it in the trace of the request that asked for it: as its child, and linked to it?"""
+    """Whether a span is a child of the request that started the operation, and linked to it."""
     (link,) = span.links
     return is_child(span, request) and link.context == parent(span) and parent(span).is_remote
 
@@ -620,13 +620,13 @@ def test_asynchronous_provision_stays_in_one_trace(serve: Serve, recorder: Recor
     bound = traces.one(f"PUT {route}/service_bindings/{{binding_id}}")
     assert event_names(bound) == ["osb.bound"]
 
-    assert told(request)["http.response.status_code"] == 202
+    assert attributes_of(request)["http.response.status_code"] == 202
     assert event_names(request) == ["osb.operation_started"]
     operation_id = answer.json["operation"]
-    assert told(request)["osb.operation_id"] == operation_id
+    assert attributes_of(request)["osb.operation_id"] == operation_id
     polls = traces.named(f"GET {route}/last_operation")
-    assert {told(span)["osb.operation_id"] for span in polls} == {operation_id}
-    assert told(attempts[1]) == {
+    assert {attributes_of(span)["osb.operation_id"] for span in polls} == {operation_id}
+    assert attributes_of(attempts[1]) == {
         "osb.operation": "provision",
         "osb.operation_id": operation_id,
         "osb.instance_id": order.path.rpartition("/")[2],
@@ -640,7 +640,7 @@ def test_asynchronous_provision_stays_in_one_trace(serve: Serve, recorder: Recor
         "osb.request_identity": "e5555555-0000-4000-8000-000000000005",
         "osb.correlation_id": "f6666666-0000-4000-8000-000000000006::9d3c",
     }
-    assert told(attempts[0])["osb.attempt_end"] == "retried"
+    assert attributes_of(attempts[0])["osb.attempt_end"] == "retried"
     assert [event_names(attempt) for attempt in attempts] == [
         ["osb.operation_progressed", "osb.operation_progressed"],
         ["osb.operation_progressed", "osb.provisioned"],
@@ -708,7 +708,10 @@ def test_failed_attempt_is_a_span_error(
         work.run_pending()
     attempt = traces.one("provision attempt")
     assert (attempt.status.status_code, attempt.status.description) == (StatusCode.ERROR, description)
-    assert (told(attempt)["error.type"], told(attempt)["osb.attempt_end"]) == (kind, "failed")
+    assert (attributes_of(attempt)["error.type"], attributes_of(attempt)["osb.attempt_end"]) == (
+        kind,
+        "failed",
+    )
     assert event_names(attempt) == ["osb.operation_failed"]
     assert "hunter2" not in attempt.to_json()
 
@@ -733,13 +736,14 @@ def test_interrupted_attempt_is_a_span_error(
         monkeypatch.undo()
     attempt = traces.one("provision attempt")
     assert (attempt.status.status_code, attempt.status.description) == (StatusCode.ERROR, None)
-    assert (told(attempt)["error.type"], told(attempt)["osb.attempt_end"]) == ("RuntimeError", "interrupted")
+    assert (attributes_of(attempt)["error.type"], attributes_of(attempt)["osb.attempt_end"]) == (
+        "RuntimeError",
+        "interrupted",
+    )
 
 
 def test_recovered_operation_continues_the_trace(serve: Serve, recorder: Recorder, traces: Traces) -> None:
-    """Another process with the same store, here another broker, takes over the operation in the same trace.
-    Another process with the same store, here another broker, takes over the operation in the same trace.
-    """
+    """A second broker with the same store recovers the operation, in the same trace."""
 
     def provision(request: Any) -> Generator[str, None, None]:
         yield f"Attempt {request.attempt}"
@@ -762,8 +766,8 @@ def test_recovered_operation_continues_the_trace(serve: Serve, recorder: Recorde
     request = traces.one("PUT /v2/service_instances/{instance_id}")
     assert is_attempt_of(first, request)
     assert is_attempt_of(second, request)
-    assert [told(span)["osb.attempt"] for span in (first, second)] == [1, 2]
-    assert [told(span)["osb.attempt_end"] for span in (first, second)] == ["cancelled", "succeeded"]
+    assert [attributes_of(span)["osb.attempt"] for span in (first, second)] == [1, 2]
+    assert [attributes_of(span)["osb.attempt_end"] for span in (first, second)] == ["cancelled", "succeeded"]
     assert first.status.status_code is StatusCode.UNSET
 
 
@@ -790,7 +794,7 @@ def test_poll_span_records_the_operation_result(serve: Serve, recorder: Recorder
     assert event.name == "osb.operation_failed"
     assert dict(event.attributes or {}) == {
         "osb.operation": "provision",
-        "osb.operation_id": told(accepted)["osb.operation_id"],
+        "osb.operation_id": attributes_of(accepted)["osb.operation_id"],
         "osb.description": "No room, password=***",
     }
     assert poll.status.status_code is StatusCode.UNSET, "the poll did not fail"
@@ -820,7 +824,9 @@ def test_celery_worker_continues_trace_after_kill(tmp_path: Path, redis_url: str
             worker.reap()
             worker.start()
             done = until(
-                lambda: (told := last_operation(platform, INSTANCE))["state"] != "in progress" and told,
+                lambda: (
+                    (response := last_operation(platform, INSTANCE))["state"] != "in progress" and response
+                ),
                 timeout=60,
             )
             assert done["state"] == "succeeded"
@@ -839,7 +845,7 @@ def test_celery_worker_continues_trace_after_kill(tmp_path: Path, redis_url: str
 
 @contextmanager
 def serving(url: str, redis: str, traces: Traces) -> Iterator[StoredPlatform]:
-    """The same broker as Celery's workers have, in this process."""
+    """Serve the broker of the Celery workers in this process."""
     serve = Serve(url)
     broker, _ = traced.make_broker(url, redis, traces.provider)
     yield serve.attach(broker)
@@ -852,8 +858,8 @@ def serving(url: str, redis: str, traces: Traces) -> Iterator[StoredPlatform]:
 def test_repeated_trace_lifecycle_replaces_the_provider(broker: Broker, traces: Traces) -> None:
     """The last call sets the provider and no span is duplicated, so each test can use its own provider."""
     before = Traces()
-    for each in (before, traces):
-        trace_lifecycle(broker, tracer_provider=each.provider)
+    for recorded in (before, traces):
+        trace_lifecycle(broker, tracer_provider=recorded.provider)
     Platform(make_app(broker)).put(INSTANCE, PROVISION)
     assert before.spans == []
     assert event_names(traces.one()) == ["osb.provisioned"]
@@ -910,11 +916,13 @@ print(*(span.name for span in exporter.get_finished_spans()))
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("provider", ["None", "trace.get_tracer_provider()"])
 def test_opentelemetry_can_be_configured_later(provider: str) -> None:
     assert run(LATER.format(provider=provider)).stdout == "GET /v2/catalog\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.propagators.b3"])
 def test_missing_extra_names_the_install_command(missing: str) -> None:
     done = run(f"import sys; sys.modules[{missing!r}] = None; import brokerkit.observe.opentelemetry")

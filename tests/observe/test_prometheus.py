@@ -1,4 +1,4 @@
-"""What Prometheus is told: by one line in an app, and by the parsers of those who read it."""
+"""Metrics for Prometheus, read with the parsers of prometheus-client."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ SMALL = {"offering": "db", "plan": "small"}
 
 
 class Scrape:
-    """What was told at a moment, read by a parser of prometheus-client's."""
+    """The metrics of one scrape, read with a parser of prometheus-client."""
 
     def __init__(self, text: str, accept: str = TEXT) -> None:
         self.text = text
@@ -81,10 +81,10 @@ class Scrape:
 
     def value(self, name: str, **labels: str) -> float | None:
         """The sum of all series with these labels; None if there are none."""
-        found = [
+        results = [
             value for has, value in self.samples.get(f"brokerkit_{name}", ()) if labels.items() <= has.items()
         ]
-        return sum(found) if found else None
+        return sum(results) if results else None
 
     def labels(self, name: str, label: str) -> set[str]:
         """All values of a label."""
@@ -106,9 +106,9 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    made = Serve(f"sqlite:///{tmp_path / 'broker.db'}")
-    yield made
-    made.stop()
+    created = Serve(f"sqlite:///{tmp_path / 'broker.db'}")
+    yield created
+    created.stop()
 
 
 Measured = Callable[..., Platform]
@@ -120,8 +120,8 @@ def measured(serve: Serve, registry: CollectorRegistry, recorder: Recorder) -> M
 
     def make(**settings: Any) -> Platform:
         platform = serve(recorder, **settings)
-        told = metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry, stats_interval=0.01)
-        platform.app.register_blueprint(told)
+        blueprint = metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry, stats_interval=0.01)
+        platform.app.register_blueprint(blueprint)
         return platform
 
     return make
@@ -158,50 +158,52 @@ def test_first_scrape_has_zero_operation_counters(measured: Measured) -> None:
 
 
 @pytest.mark.parametrize("accept", PARSERS)
-@pytest.mark.parametrize("remembers", [True, False])
-def test_lifecycle_is_counted(measured: Measured, forgetful: Platform, accept: str, remembers: bool) -> None:
-    platform = measured() if remembers else forgetful
+@pytest.mark.parametrize("has_store", [True, False])
+def test_lifecycle_is_counted(measured: Measured, forgetful: Platform, accept: str, has_store: bool) -> None:
+    platform = measured() if has_store else forgetful
     live(platform)
-    told = scrape(platform.app, accept)
-    assert told.value("requests_total") == 6
-    assert told.value("requests_total", operation="catalog", offering="none", plan="none", status="200") == 1
+    scraped = scrape(platform.app, accept)
+    assert scraped.value("requests_total") == 6
+    assert (
+        scraped.value("requests_total", operation="catalog", offering="none", plan="none", status="200") == 1
+    )
     for operation in CHANGING:
         status = "201" if operation in ("provision", "bind") else "200"
-        assert told.value("requests_total", operation=operation, **SMALL, status=status) == 1
+        assert scraped.value("requests_total", operation=operation, **SMALL, status=status) == 1
         ended = {"operation": operation, **SMALL, "outcome": "succeeded"}
-        assert told.value("operations_total", **ended) == 1
-        assert told.value("operation_duration_seconds_count", **ended) == 1
-    assert told.value("request_duration_seconds_count", status="2xx") == 6
-    assert 0 < (told.value("request_duration_seconds_sum") or 0) < 60
-    assert told.value("info") == 1
+        assert scraped.value("operations_total", **ended) == 1
+        assert scraped.value("operation_duration_seconds_count", **ended) == 1
+    assert scraped.value("request_duration_seconds_count", status="2xx") == 6
+    assert 0 < (scraped.value("request_duration_seconds_sum") or 0) < 60
+    assert scraped.value("info") == 1
 
 
-@pytest.mark.parametrize("remembers", [True, False])
+@pytest.mark.parametrize("has_store", [True, False])
 def test_synchronous_failure_counts_but_refusal_does_not(
-    measured: Measured, forgetful: Platform, recorder: Recorder, remembers: bool
+    measured: Measured, forgetful: Platform, recorder: Recorder, has_store: bool
 ) -> None:
     """An unexpected error ends the operation as failed. A refusal counts only as a request."""
-    platform = measured() if remembers else forgetful
+    platform = measured() if has_store else forgetful
     recorder.answers["provision"] = QuotaExceeded()
     platform.put(INSTANCE, PROVISION)
     recorder.answers["provision"] = ValueError("inside")
     platform.put(INSTANCE, PROVISION)
     recorder.answers["get_instance"] = ValueError("inside")
-    platform.get(INSTANCE)  # which changes nothing, and fails where there is nothing remembered
-    told = scrape(platform.app)
-    assert told.value("operations_total", operation="provision", **SMALL, outcome="failed") == 1
-    assert told.value("operations_total") == 1
+    platform.get(INSTANCE)  # changes nothing, and is a 404 without a store
+    scraped = scrape(platform.app)
+    assert scraped.value("operations_total", operation="provision", **SMALL, outcome="failed") == 1
+    assert scraped.value("operations_total") == 1
     of_provisions = {"operation": "provision"}
-    assert told.value("requests_total", **of_provisions, status="500") == 1
-    assert told.value("request_duration_seconds_count", **of_provisions, status="4xx") == 1
+    assert scraped.value("requests_total", **of_provisions, status="500") == 1
+    assert scraped.value("request_duration_seconds_count", **of_provisions, status="4xx") == 1
 
 
 def test_failure_counters_stay_zero_without_failures(measured: Measured) -> None:
     app = measured().app
     scrape(app)
-    told = scrape(app)
+    scraped = scrape(app)
     for operation in CHANGING:
-        assert told.value("operations_total", operation=operation, **SMALL, outcome="failed") == 0
+        assert scraped.value("operations_total", operation=operation, **SMALL, outcome="failed") == 0
 
 
 def test_background_attempts_and_results_are_counted(measured: Measured, recorder: Recorder) -> None:
@@ -213,14 +215,14 @@ def test_background_attempts_and_results_are_counted(measured: Measured, recorde
         platform.send(method, INSTANCE, body, query=CAN_POLL)
         poll_until_done(platform, INSTANCE)
     until(lambda: scrape(platform.app).value("attempts_total", operation="update") == 1)
-    told = scrape(platform.app)
+    scraped = scrape(platform.app)
     for operation, end in (("provision", "retried"), ("provision", "succeeded"), ("update", "failed")):
         labels = {"operation": operation, **SMALL, "end": end}
-        assert told.value("attempts_total", **labels) == 1
-        assert told.value("attempt_duration_seconds_count", **labels) == 1
-    assert told.value("operations_total", operation="provision", outcome="succeeded") == 1
-    assert told.value("operations_total", operation="update", outcome="failed") == 1
-    assert told.value("requests_total", operation="provision", **SMALL, status="202") == 1
+        assert scraped.value("attempts_total", **labels) == 1
+        assert scraped.value("attempt_duration_seconds_count", **labels) == 1
+    assert scraped.value("operations_total", operation="provision", outcome="succeeded") == 1
+    assert scraped.value("operations_total", operation="update", outcome="failed") == 1
+    assert scraped.value("requests_total", operation="provision", **SMALL, status="202") == 1
 
 
 def test_polled_operation_result_is_counted_once(measured: Measured, recorder: Recorder) -> None:
@@ -238,9 +240,9 @@ def test_authentication_failures_are_counted(forgetful: Platform) -> None:
     assert scrape(forgetful.app).value("authentication_failures_total") == 0
     for _ in range(3):
         forgetful.get("/v2/catalog", headers={"Authorization": None})
-    told = scrape(forgetful.app)
-    assert told.value("authentication_failures_total") == 3
-    assert told.value("requests_total", operation="catalog", status="401") == 3
+    scraped = scrape(forgetful.app)
+    assert scraped.value("authentication_failures_total") == 3
+    assert scraped.value("requests_total", operation="catalog", status="401") == 3
 
 
 # Labels
@@ -260,19 +262,19 @@ def test_request_data_cannot_create_labels(measured: Measured) -> None:
         platform.get("/v2/catalog", headers={"Authorization": f"Basic {number}"})
         platform.get("/v2/catalog", headers={"X-Broker-API-Version": str(number)})
         platform.delete(path, query=f"service_id=db-id&plan_id={number}")
-    told = scrape(platform.app)
-    assert told.labels("requests_total", "operation") <= {
+    scraped = scrape(platform.app)
+    assert scraped.labels("requests_total", "operation") <= {
         "none",
         "catalog",
         "provision",
         "deprovision",
         "get_instance",
     }
-    assert told.labels("requests_total", "offering") <= {"none", "db"}
-    assert told.labels("requests_total", "plan") <= {"none", "small", "large"}
-    assert all(status.isdigit() for status in told.labels("requests_total", "status"))
-    assert len(told.text.splitlines()) - before < 12 * 20
-    assert (told.value("requests_total") or 0) >= 2400
+    assert scraped.labels("requests_total", "offering") <= {"none", "db"}
+    assert scraped.labels("requests_total", "plan") <= {"none", "small", "large"}
+    assert all(status.isdigit() for status in scraped.labels("requests_total", "status"))
+    assert len(scraped.text.splitlines()) - before < 12 * 20
+    assert (scraped.value("requests_total") or 0) >= 2400
 
 
 def test_removed_plans_share_one_label(
@@ -290,16 +292,16 @@ def test_removed_plans_share_one_label(
     platform = serve(recorder, make_offering(plans=[plan]))
     app = platform.app
     app.register_blueprint(metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry))
-    told = scrape(app)
-    assert told.labels("instances", "plan") == told.labels("bindings", "plan") == {"removed", "new"}
-    assert told.value("instances", offering="db", plan="removed", state="ready") == 2
-    assert told.value("bindings", plan="removed", state="ready") == 1
-    assert told.value("operations_in_progress", operation="provision", plan="removed") == 1
+    scraped = scrape(app)
+    assert scraped.labels("instances", "plan") == scraped.labels("bindings", "plan") == {"removed", "new"}
+    assert scraped.value("instances", offering="db", plan="removed", state="ready") == 2
+    assert scraped.value("bindings", plan="removed", state="ready") == 1
+    assert scraped.value("operations_in_progress", operation="provision", plan="removed") == 1
     running = serve.brokers[-1]._runtime
     assert running is not None
     with running.store.database.writing() as connection:
         connection.cursor().execute("UPDATE brokerkit_operations SET deadline = 0, wake_at = 0")
-    platform.get("/v2/catalog")  # from now on somebody looks at what is due
+    platform.get("/v2/catalog")  # starts the scheduler
     ended = {"offering": "db", "plan": "removed", "outcome": "failed"}
     until(lambda: scrape(app).value("operations_total", **ended) == 1)
 
@@ -324,10 +326,10 @@ def test_changed_catalog_changes_plan_labels(measured: Measured, recorder: Recor
     small = make_offering().plans[0]
     tiny = ServicePlan(id="tiny-id", name="tiny", description="A tiny one")
     catalog.now = Catalog([make_offering(plans=[small, tiny])])
-    told = scrape(platform.app)
-    assert told.labels("instances", "plan") == {"small", "tiny"}
-    assert told.value("operations_in_progress", operation="bind", offering="db", plan="tiny") == 0
-    assert told.value("instances", plan="small", state="ready") == 1
+    scraped = scrape(platform.app)
+    assert scraped.labels("instances", "plan") == {"small", "tiny"}
+    assert scraped.value("operations_in_progress", operation="bind", offering="db", plan="tiny") == 0
+    assert scraped.value("instances", plan="small", state="ready") == 1
 
 
 def test_unavailable_catalog_keeps_other_metrics(
@@ -337,19 +339,19 @@ def test_unavailable_catalog_keeps_other_metrics(
     catalog.now = OSError("where is it?")
     platform = measured(catalog=catalog)
     platform.put(INSTANCE, PROVISION)
-    told = scrape(platform.app)
-    assert told.value("store_up") == 1
-    assert told.value("instances") is None
-    assert told.value("requests_total", operation="provision", offering="none", status="500") == 1
+    scraped = scrape(platform.app)
+    assert scraped.value("store_up") == 1
+    assert scraped.value("instances") is None
+    assert scraped.value("requests_total", operation="provision", offering="none", status="500") == 1
     assert "the catalog function failed" in caplog.text
 
 
 def test_early_catalog_access_keeps_handlers_working(recorder: Recorder, registry: CollectorRegistry) -> None:
     """A scrape that reads the catalog before the handlers are used does not disturb later requests."""
     broker = make_broker(recorder, catalog=Changing())
-    told = metrics_blueprint(broker, NoAuth(), registry=registry)
+    blueprint = metrics_blueprint(broker, NoAuth(), registry=registry)
     before = Flask("tests")
-    before.register_blueprint(told)
+    before.register_blueprint(blueprint)
     scrape(before)
     assert Platform(make_app(broker)).put(INSTANCE, PROVISION).status_code == 201
 
@@ -362,18 +364,18 @@ def test_store_gauges_include_zero_values(measured: Measured, recorder: Recorder
     gate = recorder.answers["provision"] = Gate()
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
     gate.wait_until_reached()
-    told = scrape(platform.app)
-    assert told.value("store_up") == 1
-    assert told.value("instances", **SMALL, state="creating") == 1
-    assert told.value("instances", **SMALL, state="ready") == 0
-    assert told.value("instances", offering="db", plan="large", state="failed") == 0
-    assert told.value("bindings", **SMALL, state="ready") == 0
-    assert told.value("operations_in_progress", operation="provision", **SMALL) == 1
-    assert told.value("operations_in_progress", operation="bind", offering="db", plan="large") == 0
-    assert 0 < (told.value("oldest_operation_age_seconds", operation="provision", **SMALL) or 0) < 60
-    assert told.value("oldest_operation_age_seconds", operation="update", **SMALL) == 0
+    scraped = scrape(platform.app)
+    assert scraped.value("store_up") == 1
+    assert scraped.value("instances", **SMALL, state="creating") == 1
+    assert scraped.value("instances", **SMALL, state="ready") == 0
+    assert scraped.value("instances", offering="db", plan="large", state="failed") == 0
+    assert scraped.value("bindings", **SMALL, state="ready") == 0
+    assert scraped.value("operations_in_progress", operation="provision", **SMALL) == 1
+    assert scraped.value("operations_in_progress", operation="bind", offering="db", plan="large") == 0
+    assert 0 < (scraped.value("oldest_operation_age_seconds", operation="provision", **SMALL) or 0) < 60
+    assert scraped.value("oldest_operation_age_seconds", operation="update", **SMALL) == 0
     for name in ("stats_age_seconds", "stats_duration_seconds"):
-        assert 0 <= (told.value(name) or 0) < 60
+        assert 0 <= (scraped.value(name) or 0) < 60
     gate.open()
 
 
@@ -385,8 +387,8 @@ def test_store_counts_are_cached(serve: Serve, recorder: Recorder, registry: Col
     )
     for number in range(3):
         platform.put(f"{INSTANCE}-{number}", PROVISION)
-        told = scrape(platform.app)
-        assert told.value("instances", **SMALL, state="ready") == 1
+        scraped = scrape(platform.app)
+        assert scraped.value("instances", **SMALL, state="ready") == 1
 
 
 def test_cached_counts_report_increasing_age(
@@ -398,15 +400,15 @@ def test_cached_counts_report_increasing_age(
     """
     platform = serve(recorder, background=["provision"])
     gate = recorder.answers["provision"] = Gate()
-    told = metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry, stats_interval=3600)
-    platform.app.register_blueprint(told)
+    blueprint = metrics_blueprint(serve.brokers[-1], NoAuth(), registry=registry, stats_interval=3600)
+    platform.app.register_blueprint(blueprint)
     platform.put(INSTANCE, PROVISION, query=CAN_POLL)
     gate.wait_until_reached()
     oldest, age = [], []
     for _ in range(3):
-        found = scrape(platform.app)
-        oldest.append(found.value("oldest_operation_age_seconds", operation="provision", **SMALL) or 0)
-        age.append(found.value("stats_age_seconds") or 0)
+        scraped = scrape(platform.app)
+        oldest.append(scraped.value("oldest_operation_age_seconds", operation="provision", **SMALL) or 0)
+        age.append(scraped.value("stats_age_seconds") or 0)
         if len(age) == 2:
             serve.url = f"sqlite:///{tmp_path / 'another.db'}"
             serve(Recorder())
@@ -442,10 +444,10 @@ def test_one_unreachable_store_sets_store_down(
 
 
 def test_broker_without_store_has_no_store_metrics(forgetful: Platform) -> None:
-    told = scrape(forgetful.app)
+    scraped = scrape(forgetful.app)
     for name in ("store_up", "instances", "operations_in_progress", "stats_age_seconds"):
-        assert told.value(name) is None
-        assert f"brokerkit_{name}" not in told.text
+        assert scraped.value(name) is None
+        assert f"brokerkit_{name}" not in scraped.text
 
 
 @contextmanager
@@ -453,10 +455,10 @@ def measured_on_postgres(recorder: Recorder) -> Iterator[tuple[Server, Serve, Pl
     with Server(fsync="off") as server, fresh_database(server.url) as url:
         serve = Serve(url)
         platform = serve(recorder)
-        told = metrics_blueprint(
+        blueprint = metrics_blueprint(
             serve.brokers[-1], NoAuth(), registry=CollectorRegistry(), stats_interval=0.01
         )
-        platform.app.register_blueprint(told)
+        platform.app.register_blueprint(blueprint)
         platform.put(INSTANCE, PROVISION)
         assert scrape(platform.app).value("instances", **SMALL, state="ready") == 1
         yield server, serve, platform
@@ -467,14 +469,14 @@ def measured_on_postgres(recorder: Recorder) -> Iterator[tuple[Server, Serve, Pl
 def check_away(platform: Platform) -> None:
     """However many ask, they are answered with what there is, and no more than one thread waits for more."""
 
-    def is_told() -> bool:
-        told = scrape(platform.app)
-        assert told.value("requests_total", operation="provision") == 1
-        return told.value("store_up") == 0 and told.value("instances") is None
+    def is_exported() -> bool:
+        scraped = scrape(platform.app)
+        assert scraped.value("requests_total", operation="provision") == 1
+        return scraped.value("store_up") == 0 and scraped.value("instances") is None
 
-    until(is_told)
+    until(is_exported)
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(lambda _: is_told(), range(16)))
+        assert all(pool.map(lambda _: is_exported(), range(16)))
     threads = [thread.name for thread in threading.enumerate()]
     for name in ("brokerkit-stats", "brokerkit-store"):
         assert threads.count(name) <= 1
@@ -484,7 +486,7 @@ def test_hanging_postgresql_does_not_block_scrape(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (server, serve, platform):
         running = serve.brokers[-1]._runtime
         assert running is not None
-        running.store.database.dispose()  # those that there are go on, and none is let in any more
+        running.store.database.dispose()  # open connections continue, and new ones are refused
         os.kill(server.pid, signal.SIGSTOP)
         try:
             check_away(platform)
@@ -524,9 +526,9 @@ def test_slow_count_serves_previous_counts(recorder: Recorder) -> None:
         with psycopg.connect(libpq) as connection:
             connection.execute("LOCK TABLE brokerkit_instances")
             until(lambda: (scrape(platform.app).value("stats_age_seconds") or 0) > 0.5)
-            told = scrape(platform.app)
-        assert told.value("store_up") == 1
-        assert told.value("instances", **SMALL, state="ready") == 1
+            scraped = scrape(platform.app)
+        assert scraped.value("store_up") == 1
+        assert scraped.value("instances", **SMALL, state="ready") == 1
 
 
 def test_failed_count_exports_no_store_counts(
@@ -537,15 +539,15 @@ def test_failed_count_exports_no_store_counts(
     assert running is not None
     with running.store.database.writing() as connection:
         connection.cursor().execute("ALTER TABLE brokerkit_bindings RENAME TO gone")
-    told = scrape(platform.app)
-    assert told.value("store_up") == 1
-    assert told.value("instances") is None
+    scraped = scrape(platform.app)
+    assert scraped.value("store_up") == 1
+    assert scraped.value("instances") is None
 
 
 # Who may ask, and how
 
 
-def let_in(request: Request) -> bool:
+def authenticate_query(request: Request) -> bool:
     return request.args.get("who") == "prometheus"
 
 
@@ -554,7 +556,7 @@ def let_in(request: Request) -> bool:
     [
         (BasicAuth("prometheus", "s3cret"), {"Authorization": basic("prometheus", "s3cret")}, "", "Basic"),
         (BearerAuth("s3cret"), {"Authorization": "Bearer s3cret"}, "", "Bearer"),
-        (let_in, {}, "who=prometheus", "Basic"),
+        (authenticate_query, {}, "who=prometheus", "Basic"),
     ],
     ids=["basic", "bearer", "function"],
 )
@@ -614,9 +616,9 @@ def test_metrics_blueprint_can_be_mounted_repeatedly(recorder: Recorder, registr
     """The blueprint works at several prefixes, and unknown paths still return JSON."""
     broker = make_broker(recorder)
     app = make_app(broker)
-    told = metrics_blueprint(broker, NoAuth(), registry=registry)
-    app.register_blueprint(told)
-    app.register_blueprint(told, url_prefix="/internal")
+    blueprint = metrics_blueprint(broker, NoAuth(), registry=registry)
+    app.register_blueprint(blueprint)
+    app.register_blueprint(blueprint, url_prefix="/internal")
     app.register_blueprint(metrics_blueprint(broker, NoAuth(), registry=registry), url_prefix="/<tenant>/x")
     for path in ("/metrics", "/internal/metrics", "/t1/x/metrics"):
         scrape(app, path=path)
@@ -648,8 +650,8 @@ def test_brokers_and_registries_combine_freely(tmp_path: Path) -> None:
         brokers.append(serve.brokers[-1])
         app.register_blueprint(brokers[-1].blueprint, url_prefix=f"/{name}")
     for broker in brokers:
-        told = metrics_blueprint(broker, NoAuth(), registry=shared, stats_interval=0.01)
-    app.register_blueprint(told)
+        blueprint = metrics_blueprint(broker, NoAuth(), registry=shared, stats_interval=0.01)
+    app.register_blueprint(blueprint)
     app.register_blueprint(
         metrics_blueprint(brokers[0], NoAuth(), registry=own, stats_interval=0.01), url_prefix="/own"
     )
@@ -691,6 +693,7 @@ def test_invalid_census_interval_is_rejected(recorder: Recorder, seconds: float)
         measure(make_broker(recorder), CollectorRegistry(), stats_interval=seconds)
 
 
+@pytest.mark.integration
 def test_registry_can_be_served_on_separate_port(measured: Measured, serve: Serve) -> None:
     platform = measured()
     platform.put(INSTANCE, PROVISION)
@@ -705,6 +708,7 @@ def test_registry_can_be_served_on_separate_port(measured: Measured, serve: Serv
         thread.join()
 
 
+@pytest.mark.integration
 def test_missing_prometheus_client_names_install_command() -> None:
     program = "import sys; sys.modules['prometheus_client'] = None; import brokerkit.observe.prometheus"
     run = subprocess.run(
@@ -803,20 +807,20 @@ def talk(port: int, path: str, body: object = None, **headers: str) -> tuple[str
 
 
 def scrape_each(port: int, processes: set[str], accept: str, *, instances: int) -> list[Scrape]:
-    """What each process tells when it has counted so many, all through; whoever is free answers."""
-    told: dict[str, Scrape] = {}
+    """Scrape until each process exports the given number of instances; any free process responds."""
+    by_process: dict[str, Scrape] = {}
 
-    def all_told() -> bool:
+    def have_all_responded() -> bool:
         with ThreadPoolExecutor(8) as pool:
             for process, text in pool.map(lambda _: talk(port, "/metrics", Accept=accept), range(8)):
                 scraped = Scrape(text.decode(), accept)
                 is_over = scraped.value("operations_in_progress") == 0
                 if is_over and scraped.value("instances") == instances:
-                    told[process] = scraped
-        return told.keys() == processes
+                    by_process[process] = scraped
+        return by_process.keys() == processes
 
-    until(all_told)
-    return list(told.values())
+    until(have_all_responded)
+    return list(by_process.values())
 
 
 def make_site(folder: Path, module: str) -> dict[str, str]:
@@ -848,10 +852,10 @@ def test_celery_workers_export_their_own_metrics(tmp_path: Path, redis_url: str)
     ):
         for number in range(6):
             talk(server.port, f"/v2/service_instances/i{number}?{CAN_POLL}", PROVISION)
-        told = until(lambda: scrape_workers(port))
-        assert told.value("attempts_total", operation="provision", **SMALL, end="succeeded") == 6
-        assert told.value("operations_total", operation="provision", outcome="succeeded") == 6
-        assert told.value("instances", **SMALL, state="ready") == 6
+        scraped = until(lambda: scrape_workers(port))
+        assert scraped.value("attempts_total", operation="provision", **SMALL, end="succeeded") == 6
+        assert scraped.value("operations_total", operation="provision", outcome="succeeded") == 6
+        assert scraped.value("instances", **SMALL, state="ready") == 6
         of_web = Scrape(talk(server.port, "/metrics")[1].decode())
         assert of_web.value("requests_total", operation="provision", status="202") == 6
         assert of_web.value("attempts_total") is None
@@ -861,12 +865,17 @@ def scrape_workers(port: int) -> Scrape | None:
     """What they tell when they have done it all."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-            told = Scrape(answer.read().decode())
+            scraped = Scrape(answer.read().decode())
     except OSError:
         return None
-    return told if told.value("attempts_total") == 6 and told.value("instances", state="ready") == 6 else None
+    return (
+        scraped
+        if scraped.value("attempts_total") == 6 and scraped.value("instances", state="ready") == 6
+        else None
+    )
 
 
+@pytest.mark.integration
 def test_gunicorn_workers_report_combined_metrics(tmp_path: Path) -> None:
     """Every worker process returns the same totals over all processes."""
     environment = make_site(tmp_path, BROKER)
@@ -874,7 +883,7 @@ def test_gunicorn_workers_report_combined_metrics(tmp_path: Path) -> None:
     with gunicorn(
         tmp_path, "broker:app", "--workers=2", "--threads=4", log=log, environment=environment
     ) as server:
-        asked: list[str] = []
+        responding_processes: list[str] = []
 
         def order(number: int) -> str:
             body = {**PROVISION, **({"parameters": {"fail": True}} if number % 4 == 0 else {})}
@@ -883,30 +892,32 @@ def test_gunicorn_workers_report_combined_metrics(tmp_path: Path) -> None:
 
         def both_worked() -> bool:
             with ThreadPoolExecutor(8) as pool:
-                asked.extend(pool.map(order, range(len(asked), len(asked) + 16)))
-            return len(set(asked)) == 2
+                responding_processes.extend(
+                    pool.map(order, range(len(responding_processes), len(responding_processes) + 16))
+                )
+            return len(set(responding_processes)) == 2
 
         until(both_worked)
-        count = len(asked)
+        count = len(responding_processes)
         failed = len(range(0, count, 4))
 
         def all_done() -> bool:
-            told = Scrape(talk(server.port, "/metrics")[1].decode())
-            ended = told.value("operations_total", operation="provision")
-            return ended == told.value("attempts_total") == count
+            scraped = Scrape(talk(server.port, "/metrics")[1].decode())
+            ended = scraped.value("operations_total", operation="provision")
+            return ended == scraped.value("attempts_total") == count
 
         until(all_done)
         for accept in PARSERS:
-            for told in scrape_each(server.port, set(asked), accept, instances=count):
+            for scraped in scrape_each(server.port, set(responding_processes), accept, instances=count):
                 ordered = {"operation": "provision", **SMALL}
-                assert told.value("requests_total", **ordered, status="202") == count
-                assert told.value("request_duration_seconds_count", **ordered, status="2xx") == count
-                assert told.value("request_duration_seconds_bucket", **ordered, le="+Inf") == count
+                assert scraped.value("requests_total", **ordered, status="202") == count
+                assert scraped.value("request_duration_seconds_count", **ordered, status="2xx") == count
+                assert scraped.value("request_duration_seconds_bucket", **ordered, le="+Inf") == count
                 for outcome, number in (("failed", failed), ("succeeded", count - failed)):
-                    assert told.value("operations_total", **ordered, outcome=outcome) == number
-                    assert told.value("attempts_total", **ordered, end=outcome) == number
-                assert len(told.samples["brokerkit_store_up"]) == 1
-                assert told.value("instances", **SMALL, state="ready") == count - failed
-                assert told.value("instances", **SMALL, state="failed") == failed
-                assert told.value("operations_in_progress", operation="provision") == 0
-                assert told.value("info") == 1
+                    assert scraped.value("operations_total", **ordered, outcome=outcome) == number
+                    assert scraped.value("attempts_total", **ordered, end=outcome) == number
+                assert len(scraped.samples["brokerkit_store_up"]) == 1
+                assert scraped.value("instances", **SMALL, state="ready") == count - failed
+                assert scraped.value("instances", **SMALL, state="failed") == failed
+                assert scraped.value("operations_in_progress", operation="provision") == 0
+                assert scraped.value("info") == 1

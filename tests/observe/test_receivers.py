@@ -1,4 +1,4 @@
-"""No receiver changes an answer, whatever it does; not of any signal, and not over real HTTP."""
+"""Signal receivers cannot change responses, for any signal, over real HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Re
 from ..support.stateful import until
 from .conftest import Answered, ask
 
-SIGNALS = {name: each for name, each in vars(signals).items() if isinstance(each, NamedSignal)}
+pytestmark = pytest.mark.integration
+
+SIGNALS = {name: signal for name, signal in vars(signals).items() if isinstance(signal, NamedSignal)}
 LATER = "/v2/service_instances/later"
 
 
@@ -49,7 +51,7 @@ def broker(tmp_path: Path) -> Broker:
 
 
 def journey(broker: Broker) -> list[Answered]:
-    """All that there is a signal for. Of polls only the last ones, and operations without their ids."""
+    """Send requests for every signal; return the responses, with the last polls only and without ids."""
     answers: list[Answered] = []
     with serve(make_app(broker)) as url:
 
@@ -81,7 +83,7 @@ def journey(broker: Broker) -> list[Answered]:
 
 @contextmanager
 def receiving(receiver: Callable[[str], None], sender: Broker) -> Iterator[set[str]]:
-    """Have something done for each signal; tells which were heard."""
+    """Call a receiver for the first of each signal; yield the names of the received signals."""
     heard: set[str] = set()
     receivers = []
     for name, signal in SIGNALS.items():
@@ -103,9 +105,9 @@ def receiving(receiver: Callable[[str], None], sender: Broker) -> Iterator[set[s
 
 @pytest.fixture
 def undisturbed(tmp_path: Path) -> list[Answered]:
-    """The answers where nobody listens."""
+    """Return the responses without receivers."""
     answers = journey(make(tmp_path / "undisturbed.db"))
-    assert [each.status for each in answers] == [401, 200, 201, 200, 201, 200, 202, 200, 200, 202, 200]
+    assert [answer.status for answer in answers] == [401, 200, 201, 200, 201, 200, 202, 200, 200, 202, 200]
     return answers
 
 
@@ -115,7 +117,7 @@ def fail(name: str) -> None:
 
 def block(name: str) -> None:
     if name in ("provisioned", "attempt_finished", "request_finished"):
-        time.sleep(1)  # what such a receiver does; nothing is waited for
+        time.sleep(1)  # a slow receiver
 
 
 def leave(name: str) -> None:
@@ -138,7 +140,7 @@ def test_collected_receiver_does_not_change_responses(broker: Broker, undisturbe
     heard: list[str] = []
 
     def forget() -> None:
-        """Connect receivers that nobody holds."""
+        """Connect receivers without a strong reference."""
         for name, signal in SIGNALS.items():
             signal.connect(lambda sender, name=name, **facts: heard.append(name), sender=broker)
 

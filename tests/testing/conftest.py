@@ -1,4 +1,4 @@
-"""A project of somebody's who has a broker, and its tests, that tests of the plugin run."""
+"""A project with a broker and tests of its own, which the tests of the plugin run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _all_is_loaded() -> None:
 def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, _all_is_loaded: None
 ) -> pytest.Pytester:
-    """A project of somebody's, with a broker in `app.py`."""
+    """Create a project with a broker in `app.py`."""
     for name in _MAKES_PYTEST_WORDY:
         monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(app=BROKER)

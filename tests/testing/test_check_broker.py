@@ -1,4 +1,4 @@
-"""`check_broker`: the checker in the tests of a broker's author, each rule as a subtest."""
+"""The fixture `check_broker`: the checker in tests of a broker, with a subtest for each rule."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from brokerkit.client.platforms import korifi
 
 from .conftest import BROKER, STRICT, fails_with, run
 
+pytestmark = pytest.mark.integration
+
 pytest_plugins = ["pytester"]
 
 EXCHANGE = Exchange(
@@ -29,7 +31,7 @@ EXCHANGE = Exchange(
 
 
 def report(**fields: Any) -> Report:
-    failure = Failure(where="db/small", fault="it answered 409", exchange=EXCHANGE)
+    failure = Failure(where="db/small", fault="returned 409", exchange=EXCHANGE)
     verdicts = [
         Verdict(key="R-CAT-1", level=Level.MUST, sentence="There is a catalog.", judged=1),
         Verdict(
@@ -54,23 +56,23 @@ def report(**fields: Any) -> Report:
     )
 
 
-Asked = list[tuple[str, Options]]
-Checks = Callable[[Report], Asked]
+Calls = list[tuple[str, Options]]
+Checks = Callable[[Report], Calls]
 
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
-    """Has the check find what a test says, and notes what it was asked."""
+    """A replacement of the check that returns a given report and records its arguments."""
 
-    def find(found: Report) -> Asked:
-        asked: Asked = []
+    def find(given: Report) -> Calls:
+        calls: Calls = []
 
         def check(url: str, options: Options) -> Report:
-            asked.append((url, options))
-            return found
+            calls.append((url, options))
+            return given
 
         monkeypatch.setattr(entry, "check", check)
-        return asked
+        return calls
 
     return find
 
@@ -99,7 +101,7 @@ def test_failed_rule_shows_exchange_and_curl_command(project: pytest.Pytester, c
         result,
         "test_it_is_good*R-PROV-3.again*",
         "R-PROV-3.again (SHOULD): The same PUT is 200.",
-        "db/small: it answered 409",
+        "db/small: returned 409",
         "request  PUT /v2/service_instances/i1",
         r'response 409 {"description":"It is \u001b[[]31m there"}',
         "repeat   curl -i -X PUT",
@@ -107,11 +109,11 @@ def test_failed_rule_shows_exchange_and_curl_command(project: pytest.Pytester, c
     )
     output = result.stdout.str()
     assert "hunter2" not in output
-    assert output.count("db/small: it answered 409") == 3
+    assert output.count("db/small: returned 409") == 3
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected_text"),
     [
         ({"trouble": "the broker is gone"}, "The check did not finish: the broker is gone."),
         (
@@ -127,13 +129,13 @@ def test_failed_rule_shows_exchange_and_curl_command(project: pytest.Pytester, c
     ],
 )
 def test_aborted_check_or_leftovers_fail_the_test(
-    project: pytest.Pytester, checks: Checks, fields: dict[str, Any], told: str
+    project: pytest.Pytester, checks: Checks, fields: dict[str, Any], expected_text: str
 ) -> None:
     good = [Verdict(key="R-CAT-1", level=Level.MUST, sentence="There is a catalog.", judged=1)]
     checks(report(verdicts=good, **fields))
     result = run(project, CHECK)
     result.assert_outcomes(failed=1)
-    fails_with(result, told)
+    fails_with(result, expected_text)
 
 
 @pytest.mark.parametrize(
@@ -150,10 +152,10 @@ def test_check_broker_chooses_login_for_target(
     project: pytest.Pytester, checks: Checks, call: str, username: str | None
 ) -> None:
     """An app is checked with its own login, and a URL only with the given login."""
-    asked = checks(report(verdicts=[]))
+    calls = checks(report(verdicts=[]))
     result = run(project, f"from app import app\ndef test_it(check_broker): assert {call}.requests == 9")
     result.assert_outcomes(passed=1)
-    ((url, options),) = asked
+    ((url, options),) = calls
     assert options.username == username
     assert url.startswith("http://127.0.0.1:")
 
@@ -163,7 +165,7 @@ def test_check_broker_chooses_login_for_target(
 def test_check_broker_rejects_step_by_step_work(
     project: pytest.Pytester, checks: Checks, call: str, how: str
 ) -> None:
-    asked = checks(report())
+    calls = checks(report())
     source = f"""
         import contextlib
         from app import app, broker
@@ -174,7 +176,7 @@ def test_check_broker_rejects_step_by_step_work(
                 {call}
     """
     fails_with(run(project, source), "check_broker: this test runs the broker's background work step by step")
-    assert asked == []
+    assert calls == []
 
 
 def test_check_broker_works_after_step_by_step(project: pytest.Pytester, checks: Checks) -> None:
@@ -210,13 +212,13 @@ def test_check_broker_runs_the_real_checker(project: pytest.Pytester, store: str
 
 
 def test_check_broker_passes_options_to_checker(project: pytest.Pytester, checks: Checks) -> None:
-    asked = checks(report(verdicts=[]))
+    calls = checks(report(verdicts=[]))
     source = """
         def test_it(check_broker):
             check_broker(level="MUST", platform="korifi", skip=["R-CAT-8"])
     """
     run(project, source).assert_outcomes(passed=1)
-    ((_, options),) = asked
+    ((_, options),) = calls
     assert (options.level, options.platform, options.skip) == (Level.MUST, "korifi", ["R-CAT-8"])
 
 
@@ -231,7 +233,7 @@ def test_check_broker_passes_options_to_checker(project: pytest.Pytester, checks
 def test_check_broker_defaults_to_fixture_platform(
     project: pytest.Pytester, checks: Checks, fixture: str, call: str, platform: object
 ) -> None:
-    asked = checks(report(verdicts=[]))
+    calls = checks(report(verdicts=[]))
     overridden = f"""
         @pytest.fixture
         def broker_platform(): return {fixture}
@@ -243,7 +245,7 @@ def test_check_broker_defaults_to_fixture_platform(
         def test_it(check_broker): {call}
     """
     run(project, source).assert_outcomes(passed=1)
-    ((_, options),) = asked
+    ((_, options),) = calls
     assert options.platform == platform
 
 
@@ -261,10 +263,10 @@ def test_subtests_work_with_pytest_xdist(pytester: pytest.Pytester) -> None:
 
         def test_it(check_broker, monkeypatch):
             good = Verdict(key="R-CAT-1", level=Level.MUST, sentence="x", judged=1)
-            found = Report(
+            results = Report(
                 url="u", started_at=datetime.now(UTC), seconds=1, requests=1, plans=[], verdicts=[good]
             )
-            monkeypatch.setattr(module, "check", lambda url, options: found)
+            monkeypatch.setattr(module, "check", lambda url, options: results)
             check_broker("http://127.0.0.1:1")
         """
     )

@@ -1,4 +1,4 @@
-"""An app is served on a real port while a test needs it, and what it tells of its broker is found."""
+"""A served app, and the introspection of its broker."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from brokerkit.testing import serve
 from brokerkit.testing.introspection import UnknownBroker, UnknownLogin, broker_of, login_of, prefix_of
 
 from ..support.broker import Recorder, make_app, make_broker, make_offering
+
+pytestmark = pytest.mark.integration
 
 
 def client_at(url: str) -> BrokerClient:
@@ -90,14 +92,14 @@ def test_serve_writes_no_request_log(recorder: Recorder, capfd: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("app", "told"),
+    ("app", "expected_text"),
     [
         (lambda: Broker(Catalog([make_offering()]), auth=NoAuth()), "takes a Flask app, not a Broker"),
         (lambda: "app", "takes a WSGI app, such as a Flask app, not a str"),
     ],
 )
-def test_serve_rejects_non_wsgi_objects(app: Any, told: str) -> None:
-    with pytest.raises(TypeError, match=told), serve(app()):
+def test_serve_rejects_non_wsgi_objects(app: Any, expected_text: str) -> None:
+    with pytest.raises(TypeError, match=expected_text), serve(app()):
         pass
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from .conftest import BROKER, CONFTEST, STRICT, fails_with, run
 
+pytestmark = pytest.mark.integration
+
 pytest_plugins = ["pytester"]
 
 
@@ -65,15 +67,15 @@ def test_broker_client_can_be_each_platform(project: pytest.Pytester) -> None:
             return request.param
 
         def test_who(broker_client, broker_platform):
-            asked = []
+            requests_seen = []
 
             def hear(sender, request, **extra):
-                asked.append(request)
+                requests_seen.append(request)
 
             with request_finished.connected_to(hear):
                 broker_client.provision("i1", "offering-id", "plan-id")
                 broker_client.deprovision("i1", "offering-id", "plan-id")
-            identity = asked[0].headers.originating_identity
+            identity = requests_seen[0].headers.originating_identity
             assert (identity.platform if identity else None) == broker_platform.name
     """
     run(project, source, "-v").assert_outcomes(passed=3)

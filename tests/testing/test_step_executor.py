@@ -73,9 +73,9 @@ class Handlers:
 
 @pytest.fixture
 def handlers() -> Iterator[Handlers]:
-    made = Handlers()
-    yield made
-    made.broker.close()
+    created = Handlers()
+    yield created
+    created.broker.close()
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def work(handlers: Handlers, platform: Platform) -> Iterator[StepByStep]:
 
 
 def body(response: TestResponse) -> dict[str, Any]:
-    found = response.json
-    assert isinstance(found, dict)
-    return found
+    body = response.json
+    assert isinstance(body, dict)
+    return body
 
 
 def order(platform: Platform, path: str = INSTANCE) -> str:
@@ -109,8 +109,8 @@ def delete(platform: Platform) -> str:
 
 
 def poll(platform: Platform, operation: str) -> tuple[str, str | None]:
-    told = body(platform.get(f"{INSTANCE}/last_operation", query=f"operation={operation}"))
-    return told["state"], told.get("description")
+    expected_text = body(platform.get(f"{INSTANCE}/last_operation", query=f"operation={operation}"))
+    return expected_text["state"], expected_text.get("description")
 
 
 def test_operation_does_not_run_by_itself(work: StepByStep, platform: Platform, handlers: Handlers) -> None:
@@ -190,10 +190,11 @@ def test_step_of_binding_names_its_instance(work: StepByStep, platform: Platform
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(BrokerError("The disk is full."), "The disk is full."), (RuntimeError("x"), None)]
+    ("error", "expected_text"),
+    [(BrokerError("The disk is full."), "The disk is full."), (RuntimeError("x"), None)],
 )
 def test_step_reports_failure_like_a_poll(
-    work: StepByStep, platform: Platform, handlers: Handlers, error: Exception, told: str | None
+    work: StepByStep, platform: Platform, handlers: Handlers, error: Exception, expected_text: str | None
 ) -> None:
     def fail(request: object) -> None:
         raise error
@@ -202,7 +203,7 @@ def test_step_reports_failure_like_a_poll(
     operation = order(platform)
     step = work.step()
     assert step.state == "failed"
-    assert told in (None, step.description)
+    assert expected_text in (None, step.description)
     assert poll(platform, operation) == ("failed", step.description)
 
 
@@ -261,11 +262,11 @@ def test_delete_cancels_provision_at_next_yield(
     work: StepByStep, platform: Platform, handlers: Handlers
 ) -> None:
     """The cancelled provision ends as failed, then the deprovision runs."""
-    made = order(platform)
+    created = order(platform)
     work.step()
     deleted = delete(platform)
     halted = work.step()
-    assert (halted.operation, halted.state) == (made, "failed")
+    assert (halted.operation, halted.state) == (created, "failed")
     assert handlers.log == ["one", "two", "closed"]
     done = work.step()
     assert (done.operation, done.kind, done.state) == (deleted, "deprovision", "succeeded")
@@ -287,11 +288,11 @@ def test_delete_starts_after_cancelled_handler_ends(
 
 
 def test_run_pending_runs_cancellation_then_delete(work: StepByStep, platform: Platform) -> None:
-    made = order(platform)
+    created = order(platform)
     work.step()
     deleted = delete(platform)
     work.advance(20)
-    assert [step.operation for step in work.run_pending()] == [made, deleted]
+    assert [step.operation for step in work.run_pending()] == [created, deleted]
 
 
 @pytest.mark.parametrize("steps", [0, 1])
