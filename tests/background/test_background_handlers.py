@@ -461,5 +461,5 @@ def test_log_escapes_line_breaks_in_ids(
     platform.put(path, PROVISION, query=CAN_POLL)
     assert poll_until_done(platform, path)["state"] == "failed"
     until(lambda: "failed: " in caplog.text)
-    assert "i1\\nforged" in caplog.text
+    assert "i1\\x0aforged" in caplog.text
     assert not [record for record in caplog.records if "\n" in record.getMessage()]

@@ -81,7 +81,7 @@ def test_two_brokers_share_one_celery_app(celery_app: Celery, make: MakeBroker) 
 
 def test_celery_executor_name_must_be_unique(celery_app: Celery) -> None:
     CeleryExecutor(celery_app, name="caches")
-    with pytest.raises(ValueError, match=r"CeleryExecutor\(name='caches'\).*another name"):
+    with pytest.raises(ValueError, match=r"CeleryExecutor\(name='caches'\).*a different name"):
         CeleryExecutor(celery_app, name="caches")
 
 
@@ -97,6 +97,7 @@ def test_celery_executor_requires_celery_app() -> None:
         CeleryExecutor("redis://localhost")  # type: ignore[arg-type]
 
 
+@pytest.mark.integration
 def test_celery_executor_import_names_missing_package() -> None:
     program = "import sys; sys.modules['celery'] = None\nfrom brokerkit.celery import CeleryExecutor"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

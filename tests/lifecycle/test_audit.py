@@ -503,7 +503,7 @@ def test_audit_records_contain_no_secrets(
     assert not [(secret, text) for secret in SECRETS for text in texts if secret in text]
 
 
-# For who writes them elsewhere
+# Export as JSON
 
 
 RECORD = AuditRecord(
@@ -522,8 +522,8 @@ RECORD = AuditRecord(
     ended_at=datetime(2026, 11, 1, 12, 0, 1, tzinfo=UTC),
 )
 LINE = (
-    '{"operation_id":"0190","operation":"bind","instance_id":"i1","binding_id":"b1","service":"db",'
-    '"service_id":"db-id","plan":"small","plan_id":"small-id","previous_plan":null,"previous_plan_id":null,'
+    '{"operation_id":"0190","operation":"bind","instance_id":"i1","binding_id":"b1","offering":"db",'
+    '"offering_id":"db-id","plan":"small","plan_id":"small-id","previous_plan":null,"previous_plan_id":null,'
     '"organization_guid":null,"space_guid":null,"app_guid":null,"username":"platform",'
     '"originating_identity":{"platform":"kubernetes","value":{"username":"jörg","groups":["a"]}},'
     '"request_identity":null,"correlation_id":null,"state":"succeeded","description":null,"attempt":1,'

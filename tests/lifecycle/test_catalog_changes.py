@@ -25,7 +25,7 @@ EMPTY = Catalog([])
 
 
 class Changing:
-    """A catalog that comes from elsewhere."""
+    """A callable catalog that changes between requests."""
 
     def __init__(self) -> None:
         self.now = WHOLE

@@ -115,7 +115,7 @@ def test_failed_provision_is_409_until_deleted(platform: Platform, recorder: Rec
     assert "inside" not in error_of(response)["description"]
     for body in (PROVISION, {**PROVISION, "plan_id": "large-id"}):
         assert platform.put(INSTANCE, body).status_code == 409
-    assert "delete" in error_of(platform.put(INSTANCE, PROVISION))["description"]
+    assert "Delete it first" in error_of(platform.put(INSTANCE, PROVISION))["description"]
     assert len(recorder.requests) == 1
     result = last_operation(platform, INSTANCE)
     assert result["state"] == "failed"
