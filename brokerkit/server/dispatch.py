@@ -149,7 +149,7 @@ def _call_candidates(
 ) -> tuple[Handler, object]:
     """Call the handlers one after another until one knows the resource, for a request without a plan."""
     if operation is _UPDATE:  # an update must not run in the wrong handler
-        raise BadRequest("previous_values.plan_id: It is required if the request has no plan_id.")
+        raise BadRequest("previous_values.plan_id: is required if the request has no plan_id")
     *others, last = handlers
     for handler in others:
         with suppress(InstanceDoesNotExist, BindingDoesNotExist):

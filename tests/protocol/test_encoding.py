@@ -139,7 +139,7 @@ def test_accepted_with_misplaced_dashboard_url_is_500(
     """A 202 to other operations contains only `operation`. The log names the field."""
     recorder.answers[operation] = Accepted(operation="job", dashboard_url="https://x")
     assert ask(platform, operation).status_code == 500
-    assert "returned Accepted(dashboard_url=…), which has no place" in caplog.text
+    assert "returned Accepted(dashboard_url=…), but the response to" in caplog.text
 
 
 @pytest.mark.rule("R-REQ-9")
@@ -348,7 +348,7 @@ def test_failed_binding_operation_refuses_usability_fields(
         **{field: False}  # type: ignore[arg-type]
     )
     assert ask(platform, "last_binding_operation").status_code == 500
-    assert f"returned LastOperation({field}=…), which has no place" in caplog.text
+    assert f"returned LastOperation({field}=…), but the response to" in caplog.text
 
 
 @pytest.mark.rule("R-LAST-2")

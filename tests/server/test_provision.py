@@ -177,10 +177,8 @@ def test_provision_plan_of_other_offering_is_400(recorder: Recorder) -> None:
     platform = Platform(make_app(make_broker(recorder, make_offering(), other)))
     response = platform.put(INSTANCE, {**PROVISION, "plan_id": "tiny-id"})
     assert response.status_code == 400
-    assert (
-        error_of(response)["description"]
-        == "plan_id: The service offering 'db' has no service plan 'tiny-id'."
-    )
+    description = "plan_id: The service offering 'db' has no service plan 'tiny-id'."
+    assert error_of(response)["description"] == description
     assert not recorder.requests
     assert (
         platform.put(INSTANCE, {**PROVISION, "service_id": "cache-id", "plan_id": "tiny-id"}).status_code
