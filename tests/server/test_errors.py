@@ -1,4 +1,4 @@
-"""Errors: R-ERR. What a platform is told, what the log is told, and what neither is."""
+"""Errors: the response to the platform, the log records, and the secrets in neither (R-ERR)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from ..support.broker import (
 )
 from .test_requests import BY_OPERATION, ENDPOINTS
 
-OPERATIONS = [asked.operation for asked in ENDPOINTS if asked.operation != "catalog"]
+OPERATIONS = [sample.operation for sample in ENDPOINTS if sample.operation != "catalog"]
 every_operation = pytest.mark.parametrize("operation", OPERATIONS)
 POLLS = "accepts_incomplete=true"
 
@@ -72,8 +72,8 @@ STATUSES: list[tuple[type[BrokerError], int, int]] = [
 
 
 def ask(platform: Platform, operation: str, query: str = "") -> Any:
-    asked = BY_OPERATION[operation]
-    return asked.send(platform, query="&".join(filter(None, (asked.query, query))))
+    sample = BY_OPERATION[operation]
+    return sample.send(platform, query="&".join(filter(None, (sample.query, query))))
 
 
 @pytest.mark.rule("R-ERR-1", "R-UNB-1", "R-DEL-1")
@@ -164,13 +164,13 @@ def test_usability_fields_limited_to_update_and_deprovision(
 ) -> None:
     """`update_repeatable` appears only in a failed update, `instance_usable` also in a failed deprovision."""
     recorder.answers[operation] = BrokerError("It broke.", instance_usable=value, update_repeatable=value)
-    told = {
+    usability_fields = {
         "update": {"instance_usable": value, "update_repeatable": value},
         "deprovision": {"instance_usable": value},
     }
     assert ask(platform, operation).json == {
         "description": "It broke.",
-        **told.get(operation, {}),
+        **usability_fields.get(operation, {}),
     }
 
 
@@ -288,7 +288,7 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
 @pytest.mark.parametrize(
     ("operation", "answer", "advice"),
     [
-        # Another kind of answer than the operation has.
+        # A type of result that the operation does not have.
         ("provision", {"dashboard_url": "d"}, "returned a dict; return Provisioned(…) or Accepted"),
         ("provision", ("", 201), "returned a tuple; return Provisioned(…)"),
         ("provision", Binding(), "returned a Binding; return Provisioned(…)"),
@@ -313,7 +313,7 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
         ("bind", Binding(parameters={"a": 1}), "Binding(parameters=…), but the response to "),
         ("bind", Accepted(dashboard_url="d"), "Accepted(dashboard_url=…), but the response to "),
         ("unbind", Accepted(metadata=InstanceMetadata()), "Accepted(metadata=…), but the response to "),
-        # A field that is not what it should be.
+        # A field with an invalid value.
         ("provision", _wrong(Provisioned, dashboard_url=5), "dashboard_url: expected a string, got a number"),
         ("provision", _wrong(Provisioned, metadata=[]), "metadata: expected an object, got an array"),
         ("provision", _wrong(Accepted, dashboard_url=5), "an invalid Accepted"),
