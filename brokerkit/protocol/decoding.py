@@ -209,7 +209,7 @@ def _get_guid(raw: RawRequest, name: str, deprecated: str | None, context: Mappi
     if value is not None and not isinstance(value, str):
         raise BadRequest(f"context.{name}: expected a string")
     if value is None and raw.require_organization:
-        raise BadRequest(f"{name}: This broker requires it, in the context or in the body.")
+        raise BadRequest(f"{name}: is required in the context or in the body")
     return value
 
 

@@ -57,8 +57,8 @@ def parse_headers(
         raise BadRequest("The header X-Broker-API-Version is required and must be a version such as 2.17.")
     if parsed[0] != _MAJOR or parsed < minimum_version:
         raise BrokerError(
-            f"This service broker requires version {_MAJOR}.{minimum_version[1]} or a later {_MAJOR}.x"
-            f" version of the Open Service Broker API, but the request uses version {version}.",
+            f"This service broker requires version {_MAJOR}.{minimum_version[1]} or later ({_MAJOR}.x) of the"
+            f" Open Service Broker API, but the request uses version {version}.",
             status=412,
             error="UnsupportedVersion",
         )

@@ -49,8 +49,6 @@ _UNSUPPORTED_OPERATIONS: dict[Operation, tuple[int, str, str]] = {
 }
 """Status code, error code and description for operations that are not in the catalog and have no handler."""
 
-_UPDATE = Operation.UPDATE
-
 
 class Dispatch(Protocol):
     """Serves the requests that are authenticated and decoded."""
@@ -148,8 +146,8 @@ def _call_candidates(
     handlers: Sequence[Handler], operation: Operation, request: InstanceRequest
 ) -> tuple[Handler, object]:
     """Call the handlers one after another until one knows the resource, for a request without a plan."""
-    if operation is _UPDATE:  # an update must not run in the wrong handler
-        raise BadRequest("previous_values.plan_id: It is required if the request has no plan_id.")
+    if operation is Operation.UPDATE:  # an update must not run in the wrong handler
+        raise BadRequest("previous_values.plan_id: is required if the request has no plan_id")
     *others, last = handlers
     for handler in others:
         with suppress(InstanceDoesNotExist, BindingDoesNotExist):
@@ -159,7 +157,7 @@ def _call_candidates(
 
 def _get_polled_plan(table: HandlerTable, operation: Operation, request: Any) -> ServicePlan | None:
     """Get the plan that the platform names in its polls; for an update, the previous plan (R-UPD-6)."""
-    if operation is not _UPDATE:
+    if operation is not Operation.UPDATE:
         plan: ServicePlan = request.plan
         return plan
     previous = table.catalog.find_plan(request.previous_values.plan_id or "")

@@ -1205,7 +1205,7 @@ def test_catalog_function_failure_keeps_last_catalog(
     first = platform.get("/v2/catalog")
     second = platform.put(INSTANCE, PROVISION)
     assert (first.status_code, second.status_code) == (200, 201)
-    assert "the last catalog that it returned is served" in caplog.text
+    assert "serving the last catalog that it returned" in caplog.text
     assert "StopIteration" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""What a handler answers: a result that is wrong is told to the author of the broker, not to the platform."""
+"""Encoding of results. An invalid result is reported to the broker's author, not to the platform."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LAST_BINDING = f"{BINDING}/last_operation"
 
 
 def ask(platform: Platform, operation: str) -> Any:
-    """Ask for an operation as a platform does that can poll."""
+    """Send the request for an operation as a platform that can poll."""
     match operation:
         case "provision":
             return platform.put(INSTANCE, PROVISION, query=ASYNC)
@@ -139,7 +139,7 @@ def test_accepted_with_misplaced_dashboard_url_is_500(
     """A 202 to other operations contains only `operation`. The log names the field."""
     recorder.answers[operation] = Accepted(operation="job", dashboard_url="https://x")
     assert ask(platform, operation).status_code == 500
-    assert "returned Accepted(dashboard_url=…), which has no place" in caplog.text
+    assert "returned Accepted(dashboard_url=…), but the response to" in caplog.text
 
 
 @pytest.mark.rule("R-REQ-9")
@@ -244,9 +244,9 @@ def test_endpoint_protocol_defaults_to_tcp() -> None:
 )
 def test_binding_metadata_accepts_ordered_times(metadata: dict[str, datetime]) -> None:
     """The renewal time may be before or equal to the expiry, in any time zone."""
-    made = BindingMetadata(**metadata)
-    assert made.expires_at == metadata.get("expires_at")
-    assert made.renew_before == metadata.get("renew_before")
+    binding_metadata = BindingMetadata(**metadata)
+    assert binding_metadata.expires_at == metadata.get("expires_at")
+    assert binding_metadata.renew_before == metadata.get("renew_before")
 
 
 @pytest.mark.rule("R-BIND-4")
@@ -348,7 +348,7 @@ def test_failed_binding_operation_refuses_usability_fields(
         **{field: False}  # type: ignore[arg-type]
     )
     assert ask(platform, "last_binding_operation").status_code == 500
-    assert f"returned LastOperation({field}=…), which has no place" in caplog.text
+    assert f"returned LastOperation({field}=…), but the response to" in caplog.text
 
 
 @pytest.mark.rule("R-LAST-2")
@@ -453,7 +453,7 @@ OPERATIONS = sorted(set().union(*RESULTS.values()))
         ("provision", True),
         ("provision", Provisioned),
     ],
-    ids=lambda each: each if isinstance(each, str) else type(each).__name__,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_result_of_wrong_type_is_500(
     operation: str,
@@ -586,7 +586,7 @@ def test_bind_result_with_parameters_is_500(
     assert "returned Binding(parameters=…), but the response to bind has no such field" in caplog.text
 
 
-# All that a result may hold is told
+# Every field of a result is encoded
 
 
 @pytest.mark.rule("R-BIND-2", "R-BIND-3", "R-GETB")
@@ -692,7 +692,7 @@ TOLD = {
     },
     LastOperation: {"state", "description", "instance_usable", "update_repeatable", "retry_after"},
 }
-"""The fields that platforms are told of; results are written as they are."""
+"""The results with the fields that platforms get."""
 
 
 KEPT = {

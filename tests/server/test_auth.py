@@ -1,4 +1,4 @@
-"""Who may call, and that this is judged before anything else is read (R-REQ-2)."""
+"""Authentication of callers, which comes before all other checks (R-REQ-2)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def attempt(recorder: Recorder, auth: Any, authorization: str | None) -> int:
 
 
 def username_of(recorder: Recorder, auth: Any, authorization: str | None) -> str | None:
-    """Whom the handler is told of."""
+    """The username that the handler gets."""
     assert attempt(recorder, auth, authorization) == 201
     username: str | None = recorder.request.headers.username
     return username
@@ -54,7 +54,7 @@ def hashed(password: str) -> str:
 
 
 def as_wsgi(text: str) -> str:
-    """Text of a header as WSGI hands it over: its UTF-8 bytes, each as a character."""
+    """Text of a header as WSGI provides it: each of its UTF-8 bytes as a character."""
     return text.encode().decode("latin-1")
 
 
@@ -258,7 +258,7 @@ def test_basic_auth_computes_hash_once_per_credential(recorder: Recorder, passwo
 
     assert send("new", "n3w") == 201
     paid = len(passwords)
-    assert paid == 2, "each hash, so that the time does not tell which name is known"
+    assert paid == 2, "all hashes are checked, so that the time does not reveal which usernames exist"
     assert [send("new", "n3w") for _ in range(20)] == [201] * 20
     assert len(passwords) == paid
     assert send("old", "0ld") == 201
@@ -529,7 +529,7 @@ def test_no_auth_ignores_authorization_header(recorder: Recorder) -> None:
     assert username_of(recorder, NoAuth(), basic("admin", "x")) is None
 
 
-# A broker must say who may call
+# A broker must have an authenticator
 
 
 def test_broker_requires_auth_argument() -> None:
@@ -602,7 +602,7 @@ class Unreadable:
 def test_authentication_precedes_all_other_checks(
     method: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
-    """Every path and method answers 401 before it checks the headers or reads the body."""
+    """Every path and method returns 401 before it checks the headers or reads the body."""
     response = platform.send(
         method,
         path,
@@ -648,14 +648,14 @@ def test_unauthenticated_response_returns_request_identity(platform: Platform) -
 
 def test_authentication_failed_signal_contains_no_credentials(broker: Broker, platform: Platform) -> None:
     """The signal carries method, path and remote address, but no credentials and no query string."""
-    told: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
 
     def receive(sender: object, **facts: Any) -> None:
-        told.append({"sender": sender, **facts})
+        failures.append({"sender": sender, **facts})
 
     with authentication_failed.connected_to(receive, sender=broker):
         platform.get("/v2/catalog", environ={"REMOTE_ADDR": "203.0.113.7"})
-        assert not told
+        assert not failures
         platform.put(
             INSTANCE,
             PROVISION,
@@ -663,8 +663,8 @@ def test_authentication_failed_signal_contains_no_credentials(broker: Broker, pl
             headers={"Authorization": basic("tr1ed", "tr1ed")},
             environ={"REMOTE_ADDR": "203.0.113.7"},
         )
-    assert told == [{"sender": broker, "method": "PUT", "path": INSTANCE, "remote_addr": "203.0.113.7"}]
-    assert "tr1ed" not in repr(told)
+    assert failures == [{"sender": broker, "method": "PUT", "path": INSTANCE, "remote_addr": "203.0.113.7"}]
+    assert "tr1ed" not in repr(failures)
 
 
 def test_authentication_failed_receiver_error_keeps_401(

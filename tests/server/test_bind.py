@@ -148,7 +148,7 @@ def test_bind_field_without_offering_requirement_is_500(
     allowed = platform_with(recorder, requires=[requirement]).put(BINDING, IDS)
     assert allowed.status_code == 201
     assert list(allowed.get_json()) == [field]
-    others = [each for each in EVERY_REQUIREMENT if each != requirement]
+    others = [other for other in EVERY_REQUIREMENT if other != requirement]
     refused = platform_with(recorder, requires=others).put(BINDING, IDS)
     assert refused.status_code == 500
     assert field not in refused.text
@@ -157,7 +157,7 @@ def test_bind_field_without_offering_requirement_is_500(
 
 @pytest.mark.rule("R-BIND-3")
 @pytest.mark.parametrize(
-    ("mount", "told"),
+    ("mount", "expected"),
     [
         (
             VolumeMount(driver="d", container_dir="/c", mode="r", device=VolumeDevice(volume_id="v")),
@@ -167,13 +167,13 @@ def test_bind_field_without_offering_requirement_is_500(
     ],
 )
 def test_volume_mount_is_encoded_with_all_fields(
-    mount: VolumeMount, told: dict[str, Any], recorder: Recorder
+    mount: VolumeMount, expected: dict[str, Any], recorder: Recorder
 ) -> None:
     recorder.answers["bind"] = Binding(volume_mounts=[mount])
     response = platform_with(recorder, requires=["volume_mount"]).put(BINDING, IDS)
     (written,) = response.get_json()["volume_mounts"]
     assert written.keys() == {"driver", "container_dir", "mode", "device_type", "device"}
-    assert told.items() <= written.items()
+    assert expected.items() <= written.items()
 
 
 @pytest.mark.rule("R-BIND-3")
@@ -315,7 +315,7 @@ def test_bind_of_unbindable_plan_is_400(
 
 @pytest.mark.rule("R-BIND-5")
 @pytest.mark.parametrize(
-    ("told", "app_guid"),
+    ("body", "app_guid"),
     [
         ({}, None),
         ({"app_guid": "a"}, "a"),
@@ -325,10 +325,10 @@ def test_bind_of_unbindable_plan_is_400(
     ],
 )
 def test_bind_app_guid_prefers_bind_resource(
-    told: dict[str, Any], app_guid: str | None, platform: Platform, recorder: Recorder
+    body: dict[str, Any], app_guid: str | None, platform: Platform, recorder: Recorder
 ) -> None:
     """`bind_resource.app_guid` takes precedence over the deprecated `app_guid` of the body."""
-    assert platform.put(BINDING, {**IDS, **told}).status_code == 201
+    assert platform.put(BINDING, {**IDS, **body}).status_code == 201
     assert recorder.request.app_guid == app_guid
 
 

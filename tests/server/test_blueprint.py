@@ -27,19 +27,19 @@ from ..support.broker import (
     make_broker,
     make_offering,
 )
-from .test_requests import ENDPOINTS, Asked, every_endpoint
+from .test_requests import ENDPOINTS, SampleRequest, every_endpoint
 
-WITH_ID = [asked for asked in ENDPOINTS if asked.operation != "catalog"]
+WITH_ID = [sample for sample in ENDPOINTS if sample.operation != "catalog"]
 
 # Where it is
 
 
 @every_endpoint
 @pytest.mark.parametrize("prefix", ["/broker", "/a/b/c", "/broker/", "/é", "/v2", "/"])
-def test_blueprint_serves_under_any_url_prefix(asked: Asked, prefix: str, broker: Broker) -> None:
+def test_blueprint_serves_under_any_url_prefix(sample: SampleRequest, prefix: str, broker: Broker) -> None:
     platform = Platform(make_app(broker, url_prefix=prefix))
-    path = f"{prefix.rstrip('/')}{asked.path}"
-    assert asked._replace(path=path).send(platform).status_code in (200, 201)
+    path = f"{prefix.rstrip('/')}{sample.path}"
+    assert sample._replace(path=path).send(platform).status_code in (200, 201)
 
 
 def test_blueprint_serves_under_variable_url_prefix(broker: Broker, recorder: Recorder) -> None:
@@ -90,7 +90,7 @@ def test_two_brokers_in_one_app_are_isolated() -> None:
     for name, recorder in zip(("red", "blue"), recorders, strict=True):
         mine = {"Authorization": basic(name, "s3cret")}
         catalog = platform.get(f"/{name}/v2/catalog", headers=mine)
-        assert [each["name"] for each in catalog.get_json()["services"]] == [name]
+        assert [offering["name"] for offering in catalog.get_json()["services"]] == [name]
         body = {**PROVISION, "service_id": f"{name}-id"}
         for instance_id in ("i1", "a%2Fb"):
             path = f"/{name}/v2/service_instances/{instance_id}"
@@ -117,7 +117,7 @@ def test_blueprint_serves_nested_in_app_blueprint(broker: Broker, recorder: Reco
     assert len(recorder.requests) == 6
 
 
-# What is not of the API
+# Paths outside of the API
 
 
 @pytest.mark.parametrize(
@@ -222,11 +222,11 @@ def test_unsupported_method_is_json_405_with_allow(
     assert not recorder.requests
 
 
-@pytest.mark.parametrize("asked", [asked for asked in ENDPOINTS if asked.method == "GET"])
-def test_head_request_matches_get_without_body(asked: Asked, platform: Platform) -> None:
+@pytest.mark.parametrize("sample", [sample for sample in ENDPOINTS if sample.method == "GET"])
+def test_head_request_matches_get_without_body(sample: SampleRequest, platform: Platform) -> None:
     """A HEAD response has the headers of the GET response and no body."""
-    full = asked.send(platform)
-    head = asked._replace(method="HEAD").send(platform)
+    full = sample.send(platform)
+    head = sample._replace(method="HEAD").send(platform)
     assert head.status_code == 200
     assert head.data == b""
     assert dict(head.headers) == dict(full.headers)
@@ -283,7 +283,7 @@ def test_body_over_limit_is_413(
 
 
 class Disconnected(io.RawIOBase):
-    """What a server hands over when the platform hangs up: reads fail, or give less than was told."""
+    """The body of an interrupted connection: reads fail, or return less than the declared length."""
 
     def __init__(self, data: bytes, error: Exception | None) -> None:
         self.data = data
@@ -343,7 +343,7 @@ def test_broker_refuses_non_positive_max_body(limit: int, recorder: Recorder) ->
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "expected"),
     [
         ("0e8a8c1e-7a35-4a33-a9a4-3bd0e0a1f101", "0e8a8c1e-7a35-4a33-a9a4-3bd0e0a1f101"),
         ("~._-", "~._-"),
@@ -378,7 +378,7 @@ def test_broker_refuses_non_positive_max_body(limit: int, recorder: Recorder) ->
 )
 @pytest.mark.parametrize("root", ["", "/root", "/caf%C3%A9", "/a%2520b", "/a%2Fb"])
 def test_encoded_ids_reach_handler_decoded(
-    sent: str, told: str, root: str, platform: Platform, recorder: Recorder
+    sent: str, expected: str, root: str, platform: Platform, recorder: Recorder
 ) -> None:
     """Percent-encoded ids, also with slashes, are decoded once for every operation and every script root."""
 
@@ -394,18 +394,18 @@ def test_encoded_ids_reach_handler_decoded(
     assert ask("PATCH", instance, body=IDS) == 200
     assert ask("GET", f"{instance}/last_operation") == 200
     assert ask("DELETE", instance, query) == 200
-    assert [request.instance_id for request in recorder.requests] == [told] * 5
+    assert [request.instance_id for request in recorder.requests] == [expected] * 5
     recorder.requests.clear()
     assert ask("PUT", binding, body=IDS) == 201
     assert ask("GET", binding) == 200
     assert ask("GET", f"{binding}/last_operation") == 200
     assert ask("DELETE", binding, query) == 200
-    assert [request.instance_id for request in recorder.requests] == [told] * 4
-    assert [request.binding_id for request in recorder.requests] == [told] * 4
+    assert [request.instance_id for request in recorder.requests] == [expected] * 4
+    assert [request.binding_id for request in recorder.requests] == [expected] * 4
 
 
 def wsgi_path(root: str, path: str, raw: str = "REQUEST_URI") -> dict[str, str]:
-    """What a WSGI server makes of a path under a root: decoded, and (under `raw`) as it was sent."""
+    """Build the variables of a WSGI server for a path below a root: decoded and, in `raw`, as it was sent."""
     environ = {"REQUEST_URI": "", "RAW_URI": ""}
     environ["SCRIPT_NAME"] = unquote_to_bytes(root).decode("latin-1")
     environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1")
@@ -415,7 +415,7 @@ def wsgi_path(root: str, path: str, raw: str = "REQUEST_URI") -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("uri", "path_info", "told"),
+    ("uri", "path_info", "expected"),
     [
         # waitress and gunicorn say it in their own ways, with and without a query string,
         ("/v2/service_instances/a%2Fb?x=%2F", "/v2/service_instances/a/b", "a/b"),
@@ -433,20 +433,20 @@ def wsgi_path(root: str, path: str, raw: str = "REQUEST_URI") -> dict[str, str]:
 )
 @pytest.mark.parametrize("raw", ["REQUEST_URI", "RAW_URI"])
 def test_raw_uri_is_used_only_if_matching(
-    uri: str, path_info: str, told: str, raw: str, platform: Platform, recorder: Recorder
+    uri: str, path_info: str, expected: str, raw: str, platform: Platform, recorder: Recorder
 ) -> None:
     """The server's raw URI is used only if it decodes to the same path."""
     environ = {"REQUEST_URI": "", "RAW_URI": "", "PATH_INFO": path_info, raw: uri}
     assert platform.put("/", PROVISION, environ=environ).status_code == 201
-    assert recorder.request.instance_id == told
+    assert recorder.request.instance_id == expected
 
 
 def test_server_without_raw_uri_serves_slashless_ids(platform: Platform, recorder: Recorder) -> None:
     """Without a raw URI, ids with an encoded slash get 404; all others work."""
-    for sent, told in [("a%20b", "a b"), ("%C3%A9", "é"), ("%00", "\0")]:
+    for sent, expected in [("a%20b", "a b"), ("%C3%A9", "é"), ("%00", "\0")]:
         environ = wsgi_path("/root", f"/v2/service_instances/{sent}", raw="")
         assert platform.put("/", PROVISION, environ=environ).status_code == 201
-        assert recorder.requests.pop().instance_id == told
+        assert recorder.requests.pop().instance_id == expected
     environ = wsgi_path("/root", "/v2/service_instances/a%2Fb", raw="")
     assert platform.put("/", PROVISION, environ=environ).status_code == 404
     assert not recorder.requests
@@ -462,16 +462,16 @@ def test_id_of_1_mib_reaches_handler(slash: str, platform: Platform, recorder: R
 @pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize("bad", ["\xff", "a\xc3", "\xed\xa0\x80", "\xc0\xaf", "\xf8\x88\x80\x80"])
 @pytest.mark.parametrize("raw", [True, False])
-@pytest.mark.parametrize("asked", WITH_ID, ids=lambda asked: asked.operation)
+@pytest.mark.parametrize("sample", WITH_ID, ids=lambda sample: sample.operation)
 def test_non_utf_8_instance_id_is_400(
-    asked: Asked, bad: str, raw: bool, platform: Platform, recorder: Recorder
+    sample: SampleRequest, bad: str, raw: bool, platform: Platform, recorder: Recorder
 ) -> None:
     """Replacement characters would make different ids equal, so such an id is refused."""
-    path = asked.path.replace("i1", bad)
+    path = sample.path.replace("i1", bad)
     environ = {"PATH_INFO": path, "RAW_URI": "", "REQUEST_URI": ""}
     if raw:
         environ["REQUEST_URI"] = quote(path, encoding="latin-1")
-    response = asked.send(platform, environ=environ)
+    response = sample.send(platform, environ=environ)
     assert response.status_code == 400
     assert "UTF-8" in error_of(response)["description"]
     assert not recorder.requests
@@ -486,7 +486,7 @@ def test_non_utf_8_binding_id_is_400(raw: str, platform: Platform, recorder: Rec
     assert not recorder.requests
 
 
-# What the app does around it
+# Hooks and handlers of the app
 
 
 def _forbid() -> None:
@@ -511,7 +511,7 @@ def _crash() -> None:
 
 @pytest.mark.parametrize("path", ["/v2/catalog", "/v2/nothing", "/v2/service_instances/a%2Fb"])
 @pytest.mark.parametrize(
-    ("hook", "status", "told"),
+    ("hook", "status", "description"),
     [
         (_forbid, 403, "Not from here."),
         (_slow_down, 429, "allotted request count"),
@@ -525,7 +525,7 @@ def test_before_request_hook_error_is_json(
     path: str,
     hook: Callable[[], None],
     status: int,
-    told: str,
+    description: str,
     testing: bool,
     broker: Broker,
     caplog: pytest.LogCaptureFixture,
@@ -536,7 +536,7 @@ def test_before_request_hook_error_is_json(
     app.before_request(hook)
     response = Platform(app).get(path)
     assert response.status_code == status
-    assert told in error_of(response).get("description", "")
+    assert description in error_of(response).get("description", "")
     assert "hunter2" not in response.text
     assert ("hunter2" in caplog.text) == (status == 500)
     if status == 429:
@@ -600,7 +600,7 @@ def test_broker_responses_survive_strict_app_config(recorder: Recorder) -> None:
     assert platform.get("/v2/nothing").status_code == 404
 
 
-# What is outside of the prefix
+# Paths outside of the prefix
 
 
 @pytest.mark.parametrize("path", ["/", "/nope", "/v3/catalog"])

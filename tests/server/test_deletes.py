@@ -44,12 +44,12 @@ GONE: dict[str, type[BrokerError]] = {
 
 @pytest.mark.rule("R-DEL-1", "R-UNB-1")
 @both
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("explicit", [True, False])
 def test_delete_is_200_with_empty_object(
-    operation: str, path: str, told: bool, platform: Platform, recorder: Recorder
+    operation: str, path: str, explicit: bool, platform: Platform, recorder: Recorder
 ) -> None:
     """A handler may return None or the result object."""
-    recorder.answers[operation] = SUCCESS[operation] if told else None
+    recorder.answers[operation] = SUCCESS[operation] if explicit else None
     response = platform.delete(path, query=DELETE_QUERY)
     assert (response.status_code, response.data) == (200, b"{}")
 
@@ -71,7 +71,7 @@ def test_delete_of_missing_resource_is_410(
     operation: str, path: str, platform: Platform, recorder: Recorder
 ) -> None:
     """The body is an empty object."""
-    recorder.answers[operation] = GONE[operation]("Somebody deleted it.")
+    recorder.answers[operation] = GONE[operation]("It was deleted by the operator.")
     response = platform.delete(path, query=DELETE_QUERY)
     assert (response.status_code, response.data) == (410, b"{}")
 

@@ -1,4 +1,4 @@
-"""Errors: R-ERR. What a platform is told, what the log is told, and what neither is."""
+"""Errors: the response to the platform, the log records, and the secrets in neither (R-ERR)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from ..support.broker import (
 )
 from .test_requests import BY_OPERATION, ENDPOINTS
 
-OPERATIONS = [asked.operation for asked in ENDPOINTS if asked.operation != "catalog"]
+OPERATIONS = [sample.operation for sample in ENDPOINTS if sample.operation != "catalog"]
 every_operation = pytest.mark.parametrize("operation", OPERATIONS)
 POLLS = "accepts_incomplete=true"
 
@@ -72,8 +72,8 @@ STATUSES: list[tuple[type[BrokerError], int, int]] = [
 
 
 def ask(platform: Platform, operation: str, query: str = "") -> Any:
-    asked = BY_OPERATION[operation]
-    return asked.send(platform, query="&".join(filter(None, (asked.query, query))))
+    sample = BY_OPERATION[operation]
+    return sample.send(platform, query="&".join(filter(None, (sample.query, query))))
 
 
 @pytest.mark.rule("R-ERR-1", "R-UNB-1", "R-DEL-1")
@@ -164,13 +164,13 @@ def test_usability_fields_limited_to_update_and_deprovision(
 ) -> None:
     """`update_repeatable` appears only in a failed update, `instance_usable` also in a failed deprovision."""
     recorder.answers[operation] = BrokerError("It broke.", instance_usable=value, update_repeatable=value)
-    told = {
+    usability_fields = {
         "update": {"instance_usable": value, "update_repeatable": value},
         "deprovision": {"instance_usable": value},
     }
     assert ask(platform, operation).json == {
         "description": "It broke.",
-        **told.get(operation, {}),
+        **usability_fields.get(operation, {}),
     }
 
 
@@ -231,7 +231,7 @@ def test_unexpected_handler_exception_is_500(
     assert error_of(response)["error"] == "InternalError"
     assert "hunter2" not in response.text
     (record,) = caplog.records
-    assert record.name == "brokerkit"
+    assert record.name == "brokerkit.server.pipeline"
     assert record.levelno == logging.ERROR
     assert operation in record.getMessage()
     assert record.exc_info
@@ -288,7 +288,7 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
 @pytest.mark.parametrize(
     ("operation", "answer", "advice"),
     [
-        # Another kind of answer than the operation has.
+        # A type of result that the operation does not have.
         ("provision", {"dashboard_url": "d"}, "returned a dict; return Provisioned(…) or Accepted"),
         ("provision", ("", 201), "returned a tuple; return Provisioned(…)"),
         ("provision", Binding(), "returned a Binding; return Provisioned(…)"),
@@ -310,10 +310,10 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
         ("last_operation", "succeeded", "returned a str; return LastOperation.in_progress(…)"),
         ("last_binding_operation", Accepted(), "returned a Accepted; return LastOperation.in_progress(…)"),
         # A field that has no place there.
-        ("bind", Binding(parameters={"a": 1}), "Binding(parameters=…), which has no place"),
-        ("bind", Accepted(dashboard_url="d"), "Accepted(dashboard_url=…), which has no place"),
-        ("unbind", Accepted(metadata=InstanceMetadata()), "Accepted(metadata=…), which has no"),
-        # A field that is not what it should be.
+        ("bind", Binding(parameters={"a": 1}), "Binding(parameters=…), but the response to "),
+        ("bind", Accepted(dashboard_url="d"), "Accepted(dashboard_url=…), but the response to "),
+        ("unbind", Accepted(metadata=InstanceMetadata()), "Accepted(metadata=…), but the response to "),
+        # A field with an invalid value.
         ("provision", _wrong(Provisioned, dashboard_url=5), "dashboard_url: expected a string, got a number"),
         ("provision", _wrong(Provisioned, metadata=[]), "metadata: expected an object, got an array"),
         ("provision", _wrong(Accepted, dashboard_url=5), "an invalid Accepted"),
@@ -323,9 +323,9 @@ class MyProvisioned(Provisioned, frozen=True, kw_only=True):
             "metadata.labels: expected an object, got a number",
         ),
         ("bind", _wrong(Binding, credentials="secret"), "credentials: expected an object, got a string"),
-        ("bind", _wrong(Binding, credentials=object()), "JSON cannot hold"),
-        ("bind", Binding(credentials={"a": {1j}}), "JSON cannot hold"),
-        ("bind", Binding(credentials={"a": "\udc80"}), "JSON cannot hold"),
+        ("bind", _wrong(Binding, credentials=object()), "cannot be encoded as JSON"),
+        ("bind", Binding(credentials={"a": {1j}}), "cannot be encoded as JSON"),
+        ("bind", Binding(credentials={"a": "\udc80"}), "cannot be encoded as JSON"),
         (
             "get_instance",
             _wrong(InstanceDetails, service_id=1),
@@ -362,7 +362,7 @@ def test_cyclic_handler_result_is_500(
     credentials["self"] = credentials
     recorder.answers["bind"] = Binding(credentials=credentials)
     assert ask(platform, "bind").status_code == 500
-    assert "JSON cannot hold" in caplog.text
+    assert "cannot be encoded as JSON" in caplog.text
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**100])
@@ -373,7 +373,7 @@ def test_large_number_in_result_is_handled(
     recorder.answers["bind"] = Binding(credentials={"n": number})
     response = ask(platform, "bind")
     if response.status_code == 500:
-        assert "JSON cannot hold" in caplog.text
+        assert "cannot be encoded as JSON" in caplog.text
     else:
         assert response.json == {"credentials": {"n": number}}
 
@@ -457,7 +457,7 @@ def test_failure_log_names_operation_and_ids(
     recorder.answers["unbind"] = ZeroDivisionError()
     platform.delete(BINDING, query=DELETE_QUERY)
     (record,) = caplog.records
-    assert record.getMessage() == "unbind of instance 'i1', binding 'b1' failed"
+    assert record.getMessage() == "Failed to handle unbind of instance 'i1', binding 'b1'"
     assert record.exc_info
 
 

@@ -1,4 +1,4 @@
-"""Nothing that comes in is a 500, and every answer is JSON: bodies, headers, paths, query strings."""
+"""No body, header, path or query string causes a 500, and every response is JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from brokerkit import (
 )
 
 from ..support.broker import BINDING, CREDENTIALS, DELETE_QUERY, IDS, INSTANCE, PROVISION, Platform, make_app
-from .test_requests import ENDPOINTS, WITH_BODY, Asked, every_body, every_endpoint
+from .test_requests import ENDPOINTS, WITH_BODY, SampleRequest, every_body, every_endpoint
 
 fuzz = settings(
     max_examples=100,
@@ -53,7 +53,7 @@ SCHEMA = {
 
 
 def make_platform() -> Platform:
-    """A broker that checks parameters, and tells back all that it was told."""
+    """A broker that checks parameters and returns everything that it received."""
     schemas = Schemas.of(create=SCHEMA, update=SCHEMA, bind=SCHEMA)
     strict = ServicePlan(
         id="small-id",
@@ -75,16 +75,16 @@ def make_platform() -> Platform:
         plans=[strict, lax],
     )
     broker = Broker(Catalog([offering]), auth=CREDENTIALS)
-    told: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
 
     @broker.provision
     def provision(request: Any) -> Provisioned | Accepted:
-        told["parameters"] = request.parameters
+        stored["parameters"] = request.parameters
         return Accepted(operation="1") if request.accepts_incomplete else Provisioned()
 
     @broker.update
     def update(request: Any) -> None:
-        told["parameters"] = request.parameters
+        stored["parameters"] = request.parameters
 
     @broker.deprovision
     def deprovision(request: Any) -> None:
@@ -101,7 +101,7 @@ def make_platform() -> Platform:
 
     @broker.get_instance
     def get_instance(request: Any) -> InstanceDetails:
-        return InstanceDetails(service_id=request.instance_id, parameters=told.get("parameters", {}))
+        return InstanceDetails(service_id=request.instance_id, parameters=stored.get("parameters", {}))
 
     @broker.get_binding
     def get_binding(request: Any) -> Binding:
@@ -119,10 +119,10 @@ platform = make_platform()
 BROKER = "/broker"
 
 
-def ask(asked: Asked, **more: Any) -> TestResponse:
-    """Send a request (`Platform.send` sees to it that the answer is JSON), which must not fail."""
-    path = f"{BROKER}{more.pop('path', asked.path)}"
-    response = asked._replace(path=path).send(platform, **more)
+def send(sample: SampleRequest, **more: Any) -> TestResponse:
+    """Send a request and check that it does not fail. `Platform.send` checks that the response is JSON."""
+    path = f"{BROKER}{more.pop('path', sample.path)}"
+    response = sample._replace(path=path).send(platform, **more)
     assert response.status_code < 500, response.text
     return response
 
@@ -131,7 +131,7 @@ def nested(depth: int, opening: bytes = b'{"a":', closing: bytes = b"}") -> byte
     return opening * depth + b"1" + closing * depth
 
 
-# What is known to hurt
+# Known troublesome inputs
 
 
 def with_parameters(parameters: bytes) -> bytes:
@@ -167,8 +167,8 @@ NASTY_BODIES = {
 @pytest.mark.rule("R-REQ-6")
 @every_body
 @pytest.mark.parametrize("body", NASTY_BODIES.values(), ids=NASTY_BODIES)
-def test_malformed_body_is_400(asked: Asked, body: bytes) -> None:
-    assert ask(asked, data=body).status_code == 400
+def test_malformed_body_is_400(sample: SampleRequest, body: bytes) -> None:
+    assert send(sample, data=body).status_code == 400
 
 
 HARD_PARAMETERS = {
@@ -201,14 +201,14 @@ HARD_PARAMETERS = {
 @pytest.mark.parametrize("plan_id", ["small-id", "large-id"])
 @pytest.mark.parametrize("parameters", HARD_PARAMETERS.values(), ids=HARD_PARAMETERS)
 @every_body
-def test_difficult_parameters_cause_no_500(asked: Asked, parameters: bytes, plan_id: str) -> None:
+def test_difficult_parameters_cause_no_500(sample: SampleRequest, parameters: bytes, plan_id: str) -> None:
     """Difficult parameters are accepted or refused, and accepted ones can be fetched again."""
     own = make_platform()
     body = msgspec.json.encode({**PROVISION, "plan_id": plan_id})
     data = body[:-1] + b',"parameters":' + parameters + b"}"
-    response = asked._replace(path=BROKER + asked.path).send(own, data=data)
+    response = sample._replace(path=BROKER + sample.path).send(own, data=data)
     assert response.status_code in (200, 201, 400)
-    # What was taken can be told again.
+    # An accepted value can be encoded again.
     assert own.get(BROKER + INSTANCE).status_code == 200
 
 
@@ -238,27 +238,27 @@ NASTY_IDS = {
     "JSON": '{"a": 1}',
     "a format": "%s{0}{request.headers}",
 }
-WITH_ID = [asked for asked in ENDPOINTS if asked.operation != "catalog"]
-every_id = pytest.mark.parametrize("asked", WITH_ID, ids=lambda asked: asked.operation)
+WITH_ID = [sample for sample in ENDPOINTS if sample.operation != "catalog"]
+every_id = pytest.mark.parametrize("sample", WITH_ID, ids=lambda sample: sample.operation)
 
 
 @every_id
 @pytest.mark.parametrize("nasty", NASTY_IDS.values(), ids=NASTY_IDS)
 @pytest.mark.parametrize("which", ["i1", "b1"])
-def test_difficult_id_causes_no_500(asked: Asked, nasty: str, which: str) -> None:
-    environ = {"PATH_INFO": BROKER + asked.path.replace(which, nasty), "REQUEST_URI": ""}
-    assert ask(asked, environ=environ).status_code in (200, 201, 400)
+def test_difficult_id_causes_no_500(sample: SampleRequest, nasty: str, which: str) -> None:
+    environ = {"PATH_INFO": BROKER + sample.path.replace(which, nasty), "REQUEST_URI": ""}
+    assert send(sample, environ=environ).status_code in (200, 201, 400)
 
 
 @every_id
 @pytest.mark.parametrize("sent", ["%2F", "a%2fb%2F", "%2F%00", "%2F%0A", "%2F%FF", "%252F", "%2"])
-def test_encoded_slash_causes_no_500(asked: Asked, sent: str) -> None:
-    path = asked.path.replace("i1", sent).replace("b1", sent)
+def test_encoded_slash_causes_no_500(sample: SampleRequest, sent: str) -> None:
+    path = sample.path.replace("i1", sent).replace("b1", sent)
     environ = {
         "REQUEST_URI": BROKER + path,
         "PATH_INFO": BROKER + unquote_to_bytes(path).decode("latin-1"),
     }
-    assert ask(asked, environ=environ).status_code in (200, 201, 400)
+    assert send(sample, environ=environ).status_code in (200, 201, 400)
 
 
 LINE_BREAKS = ["a\r\nX-Evil: 1", "\n", "\r", "a\x00b", "\x7f", "\x85", "\xff", "x" * 100_000]
@@ -281,18 +281,18 @@ HEADERS = [
 
 @every_endpoint
 @pytest.mark.parametrize("header", HEADERS)
-def test_header_line_breaks_never_reach_response(asked: Asked, header: str) -> None:
+def test_header_line_breaks_never_reach_response(sample: SampleRequest, header: str) -> None:
     for value in LINE_BREAKS:
-        response = ask(asked, environ={header: value})
+        response = send(sample, environ={header: value})
         assert "X-Evil" not in response.headers
-        for _, told in response.headers:
-            assert not set(told) & {"\r", "\n", "\0"}
+        for _, header in response.headers:
+            assert not set(header) & {"\r", "\n", "\0"}
 
 
 @every_endpoint
 @pytest.mark.parametrize("value", ["many", "-1", "", "1e3", "9" * 5000, "٣", "1, 2", "\xb2"])
-def test_invalid_content_length_causes_no_500(asked: Asked, value: str) -> None:
-    ask(asked, environ={"CONTENT_LENGTH": value})
+def test_invalid_content_length_causes_no_500(sample: SampleRequest, value: str) -> None:
+    send(sample, environ={"CONTENT_LENGTH": value})
 
 
 QUERIES = {
@@ -313,30 +313,30 @@ QUERIES = {
 
 @every_endpoint
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
-def test_difficult_query_string_causes_no_500(asked: Asked, query: str) -> None:
-    for each in (query, f"{asked.query}&{query}"):
-        response = ask(asked, environ={"QUERY_STRING": each})
+def test_difficult_query_string_causes_no_500(sample: SampleRequest, query: str) -> None:
+    for query_string in (query, f"{sample.query}&{query}"):
+        response = send(sample, environ={"QUERY_STRING": query_string})
         assert response.status_code in (200, 201, 400)
 
 
 @pytest.mark.rule("R-REQ-9")
 @pytest.mark.parametrize("name", ["service_id", "plan_id", "operation", "accepts_incomplete"])
 @every_endpoint
-def test_conflicting_query_parameter_is_400(asked: Asked, name: str) -> None:
+def test_conflicting_query_parameter_is_400(sample: SampleRequest, name: str) -> None:
     """The catalog endpoint ignores its query string."""
-    response = ask(asked, query=f"{name}=a&{name}=b")
-    assert response.status_code == (200 if asked.operation == "catalog" else 400)
+    response = send(sample, query=f"{name}=a&{name}=b")
+    assert response.status_code == (200 if sample.operation == "catalog" else 400)
 
 
 @every_endpoint
 @pytest.mark.parametrize(
     "uri", ["//", "http://", "http://[", "http://[%2F", "%2F", "*", "\xff%2F", "a%2F:%2F//[]"]
 )
-def test_any_raw_uri_causes_no_500(asked: Asked, uri: str) -> None:
-    ask(asked, environ={"REQUEST_URI": uri, "RAW_URI": uri})
+def test_any_raw_uri_causes_no_500(sample: SampleRequest, uri: str) -> None:
+    send(sample, environ={"REQUEST_URI": uri, "RAW_URI": uri})
 
 
-# What chance finds
+# Random inputs
 
 json_values = st.recursive(
     st.none()
@@ -369,7 +369,7 @@ inner_fields = st.sampled_from(
 objects = st.dictionaries(inner_fields | st.text(max_size=5), json_values, max_size=4)
 bodies = st.dictionaries(known_fields, objects | json_values, max_size=5)
 wsgi_text = st.text(st.characters(max_codepoint=255), max_size=40)
-asked_any = st.sampled_from(ENDPOINTS)
+any_sample = st.sampled_from(ENDPOINTS)
 asked_with_body = st.sampled_from(WITH_BODY)
 methods = st.sampled_from(["GET", "PUT", "PATCH", "DELETE", "POST", "OPTIONS", "HEAD"])
 
@@ -377,26 +377,26 @@ methods = st.sampled_from(["GET", "PUT", "PATCH", "DELETE", "POST", "OPTIONS", "
 @pytest.mark.rule("R-REQ-6")
 @fuzz
 @given(asked_with_body, st.binary(max_size=200) | wsgi_text.map(str.encode))
-def test_fuzz_body_bytes(asked: Asked, data: bytes) -> None:
-    ask(asked, data=data)
+def test_fuzz_body_bytes(sample: SampleRequest, data: bytes) -> None:
+    send(sample, data=data)
 
 
 @pytest.mark.rule("R-REQ-6")
 @fuzz
 @given(asked_with_body, st.data())
-def test_fuzz_bytes_within_valid_body(asked: Asked, data: st.DataObject) -> None:
+def test_fuzz_bytes_within_valid_body(sample: SampleRequest, data: st.DataObject) -> None:
     body = msgspec.json.encode({**PROVISION, "parameters": {"n": 1, "s": "aé"}, "context": {}})
     at = data.draw(st.integers(0, len(body)))
     cut = data.draw(st.integers(0, 3))
     piece = data.draw(st.binary(max_size=3))
-    ask(asked, data=body[:at] + piece + body[at + cut :])
+    send(sample, data=body[:at] + piece + body[at + cut :])
 
 
 @pytest.mark.rule("R-REQ-6")
 @fuzz
 @given(asked_with_body, json_values)
-def test_fuzz_json_body(asked: Asked, value: object) -> None:
-    ask(asked, data=msgspec.json.encode(value) if _fits(value) else b"{}")
+def test_fuzz_json_body(sample: SampleRequest, value: object) -> None:
+    send(sample, data=msgspec.json.encode(value) if _fits(value) else b"{}")
 
 
 def _fits(value: object) -> bool:
@@ -414,9 +414,11 @@ def _fits(value: object) -> bool:
     st.sampled_from([{}, IDS, PROVISION, {**PROVISION, "plan_id": "large-id"}]),
     st.sampled_from(["", "accepts_incomplete=true"]),
 )
-def test_fuzz_json_body_fields(asked: Asked, body: dict[str, Any], right: dict[str, Any], query: str) -> None:
-    ask(asked, body={**body, **right}, query=query)
-    ask(Asked("get_instance", "GET", INSTANCE))
+def test_fuzz_json_body_fields(
+    sample: SampleRequest, body: dict[str, Any], right: dict[str, Any], query: str
+) -> None:
+    send(sample, body={**body, **right}, query=query)
+    send(SampleRequest("get_instance", "GET", INSTANCE))
 
 
 @fuzz
@@ -425,46 +427,46 @@ def test_fuzz_json_body_fields(asked: Asked, body: dict[str, Any], right: dict[s
     objects.filter(_fits),
     st.sampled_from(["parameters", "context", "maintenance_info", "bind_resource"]),
 )
-def test_fuzz_nested_object_in_valid_body(asked: Asked, value: dict[str, Any], field: str) -> None:
-    ask(asked, body={**PROVISION, field: value})
-    ask(Asked("get_instance", "GET", INSTANCE))
+def test_fuzz_nested_object_in_valid_body(sample: SampleRequest, value: dict[str, Any], field: str) -> None:
+    send(sample, body={**PROVISION, field: value})
+    send(SampleRequest("get_instance", "GET", INSTANCE))
 
 
 @fuzz
-@given(asked_any, st.sampled_from(HEADERS), wsgi_text)
-def test_fuzz_header_value(asked: Asked, header: str, value: str) -> None:
-    response = ask(asked, environ={header: value})
-    for _, told in response.headers:
-        assert not set(told) & {"\r", "\n", "\0"}
+@given(any_sample, st.sampled_from(HEADERS), wsgi_text)
+def test_fuzz_header_value(sample: SampleRequest, header: str, value: str) -> None:
+    response = send(sample, environ={header: value})
+    for _, header in response.headers:
+        assert not set(header) & {"\r", "\n", "\0"}
 
 
 @fuzz
-@given(asked_any, st.binary(max_size=60), st.sampled_from(["cloudfoundry", "", "a b", "\xe9"]))
-def test_fuzz_bytes_in_identity_and_password(asked: Asked, value: bytes, name: str) -> None:
+@given(any_sample, st.binary(max_size=60), st.sampled_from(["cloudfoundry", "", "a b", "\xe9"]))
+def test_fuzz_bytes_in_identity_and_password(sample: SampleRequest, value: bytes, name: str) -> None:
     encoded = base64.b64encode(value).decode()
-    ask(
-        asked,
+    send(
+        sample,
         environ={
             "HTTP_X_BROKER_API_ORIGINATING_IDENTITY": f"{name} {encoded}",
             "HTTP_X_BROKER_API_REQUEST_IDENTITY": value.decode("latin-1"),
         },
     )
-    ask(asked, environ={"HTTP_AUTHORIZATION": f"Basic {encoded}"})
+    send(sample, environ={"HTTP_AUTHORIZATION": f"Basic {encoded}"})
 
 
 @fuzz
-@given(asked_any, objects.filter(_fits))
-def test_fuzz_json_originating_identity(asked: Asked, value: dict[str, Any]) -> None:
-    told = base64.b64encode(msgspec.json.encode(value)).decode()
-    response = ask(asked, headers={"X-Broker-API-Originating-Identity": f"cloudfoundry {told}"})
+@given(any_sample, objects.filter(_fits))
+def test_fuzz_json_originating_identity(sample: SampleRequest, value: dict[str, Any]) -> None:
+    encoded = base64.b64encode(msgspec.json.encode(value)).decode()
+    response = send(sample, headers={"X-Broker-API-Originating-Identity": f"cloudfoundry {encoded}"})
     assert response.status_code in (200, 201)
 
 
 @fuzz
-@given(asked_any, wsgi_text | st.from_regex(r"(operation|plan_id|service_id|[&=%+])*", fullmatch=True))
-def test_fuzz_query_string(asked: Asked, query: str) -> None:
-    ask(asked, environ={"QUERY_STRING": query})
-    ask(asked, environ={"QUERY_STRING": f"{DELETE_QUERY}&{query}"})
+@given(any_sample, wsgi_text | st.from_regex(r"(operation|plan_id|service_id|[&=%+])*", fullmatch=True))
+def test_fuzz_query_string(sample: SampleRequest, query: str) -> None:
+    send(sample, environ={"QUERY_STRING": query})
+    send(sample, environ={"QUERY_STRING": f"{DELETE_QUERY}&{query}"})
 
 
 @fuzz
@@ -480,13 +482,13 @@ def test_fuzz_raw_id(method: str, instance_id: str, binding_id: str, end: str) -
 
 @fuzz
 @given(methods, st.text(max_size=20), st.sampled_from(["", "/", "/last_operation"]))
-def test_fuzz_encoded_id_reaches_handler(method: str, told: str, end: str) -> None:
-    if not told or any("\ud800" <= character <= "\udfff" for character in told):
+def test_fuzz_encoded_id_reaches_handler(method: str, resource_id: str, end: str) -> None:
+    if not resource_id or any("\ud800" <= character <= "\udfff" for character in resource_id):
         return
-    path = f"{BROKER}/v2/service_instances/{quote(told, safe='')}"
+    path = f"{BROKER}/v2/service_instances/{quote(resource_id, safe='')}"
     response = platform.get(path)
-    if told not in (".", ".."):  # which the test client resolves
-        assert response.get_json()["service_id"] == told
+    if resource_id not in (".", ".."):  # which the test client resolves
+        assert response.get_json()["service_id"] == resource_id
     assert platform.send(method, path + end).status_code < 500
 
 
@@ -499,6 +501,6 @@ def test_fuzz_path_under_prefix(method: str, rest: str) -> None:
 
 
 @fuzz
-@given(asked_any, wsgi_text | st.from_regex(r"(/|%2F|%2f|broker|v2|http:|\[|\]|i1|%FF|\?)*", fullmatch=True))
-def test_fuzz_raw_uri(asked: Asked, uri: str) -> None:
-    ask(asked, environ={"REQUEST_URI": uri, "RAW_URI": uri})
+@given(any_sample, wsgi_text | st.from_regex(r"(/|%2F|%2f|broker|v2|http:|\[|\]|i1|%FF|\?)*", fullmatch=True))
+def test_fuzz_raw_uri(sample: SampleRequest, uri: str) -> None:
+    send(sample, environ={"REQUEST_URI": uri, "RAW_URI": uri})

@@ -1,4 +1,4 @@
-"""What load balancers are told of a broker without a store, and of any broker under any prefix."""
+"""The health endpoints of a broker without a store, and of any broker under any prefix."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def client_of(broker: Broker, prefix: str | None = None) -> FlaskClient:
 @pytest.mark.parametrize("path", ["/health", "/health/live"])
 @pytest.mark.parametrize("prefix", [None, "/databases", "/v2", "/<region>"])
 def test_health_needs_no_authentication(broker: Broker, prefix: str | None, path: str) -> None:
-    """Both health endpoints answer 200 without credentials under any prefix and are not cacheable."""
+    """Both health endpoints return 200 without credentials under any prefix and are not cacheable."""
     answer = client_of(broker, prefix).get(f"{prefix or ''}{path}")
     assert (answer.status_code, answer.json) == (200, OK)
     assert answer.content_type == "application/json"

@@ -149,7 +149,7 @@ def test_poll_of_missing_resource_is_404(
 def test_poll_handler_may_return_410(
     operation: str, path: str, error: Exception, platform: Platform, recorder: Recorder
 ) -> None:
-    """A handler may answer 410 for a deleted resource."""
+    """A handler may return 410 for a deleted resource."""
     recorder.answers[operation] = error
     response = platform.get(path)
     assert (response.status_code, response.json) == (410, {})
@@ -195,7 +195,7 @@ def test_poll_without_handler_is_400(operation: str, path: str, recorder: Record
 
 @both
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ("", None),
         ("operation=", None),
@@ -205,11 +205,11 @@ def test_poll_without_handler_is_400(operation: str, path: str, recorder: Record
     ],
 )
 def test_poll_passes_operation_to_handler(
-    operation: str, path: str, query: str, told: str | None, platform: Platform, recorder: Recorder
+    operation: str, path: str, query: str, expected: str | None, platform: Platform, recorder: Recorder
 ) -> None:
     """The operation is decoded from the query string; an empty one is None."""
     assert platform.get(path, query=query).status_code == 200
-    assert recorder.request.operation == told
+    assert recorder.request.operation == expected
     assert recorder.request.instance_id == "i1"
     assert getattr(recorder.request, "binding_id", "b1") == "b1"
 
@@ -272,24 +272,24 @@ def test_poll_with_previous_plan_finds_handler() -> None:
 @pytest.mark.rule("R-UPD-6")
 def test_poll_tries_handler_of_named_plan_first() -> None:
     """If that handler does not know the instance, the next one is called."""
-    asked: list[str] = []
+    called: list[str] = []
     broker = Broker(Catalog([make_offering(bindable=False)]), auth=CREDENTIALS)
     for operation in ("provision", "deprovision", "get_instance", "update"):
         getattr(broker, operation)(lambda request: None)
 
     @broker.last_operation(plan="large")
     def of_large(request: LastOperationRequest) -> LastOperation:
-        asked.append("large")
+        called.append("large")
         return LastOperation.succeeded()
 
     @broker.last_operation(plan="small")
     def of_small(request: LastOperationRequest) -> LastOperation:
-        asked.append("small")
+        called.append("small")
         raise InstanceDoesNotExist
 
     poll = Platform(make_app(broker)).get(f"{INSTANCE}/last_operation", query=DELETE_QUERY)
     assert poll.status_code == 200
-    assert asked == ["small", "large"]
+    assert called == ["small", "large"]
 
 
 @pytest.mark.rule("R-LAST-3")

@@ -177,10 +177,8 @@ def test_provision_plan_of_other_offering_is_400(recorder: Recorder) -> None:
     platform = Platform(make_app(make_broker(recorder, make_offering(), other)))
     response = platform.put(INSTANCE, {**PROVISION, "plan_id": "tiny-id"})
     assert response.status_code == 400
-    assert (
-        error_of(response)["description"]
-        == "plan_id: The service offering 'db' has no service plan 'tiny-id'."
-    )
+    description = "plan_id: The service offering 'db' has no service plan 'tiny-id'."
+    assert error_of(response)["description"] == description
     assert not recorder.requests
     assert (
         platform.put(INSTANCE, {**PROVISION, "service_id": "cache-id", "plan_id": "tiny-id"}).status_code
@@ -292,7 +290,7 @@ def test_provision_handler_may_raise_maintenance_info_conflict(
 
 
 @pytest.mark.parametrize(
-    ("told", "organization", "space"),
+    ("body", "organization", "space"),
     [
         (ORGANIZATION, "o1", "s1"),
         ({**ORGANIZATION, "context": CONTEXT}, "o1", "s1"),
@@ -302,18 +300,18 @@ def test_provision_handler_may_raise_maintenance_info_conflict(
     ],
 )
 def test_provision_organization_falls_back_to_context(
-    told: dict[str, Any], organization: str, space: str, platform: Platform, recorder: Recorder
+    body: dict[str, Any], organization: str, space: str, platform: Platform, recorder: Recorder
 ) -> None:
     """Organization and space are read from the body, and from the context if the body has none."""
-    assert platform.put(INSTANCE, {**IDS, **told}).status_code == 201
+    assert platform.put(INSTANCE, {**IDS, **body}).status_code == 201
     assert recorder.request.organization_guid == organization
     assert recorder.request.space_guid == space
-    assert recorder.request.context == told.get("context", {})
+    assert recorder.request.context == body.get("context", {})
 
 
 @pytest.mark.rule("R-PROV-6")
 @pytest.mark.parametrize(
-    ("told", "missing"),
+    ("body", "missing"),
     [
         ({}, "organization_guid"),
         ({"organization_guid": "o1"}, "space_guid"),
@@ -323,16 +321,16 @@ def test_provision_organization_falls_back_to_context(
     ],
 )
 def test_provision_without_organization_or_space_is_400(
-    told: dict[str, Any], missing: str, platform: Platform, recorder: Recorder
+    body: dict[str, Any], missing: str, platform: Platform, recorder: Recorder
 ) -> None:
-    response = platform.put(INSTANCE, {**IDS, **told})
+    response = platform.put(INSTANCE, {**IDS, **body})
     assert response.status_code == 400
     assert error_of(response)["description"].startswith(f"{missing}: is required")
     assert not recorder.requests
 
 
 @pytest.mark.parametrize(
-    ("told", "organization", "space"),
+    ("body", "organization", "space"),
     [
         ({}, None, None),
         ({"context": {"platform": "kubernetes", "namespace": "shop"}}, None, None),
@@ -341,11 +339,11 @@ def test_provision_without_organization_or_space_is_400(
     ],
 )
 def test_require_organization_false_makes_organization_optional(
-    told: dict[str, Any], organization: str | None, space: str | None, recorder: Recorder
+    body: dict[str, Any], organization: str | None, space: str | None, recorder: Recorder
 ) -> None:
     """Platforms such as Kubernetes send neither an organization nor a space."""
     platform = Platform(make_app(make_broker(recorder, require_organization=False)))
-    assert platform.put(INSTANCE, {**IDS, **told}).status_code == 201
+    assert platform.put(INSTANCE, {**IDS, **body}).status_code == 201
     assert recorder.request.organization_guid == organization
     assert recorder.request.space_guid == space
 

@@ -1,4 +1,4 @@
-"""Every request, whatever it asks: R-REQ."""
+"""The rules for every request (R-REQ)."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from ..support.broker import (
 )
 
 
-class Asked(NamedTuple):
-    """A right request for an endpoint."""
+class SampleRequest(NamedTuple):
+    """A valid request for an endpoint."""
 
     operation: str
     method: str
@@ -48,29 +48,29 @@ class Asked(NamedTuple):
     body: dict[str, Any] | None = None
 
     def send(self, platform: Platform, **more: Any) -> TestResponse:
-        asked = {"query": self.query, **({"body": self.body} if "data" not in more else {})}
-        return platform.send(self.method, self.path, **{**asked, **more})
+        arguments = {"query": self.query, **({"body": self.body} if "data" not in more else {})}
+        return platform.send(self.method, self.path, **{**arguments, **more})
 
 
 ENDPOINTS = (
-    Asked("catalog", "GET", "/v2/catalog"),
-    Asked("provision", "PUT", INSTANCE, body=PROVISION),
-    Asked("get_instance", "GET", INSTANCE),
-    Asked("update", "PATCH", INSTANCE, body=IDS),
-    Asked("deprovision", "DELETE", INSTANCE, DELETE_QUERY),
-    Asked("last_operation", "GET", f"{INSTANCE}/last_operation"),
-    Asked("bind", "PUT", BINDING, body=IDS),
-    Asked("get_binding", "GET", BINDING),
-    Asked("unbind", "DELETE", BINDING, DELETE_QUERY),
-    Asked("last_binding_operation", "GET", f"{BINDING}/last_operation"),
+    SampleRequest("catalog", "GET", "/v2/catalog"),
+    SampleRequest("provision", "PUT", INSTANCE, body=PROVISION),
+    SampleRequest("get_instance", "GET", INSTANCE),
+    SampleRequest("update", "PATCH", INSTANCE, body=IDS),
+    SampleRequest("deprovision", "DELETE", INSTANCE, DELETE_QUERY),
+    SampleRequest("last_operation", "GET", f"{INSTANCE}/last_operation"),
+    SampleRequest("bind", "PUT", BINDING, body=IDS),
+    SampleRequest("get_binding", "GET", BINDING),
+    SampleRequest("unbind", "DELETE", BINDING, DELETE_QUERY),
+    SampleRequest("last_binding_operation", "GET", f"{BINDING}/last_operation"),
 )
-BY_OPERATION = {asked.operation: asked for asked in ENDPOINTS}
-WITH_BODY = tuple(asked for asked in ENDPOINTS if asked.body is not None)
-CHANGES = tuple(asked for asked in ENDPOINTS if asked.method != "GET")
+BY_OPERATION = {sample.operation: sample for sample in ENDPOINTS}
+WITH_BODY = tuple(sample for sample in ENDPOINTS if sample.body is not None)
+CHANGES = tuple(sample for sample in ENDPOINTS if sample.method != "GET")
 
-every_endpoint = pytest.mark.parametrize("asked", ENDPOINTS, ids=lambda asked: asked.operation)
-every_body = pytest.mark.parametrize("asked", WITH_BODY, ids=lambda asked: asked.operation)
-every_change = pytest.mark.parametrize("asked", CHANGES, ids=lambda asked: asked.operation)
+every_endpoint = pytest.mark.parametrize("sample", ENDPOINTS, ids=lambda sample: sample.operation)
+every_body = pytest.mark.parametrize("sample", WITH_BODY, ids=lambda sample: sample.operation)
+every_change = pytest.mark.parametrize("sample", CHANGES, ids=lambda sample: sample.operation)
 
 VERSION = "X-Broker-API-Version"
 IDENTITY = "X-Broker-API-Originating-Identity"
@@ -83,8 +83,8 @@ def identity(platform: str, value: object) -> str:
 
 
 @every_endpoint
-def test_every_endpoint_accepts_valid_request(asked: Asked, platform: Platform) -> None:
-    assert asked.send(platform).status_code in (200, 201)
+def test_every_endpoint_accepts_valid_request(sample: SampleRequest, platform: Platform) -> None:
+    assert sample.send(platform).status_code in (200, 201)
 
 
 # R-REQ-1
@@ -98,8 +98,8 @@ def test_missing_or_malformed_api_version_is_400(
     version: str | None, platform: Platform, recorder: Recorder
 ) -> None:
     """The description says that the header is required; no handler is called."""
-    for asked in ENDPOINTS:
-        response = asked.send(platform, headers={VERSION: version})
+    for sample in ENDPOINTS:
+        response = sample.send(platform, headers={VERSION: version})
         assert response.status_code == 400
         assert f"{VERSION} is required" in error_of(response)["description"]
     assert not recorder.requests
@@ -109,8 +109,8 @@ def test_missing_or_malformed_api_version_is_400(
 @pytest.mark.parametrize("version", ["1.17", "3.0", "0.0", "2.12", "2.0", "20.17"])
 def test_unsupported_api_version_is_412(version: str, platform: Platform, recorder: Recorder) -> None:
     """The description names the minimum version; no handler is called."""
-    for asked in ENDPOINTS:
-        response = asked.send(platform, headers={VERSION: version})
+    for sample in ENDPOINTS:
+        response = sample.send(platform, headers={VERSION: version})
         assert response.status_code == 412
         assert "2.13 or later" in error_of(response)["description"]
     assert not recorder.requests
@@ -141,7 +141,7 @@ def test_broker_refuses_invalid_minimum_api_version(version: str, recorder: Reco
         make_broker(recorder, minimum_api_version=version)
 
 
-# R-REQ-2, and the order in which faults are told
+# R-REQ-2, and the order of the checks
 
 
 @pytest.mark.rule("R-REQ-2")
@@ -151,8 +151,8 @@ def test_broker_refuses_invalid_minimum_api_version(version: str, recorder: Reco
 def test_unauthenticated_request_is_401_with_challenge(
     authorization: str | None, platform: Platform, recorder: Recorder
 ) -> None:
-    for asked in ENDPOINTS:
-        response = asked.send(platform, headers={"Authorization": authorization})
+    for sample in ENDPOINTS:
+        response = sample.send(platform, headers={"Authorization": authorization})
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
         assert error_of(response)["error"] == "Unauthenticated"
@@ -184,7 +184,7 @@ def test_authentication_precedes_all_other_checks(
 
 @pytest.mark.rule("R-REQ-1", "R-REQ-3", "R-REQ-6")
 @pytest.mark.parametrize(
-    ("headers", "data", "status", "told"),
+    ("headers", "data", "status", "description"),
     [
         ({VERSION: None, IDENTITY: "?"}, b"{", 400, VERSION),
         ({VERSION: "3.0", IDENTITY: "?"}, b"{", 412, "version 2.13"),
@@ -192,16 +192,16 @@ def test_authentication_precedes_all_other_checks(
         ({"Content-Type": "text/plain"}, b" " * 2_000_000, 400, "Content-Type"),
         ({}, b"{" * 2_000_000, 413, "larger"),
         ({}, b'{"service_id": "nope", "plan_id": 1}', 400, "plan_id: expected"),
-        ({}, b'{"service_id": "nope", "plan_id": "nope"}', 400, "service_id: there is no"),
+        ({}, b'{"service_id": "nope", "plan_id": "nope"}', 400, "service_id: The catalog has no"),
     ],
 )
 def test_request_checks_run_in_order(
-    headers: dict[str, str | None], data: bytes, status: int, told: str, platform: Platform
+    headers: dict[str, str | None], data: bytes, status: int, description: str, platform: Platform
 ) -> None:
     """The version is checked first, then the other headers, then the body."""
     response = platform.put(INSTANCE, data=data, headers=headers)
     assert response.status_code == status
-    assert told in error_of(response)["description"]
+    assert description in error_of(response)["description"]
 
 
 @pytest.mark.rule("R-REQ-2")
@@ -227,11 +227,11 @@ def test_username_reaches_handler(platform: Platform, recorder: Recorder) -> Non
 )
 @every_change
 def test_originating_identity_is_decoded(
-    asked: Asked, name: str, value: dict[str, Any], platform: Platform, recorder: Recorder
+    sample: SampleRequest, name: str, value: dict[str, Any], platform: Platform, recorder: Recorder
 ) -> None:
-    asked.send(platform, headers={IDENTITY: identity(name, value)})
-    told = recorder.request.headers.originating_identity
-    assert told == OriginatingIdentity(name, value)
+    sample.send(platform, headers={IDENTITY: identity(name, value)})
+    originating_identity = recorder.request.headers.originating_identity
+    assert originating_identity == OriginatingIdentity(name, value)
 
 
 @pytest.mark.rule("R-REQ-3")
@@ -260,11 +260,11 @@ def test_originating_identity_is_optional(platform: Platform, recorder: Recorder
         identity("", {"user_id": "me"}),
     ],
 )
-@pytest.mark.parametrize("asked", [BY_OPERATION["provision"], BY_OPERATION["catalog"]])
+@pytest.mark.parametrize("sample", [BY_OPERATION["provision"], BY_OPERATION["catalog"]])
 def test_malformed_originating_identity_is_400(
-    asked: Asked, header: str, platform: Platform, recorder: Recorder
+    sample: SampleRequest, header: str, platform: Platform, recorder: Recorder
 ) -> None:
-    response = asked.send(platform, environ={"HTTP_X_BROKER_API_ORIGINATING_IDENTITY": header})
+    response = sample.send(platform, environ={"HTTP_X_BROKER_API_ORIGINATING_IDENTITY": header})
     assert response.status_code == 400
     assert IDENTITY in error_of(response)["description"]
     assert not recorder.requests
@@ -284,16 +284,16 @@ def test_malformed_originating_identity_is_400(
 )
 @every_body
 def test_identity_platform_must_match_context_platform(
-    asked: Asked,
+    sample: SampleRequest,
     context: dict[str, Any] | None,
     right: bool,
     platform: Platform,
     recorder: Recorder,
 ) -> None:
     """A `context.platform` other than the header's platform gets 400; an absent one is accepted."""
-    response = asked.send(
+    response = sample.send(
         platform,
-        body={**(asked.body or {}), "context": context},
+        body={**(sample.body or {}), "context": context},
         headers={IDENTITY: identity("cloudfoundry", {"user_id": "u"})},
     )
     if right:
@@ -317,7 +317,7 @@ def _crash() -> None:
 
 @pytest.mark.rule("R-REQ-4")
 @pytest.mark.parametrize(
-    ("status", "asked", "more", "answer"),
+    ("status", "sample", "more", "answer"),
     [
         (200, "catalog", {}, None),
         (200, "get_instance", {}, None),
@@ -341,17 +341,17 @@ def _crash() -> None:
 )
 def test_request_identity_is_returned_with_every_status(
     status: int,
-    asked: str,
+    sample: str,
     more: dict[str, Any],
     answer: object,
     platform: Platform,
     recorder: Recorder,
 ) -> None:
-    recorder.answers[asked] = answer or recorder.answers.get(asked)
+    recorder.answers[sample] = answer or recorder.answers.get(sample)
     fields = {key: more[key] for key in ("method", "path") if key in more}
     more = {key: more[key] for key in more if key not in fields}
     headers = {**more.pop("headers", {}), REQUEST_IDENTITY: "e26cee84-6b38-4456-b34e-d1a9f002c956"}
-    response = BY_OPERATION[asked]._replace(**fields).send(platform, headers=headers, **more)
+    response = BY_OPERATION[sample]._replace(**fields).send(platform, headers=headers, **more)
     assert response.status_code == status
     assert response.headers.getlist(REQUEST_IDENTITY) == ["e26cee84-6b38-4456-b34e-d1a9f002c956"]
 
@@ -377,34 +377,34 @@ def test_request_identity_is_returned_after_hook_error(hook: Any, status: int, b
 
 
 @pytest.mark.rule("R-REQ-4")
-@pytest.mark.parametrize("told", ["r1", "a b: c, d", "caf\xe9"])
+@pytest.mark.parametrize("value", ["r1", "a b: c, d", "caf\xe9"])
 def test_request_identity_reaches_handler_unchanged(
-    told: str, platform: Platform, recorder: Recorder
+    value: str, platform: Platform, recorder: Recorder
 ) -> None:
-    response = platform.put(INSTANCE, PROVISION, environ={"HTTP_X_BROKER_API_REQUEST_IDENTITY": told})
-    assert response.headers[REQUEST_IDENTITY] == told
-    assert recorder.request.headers.request_identity == told
+    response = platform.put(INSTANCE, PROVISION, environ={"HTTP_X_BROKER_API_REQUEST_IDENTITY": value})
+    assert response.headers[REQUEST_IDENTITY] == value
+    assert recorder.request.headers.request_identity == value
 
 
 @pytest.mark.rule("R-REQ-4")
-@pytest.mark.parametrize("told", [None, ""])
+@pytest.mark.parametrize("value", [None, ""])
 def test_absent_request_identity_is_not_returned(
-    told: str | None, platform: Platform, recorder: Recorder
+    value: str | None, platform: Platform, recorder: Recorder
 ) -> None:
     """An empty header counts as absent."""
-    response = platform.put(INSTANCE, PROVISION, headers={REQUEST_IDENTITY: told})
+    response = platform.put(INSTANCE, PROVISION, headers={REQUEST_IDENTITY: value})
     assert response.status_code == 201
     assert REQUEST_IDENTITY not in response.headers
     assert recorder.request.headers.request_identity is None
 
 
 @pytest.mark.rule("R-REQ-4")
-@pytest.mark.parametrize("told", ["a\r\nSet-Cookie: b", "a\nb", "a\x00b", "\x7f", "a\tb\r"])
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\x00b", "\x7f", "a\tb\r"])
 def test_request_identity_with_control_characters_is_400(
-    told: str, platform: Platform, recorder: Recorder
+    value: str, platform: Platform, recorder: Recorder
 ) -> None:
     """The value is not returned, so it cannot inject a response header."""
-    response = platform.put(INSTANCE, PROVISION, environ={"HTTP_X_BROKER_API_REQUEST_IDENTITY": told})
+    response = platform.put(INSTANCE, PROVISION, environ={"HTTP_X_BROKER_API_REQUEST_IDENTITY": value})
     assert response.status_code == 400
     assert REQUEST_IDENTITY not in response.headers
     assert "Set-Cookie" not in response.headers
@@ -416,7 +416,7 @@ def test_request_identity_with_control_characters_is_400(
 
 @pytest.mark.rule("R-REQ-5")
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "expected"),
     [
         ({}, None),
         ({"X-Vcap-Request-Id": "f66::9d3c"}, "f66::9d3c"),
@@ -427,20 +427,22 @@ def test_request_identity_with_control_characters_is_400(
     ],
 )
 def test_correlation_id_reaches_handler(
-    headers: dict[str, str | None], told: str | None, platform: Platform, recorder: Recorder
+    headers: dict[str, str | None], expected: str | None, platform: Platform, recorder: Recorder
 ) -> None:
     """X-Vcap-Request-Id takes precedence over X-Correlation-ID and X-Request-ID."""
     platform.put(INSTANCE, PROVISION, headers=headers)
-    assert recorder.request.headers.correlation_id == told
+    assert recorder.request.headers.correlation_id == expected
 
 
 @pytest.mark.rule("R-REQ-5")
-@pytest.mark.parametrize("told", ["api.example.org/", None])
-def test_api_info_location_reaches_handler(told: str | None, platform: Platform, recorder: Recorder) -> None:
+@pytest.mark.parametrize("location", ["api.example.org/", None])
+def test_api_info_location_reaches_handler(
+    location: str | None, platform: Platform, recorder: Recorder
+) -> None:
     """Trace headers in the same request are accepted."""
-    headers = {"X-Api-Info-Location": told, "X-B3-TraceId": "4b", "X-B3-SpanId": "4b"}
+    headers = {"X-Api-Info-Location": location, "X-B3-TraceId": "4b", "X-B3-SpanId": "4b"}
     assert platform.put(INSTANCE, PROVISION, headers=headers).status_code == 201
-    assert recorder.request.headers.info_location == told
+    assert recorder.request.headers.info_location == location
 
 
 # R-REQ-6
@@ -460,10 +462,10 @@ def test_api_info_location_reaches_handler(told: str | None, platform: Platform,
 )
 @every_body
 def test_json_content_type_variants_are_accepted(
-    asked: Asked, content_type: str | None, platform: Platform
+    sample: SampleRequest, content_type: str | None, platform: Platform
 ) -> None:
     """A body without a content type is accepted too."""
-    response = asked.send(platform, headers={"Content-Type": content_type})
+    response = sample.send(platform, headers={"Content-Type": content_type})
     assert response.status_code in (200, 201)
 
 
@@ -474,32 +476,32 @@ def test_json_content_type_variants_are_accepted(
 )
 @every_body
 def test_other_content_type_is_400(
-    asked: Asked, content_type: str, platform: Platform, recorder: Recorder
+    sample: SampleRequest, content_type: str, platform: Platform, recorder: Recorder
 ) -> None:
-    response = asked.send(platform, environ={"CONTENT_TYPE": content_type})
+    response = sample.send(platform, environ={"CONTENT_TYPE": content_type})
     assert response.status_code == 400
     assert "Content-Type" in error_of(response)["description"]
     assert not recorder.requests
 
 
 @pytest.mark.rule("R-REQ-6")
-@pytest.mark.parametrize("asked", [asked for asked in ENDPOINTS if asked.body is None])
-def test_content_type_without_body_is_ignored(asked: Asked, platform: Platform) -> None:
-    assert asked.send(platform, headers={"Content-Type": "application/json"}).status_code == 200
-    assert asked.send(platform, headers={"Content-Type": "text/plain"}).status_code == 200
+@pytest.mark.parametrize("sample", [sample for sample in ENDPOINTS if sample.body is None])
+def test_content_type_without_body_is_ignored(sample: SampleRequest, platform: Platform) -> None:
+    assert sample.send(platform, headers={"Content-Type": "application/json"}).status_code == 200
+    assert sample.send(platform, headers={"Content-Type": "text/plain"}).status_code == 200
 
 
 @pytest.mark.rule("R-REQ-6")
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "description"),
     [
-        (b"", "send one JSON object"),
-        (b"nonsense", "send one JSON object"),
-        (b'{"service_id": "db-id"', "send one JSON object"),
-        (b"{} {}", "send one JSON object"),
-        (b'{"service_id": "\xff"}', "send one JSON object"),
-        (b'\xef\xbb\xbf{"service_id": "db-id"}', "send one JSON object"),
-        ('{"service_id": "db-id"}'.encode("utf-16"), "send one JSON object"),
+        (b"", "Send one JSON object"),
+        (b"nonsense", "Send one JSON object"),
+        (b'{"service_id": "db-id"', "Send one JSON object"),
+        (b"{} {}", "Send one JSON object"),
+        (b'{"service_id": "\xff"}', "Send one JSON object"),
+        (b'\xef\xbb\xbf{"service_id": "db-id"}', "Send one JSON object"),
+        ('{"service_id": "db-id"}'.encode("utf-16"), "Send one JSON object"),
         (b"[]", "the body: expected an object, got an array"),
         (b"null", "the body: expected an object, got null"),
         (b'"x"', "the body: expected an object, got a string"),
@@ -510,11 +512,11 @@ def test_content_type_without_body_is_ignored(asked: Asked, platform: Platform) 
 )
 @every_body
 def test_unreadable_body_is_400(
-    asked: Asked, data: bytes, told: str, platform: Platform, recorder: Recorder
+    sample: SampleRequest, data: bytes, description: str, platform: Platform, recorder: Recorder
 ) -> None:
-    response = asked.send(platform, data=data)
+    response = sample.send(platform, data=data)
     assert response.status_code == 400
-    assert told in error_of(response)["description"]
+    assert description in error_of(response)["description"]
     assert not recorder.requests
 
 
@@ -552,11 +554,11 @@ def test_field_of_wrong_type_is_400(
     operation: str, field: str, value: object, place: str, platform: Platform, recorder: Recorder
 ) -> None:
     """The description starts with the path of the field."""
-    asked = BY_OPERATION[operation]
-    body = {**(asked.body or {}), field: value}
+    sample = BY_OPERATION[operation]
+    body = {**(sample.body or {}), field: value}
     if place.startswith("context."):
         del body["organization_guid"]
-    response = asked.send(platform, body=body)
+    response = sample.send(platform, body=body)
     assert response.status_code == 400
     assert error_of(response)["description"].startswith(f"{place}: expected ")
     assert not recorder.requests
@@ -617,16 +619,16 @@ def test_unknown_body_fields_are_ignored(
     operation: str, more: dict[str, Any], platform: Platform, recorder: Recorder
 ) -> None:
     """Unknown fields remain available to the handler in `request.body`."""
-    asked = BY_OPERATION[operation]
-    body = {**(asked.body or {}), **more}
-    assert asked.send(platform, body=body).status_code in (200, 201)
+    sample = BY_OPERATION[operation]
+    body = {**(sample.body or {}), **more}
+    assert sample.send(platform, body=body).status_code in (200, 201)
     assert recorder.request.body == body
 
 
 @pytest.mark.rule("R-REQ-7")
 @every_endpoint
-def test_unknown_query_parameters_are_ignored(asked: Asked, platform: Platform) -> None:
-    response = asked.send(platform, query=f"{asked.query}&x-new=1&x-new=2&=&&;")
+def test_unknown_query_parameters_are_ignored(sample: SampleRequest, platform: Platform) -> None:
+    response = sample.send(platform, query=f"{sample.query}&x-new=1&x-new=2&=&&;")
     assert response.status_code in (200, 201)
 
 
@@ -650,11 +652,11 @@ def test_unknown_query_parameters_are_ignored(asked: Asked, platform: Platform) 
     ],
 )
 def test_request_refused_with_4xx_reaches_no_handler(
-    asked: Asked, more: dict[str, Any], platform: Platform, recorder: Recorder
+    sample: SampleRequest, more: dict[str, Any], platform: Platform, recorder: Recorder
 ) -> None:
     fields = {key: more[key] for key in ("method", "path", "body") if key in more}
     more = {key: more[key] for key in more if key not in fields}
-    response = asked._replace(**fields).send(platform, **more)
+    response = sample._replace(**fields).send(platform, **more)
     assert 400 <= response.status_code < 500
     assert not recorder.requests
 
@@ -665,7 +667,7 @@ def test_request_refused_with_4xx_reaches_no_handler(
 @pytest.mark.rule("R-REQ-9")
 @every_change
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ("accepts_incomplete=true", True),
         ("accepts_incomplete=true&accepts_incomplete=true", True),
@@ -680,19 +682,21 @@ def test_request_refused_with_4xx_reaches_no_handler(
     ],
 )
 def test_accepts_incomplete_requires_exact_true(
-    asked: Asked, query: str, told: bool, platform: Platform, recorder: Recorder
+    sample: SampleRequest, query: str, expected: bool, platform: Platform, recorder: Recorder
 ) -> None:
-    assert asked.send(platform, query=f"{asked.query}&{query}").status_code in (200, 201)
-    assert recorder.request.accepts_incomplete is told
+    assert sample.send(platform, query=f"{sample.query}&{query}").status_code in (200, 201)
+    assert recorder.request.accepts_incomplete is expected
 
 
 @pytest.mark.rule("R-REQ-9")
 @every_change
-def test_conflicting_accepts_incomplete_is_400(asked: Asked, platform: Platform, recorder: Recorder) -> None:
-    query = f"{asked.query}&accepts_incomplete=true&accepts_incomplete=false"
-    response = asked.send(platform, query=query)
+def test_conflicting_accepts_incomplete_is_400(
+    sample: SampleRequest, platform: Platform, recorder: Recorder
+) -> None:
+    query = f"{sample.query}&accepts_incomplete=true&accepts_incomplete=false"
+    response = sample.send(platform, query=query)
     assert response.status_code == 400
-    assert "accepts_incomplete is given twice" in error_of(response)["description"]
+    assert "accepts_incomplete is given more than once" in error_of(response)["description"]
     assert not recorder.requests
 
 
@@ -729,12 +733,12 @@ def test_conflicting_accepts_incomplete_is_400(asked: Asked, platform: Platform,
 def test_null_optional_field_is_absent(
     operation: str, field: str, platform: Platform, recorder: Recorder
 ) -> None:
-    asked = BY_OPERATION[operation]
+    sample = BY_OPERATION[operation]
     outer, _, inner = field.partition(".")
-    absent = {name: value for name, value in (asked.body or {}).items() if name != outer}
+    absent = {name: value for name, value in (sample.body or {}).items() if name != outer}
     null = {**absent, outer: {inner: None} if inner else None}
-    assert asked.send(platform, body=absent).status_code in (200, 201)
-    assert asked.send(platform, body=null).status_code in (200, 201)
+    assert sample.send(platform, body=absent).status_code in (200, 201)
+    assert sample.send(platform, body=null).status_code in (200, 201)
     without, with_null = (msgspec.structs.replace(request, body={}) for request in recorder.requests)
     assert without == with_null
 
@@ -745,8 +749,8 @@ def test_null_optional_field_is_absent(
 def test_maintenance_info_without_version_is_accepted(
     operation: str, info: dict[str, Any], platform: Platform
 ) -> None:
-    asked = BY_OPERATION[operation]
-    response = asked.send(platform, body={**(asked.body or {}), "maintenance_info": info})
+    sample = BY_OPERATION[operation]
+    response = sample.send(platform, body={**(sample.body or {}), "maintenance_info": info})
     assert response.status_code in (200, 201)
 
 

@@ -1,4 +1,4 @@
-"""An answer of a broker is a response like any other to the hooks of the app that it is in."""
+"""The response of a broker behaves like any other response in the hooks of the app."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def app(broker: Broker, recorder: Recorder) -> Flask:
 
 
 def twin(hook: Hook) -> Flask:
-    """An app whose view makes the same answer the ordinary way."""
+    """Build an app whose view returns the same response as an ordinary Flask response."""
     app = Flask("twin")
 
     @app.put(INSTANCE)
@@ -150,15 +150,15 @@ def test_app_session_is_saved(app: Flask) -> None:
 
 def test_response_missing_attribute_raises_attribute_error(app: Flask) -> None:
     """The failed access leaves the response usable."""
-    asked: list[str] = []
+    statuses: list[str] = []
 
     @app.after_request
     def ask_for_more(response: Response) -> Response:
         for _ in range(2):
             with pytest.raises(AttributeError, match="no_such_thing"):
                 response.no_such_thing  # type: ignore[attr-defined]  # noqa: B018
-            asked.append(response.status)
+            statuses.append(response.status)
         return response
 
     assert ask(app).status_code == 201
-    assert asked == ["201 CREATED", "201 CREATED"]
+    assert statuses == ["201 CREATED", "201 CREATED"]

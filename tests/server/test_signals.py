@@ -1,4 +1,4 @@
-"""What the broker tells its listeners: each fact once, when it is one, and never a secret."""
+"""The signals that a broker sends: each event once, and never a secret."""
 
 from __future__ import annotations
 
@@ -54,28 +54,28 @@ SECRET = "hunter2"
 
 @contextmanager
 def listening(sender: object, *names: str) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """What the broker sends, as pairs of a signal's name and its facts."""
-    told: list[tuple[str, dict[str, Any]]] = []
+    """Collect the signals of a broker as pairs of name and arguments."""
+    sent: list[tuple[str, dict[str, Any]]] = []
     with ExitStack() as stack:
         for name in names:
-            stack.enter_context(_listening_to(name, sender, told))
-        yield told
+            stack.enter_context(_listening_to(name, sender, sent))
+        yield sent
 
 
 @contextmanager
-def _listening_to(name: str, sender: object, told: list[tuple[str, dict[str, Any]]]) -> Iterator[None]:
+def _listening_to(name: str, sender: object, sent: list[tuple[str, dict[str, Any]]]) -> Iterator[None]:
     def receive(broker: object, **facts: Any) -> None:
         assert broker is sender
-        told.append((name, facts))
+        sent.append((name, facts))
 
     with signal(name).connected_to(receive, sender=sender):
         yield
 
 
 def signal(name: str) -> Signal:
-    each = getattr(signals, name)
-    assert isinstance(each, Signal)
-    return each
+    result = getattr(signals, name)
+    assert isinstance(result, Signal)
+    return result
 
 
 def send(platform: Platform, operation: str, **more: Any) -> int:
@@ -135,9 +135,9 @@ REQUEST_FACTS = {
 def test_request_finished_reports_successful_operations(
     operation: str, status: int, result: type, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
-    with listening(broker, "request_finished") as told:
+    with listening(broker, "request_finished") as sent:
         assert send(platform, operation) == status
-    ((_, facts),) = told
+    ((_, facts),) = sent
     assert facts.keys() == REQUEST_FACTS
     has_instance = operation != "catalog"
     assert facts["instance_id"] == ("i1" if has_instance else None)
@@ -156,9 +156,9 @@ def test_request_finished_reports_successful_operations(
 
 
 def test_request_started_is_sent_before_authentication(broker: Broker, platform: Platform) -> None:
-    with listening(broker, "request_started", "authentication_failed") as told:
+    with listening(broker, "request_started", "authentication_failed") as sent:
         assert send(platform, "bind", headers={"Authorization": None, "B3": "0"}) == 401
-    assert told[0] == (
+    assert sent[0] == (
         "request_started",
         {
             "operation": Operation.BIND,
@@ -170,13 +170,13 @@ def test_request_started_is_sent_before_authentication(broker: Broker, platform:
             "trace_context": {"b3": "0"},
         },
     )
-    assert told[1][0] == "authentication_failed"
+    assert sent[1][0] == "authentication_failed"
 
 
 def test_request_started_reports_unknown_path(broker: Broker, platform: Platform) -> None:
-    with listening(broker, "request_started") as told:
+    with listening(broker, "request_started") as sent:
         assert platform.send("POST", "/v2/nothing").status_code == 404
-    ((_, facts),) = told
+    ((_, facts),) = sent
     assert (facts["operation"], facts["method"], facts["instance_id"]) == (None, "POST", None)
 
 
@@ -217,9 +217,9 @@ def test_request_finished_reports_202(
     operation: str, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = Accepted(operation="job")
-    with listening(broker, "request_finished") as told:
+    with listening(broker, "request_finished") as sent:
         assert send(platform, operation, **asynchronously(operation)) == 202
-    ((_, facts),) = told
+    ((_, facts),) = sent
     assert facts["status"] == 202
     assert facts["result"] is recorder.answers[operation]
 
@@ -248,9 +248,9 @@ def test_request_finished_reports_early_refusals(
     platform: Platform,
 ) -> None:
     """A request refused before decoding has an error and no request object."""
-    with listening(broker, "request_finished") as told:
+    with listening(broker, "request_finished") as sent:
         assert platform.send(method, path, **more).status_code == status
-    ((_, facts),) = told
+    ((_, facts),) = sent
     assert facts["operation"] == operation
     assert facts["status"] == status
     assert facts["request"] is None
@@ -268,9 +268,9 @@ def test_request_finished_reports_handler_error(
     error: Exception, status: int, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["provision"] = error
-    with listening(broker, "request_finished") as told:
+    with listening(broker, "request_finished") as sent:
         assert send(platform, "provision") == status
-    ((_, facts),) = told
+    ((_, facts),) = sent
     assert facts["status"] == status
     assert facts["request"] is recorder.request
     assert facts["result"] is None
@@ -279,31 +279,31 @@ def test_request_finished_reports_handler_error(
 
 def test_request_finished_reports_410(broker: Broker, platform: Platform, recorder: Recorder) -> None:
     recorder.answers["deprovision"] = InstanceDoesNotExist()
-    with listening(broker, "request_finished") as told:
+    with listening(broker, "request_finished") as sent:
         assert send(platform, "deprovision") == 410
-    assert told[0][1]["status"] == 410
+    assert sent[0][1]["status"] == 410
 
 
 def test_request_finished_reports_handler_mistake_as_500(
     broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers["bind"] = Provisioned()
-    with listening(broker, "request_finished", *DONE) as told:
+    with listening(broker, "request_finished", *DONE) as sent:
         assert send(platform, "bind") == 500
-    ((name, facts),) = told
+    ((name, facts),) = sent
     assert (name, facts["status"], facts["result"]) == ("request_finished", 500, None)
     assert "returned a Provisioned" in str(facts["error"])
 
 
 @pytest.mark.rule("R-CAT-8")
 def test_request_finished_reports_304(broker: Broker, platform: Platform) -> None:
-    with listening(broker, "request_finished") as told:
+    with listening(broker, "request_finished") as sent:
         response = platform.get("/v2/catalog", headers={"If-None-Match": "*"})
     assert response.status_code == 304
-    assert told[0][1]["status"] == 304
+    assert sent[0][1]["status"] == 304
 
 
-# What is done
+# Finished operations
 
 
 @pytest.mark.parametrize(
@@ -321,10 +321,10 @@ def test_completion_signal_is_sent_once(
 ) -> None:
     """The signal carries the request and the result."""
     recorder.answers[operation] = result
-    with listening(broker, *ALL) as told:
+    with listening(broker, *ALL) as sent:
         assert send(platform, operation) in (200, 201)
-    assert [each for each, _ in told] == ["request_started", name, "request_finished"]
-    facts = told[1][1]
+    assert [signal_name for signal_name, _ in sent] == ["request_started", name, "request_finished"]
+    facts = sent[1][1]
     assert 0 <= facts.pop("seconds") < 60
     assert facts == {
         "request": recorder.request,
@@ -348,9 +348,9 @@ def test_none_result_is_signaled_as_success(
     operation: str, name: str, result: object, broker: Broker, platform: Platform
 ) -> None:
     """Receivers get the plain result object instead of None."""
-    with listening(broker, name) as told:
+    with listening(broker, name) as sent:
         send(platform, operation)
-    assert told[0][1]["result"] == result
+    assert sent[0][1]["result"] == result
 
 
 @pytest.mark.rule("R-PROV-3", "R-BIND-1")
@@ -362,9 +362,9 @@ def test_existing_resource_sends_no_completion_signal(
     operation: str, result: object, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = result
-    with listening(broker, *DONE, *GOING_ON) as told:
+    with listening(broker, *DONE, *GOING_ON) as sent:
         assert send(platform, operation) == 200
-    assert not told
+    assert not sent
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
@@ -373,9 +373,9 @@ def test_failed_operation_sends_no_completion_signal(
     operation: str, error: Exception, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = error
-    with listening(broker, *DONE, *GOING_ON) as told:
+    with listening(broker, *DONE, *GOING_ON) as sent:
         assert send(platform, operation) >= 400
-    assert not told
+    assert not sent
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
@@ -383,19 +383,19 @@ def test_invalid_result_sends_no_completion_signal(
     operation: str, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = "done"
-    with listening(broker, *DONE, *GOING_ON) as told:
+    with listening(broker, *DONE, *GOING_ON) as sent:
         assert send(platform, operation) == 500
-    assert not told
+    assert not sent
 
 
 @pytest.mark.parametrize("operation", ["get_instance", "get_binding", "catalog"])
 def test_fetch_sends_only_request_signals(operation: str, broker: Broker, platform: Platform) -> None:
-    with listening(broker, *ALL) as told:
+    with listening(broker, *ALL) as sent:
         assert send(platform, operation) == 200
-    assert [name for name, _ in told] == ["request_started", "request_finished"]
+    assert [name for name, _ in sent] == ["request_started", "request_finished"]
 
 
-# What goes on
+# Operations in progress
 
 
 @pytest.mark.parametrize("operation", ["provision", "update", "deprovision", "bind", "unbind"])
@@ -403,9 +403,9 @@ def test_operation_started_is_sent_for_accepted(
     operation: str, broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     recorder.answers[operation] = Accepted(operation="job")
-    with listening(broker, *DONE, *GOING_ON) as told:
+    with listening(broker, *DONE, *GOING_ON) as sent:
         assert send(platform, operation, **asynchronously(operation)) == 202
-    ((name, facts),) = told
+    ((name, facts),) = sent
     assert name == "operation_started"
     assert facts["request"] is recorder.request
     assert facts["result"] is recorder.answers[operation]
@@ -431,10 +431,10 @@ def test_poll_sends_progress_and_failure_signals(
 ) -> None:
     """A poll with the state `succeeded` sends no signal."""
     recorder.answers[operation] = result
-    with listening(broker, *DONE, *GOING_ON) as told:
+    with listening(broker, *DONE, *GOING_ON) as sent:
         assert send(platform, operation) == 200
-    assert [name for name, _ in told] == names
-    for _, facts in told:
+    assert [name for name, _ in sent] == names
+    for _, facts in sent:
         assert facts["request"] is recorder.request
         assert facts["result"] is result
         assert facts["operation"] is Operation(operation)
@@ -486,17 +486,17 @@ def test_receiver_is_limited_to_its_sender(recorder: Recorder) -> None:
     one, other = make_broker(recorder), make_broker(recorder)
     app = make_app(one)
     app.register_blueprint(other.blueprint, url_prefix="/other")
-    told: list[object] = []
+    senders: list[object] = []
 
     @signals.provisioned.connect_via(one)
     def receive(broker: object, **facts: Any) -> None:
-        told.append(broker)
+        senders.append(broker)
 
     platform = Platform(app)
     assert platform.put(f"/other{INSTANCE}", PROVISION).status_code == 201
-    assert told == []
+    assert senders == []
     assert platform.put(INSTANCE, PROVISION).status_code == 201
-    assert told == [one]
+    assert senders == [one]
 
 
 def test_receiver_without_sender_gets_each_broker(recorder: Recorder) -> None:
@@ -504,31 +504,31 @@ def test_receiver_without_sender_gets_each_broker(recorder: Recorder) -> None:
     one, other = make_broker(recorder), make_broker(recorder)
     app = make_app(one)
     app.register_blueprint(other.blueprint, url_prefix="/other")
-    told: list[object] = []
+    senders: list[object] = []
 
     def receive(broker: object, **facts: Any) -> None:
-        told.append(broker)
+        senders.append(broker)
 
     with signals.provisioned.connected_to(receive):
         platform = Platform(app)
         platform.put(f"/other{INSTANCE}", PROVISION)
         platform.put(INSTANCE, PROVISION)
-    assert told == [other, one]
+    assert senders == [other, one]
 
 
 def test_muted_signal_is_not_sent(broker: Broker, platform: Platform) -> None:
-    with listening(broker, "provisioned") as told:
+    with listening(broker, "provisioned") as sent:
         with signals.provisioned.muted():
             assert send(platform, "provision") == 201
-        assert not told
+        assert not sent
         assert send(platform, "provision") == 201
-    assert len(told) == 1
+    assert len(sent) == 1
 
 
 def test_every_signal_is_tested() -> None:
     """Every signal of the module is covered here or in the tests of the stateful signals."""
     known = {*ALL, *OF_A_STORE}  # those are in lifecycle/test_signal_rules.py
-    assert {name for name, each in vars(signals).items() if isinstance(each, Signal)} == known
+    assert {name for name, value in vars(signals).items() if isinstance(value, Signal)} == known
 
 
 # Secrets
@@ -566,26 +566,26 @@ def test_request_and_result_repr_contain_no_secret(operation: str, recorder: Rec
     )
     broker = make_broker(recorder, catalog=Catalog([offering]))
     recorder.answers[operation] = SECRETS[operation]
-    with listening(broker, *ALL) as told:
+    with listening(broker, *ALL) as sent:
         assert send(Platform(make_app(broker)), operation) in (200, 201)
-    assert told
-    assert SECRET not in repr(told)
-    assert SECRET not in str(told)
-    assert "***" in repr(told)
+    assert sent
+    assert SECRET not in repr(sent)
+    assert SECRET not in str(sent)
+    assert "***" in repr(sent)
 
 
 def test_parameter_refusal_signal_contains_no_value(
     broker: Broker, platform: Platform, recorder: Recorder
 ) -> None:
     """The signal names the refused parameters but contains no value."""
-    with listening(broker, *ALL) as told:
+    with listening(broker, *ALL) as sent:
         response = platform.put(
             INSTANCE, {**PROVISION, "parameters": {"size": SECRET, "password": "short-1"}}
         )
     assert response.status_code == 400
-    assert "parameters.size" in repr(told)
-    assert SECRET not in repr(told)
-    assert "short-1" not in repr(told)
+    assert "parameters.size" in repr(sent)
+    assert SECRET not in repr(sent)
+    assert "short-1" not in repr(sent)
 
 
 def test_request_repr_is_short(platform: Platform, recorder: Recorder) -> None:

@@ -1,7 +1,7 @@
-"""What the three platforms send, line by line, and what they must get: R-PROV to R-LAST together.
+"""Replays of the requests of three platforms, line by line, with the expected responses (R-PROV to R-LAST).
 
-`tests/data` has a file for each platform. Each is replayed against a broker that does its work at once,
-and against one that answers `Accepted` wherever the platform can poll.
+`tests/data` has a file for each platform. Each is replayed against a synchronous broker
+and against one that returns `Accepted` wherever the platform can poll.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ CATALOG = Catalog.from_dict(
 
 
 class Databases:
-    """A broker that keeps its instances in a dict; `slow` ones answer `Accepted` where they can."""
+    """Build a broker that keeps its instances in a dict. If `slow`, it returns `Accepted` where possible."""
 
     def __init__(self, slow: bool) -> None:
         self.slow = slow
@@ -189,7 +189,7 @@ def lines_of(platform: str) -> list[Line]:
     return msgspec.json.decode(b"[" + b",".join(content.splitlines()) + b"]", type=list[Line])
 
 
-# For each line: the status of a broker that does its work at once, and of one that takes its time.
+# For each line: the status codes of a synchronous and of an asynchronous broker.
 EXPECTED: dict[str, list[tuple[str, int, int]]] = {
     "cloudfoundry": [
         ("fetch the catalog at registration", 200, 200),
@@ -232,7 +232,7 @@ EXPECTED: dict[str, list[tuple[str, int, int]]] = {
 @pytest.mark.rule(
     "R-REQ-4", "R-PROV-1", "R-UPD-1", "R-BIND-1", "R-UNB-1", "R-DEL-1", "R-LAST-1", "R-GETI", "R-GETB"
 )
-@pytest.mark.parametrize("slow", [False, True], ids=["at once", "accepted"])
+@pytest.mark.parametrize("slow", [False, True], ids=["synchronous", "accepted"])
 @pytest.mark.parametrize("name", EXPECTED)
 def test_recorded_platform_traffic_gets_expected_statuses(name: str, slow: bool) -> None:
     """Each recorded request is replayed against a synchronous and an asynchronous broker."""

@@ -277,7 +277,7 @@ def test_update_handler_error_determines_status(
         ({**IDS, "maintenance_info": {"version": "2.0.0"}}, 422),
         ({**SERVICE, **previous("small-id"), "maintenance_info": {"version": "2.0.0"}}, 422),
         ({**SERVICE, "plan_id": "large-id", "maintenance_info": {"version": "1.0.0"}}, 422),
-        # The previous version is the platform's to tell, whatever the catalog says now.
+        # The platform names the previous version; the current catalog does not matter.
         (
             {**IDS, "previous_values": {"maintenance_info": {"version": "0.1.0"}}},
             200,
