@@ -442,7 +442,7 @@ def test_cleanup_limits_wait_for_asynchronous_deletions(session: CheckSession) -
     broker.play = deleting(broker, polls=10**6)
     clean_up(session, 0.2, at_most=0.5, sleep=lambda _: time.sleep(0.05))
     (instance, binding) = sorted(leftovers(session), key=lambda each: each.binding_id or "")
-    assert instance.why == "it was not tried"
+    assert instance.why == "deletion was not attempted"
     assert "in progress" in binding.why
 
 

@@ -11,9 +11,10 @@ from brokerkit.checker.registry import RULES
 from brokerkit.checker.report import Outcome, Report
 from brokerkit.checker.runner import check
 
+from ..support.wsgi_adapter import serving_in_process
 from .faulty.faulty import Broken
 from .faulty_brokers import BROKEN
-from .live_broker import serving
+from .live_broker import app
 from .reference_broker import RightBroker
 from .reference_variants import ALL, OTHERS, Other
 
@@ -28,7 +29,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(broker: RightBroker, *plans: str, **options: Any) -> Report:
     login = {"username": "platform", "password": "s3cret"}
-    with serving(broker) as url:
+    with serving_in_process(app(broker)) as url:
         return check(url, Options(**{**login, "plans": plans, **options}))
 
 
