@@ -47,7 +47,7 @@ def test_check_of_correct_broker_reports_no_failure() -> None:
     report = run(RightBroker(), *ALL)
 
     assert faults(report) == {}
-    assert report.trouble is None
+    assert report.problem is None
     assert not report.leftovers
     assert report.exit_code == 0
 
@@ -59,11 +59,11 @@ def test_check_accepts_optional_protocol_behaviour(other: Other) -> None:
 
     assert faults(report) == {}
     assert not report.leftovers
-    if other.trouble is None:
-        assert report.trouble is None
+    if other.problem is None:
+        assert report.problem is None
     else:
-        assert report.trouble is not None
-        assert other.trouble in report.trouble
+        assert report.problem is not None
+        assert other.problem in report.problem
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)

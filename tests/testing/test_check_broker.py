@@ -113,7 +113,7 @@ def test_failed_rule_shows_exchange_and_curl_command(project: pytest.Pytester, c
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"trouble": "the broker is gone"}, "The check did not finish: the broker is gone."),
+        ({"problem": "the broker is gone"}, "The check did not finish: the broker is gone."),
         (
             {
                 "leftovers": [
