@@ -105,7 +105,7 @@ class Report(Struct, frozen=True, kw_only=True):
         plans: The plans that were checked, such as ``"hello-db/small"``.
         verdicts: One for each rule, in the order of the rules.
         leftovers: The resources that could not be deleted.
-        trouble: The reason why the check could not run or not finish. None if it finished.
+        problem: The reason why the check could not run or not finish. None if it finished.
     """
 
     url: str
@@ -115,7 +115,7 @@ class Report(Struct, frozen=True, kw_only=True):
     plans: Sequence[str]
     verdicts: Sequence[Verdict]
     leftovers: Sequence[Leftover] = ()
-    trouble: str | None = None
+    problem: str | None = None
 
     def count(self, outcome: Outcome, *levels: Level) -> int:
         """Count the rules with an outcome, of the given levels. Defaults to all levels."""
@@ -129,4 +129,4 @@ class Report(Struct, frozen=True, kw_only=True):
         """The exit code: 1 if a MUST rule is broken, 2 if the check is incomplete, else 0."""
         if self.count(Outcome.FAILED, Level.MUST):
             return 1
-        return 2 if self.trouble or self.leftovers else 0
+        return 2 if self.problem or self.leftovers else 0

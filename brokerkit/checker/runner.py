@@ -128,7 +128,7 @@ class _Check:
         self._options = options
         self._progress = progress
         self._rules = rules
-        self._situations = {each for rule in rules for each in rule.situations}
+        self._situations = {situation for rule in rules for situation in rule.situations}
         self._any_response = any(not rule.situations for rule in rules)
         self._parameters = parameter_sets(options.parameters)
         self._targets: Sequence[Target] = ()
@@ -159,7 +159,7 @@ class _Check:
             plans=tuple(target.name for target in self._targets),
             verdicts=tuple(evaluate(self._rules, self._session.observations, self._session.skipped)),
             leftovers=tuple(leftovers(self._session)),
-            trouble=_join_problems(self._problems),
+            problem=_join_problems(self._problems),
         )
 
     def _clean_up(self) -> None:
@@ -216,19 +216,22 @@ class _Check:
 
     def _choose(self, document: Node) -> Sequence[Target]:
         """Choose the plans to check."""
-        found = list(plans(document))
-        known = [(str(of.get("name")), of["id"], str(plan.get("name")), plan["id"]) for of, plan in found]
-        if unknown := unused_keys(self._parameters, known):
+        all_plans = list(plans(document))
+        all_names = [
+            (str(offering.get("name")), offering["id"], str(plan.get("name")), plan["id"])
+            for offering, plan in all_plans
+        ]
+        if unknown := unused_keys(self._parameters, all_names):
             raise _CheckError(
                 f"there are parameters for {', '.join(unknown)}, which the catalog does not have"
             )
-        wanted = self._options.plans
-        if absent := [each for each in wanted if not any(each in keys(*names) for names in known)]:
+        selected = self._options.plans
+        if absent := [key for key in selected if not any(key in keys(*names) for names in all_names)]:
             raise _CheckError(f"the catalog has no plan or offering {', '.join(absent)}")
         return tuple(
-            self._target(offering, plan, found)
-            for (offering, plan), names in zip(found, known, strict=True)
-            if not wanted or any(each in keys(*names) for each in wanted)
+            self._target(offering, plan, all_plans)
+            for (offering, plan), names in zip(all_plans, all_names, strict=True)
+            if not selected or any(key in keys(*names) for key in selected)
         )
 
     def _target(self, offering: Node, plan: Node, all_plans: Sequence[tuple[Node, Node]]) -> Target:
@@ -323,7 +326,9 @@ class _Check:
     def _await(self) -> None:
         total, pending = len(self._running), set(self._running)
         while pending:
-            description = next(step.description for each, step in self._running.items() if each in pending)
+            description = next(
+                step.description for future, step in self._running.items() if future in pending
+            )
             self._progress(Progress(total - len(pending), total, description))
             done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
             for future in done:
@@ -342,8 +347,8 @@ def _size(document: Node) -> int:
     """Count the offerings and plans of a catalog, even if they are invalid."""
     offerings = document.get("services")
     offerings = offerings if isinstance(offerings, list) else []
-    plans_of = [each.get("plans") for each in offerings if isinstance(each, dict)]
-    return len(offerings) + sum(len(each) for each in plans_of if isinstance(each, list))
+    plan_lists = [offering.get("plans") for offering in offerings if isinstance(offering, dict)]
+    return len(offerings) + sum(len(plans_) for plans_ in plan_lists if isinstance(plans_, list))
 
 
 def _join_problems(problems: Sequence[str]) -> str | None:

@@ -17,9 +17,9 @@ from .session import BrokerGone, CheckSession, Headers, Stopped
 from .situations import Situation
 from .targets import Target
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-_BAD_POLLS = 3
-"""How many consecutive invalid poll responses end the polling."""
+_FIRST_PAUSE, _MAX_PAUSE = 0.1, 5.0
+_MAX_INVALID_POLLS = 3
+"""The number of consecutive invalid poll responses that end the polling."""
 
 _UNKNOWN_OPERATION = "brokerkit-check-unknown"
 
@@ -192,15 +192,15 @@ class Scenario:
             request: The request. The caller repeats it afterwards.
             resource: The resource that it creates or deletes.
         """
-        for word in FLAG_VALUES_NOT_TRUE:
-            asked = request.with_field(word)
-            response = self.send(asked, resource)
-            if word == "false" and is_unconditional_rejection(response):
+        for value in FLAG_VALUES_NOT_TRUE:
+            variant = request.with_field(value)
+            response = self.send(variant, resource)
+            if value == "false" and is_unconditional_rejection(response):
                 plain = self.send(request.without_field("accepts_incomplete"), resource)
                 if is_unconditional_rejection(plain):  # The cause is not accepts_incomplete.
                     self.skip(f"it was rejected: {plain.response_line}", situation)
                     return
-            self.record(situation, asked, response, what=f"accepts_incomplete={word}", word=word)
+            self.record(situation, variant, response, what=f"accepts_incomplete={value}", value=value)
             if response.status in ACCEPTED:
                 break
 
@@ -318,7 +318,7 @@ class Scenario:
         """
         request = self.poll(resource, accepted.operation, plan_id=plan_id)
         deleting = deleting or polled is Situation.POLLED_DELETION
-        began, pause, bad = monotonic(), _FIRST_PAUSE, 0
+        began, pause, invalid = monotonic(), _FIRST_PAUSE, 0
         limit = min(self.timeout, self.target.polling_seconds or self.timeout)
         while True:
             last = self.send(request) if polled is None else self.request(polled, request, of=accepted.method)
@@ -328,15 +328,15 @@ class Scenario:
                 return self._ended(FinalState(SUCCEEDED, last), request, began)
             if last.status == 200 and last.state in (SUCCEEDED, FAILED):
                 return self._ended(FinalState(last.state, last), request, began)
-            bad = 0 if last.status == 200 and last.state == IN_PROGRESS else bad + 1
-            if bad == _BAD_POLLS:
+            invalid = 0 if last.status == 200 and last.state == IN_PROGRESS else invalid + 1
+            if invalid == _MAX_INVALID_POLLS:
                 return FinalState("unknown", last)
             if monotonic() - began > limit:
                 self._record_timeout(request, last, accepted, monotonic() - began)
                 return FinalState("unknown", last)
-            told = retry_after(last)
-            self.session.wait(pause if told is None else min(float(told), limit))
-            pause = min(1.5 * pause, _LONGEST_PAUSE)
+            delay = retry_after(last)
+            self.session.wait(pause if delay is None else min(float(delay), limit))
+            pause = min(1.5 * pause, _MAX_PAUSE)
 
     def poll_after_completion(self, resource: Resource, created: Exchange, last: Exchange) -> None:
         """Poll a completed operation and an unknown operation.
@@ -381,17 +381,19 @@ class Scenario:
         Returns:
             The probes with their exchanges, for :meth:`settle`.
         """
-        seen = [(probe, self.send(probe.request, probe.resource)) for probe in probes]
+        exchanges = [(probe, self.send(probe.request, probe.resource)) for probe in probes]
         polled = poll.pop("polled", Situation.POLLED)
         after = self.request(polled, self.poll(resource, accepted.operation, **poll), of=accepted.method)
-        is_its_own = accepted.operation is not None or not any(_starts_operation(*each) for each in seen)
+        is_its_own = accepted.operation is not None or not any(
+            _starts_operation(probe, exchange) for probe, exchange in exchanges
+        )
         if after.status == 200 and after.state == IN_PROGRESS and is_its_own:
-            for probe, exchange in seen:
+            for probe, exchange in exchanges:
                 self.record(probe.situation, probe.request, exchange, *probe.previous, **probe.facts)
         else:
             why = "the operation ended before a request could be sent during it"
             self.skip(why, *(probe.situation for probe in probes))
-        return seen
+        return exchanges
 
     def settle(self, instance: Resource, meanwhile: Meanwhile, *, plan_id: str | None = None) -> bool:
         """Complete the requests that were accepted because the operation had already ended.

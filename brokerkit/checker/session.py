@@ -210,7 +210,7 @@ class CheckSession:
         if len(exchange.response_body) >= LONG and self._stored > _MAX_STORED:
             self.skip("the responses are too long to store all of them", situation)
             return
-        seen = Observation(
+        observation = Observation(
             situation=situation,
             operation=request.operation,
             where=where,
@@ -219,7 +219,7 @@ class CheckSession:
             facts=facts,
         )
         with self._lock:
-            self._observations.append(seen)
+            self._observations.append(observation)
 
     def skip(self, why: str, *situations: Situation) -> None:
         """Record why situations do not occur."""

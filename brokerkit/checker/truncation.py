@@ -25,9 +25,9 @@ def truncate_exchange(exchange: Exchange) -> tuple[Exchange, int]:
     if len(exchange.response_body) <= LONG:
         return exchange, 0
     document = _short(exchange.document)
-    kept = replace(exchange, answer=exchange.response_body[:LONG])
-    kept.__dict__["document"] = document  # A truncated body can no longer be parsed.
-    return kept, len(msgspec.json.encode(document))
+    truncated = replace(exchange, response_body=exchange.response_body[:LONG])
+    truncated.__dict__["document"] = document  # A truncated body can no longer be parsed.
+    return truncated, len(msgspec.json.encode(document))
 
 
 def _short(value: Any) -> Any:

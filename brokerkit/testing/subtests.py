@@ -32,9 +32,9 @@ def report_subtests(report: Report, subtests: Subtests) -> None:
             if verdict.outcome is Outcome.SKIPPED:
                 pytest.skip(verdict.why or "the check had no request for this rule")
     lines = []
-    trouble = common.trouble(report)
-    if trouble is not None:
-        lines.append(f"{common.url(report)}: {trouble}")
+    problem = common.problem(report)
+    if problem is not None:
+        lines.append(f"{common.url(report)}: {problem}")
     for leftover in report.leftovers:
         lines.append(
             f"could not be deleted: {common.leftover_name(leftover)}: {common.bounded(leftover.why)}"

@@ -26,14 +26,14 @@ class Other(NamedTuple):
         way: Makes the right broker so.
         plans: What to check of it.
         options: How to check it.
-        trouble: What the check says that it could not do, if anything.
+        problem: What the check says that it could not do, if anything.
     """
 
     name: str
     way: Fault
     plans: tuple[str, ...] = ALL
     options: dict[str, Any] = {}
-    trouble: str | None = None
+    problem: str | None = None
 
     def make(self) -> RightBroker:
         """One of it."""
@@ -169,7 +169,7 @@ OTHERS = [
     Other(
         "has more to offer than is read",
         offers(lambda offering, _: offering.update(metadata={"longDescription": "x" * 4_200_000})),
-        trouble="the catalog has more than 4,194,304 bytes",
+        problem="the catalog has more than 4,194,304 bytes",
     ),
     Other(
         "takes longer than the check",
@@ -182,6 +182,6 @@ OTHERS = [
         "a provision fails",
         lambda broker: None,
         ("log/doomed",),
-        trouble="could be created: failed: It is failed",
+        problem="could be created: failed: It is failed",
     ),
 ]

@@ -111,13 +111,13 @@ UNREACHABLE = make_report(
     Verdict(key="R-REQ-1.required", level=Level.MUST, sentence="…", why="the broker could not be reached"),
     requests=1,
     plans=[],
-    trouble="the service broker cannot be reached: no connection",
+    problem="the service broker cannot be reached: no connection",
 )
 
 LONG = make_report(*LEFT.verdicts, *(passed(f"R-X-{n}") for n in range(5_000)), leftovers=LEFT.leftovers)
 """A report larger than a pipe's buffer."""
 
-INTERRUPTED = make_report(passed(), skipped(), trouble="interrupted")
+INTERRUPTED = make_report(passed(), skipped(), problem="interrupted")
 
 NASTY = make_report(
     failed(
@@ -136,7 +136,7 @@ NASTY = make_report(
     leftovers=[
         Leftover(what="service instance", instance_id=HOSTILE, binding_id=None, why=HOSTILE, curl=HOSTILE)
     ],
-    trouble=HOSTILE,
+    problem=HOSTILE,
 )
 
 ALL = {

@@ -107,7 +107,7 @@ def test_interrupted_check_deletes_its_resources(name: str, moment: int) -> None
         is_told.set()
         code, out, err = checker.ends()
     assert memory.instances == {}, err
-    assert json.loads(out)["trouble"] == "interrupted"
+    assert json.loads(out)["problem"] == "interrupted"
     assert json.loads(out)["leftovers"] == []
     assert code == 2
     assert "Traceback" not in err
@@ -133,7 +133,7 @@ def test_second_interrupt_ends_cleanup_and_lists_leftovers() -> None:
     assert "Traceback" not in err
     told = json.loads(out)
     assert told["leftovers"]
-    assert "interrupted again" in told["trouble"]
+    assert "interrupted again" in told["problem"]
     assert code in (1, 2)
 
 
@@ -189,8 +189,8 @@ def test_cleanup_ignores_responses_from_intermediaries(instead: Answer, told: st
     with served.serving(broker) as url:
         report = check(url, Options(**LOGIN, plans=["db"]))  # type: ignore[arg-type]
     assert [each.key for each in report.verdicts if each.failures] == []
-    assert report.trouble is not None
-    assert told in report.trouble
+    assert report.problem is not None
+    assert told in report.problem
     assert report.exit_code == 2
     left = {(each.instance_id, each.binding_id) for each in report.leftovers}
     assert broker.things.keys() <= left
@@ -235,8 +235,8 @@ def test_cleanup_resumes_after_broker_restart() -> None:
     assert there
     assert again.there == set()
     assert report.leftovers == ()
-    assert report.trouble is not None
-    assert "cannot be reached" in report.trouble
+    assert report.problem is not None
+    assert "cannot be reached" in report.problem
 
 
 class _Check:
@@ -442,7 +442,7 @@ def test_cleanup_limits_wait_for_asynchronous_deletions(session: CheckSession) -
     broker.play = deleting(broker, polls=10**6)
     clean_up(session, 0.2, at_most=0.5, sleep=lambda _: time.sleep(0.05))
     (instance, binding) = sorted(leftovers(session), key=lambda each: each.binding_id or "")
-    assert instance.why == "it was not tried"
+    assert instance.why == "deletion was not attempted"
     assert "in progress" in binding.why
 
 

@@ -52,7 +52,7 @@ def skipped(report: Report) -> set[str]:
 def assert_right(report: Report) -> None:
     assert faults(report) == {}
     assert report.leftovers == ()
-    assert report.trouble is None
+    assert report.problem is None
     assert report.exit_code == 0
 
 

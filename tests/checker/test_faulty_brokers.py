@@ -11,9 +11,10 @@ from brokerkit.checker.registry import RULES
 from brokerkit.checker.report import Outcome, Report
 from brokerkit.checker.runner import check
 
+from ..support.wsgi_adapter import serving_in_process
 from .faulty.faulty import Broken
 from .faulty_brokers import BROKEN
-from .live_broker import serving
+from .live_broker import app
 from .reference_broker import RightBroker
 from .reference_variants import ALL, OTHERS, Other
 
@@ -28,7 +29,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(broker: RightBroker, *plans: str, **options: Any) -> Report:
     login = {"username": "platform", "password": "s3cret"}
-    with serving(broker) as url:
+    with serving_in_process(app(broker)) as url:
         return check(url, Options(**{**login, "plans": plans, **options}))
 
 
@@ -46,7 +47,7 @@ def test_check_of_correct_broker_reports_no_failure() -> None:
     report = run(RightBroker(), *ALL)
 
     assert faults(report) == {}
-    assert report.trouble is None
+    assert report.problem is None
     assert not report.leftovers
     assert report.exit_code == 0
 
@@ -58,11 +59,11 @@ def test_check_accepts_optional_protocol_behaviour(other: Other) -> None:
 
     assert faults(report) == {}
     assert not report.leftovers
-    if other.trouble is None:
-        assert report.trouble is None
+    if other.problem is None:
+        assert report.problem is None
     else:
-        assert report.trouble is not None
-        assert other.trouble in report.trouble
+        assert report.problem is not None
+        assert other.problem in report.problem
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)

@@ -49,7 +49,7 @@ def test_openbrokerapi_check_finds_exactly_known_violations(report: Report) -> N
 
 
 def test_openbrokerapi_check_exits_with_one(report: Report) -> None:
-    assert report.trouble is None
+    assert report.problem is None
     assert report.count(Outcome.FAILED, Level.MUST) > 0
     assert report.exit_code == 1
 

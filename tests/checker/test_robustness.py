@@ -64,8 +64,8 @@ def test_check_gives_up_on_hanging_broker(play: str) -> None:
     broker = Hostile(PLAYS[play])
     with serving(broker) as url:
         report = checked(url, only=["R-PROV", "R-UPD", "R-BIND"], skip=["R-PROV-6.required"])
-    assert report.trouble is not None
-    assert "no longer responds" in report.trouble
+    assert report.problem is not None
+    assert "no longer responds" in report.problem
 
 
 @pytest.mark.parametrize("name", CATALOGS)
@@ -97,8 +97,8 @@ def test_errors_of_many_plans_are_abbreviated() -> None:
     broker = Hostile(PLAYS["refuses everything"], catalog={"services": [offering(plans=plans)]})
     with serving(broker) as url:
         report = checked(url, only=["R-PROV-3.again"])
-    assert report.trouble is not None
-    assert report.trouble.endswith("; and 15 more")
+    assert report.problem is not None
+    assert report.problem.endswith("; and 15 more")
 
 
 # There is nothing to check
@@ -110,38 +110,38 @@ def test_wrong_password_sends_only_catalog_request() -> None:
         report = checked(url, password="wrong")
     assert report.requests == 1
     assert report.exit_code == 2
-    assert report.trouble is not None
-    assert "rejects the credentials" in report.trouble
+    assert report.problem is not None
+    assert "rejects the credentials" in report.problem
 
 
 @pytest.mark.parametrize("play", ["sends a page", "redirects", "has no such thing", "hangs up"])
 def test_url_without_broker_is_an_error(play: str) -> None:
     with serving(Hostile(catalog=PLAYS[play])) as url:
         report = checked(url)
-    assert report.trouble is not None
-    assert "there is no catalog at /v2/catalog" in report.trouble
+    assert report.problem is not None
+    assert "there is no catalog at /v2/catalog" in report.problem
     assert report.requests == 1
 
 
 def test_unknown_plan_is_an_error() -> None:
     with serving(Hostile()) as url:
         report = checked(url, plans=["s/p", "s/other"])
-    assert report.trouble == "the catalog has no plan or offering s/other"
+    assert report.problem == "the catalog has no plan or offering s/other"
 
 
 def test_parameters_for_unknown_plan_are_an_error() -> None:
     with serving(Hostile()) as url:
         report = checked(url, parameters={"nobody/none": {"provision": [{"size": 1}]}})
-    assert report.trouble is not None
-    assert "there are parameters for nobody" in report.trouble
+    assert report.problem is not None
+    assert "there are parameters for nobody" in report.problem
 
 
 def test_refused_connection_is_an_error() -> None:
     with serving(Hostile()) as url:
         pass
     report = checked(url)
-    assert report.trouble is not None
-    assert "cannot be reached" in report.trouble
+    assert report.problem is not None
+    assert "cannot be reached" in report.problem
     assert report.exit_code == 2
 
 
@@ -166,7 +166,7 @@ def test_parameters_option_accepts_file_format() -> None:
         report = check(url, Options(parameters=told, only=["R-PROV-1.created"], timeout=5))
     (verdict,) = report.verdicts
     assert verdict.judged
-    assert report.trouble is None
+    assert report.problem is None
 
 
 def test_catalog_rules_create_no_resources() -> None:
@@ -246,13 +246,13 @@ def tls(certificate: Path) -> ssl.SSLContext:
 def test_self_signed_certificate_is_an_error(tls: ssl.SSLContext) -> None:
     with serving(Hostile(tls=tls)) as url:
         report = checked(url, timeout=5.0)
-    assert report.trouble is not None
-    assert "TLS failed: certificate verify failed: self-signed certificate" in report.trouble
+    assert report.problem is not None
+    assert "TLS failed: certificate verify failed: self-signed certificate" in report.problem
     assert report.exit_code == 2
 
 
 def test_trusted_certificate_is_accepted(tls: ssl.SSLContext, certificate: Path) -> None:
     with serving(Hostile(tls=tls)) as url:
         report = checked(url, timeout=5.0, verify=str(certificate), only=["R-CAT-1"])
-    assert report.trouble is None
+    assert report.problem is None
     assert report.plans == (f"{SERVICE['name']}/p",)

@@ -115,7 +115,7 @@ def test_failed_rule_shows_exchange_and_curl_command(project: pytest.Pytester, c
 @pytest.mark.parametrize(
     ("fields", "expected_text"),
     [
-        ({"trouble": "the broker is gone"}, "The check did not finish: the broker is gone."),
+        ({"problem": "the broker is gone"}, "The check did not finish: the broker is gone."),
         (
             {
                 "leftovers": [

@@ -98,13 +98,13 @@ def url(report: Report) -> str:
     return str(mask_json(report.url))
 
 
-def trouble(report: Report) -> str | None:
+def problem(report: Report) -> str | None:
     """Return the reason why the check could not finish, as a sentence. None if it finished."""
-    if report.trouble is None:
+    if report.problem is None:
         return None
     has_begun = any(verdict.judged for verdict in report.verdicts)
     summary = "The check did not finish" if has_begun else "The check could not start"
-    return f"{summary}: {bounded(str(mask_json(report.trouble))).rstrip('.')}."
+    return f"{summary}: {bounded(str(mask_json(report.problem))).rstrip('.')}."
 
 
 def verdict(report: Report) -> str:
@@ -125,7 +125,7 @@ def conclusion(report: Report) -> str:
     must, others = report.count(Outcome.FAILED, Level.MUST), report.count(Outcome.FAILED)
     if must:
         return f"This broker breaks {plural(must, 'MUST rule')}."
-    if report.trouble:
+    if report.problem:
         return "The check could not determine whether this broker keeps the rules."
     if others:
         return f"This broker keeps all MUST rules and breaks {plural(others, 'other rule')}."

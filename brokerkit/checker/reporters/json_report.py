@@ -70,7 +70,7 @@ def to_json(report: Report) -> str:
         "seconds": round(report.seconds, 3),
         "requests": report.requests,
         "plans": list(report.plans),
-        "problem": report.trouble,
+        "problem": report.problem,
         "exit_code": report.exit_code,
         "summary": {
             **{outcome.value: report.count(outcome) for outcome in Outcome},

@@ -82,7 +82,7 @@ def _describe(failure: Failure) -> str:
 
 
 def _errors(report: Report) -> Iterable[ET.Element]:
-    problem = common.trouble(report)
+    problem = common.problem(report)
     if problem is not None:
         case = _element(None, "testcase", classname="check", name="The check finishes", time="0.000")
         _element(case, "error", type="problem", message=problem)

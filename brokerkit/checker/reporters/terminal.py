@@ -88,7 +88,7 @@ def print_report(report: Report, *, verbose: bool = False, err: bool = False) ->
     """
     page = _Page(err)
     shown = report.verdicts
-    if report.trouble:  # skipped rules would bury the evaluated ones
+    if report.problem:  # skipped rules would bury the evaluated ones
         shown = [verdict for verdict in shown if verdict.outcome is not Outcome.SKIPPED]
     _print_table(page, shown)
     for verdict in common.failed_verdicts(report):
@@ -96,7 +96,7 @@ def print_report(report: Report, *, verbose: bool = False, err: bool = False) ->
     if report.leftovers:
         _print_leftovers(page, report.leftovers)
     page.gap()
-    problem = common.trouble(report)
+    problem = common.problem(report)
     if problem is not None:
         page.write(_text(problem, "bold red"))
     page.write(_text(common.verdict(report), _style_of(report)))

@@ -304,7 +304,7 @@ def nothing_changed(observation: Observation) -> str | None:
 )
 def only_true(observation: Observation) -> str | None:
     """Check the status code; a value that is no boolean may also be rejected as invalid."""
-    if observation.facts["word"] != "false" and 400 <= observation.status < 500:
+    if observation.facts["value"] != "false" and 400 <= observation.status < 500:
         return None
     return check_status(observation, (422, "AsyncRequired"))
 

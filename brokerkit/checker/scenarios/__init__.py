@@ -1,1 +1,1 @@
-"""The journeys: what is asked of a broker, in which order."""
+"""The scenarios: sequences of requests to a broker."""

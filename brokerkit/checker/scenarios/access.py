@@ -17,7 +17,7 @@ from ..situations import Situation
 from .headers import IDENTITY, MALFORMED
 
 _VERSION = "X-Broker-API-Version"
-_SOME, _FEW = 4, 2
+_FEW_ENDPOINTS, _TWO_ENDPOINTS = 4, 2
 """The number of endpoints for headers that brokers check in one place. Others are tried on all."""
 
 
@@ -34,12 +34,12 @@ class Access(Scenario):
         self._logins()
         self._identities()
         self._catalog(catalog)
-        self._unknown()
+        self._unknown_resources()
 
-    def _each(self) -> Iterator[tuple[str, APIRequest, Resource | None]]:
+    def _requests(self) -> Iterator[tuple[str, APIRequest, Resource | None]]:
         """Yield one request for each endpoint that the broker must have. The requests are valid."""
         target, created, unknown = self.target, new_instance(), new_instance()
-        nothing = new_binding(unknown)
+        unknown_binding = new_binding(unknown)
         yield "a catalog request", endpoints.catalog(), None
         yield "a provision request", self.provision(created, target.create.minimal), created
         yield "a poll request", self.poll(unknown, None), None
@@ -49,22 +49,22 @@ class Access(Scenario):
         if target.instances_retrievable:
             yield "a fetch request", self.fetch(unknown), None
         if target.bindable:
-            yield "a bind request", self.bind(nothing, target.bind.minimal), nothing
-            yield "an unbind request", self.delete(nothing), None
+            yield "a bind request", self.bind(unknown_binding, target.bind.minimal), unknown_binding
+            yield "an unbind request", self.delete(unknown_binding), None
         if target.bindable and target.bindings_retrievable:
-            yield "a fetch request for a service binding", self.fetch(nothing), None
-            yield "a poll request for a service binding", self.poll(nothing, None), None
+            yield "a fetch request for a service binding", self.fetch(unknown_binding), None
+            yield "a poll request for a service binding", self.poll(unknown_binding, None), None
 
-    def _try(self, situation: Situation, headers: Headers, most: int | None = None) -> None:
-        for what, request, resource in islice(self._each(), most):
+    def _send_to_endpoints(self, situation: Situation, headers: Headers, most: int | None = None) -> None:
+        for what, request, resource in islice(self._requests(), most):
             response = self.request(situation, request, resource=resource, headers=headers, what=what)
             if resource is not None:
                 self.delete_if_accepted(resource, response)
 
     def _versions(self) -> None:
-        self._try(Situation.VERSION_MISSING, {_VERSION: None})
-        self._try(Situation.VERSION_MALFORMED, {_VERSION: "two"}, _SOME)
-        self._try(Situation.VERSION_OF_OTHER_MAJOR, {_VERSION: "3.0"}, _SOME)
+        self._send_to_endpoints(Situation.VERSION_MISSING, {_VERSION: None})
+        self._send_to_endpoints(Situation.VERSION_MALFORMED, {_VERSION: "two"}, _FEW_ENDPOINTS)
+        self._send_to_endpoints(Situation.VERSION_OF_OTHER_MAJOR, {_VERSION: "3.0"}, _FEW_ENDPOINTS)
         self.request(Situation.VERSION_LATER, endpoints.catalog(), headers={_VERSION: "2.99"})
         self.request(Situation.VERSION_OLD, endpoints.catalog(), headers={_VERSION: "2.0"})
 
@@ -78,9 +78,11 @@ class Access(Scenario):
                 Situation.LOGIN_MISSING_IN_INVALID_REQUEST,
             )
             return
-        self._try(Situation.LOGIN_MISSING, {"Authorization": None})
+        self._send_to_endpoints(Situation.LOGIN_MISSING, {"Authorization": None})
         for number, wrong in enumerate(_wrong_logins(login.header)):
-            self._try(Situation.LOGIN_WRONG, {"Authorization": wrong}, _FEW if number else None)
+            self._send_to_endpoints(
+                Situation.LOGIN_WRONG, {"Authorization": wrong}, _TWO_ENDPOINTS if number else None
+            )
         resource = new_instance()
         request = self.provision(resource, None)._replace(body=b"{")
         headers = {"Authorization": None, _VERSION: None, IDENTITY: "§".encode().decode("latin-1")}
@@ -88,7 +90,7 @@ class Access(Scenario):
 
     def _identities(self) -> None:
         for what, identity in MALFORMED.items():
-            for _, request, resource in islice(self._each(), _FEW):
+            for _, request, resource in islice(self._requests(), _TWO_ENDPOINTS):
                 headers = {IDENTITY: identity}
                 self.request(
                     Situation.IDENTITY_MALFORMED, request, resource=resource, headers=headers, what=what
@@ -100,19 +102,19 @@ class Access(Scenario):
         platform = cloudfoundry()
         headers = {**platform.headers, IDENTITY: platform.originating_identity}
         self.request(Situation.CATALOG_AS_CLOUD_FOUNDRY, endpoints.catalog(), headers=headers)
-        known = {
-            asked: catalog.response_headers[told]
-            for told, asked in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
-            if told in catalog.response_headers
+        conditions = {
+            condition: catalog.response_headers[validator]
+            for validator, condition in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
+            if validator in catalog.response_headers
         }
-        for asked, value in known.items():
+        for condition, value in conditions.items():
             self.request(
-                Situation.CATALOG_CONDITIONAL, endpoints.catalog(), headers={asked: value}, what=asked
+                Situation.CATALOG_CONDITIONAL, endpoints.catalog(), headers={condition: value}, what=condition
             )
-        if not known:
+        if not conditions:
             self.skip("the catalog response has no ETag or Last-Modified", Situation.CATALOG_CONDITIONAL)
 
-    def _bind_nothing(self, binding: Resource) -> None:
+    def _bind_unknown(self, binding: Resource) -> None:
         """Bind an unknown service instance; name an application only if the broker requires one."""
         for app in ({}, APP_FIELDS):
             request = self.bind(binding, self.target.bind.minimal, **app)
@@ -122,23 +124,23 @@ class Access(Scenario):
         generated = bool(app) or self.target.bind.minimal_is_generated
         self.record(Situation.UNKNOWN_BOUND, request, bound, generated=generated)
 
-    def _unknown(self) -> None:
+    def _unknown_resources(self) -> None:
         """Send requests for an unknown service instance."""
-        nothing = new_instance()
-        binding = new_binding(nothing)
+        instance = new_instance()
+        binding = new_binding(instance)
         if self.target.instances_retrievable:
-            self.request(Situation.UNKNOWN_FETCHED, self.fetch(nothing))
+            self.request(Situation.UNKNOWN_FETCHED, self.fetch(instance))
         else:
             self.skip("service instances are not retrievable", Situation.UNKNOWN_FETCHED)
-        self.request(Situation.UNKNOWN_POLLED, self.poll(nothing, None))
+        self.request(Situation.UNKNOWN_POLLED, self.poll(instance, None))
         if self.target.takes_updates:
-            update = self.update(nothing, parameters=self.target.update.first)
+            update = self.update(instance, parameters=self.target.update.first)
             self.request(Situation.UNKNOWN_UPDATED, update)
         else:
             self.skip("the plan does not support updates", Situation.UNKNOWN_UPDATED)
-        self.request(Situation.UNKNOWN_DEPROVISIONED, self.delete(nothing), resource=nothing)
+        self.request(Situation.UNKNOWN_DEPROVISIONED, self.delete(instance), resource=instance)
         if self.target.bindable:
-            self._bind_nothing(binding)
+            self._bind_unknown(binding)
         else:
             self.skip("the plan is not bindable", Situation.UNKNOWN_BOUND)
 
@@ -149,4 +151,4 @@ def _wrong_logins(right: str) -> list[str]:
     wrong = [*(f"Basic {b64encode(pair).decode()}" for pair in pairs), "Bearer wrong"]
     if scheme == "Basic":
         wrong.append("Basic %%%")
-    return [each for each in wrong if each != right]
+    return [header for header in wrong if header != right]

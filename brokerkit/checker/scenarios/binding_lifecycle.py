@@ -88,9 +88,9 @@ class BindingLifecycle(ConcurrentRequests):
         self.other_bindings: list[tuple[Resource, APIRequest]] = []
         self.app: Mapping[str, Any] = {}
         self.parameters: Values | None = None
-        self._unknown()
+        self._request_unknown_binding()
         binding = new_binding(instance)
-        created = self._make(binding)
+        created = self._create(binding)
         if created is None:
             self.skip(
                 "no service binding could be created",
@@ -103,17 +103,17 @@ class BindingLifecycle(ConcurrentRequests):
                 Situation.UNKNOWN_UNBOUND,
             )
             return
-        self._refusals()
-        self._repeat(binding, created)
+        self._send_invalid_requests()
+        self._repeat_creation(binding, created)
         self._fetch(binding, created)
         self._rotate(binding)
         self._send_concurrent_binds()
-        self._end_alone(binding)
+        self._delete_and_check_others(binding)
         self._cancel_binding(created)
         put = partial(self.bind, parameters=self.parameters, **self.app)
         SpecialIds(self.session, self.target, self.timeout).run(binding, created, put)
 
-    def _unknown(self) -> None:
+    def _request_unknown_binding(self) -> None:
         unknown = new_binding(self.instance)
         deleted = self.request(Situation.UNBOUND_UNKNOWN, self.delete(unknown), resource=unknown)
         self._returns_410 = deleted.status == 410
@@ -132,13 +132,13 @@ class BindingLifecycle(ConcurrentRequests):
 
     # Creation
 
-    def _make(self, binding: Resource) -> Exchange | None:
+    def _create(self, binding: Resource) -> Exchange | None:
         """Create the service binding; return the response that created it, or None."""
         bind = self.target.bind
         tries = [bind.first] if bind.from_user or bind.first is None else [bind.first, None]
         for parameters in tries:  # The broker may reject generated parameters.
             self.parameters = parameters
-            request, created = self._try(binding)
+            request, created = self._create_synchronously(binding)
             if created.status is None or not 400 <= created.status < 500:
                 break
         else:
@@ -156,9 +156,9 @@ class BindingLifecycle(ConcurrentRequests):
                 _OTHER_OPERATION,
             )
             return created
-        return created if created.status == 202 and self._finished(binding, created) else None
+        return created if created.status == 202 and self._await_completion(binding, created) else None
 
-    def _try(self, binding: Resource) -> tuple[APIRequest, Exchange]:
+    def _create_synchronously(self, binding: Resource) -> tuple[APIRequest, Exchange]:
         """Create the binding synchronously and without an application, unless the broker requires either."""
         request = self.bind(binding, self.parameters, can_poll=False)
         created = self.request(Situation.BOUND_WITHOUT_POLLING, request, resource=binding)
@@ -172,7 +172,7 @@ class BindingLifecycle(ConcurrentRequests):
             created = self.send(request, binding)
         return request, created
 
-    def _finished(self, binding: Resource, created: Exchange) -> bool:
+    def _await_completion(self, binding: Resource, created: Exchange) -> bool:
         again = self.bind(binding, self.parameters, **self.app)
         probes = [Probe(Situation.BOUND_AGAIN_IN_PROGRESS, again, binding, (created,))]
         if self.target.bindings_retrievable:
@@ -193,13 +193,13 @@ class BindingLifecycle(ConcurrentRequests):
         else:
             self.request(_OTHER_OPERATION, self.poll(self.instance, created.operation))
 
-    def _refusals(self) -> None:
+    def _send_invalid_requests(self) -> None:
         """Send bind requests with one fault each. None of them may create a binding."""
         binding = new_binding(self.instance)
         right = self.bind(binding, self.parameters, **self.app)
 
         def refused(situation: Situation, request: APIRequest, what: str | None = None) -> None:
-            self._refused(situation, request, binding, what)
+            self._send_invalid_request(situation, request, binding, what)
 
         for what, body in UNREADABLE.items():
             refused(Situation.BIND_UNREADABLE, right._replace(body=body), what)
@@ -211,8 +211,8 @@ class BindingLifecycle(ConcurrentRequests):
             )
         refused(Situation.BIND_OF_UNKNOWN_PLAN, right.with_body(plan_id=UNKNOWN_ID))
         if self.target.other_offering_plans:
-            stranger = right.with_body(plan_id=self.target.other_offering_plans[0]["id"])
-            refused(Situation.BIND_OF_UNKNOWN_PLAN, stranger, "a bind request for a plan of another offering")
+            foreign = right.with_body(plan_id=self.target.other_offering_plans[0]["id"])
+            refused(Situation.BIND_OF_UNKNOWN_PLAN, foreign, "a bind request for a plan of another offering")
         if self.target.bind.rejected is not None:
             refused(Situation.BIND_AGAINST_SCHEMA, right.with_body(parameters=self.target.bind.rejected))
         else:
@@ -221,7 +221,7 @@ class BindingLifecycle(ConcurrentRequests):
                 Situation.BIND_AGAINST_SCHEMA,
             )
 
-    def _refused(
+    def _send_invalid_request(
         self, situation: Situation, request: APIRequest, binding: Resource, what: str | None
     ) -> None:
         refused = self.request(situation, request, resource=binding, what=what)
@@ -238,7 +238,7 @@ class BindingLifecycle(ConcurrentRequests):
 
     # Requests for the existing binding
 
-    def _repeat(self, binding: Resource, created: Exchange) -> None:
+    def _repeat_creation(self, binding: Resource, created: Exchange) -> None:
         same = self.bind(binding, self.parameters, **self.app)
         again = self.request(Situation.BOUND_AGAIN, same, created, resource=binding)
         if again.status == 200:
@@ -263,10 +263,10 @@ class BindingLifecycle(ConcurrentRequests):
             if other
             else {"app_guid": _OTHER_APP_GUID, "bind_resource": {"app_guid": _OTHER_APP_GUID}}
         )
-        otherwise = self.bind(binding, other or self.parameters, **app)
+        different = self.bind(binding, other or self.parameters, **app)
         generated = not (other and self.target.bind.from_user)
         self.request(
-            Situation.BOUND_WITH_OTHER_ATTRIBUTES, otherwise, created, resource=binding, generated=generated
+            Situation.BOUND_WITH_OTHER_ATTRIBUTES, different, created, resource=binding, generated=generated
         )
 
     def _repeat_with_nulls(self, binding: Resource, same: APIRequest) -> None:
@@ -311,9 +311,9 @@ class BindingLifecycle(ConcurrentRequests):
                 Situation.SUCCESSOR_FETCHED,
             )
             return
-        stranger = new_binding(self.instance)
-        request = self.bind(stranger, None, **self.app, predecessor_binding_id=UNKNOWN_ID)
-        self.request(Situation.ROTATED_FROM_UNKNOWN, request, resource=stranger)
+        foreign = new_binding(self.instance)
+        request = self.bind(foreign, None, **self.app, predecessor_binding_id=UNKNOWN_ID)
+        self.request(Situation.ROTATED_FROM_UNKNOWN, request, resource=foreign)
         successor = new_binding(self.instance)
         request = self.bind(successor, None, **self.app, predecessor_binding_id=binding.binding_id)
         created = self.request(Situation.ROTATED, request, resource=successor)
@@ -329,7 +329,7 @@ class BindingLifecycle(ConcurrentRequests):
 
     # Deletion
 
-    def _end(self, binding: Resource) -> None:
+    def _delete_after_invalid_requests(self, binding: Resource) -> None:
         right = self.delete(binding)
         elsewhere = _under_other_instance(binding)
         what = "a DELETE request under another instance id"
@@ -369,11 +369,11 @@ class BindingLifecycle(ConcurrentRequests):
         if self.target.bindings_retrievable:
             self.request(Situation.BINDING_FETCHED_AFTER_DELETION, self.fetch(binding))
 
-    def _end_alone(self, binding: Resource) -> None:
+    def _delete_and_check_others(self, binding: Resource) -> None:
         """Delete the binding, check that the other bindings still exist, and delete those too."""
-        requests = {other: self._look(other, put) for other, put in self.other_bindings}
+        requests = {other: self._existence_request(other, put) for other, put in self.other_bindings}
         previous = {other: self.send(request, other) for other, request in requests.items()}
-        self._end(binding)
+        self._delete_after_invalid_requests(binding)
         for other, request in requests.items():
             is_there = previous[other].status == 200
             if is_there and self.gone is not None:
@@ -383,7 +383,7 @@ class BindingLifecycle(ConcurrentRequests):
         if not requests:
             self.skip("the instance has no other binding", _AFTER_UNBIND)
 
-    def _look(self, binding: Resource, put: APIRequest) -> APIRequest:
+    def _existence_request(self, binding: Resource, put: APIRequest) -> APIRequest:
         """Build a request that shows whether a binding exists."""
         return self.fetch(binding) if self.target.bindings_retrievable else put
 
@@ -404,12 +404,12 @@ class BindingLifecycle(ConcurrentRequests):
         binding = new_binding(self.instance)
         request = self.bind(binding, self.parameters, **self.app)
         responses = self.send_concurrently(Situation.BOUND_CONCURRENTLY, binding, [("same", request)] * 4)
-        accepted = {each.operation: each for each in responses if each.status == 202}
-        for each in accepted.values():  # If there are several operations, only one of them may be valid.
+        accepted = {response.operation: response for response in responses if response.status == 202}
+        for response in accepted.values():  # If there are several operations, only one of them may be valid.
             polled = Situation.POLLED if len(accepted) == 1 else None
-            if self.wait(binding, each, polled=polled).state == SUCCEEDED:
+            if self.wait(binding, response, polled=polled).state == SUCCEEDED:
                 break
-        if any(each.status in ACCEPTED for each in responses):
+        if any(response.status in ACCEPTED for response in responses):
             self.other_bindings.append((binding, request))
 
 

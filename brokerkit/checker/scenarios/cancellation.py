@@ -37,7 +37,7 @@ class Cancellation(ConcurrentRequests):
         else:
             requests += requests
         responses = self.send_concurrently(Situation.PROVISIONED_CONCURRENTLY, resource, requests)
-        created = [each for each in responses if each.status in ACCEPTED]
+        created = [response for response in responses if response.status in ACCEPTED]
         if version is None:
             self.skip("the plan has no maintenance_info", Situation.PROVISIONED_WITH_VERSION)
         elif created:
@@ -48,7 +48,7 @@ class Cancellation(ConcurrentRequests):
             self.skip(f"it was rejected: {responses[0].response_line}", *INSTANCE_CANCELLED)
             self.delete_and_wait(resource)
             return
-        accepted = next((each for each in created if each.status == 202), None)
+        accepted = next((response for response in created if response.status == 202), None)
         if accepted is None:
             self.skip("the instance is created synchronously", *INSTANCE_CANCELLED)
             self.delete_and_wait(resource)

@@ -40,7 +40,7 @@ class ConcurrentRequests(Scenario):
         futures = run_in_threads([[partial(send, request)] for _, request in requests], len(requests))
         wait(futures)  # A request that outlives the cleanup would leave a resource behind.
         responses = [future.result() for future in futures]
-        if all(is_unconditional_rejection(each) for each in responses):
+        if all(is_unconditional_rejection(response) for response in responses):
             self.skip(f"it was rejected: {responses[0].response_line}", situation)
             return responses
         kinds = [kind for kind, _ in requests]
@@ -50,5 +50,5 @@ class ConcurrentRequests(Scenario):
 
 def _representative(responses: Sequence[Exchange]) -> Exchange:
     """Choose the exchange to report: the last accepted one, or the first."""
-    accepted = [each for each in responses if each.status in ACCEPTED]
+    accepted = [response for response in responses if response.status in ACCEPTED]
     return accepted[-1] if accepted else responses[0]

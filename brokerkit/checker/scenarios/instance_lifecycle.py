@@ -26,7 +26,7 @@ _REPEATS = (
     Situation.PROVISIONED_WITH_OTHER_PARAMETERS,
     Situation.PROVISIONED_WITH_OTHER_PLAN,
 )
-_OF_AN_INSTANCE = (
+_INSTANCE_SITUATIONS = (
     *_REPEATS,
     Situation.FETCHED,
     Situation.FETCHED_WITHOUT_HINTS,
@@ -52,48 +52,46 @@ class InstanceLifecycle(Scenario):
         self.resource = new_instance()
         self.parameters: Values | None = None  # of the provision request
         self.skip("no provision failed", Situation.DEPROVISIONED_AFTER_FAILURE)
-        created = self._make()
+        created = self._create()
         if created is None:
-            self.skip("no service instance could be created", *_OF_AN_INSTANCE)
+            self.skip("no service instance could be created", *_INSTANCE_SITUATIONS)
             return
-        self._repeat(created)
+        self._repeat_creation(created)
         fetched = self._fetch(created)
         binding: Resource | None = None
         if self.target.bindable:
             self.skip("the plan is bindable", Situation.BOUND_THOUGH_NOT_BINDABLE)
-            life = BindingLifecycle(self.session, self.target, self.timeout)
-            life.run(self.resource, created)
-            self.problem = life.problem
-            binding = life.gone
+            lifecycle = BindingLifecycle(self.session, self.target, self.timeout)
+            lifecycle.run(self.resource, created)
+            self.problem = lifecycle.problem
+            binding = lifecycle.gone
         else:
             self._not_bindable()
         updates = Updates(self.session, self.target, self.timeout)
-        plan_id = updates.run(self.resource, self._now, fetched)
-        self._end(plan_id, binding)
+        plan_id = updates.run(self.resource, self._current_parameters, fetched)
+        self._delete_after_invalid_requests(plan_id, binding)
         if special_id:
             put = partial(self.provision, parameters=self.parameters)
             SpecialIds(self.session, self.target, self.timeout).run(self.resource, created, put)
 
     # Creation
 
-    def _make(self) -> Exchange | None:
+    def _create(self) -> Exchange | None:
         """Create the service instance; return the response that created it, or None."""
-        for parameters in self._tries():
+        for parameters in self._parameter_candidates():
             self.parameters = parameters
-            created = self._try(parameters)
+            created = self._create_synchronously(parameters)
             if created.status == 202:
-                return self._finished(created)
+                return self._await_completion(created)
             if created.status in (200, 201):
-                self._no_polls()
+                self._skip_polls()
                 return created
-            if not _is_refused(created):
+            if not _is_rejected(created):
                 break
-        self.problem = (
-            f"no service instance of {self.target.name} could be created: {created.response_line}{self._hint}"
-        )
+        self.problem = f"no service instance of {self.target.name} could be created: {created.response_line}{self._parameter_hint}"
         return None
 
-    def _try(self, parameters: Values | None) -> Exchange:
+    def _create_synchronously(self, parameters: Values | None) -> Exchange:
         """Create the instance synchronously, unless the broker requires polling."""
         plain = self.provision(self.resource, parameters, can_poll=False)
         first = self.send(plain, self.resource)
@@ -105,31 +103,31 @@ class InstanceLifecycle(Scenario):
             if not is_unconditional_rejection(created):
                 self.record(Situation.PROVISIONED, request, created)
             return created
-        polled = self._if_it_could_poll(first, parameters)
+        polled = self._retry_with_polling(first, parameters)
         then = None if polled is None else polled.status
         self.record(Situation.PROVISIONED_WITHOUT_POLLING, plain, first, then=then)
         created = polled or first
-        if not _is_refused(created):
+        if not _is_rejected(created):
             self.record(Situation.PROVISIONED, plain, created)
         return created
 
-    def _if_it_could_poll(self, refused: Exchange, parameters: Values | None) -> Exchange | None:
+    def _retry_with_polling(self, refused: Exchange, parameters: Values | None) -> Exchange | None:
         """Repeat a rejected request with accepts_incomplete=true; return the response if it was accepted."""
-        if not _is_refused(refused):
+        if not _is_rejected(refused):
             return None
         polled = self.send(self.provision(self.resource, parameters), self.resource)
         return polled if polled.status in ACCEPTED else None
 
     @property
-    def _hint(self) -> str:
+    def _parameter_hint(self) -> str:
         return "" if self.target.create.from_user else "; a file can provide parameters for it"
 
-    def _tries(self) -> list[Values | None]:
+    def _parameter_candidates(self) -> list[Values | None]:
         """List the parameters to try: the best ones, then none, as the broker may reject generated ones."""
         create = self.target.create
         return [create.first] if create.from_user or create.first is None else [create.first, None]
 
-    def _no_polls(self) -> None:
+    def _skip_polls(self) -> None:
         self.skip(
             "the instance is created synchronously",
             Situation.PROVISIONED_WITH_FLAG_NOT_TRUE,
@@ -144,7 +142,7 @@ class InstanceLifecycle(Scenario):
             Situation.POLLED_UNKNOWN_OPERATION,
         )
 
-    def _finished(self, created: Exchange) -> Exchange | None:
+    def _await_completion(self, created: Exchange) -> Exchange | None:
         """Send requests during the creation, and wait until it ends."""
         resource = self.resource
         probes = [
@@ -159,7 +157,7 @@ class InstanceLifecycle(Scenario):
             update = self.update(resource, parameters=self.target.update.first)
             facts = {"generated": not self.target.update.from_user}
             probes.append(Probe(Situation.UPDATED_IN_PROGRESS, update, facts=facts))
-        other = self._otherwise()
+        other = self._request_with_other_attributes()
         if other is not None:
             probes.append(Probe(Situation.PROVISIONED_WITH_OTHER_ATTRIBUTES_IN_PROGRESS, other, resource))
         if self.target.instances_retrievable:
@@ -175,9 +173,7 @@ class InstanceLifecycle(Scenario):
             return created
         if outcome.state == FAILED:
             self._clean_up()
-        self.problem = (
-            f"no service instance of {self.target.name} could be created: {outcome.summary}{self._hint}"
-        )
+        self.problem = f"no service instance of {self.target.name} could be created: {outcome.summary}{self._parameter_hint}"
         return None
 
     def _clean_up(self) -> None:
@@ -188,7 +184,7 @@ class InstanceLifecycle(Scenario):
         self.await_deletion(self.resource, deleted)
 
     @property
-    def _other(self) -> Values | None:
+    def _other_parameters(self) -> Values | None:
         """Valid parameters that differ from those of the instance, if any are known."""
         create = self.target.create
         return (
@@ -197,16 +193,16 @@ class InstanceLifecycle(Scenario):
             else None
         )
 
-    def _otherwise(self) -> APIRequest | None:
+    def _request_with_other_attributes(self) -> APIRequest | None:
         """Build a provision request for the same id with other attributes, if any are known."""
-        if self._other is not None:
-            return self.provision(self.resource, self._other)
+        if self._other_parameters is not None:
+            return self.provision(self.resource, self._other_parameters)
         move = self.target.plan_change
         return self.provision(self.resource, move.create, plan_id=move.plan_id) if move else None
 
     # Requests for the existing instance
 
-    def _repeat(self, created: Exchange) -> None:
+    def _repeat_creation(self, created: Exchange) -> None:
         """Repeat the provision request with the same and with other attributes."""
         resource, target = self.resource, self.target
         if self.is_changed:
@@ -221,7 +217,9 @@ class InstanceLifecycle(Scenario):
                 resource=resource,
                 what="an identical provision request with an unknown field",
             )
-            nulls = {name: None for name in ("parameters", "maintenance_info") if name not in _fields(same)}
+            nulls = {
+                name: None for name in ("parameters", "maintenance_info") if name not in _body_fields(same)
+            }
             self.request(
                 Situation.PROVISIONED_AGAIN_WITH_NULLS,
                 same.with_body(**nulls),
@@ -234,7 +232,7 @@ class InstanceLifecycle(Scenario):
                 Situation.PROVISIONED_AGAIN_WITH_UNKNOWN_FIELDS,
                 Situation.PROVISIONED_AGAIN_WITH_NULLS,
             )
-        other = self._other
+        other = self._other_parameters
         if other is None:
             self.skip("no other parameters are known", Situation.PROVISIONED_WITH_OTHER_PARAMETERS)
         else:
@@ -252,7 +250,7 @@ class InstanceLifecycle(Scenario):
             self.skip(why, Situation.PROVISIONED_WITH_OTHER_PLAN)
 
     @property
-    def _now(self) -> Values | None:
+    def _current_parameters(self) -> Values | None:
         """The current parameters of the instance."""
         if not self.is_changed:
             return self.parameters
@@ -276,7 +274,7 @@ class InstanceLifecycle(Scenario):
             )
             return None
         fetch = self.fetch(self.resource)
-        fetched = self.request(Situation.FETCHED, fetch, created, parameters=self._now)
+        fetched = self.request(Situation.FETCHED, fetch, created, parameters=self._current_parameters)
         if fetched.status == 200:
             self.request(Situation.FETCHED_WITHOUT_HINTS, self.fetch(self.resource, hints=False))
             what = "a fetch request with an identity that is not base64"
@@ -294,7 +292,7 @@ class InstanceLifecycle(Scenario):
 
     # Deletion
 
-    def _end(self, plan_id: str, binding: Resource | None) -> None:
+    def _delete_after_invalid_requests(self, plan_id: str, binding: Resource | None) -> None:
         """Delete the instance after some invalid DELETE requests.
 
         Args:
@@ -350,9 +348,9 @@ class InstanceLifecycle(Scenario):
         return True
 
 
-def _fields(request: APIRequest) -> frozenset[str]:
+def _body_fields(request: APIRequest) -> frozenset[str]:
     return frozenset(request.body) if isinstance(request.body, Mapping) else frozenset()
 
 
-def _is_refused(exchange: Exchange) -> bool:
+def _is_rejected(exchange: Exchange) -> bool:
     return exchange.status is not None and 400 <= exchange.status < 500

@@ -58,14 +58,14 @@ class InvalidRequests(Scenario):
         if not self._returns_410:
             self.skip("deleting an unknown instance does not return 410", Situation.REFUSED_PROVISION_DELETED)
         if all_requests:
-            self._bodies()
-        self._ids()
-        self._parameters()
+            self._malformed_bodies()
+        self._unknown_ids()
+        self._invalid_parameters()
 
-    def _refused(self, situation: Situation, change: dict[str, Any], *, what: str | None = None) -> None:
-        self._send(situation, lambda request: request.with_body(**change), what)
+    def _send_changed(self, situation: Situation, change: dict[str, Any], *, what: str | None = None) -> None:
+        self._send_invalid(situation, lambda request: request.with_body(**change), what)
 
-    def _send(self, situation: Situation, change: Any, what: str | None) -> None:
+    def _send_invalid(self, situation: Situation, change: Any, what: str | None) -> None:
         resource = new_instance()
         request: APIRequest = change(self.provision(resource, self.target.create.minimal))
         refused = self.request(situation, request, resource=resource, what=what)
@@ -75,38 +75,38 @@ class InvalidRequests(Scenario):
             deleted = self.request(Situation.REFUSED_PROVISION_DELETED, delete, refused, resource=resource)
             self.await_deletion(resource, deleted)
 
-    def _bodies(self) -> None:
+    def _malformed_bodies(self) -> None:
         for what, body in UNREADABLE.items():
-            self._send(
+            self._send_invalid(
                 Situation.PROVISION_UNREADABLE, lambda request, body=body: request._replace(body=body), what
             )
         for what, wrong in fields_of_wrong_types(
             "service_id", "plan_id", "organization_guid", "space_guid"
         ).items():
-            self._refused(Situation.PROVISION_OF_WRONG_TYPES, wrong, what=what)
+            self._send_changed(Situation.PROVISION_OF_WRONG_TYPES, wrong, what=what)
         for field in ("service_id", "plan_id"):
             what = f"a provision request without {field}"
-            self._send(
+            self._send_invalid(
                 Situation.PROVISION_WITHOUT_FIELD,
                 lambda request, field=field: request.without_field(field),
                 what,
             )
-            self._refused(Situation.PROVISION_WITHOUT_FIELD, {field: ""}, what=f"an empty {field}")
-        self._send(
+            self._send_changed(Situation.PROVISION_WITHOUT_FIELD, {field: ""}, what=f"an empty {field}")
+        self._send_invalid(
             Situation.PROVISION_WITHOUT_ORGANIZATION,
             lambda request: request.without_field(*ORGANIZATION, "context"),
             None,
         )
 
-    def _ids(self) -> None:
-        self._refused(Situation.PROVISION_OF_UNKNOWN_OFFERING, {"service_id": UNKNOWN_ID})
-        self._refused(Situation.PROVISION_OF_UNKNOWN_PLAN, {"plan_id": UNKNOWN_ID})
+    def _unknown_ids(self) -> None:
+        self._send_changed(Situation.PROVISION_OF_UNKNOWN_OFFERING, {"service_id": UNKNOWN_ID})
+        self._send_changed(Situation.PROVISION_OF_UNKNOWN_PLAN, {"plan_id": UNKNOWN_ID})
         if self.target.other_offering_plans:
-            stranger = self.target.other_offering_plans[0]["id"]
-            self._refused(Situation.PROVISION_OF_PLAN_OF_OTHER_OFFERING, {"plan_id": stranger})
+            foreign = self.target.other_offering_plans[0]["id"]
+            self._send_changed(Situation.PROVISION_OF_PLAN_OF_OTHER_OFFERING, {"plan_id": foreign})
         else:
             self.skip("there is only one offering", Situation.PROVISION_OF_PLAN_OF_OTHER_OFFERING)
-        self._refused(
+        self._send_changed(
             Situation.PROVISION_OF_OTHER_VERSION,
             {"maintenance_info": {"version": UNKNOWN_VERSION}},
             what="a version other than that of the plan"
@@ -114,7 +114,7 @@ class InvalidRequests(Scenario):
             else "a version for a plan without a version",
         )
 
-    def _parameters(self) -> None:
+    def _invalid_parameters(self) -> None:
         bad = self.target.create.rejected
         if bad is None:
             why = "no parameters are known that the schema rejects"
@@ -123,7 +123,7 @@ class InvalidRequests(Scenario):
                 Situation.PROVISION_AGAINST_SCHEMA,
             )
         else:
-            self._refused(Situation.PROVISION_AGAINST_SCHEMA, {"parameters": bad})
+            self._send_changed(Situation.PROVISION_AGAINST_SCHEMA, {"parameters": bad})
 
 
 class InvalidRequest(NamedTuple):

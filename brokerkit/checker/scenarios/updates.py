@@ -71,18 +71,18 @@ class Updates(Scenario):
         if not self.target.takes_updates:
             self.skip("the plan does not support updates", *UPDATE_SITUATIONS)
             return self.plan_id
-        self._refusals(fetched)
-        self._parameters()
-        self._little()
-        self._plan()
+        self._send_invalid_updates(fetched)
+        self._update_parameters()
+        self._update_little()
+        self._update_plan()
         return self.plan_id
 
-    def _change(self, **body: Any) -> APIRequest:
+    def _build_update(self, **body: Any) -> APIRequest:
         return self.update(self.instance, plan_id=self.plan_id, **body)
 
     # Invalid updates
 
-    def _refusals(self, fetched: Exchange | None) -> None:
+    def _send_invalid_updates(self, fetched: Exchange | None) -> None:
         change = self.target.update
         accepted = []
 
@@ -95,31 +95,32 @@ class Updates(Scenario):
             if response.status == 202:
                 self.wait(self.instance, response, plan_id=self.plan_id)
 
-        right = self._change(parameters=change.first)
+        right = self._build_update(parameters=change.first)
         for what, body in UNREADABLE.items():
             refused(Situation.UPDATE_UNREADABLE, right._replace(body=body), what)
         for what, wrong in fields_of_wrong_types("service_id").items():
             refused(Situation.UPDATE_OF_WRONG_TYPES, right.with_body(**wrong), what)
         refused(Situation.UPDATE_WITHOUT_SERVICE, right.without_field("service_id"))
-        same = self._change_to(self.plan_id)
+        same = self._build_plan_update(self.plan_id)
         what = "an update request with an identity that is not base64"
         refused(Situation.IDENTITY_MALFORMED, same, what, NOT_BASE64)
-        refused(Situation.UPDATED_TO_UNKNOWN_PLAN, self._change_to(UNKNOWN_ID))
+        refused(Situation.UPDATED_TO_UNKNOWN_PLAN, self._build_plan_update(UNKNOWN_ID))
         if self.target.other_offering_plans:
-            stranger = self._change_to(self.target.other_offering_plans[0]["id"])
-            refused(Situation.UPDATED_TO_UNKNOWN_PLAN, stranger, "an update to a plan of another offering")
+            foreign = self._build_plan_update(self.target.other_offering_plans[0]["id"])
+            refused(Situation.UPDATED_TO_UNKNOWN_PLAN, foreign, "an update to a plan of another offering")
         refused(
-            Situation.UPDATE_TO_OTHER_VERSION, self._change(maintenance_info={"version": UNKNOWN_VERSION})
+            Situation.UPDATE_TO_OTHER_VERSION,
+            self._build_update(maintenance_info={"version": UNKNOWN_VERSION}),
         )
         if change.rejected is not None:
-            refused(Situation.UPDATE_AGAINST_SCHEMA, self._change(parameters=change.rejected))
+            refused(Situation.UPDATE_AGAINST_SCHEMA, self._build_update(parameters=change.rejected))
         else:
             self.skip(
                 "the plan has no schema for update parameters, or it rejects nothing",
                 Situation.UPDATE_AGAINST_SCHEMA,
             )
         if self.target.sibling_plans and not self.target.plan_updateable:
-            request = self._change_to(self.target.sibling_plans[0]["id"])
+            request = self._build_plan_update(self.target.sibling_plans[0]["id"])
             refused(Situation.UPDATED_TO_PLAN_THOUGH_NOT_UPDATEABLE, request)
         else:
             why = (
@@ -131,11 +132,11 @@ class Updates(Scenario):
         if accepted:
             self.skip("an invalid update was accepted", Situation.FETCHED_AFTER_REFUSALS)
             if self.retrievable:
-                self._look()
+                self._fetch_current_plan()
         elif fetched is not None:
             self.request(Situation.FETCHED_AFTER_REFUSALS, self.fetch(self.instance), fetched)
 
-    def _look(self) -> None:
+    def _fetch_current_plan(self) -> None:
         """Fetch the current plan after an invalid update was accepted."""
         plan_id = (self.send(self.fetch(self.instance)).document or {}).get("plan_id")
         if isinstance(plan_id, str):
@@ -144,7 +145,7 @@ class Updates(Scenario):
 
     # Valid updates
 
-    def _parameters(self) -> None:
+    def _update_parameters(self) -> None:
         parameters = self._new_parameters()
         if parameters is None:
             self.skip(
@@ -156,7 +157,7 @@ class Updates(Scenario):
                 *_WHILE_UPDATED,
             )
             return
-        request = self._change(parameters=parameters)
+        request = self._build_update(parameters=parameters)
         done = self._apply(Situation.UPDATED, request, parameters)
         if not done:
             return
@@ -170,19 +171,20 @@ class Updates(Scenario):
                 parameters=parameters,
                 plan_id=self.plan_id,
             )
-        odd = request.with_body(brokerkit_check={"unknown": True})
+        with_unknown_field = request.with_body(brokerkit_check={"unknown": True})
         what = "an identical update request with an unknown field"
-        again = self.request(Situation.UPDATED_WITH_UNKNOWN_FIELDS, odd, what=what)
+        again = self.request(Situation.UPDATED_WITH_UNKNOWN_FIELDS, with_unknown_field, what=what)
         if again.status == 202:
             self.wait(self.instance, again, plan_id=self.plan_id)
 
     def _new_parameters(self) -> Values | None:
         """Choose parameters that differ from the current ones, if possible."""
-        given = [each for each in self.target.update.accepted if each]
-        new = [each for each in given if any((self.parameters or {}).get(k) != v for k, v in each.items())]
-        return next(iter(new or given), None)
+        current = self.parameters or {}
+        candidates = [values for values in self.target.update.accepted if values]
+        new = [values for values in candidates if any(current.get(k) != v for k, v in values.items())]
+        return next(iter(new or candidates), None)
 
-    def _plan(self) -> None:
+    def _update_plan(self) -> None:
         target = self.target
         if not (target.sibling_plans and target.plan_updateable):
             why = (
@@ -197,9 +199,9 @@ class Updates(Scenario):
                 Situation.POLLED_WITH_PREVIOUS_PLAN,
             )
             return
-        previous = self._fetched()
+        previous = self._fetch_if_retrievable()
         plan_id = target.sibling_plans[0]["id"]
-        request = self._change_to(plan_id)
+        request = self._build_plan_update(plan_id)
         if not self._apply(Situation.UPDATED_TO_PLAN, request, None):
             return
         self.plan_id = plan_id
@@ -208,9 +210,9 @@ class Updates(Scenario):
             fetch = self.fetch(self.instance, plan_id=plan_id)
             self.request(Situation.FETCHED_AFTER_PLAN, fetch, previous, plan_id=plan_id)
 
-    def _change_to(self, plan_id: str) -> APIRequest:
+    def _build_plan_update(self, plan_id: str) -> APIRequest:
         """Build an update request that changes only the plan."""
-        return self._change().with_body(plan_id=plan_id)
+        return self._build_update().with_body(plan_id=plan_id)
 
     def _apply(self, situation: Situation, request: APIRequest, parameters: Values | None) -> bool:
         """Update the instance, synchronously if possible; return whether it succeeded."""
@@ -236,18 +238,18 @@ class Updates(Scenario):
             return False
         to_plan = situation is Situation.UPDATED_TO_PLAN
         polled = Situation.POLLED_WITH_PREVIOUS_PLAN if to_plan else Situation.POLLED
-        meanwhile = self._meanwhile(request, changed, parameters, polled)
+        meanwhile = self._send_during_update(request, changed, parameters, polled)
         outcome = self.wait(self.instance, changed, polled=polled, plan_id=self.plan_id)
         self.is_changed = self.settle(self.instance, meanwhile, plan_id=self.plan_id)
         return outcome.state == SUCCEEDED
 
-    def _meanwhile(
+    def _send_during_update(
         self, request: APIRequest, changed: Exchange, parameters: Values | None, polled: Situation
     ) -> Meanwhile:
         probes = [Probe(Situation.UPDATED_AGAIN_WHILE_UPDATED, request, None, (changed,))]
-        others = [each for each in self.target.update.accepted if each and each != parameters]
+        others = [values for values in self.target.update.accepted if values and values != parameters]
         if parameters is not None and others:
-            other = self._change(parameters=others[0])
+            other = self._build_update(parameters=others[0])
             facts = {"generated": not self.target.update.from_user}
             probes.append(Probe(Situation.UPDATED_WITH_OTHER_PARAMETERS_WHILE_UPDATED, other, facts=facts))
         if self.retrievable:
@@ -258,33 +260,33 @@ class Updates(Scenario):
             probes.append(self.bind_probe(Situation.BOUND_WHILE_UPDATED, binding))
         return self.while_in_progress(self.instance, changed, probes, polled=polled, plan_id=self.plan_id)
 
-    def _fetched(self) -> Exchange | None:
+    def _fetch_if_retrievable(self) -> Exchange | None:
         return self.send(self.fetch(self.instance, plan_id=self.plan_id)) if self.retrievable else None
 
-    def _little(self) -> None:
+    def _update_little(self) -> None:
         """Send updates that change at most the context, and check that nothing else changed."""
-        previous = self._fetched()
-        self._nothing()
-        self._context()
+        previous = self._fetch_if_retrievable()
+        self._update_without_effect()
+        self._update_context()
         if previous is not None:
             fetch = self.fetch(self.instance, plan_id=self.plan_id)
             self.request(Situation.FETCHED_AFTER_CONTEXT, fetch, previous, plan_id=self.plan_id)
 
-    def _nothing(self) -> None:
+    def _update_without_effect(self) -> None:
         """Send an update that changes nothing."""
-        same = self._change_to(self.plan_id)
-        if self._finish(Situation.UPDATED_WITHOUT_EFFECT, same) in (200, 202):
-            self._finish(Situation.UPDATED_WITH_NULLS, same.with_body(parameters=None))
+        same = self._build_plan_update(self.plan_id)
+        if self._send_and_wait(Situation.UPDATED_WITHOUT_EFFECT, same) in (200, 202):
+            self._send_and_wait(Situation.UPDATED_WITH_NULLS, same.with_body(parameters=None))
 
-    def _context(self) -> None:
+    def _update_context(self) -> None:
         if not self.target.takes_context_updates:
             self.skip("the offering has no allow_context_updates", Situation.UPDATED_CONTEXT)
             return
         platform = self.session.platform
         context = {"platform": "cloudfoundry", **platform.full_context, "instance_name": "renamed"}
-        self._finish(Situation.UPDATED_CONTEXT, self._change(context=context))
+        self._send_and_wait(Situation.UPDATED_CONTEXT, self._build_update(context=context))
 
-    def _finish(self, situation: Situation, request: APIRequest) -> int | None:
+    def _send_and_wait(self, situation: Situation, request: APIRequest) -> int | None:
         changed = self.request(situation, request)
         if changed.status == 202:
             self.wait(self.instance, changed, plan_id=self.plan_id)

@@ -35,7 +35,7 @@ DELETES = [
         ),
         Broken(
             f"{what} has no operation",
-            f"{rules}-4.operation-told",
+            f"{rules}-4.operation-present",
             tells(to(operation, status=202), operation=None),
             later,
         ),
@@ -62,7 +62,7 @@ DELETES = [
         ),
         Broken(
             f"{what} does not halt what is made",
-            f"{rules}-3.halted",
+            f"{rules}-3.cancelled",
             misdeeds.halts_nothing(operation),
             later,
         ),
