@@ -44,7 +44,7 @@ PROVISION = {**IDS, **ORGANIZATION}
 
 
 def make_offering(**fields: Any) -> ServiceOffering:
-    """Build an offering `db` with the plans `small` (schemas and a version) and `large`; `fields` override."""
+    """Build an offering `db` with the plans `small` (schemas and a version) and `large`."""
     schemas = Schemas.of(create=PARAMETERS, update=PARAMETERS, bind=PARAMETERS)
     return ServiceOffering(
         **{

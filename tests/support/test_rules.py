@@ -52,9 +52,12 @@ TESTS = """
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project whose conftest has the plugin."""
-    monkeypatch.setenv("PYTHONPATH", str(RULES_FILE.parents[1]))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    pytester.makeconftest('pytest_plugins = ["tests.support.rules"]')
+    # Workers of xdist do not inherit the path of a controller that runs inside this process.
+    pytester.makeconftest(
+        f"import sys\nsys.path.insert(0, {str(RULES_FILE.parents[1])!r})\n"
+        'pytest_plugins = ["tests.support.rules"]'
+    )
     pytester.makeini("[pytest]\naddopts = --strict-markers\nmarkers = rule(id)")
     pytester.makepyfile(TESTS)
     return pytester
