@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from ..support.stateful import CAN_POLL, Platform, poll_until_done, stop
 
 @pytest.fixture
 def celery_app() -> Celery:
-    """One whose messages stay in this process."""
+    """Return a Celery app with a queue in this process."""
     app: Celery = Celery("tests", broker="memory://", set_as_current=False)
     app.conf.update(broker_transport_options={"polling_interval": 0.01}, worker_hijack_root_logger=False)
     return app
@@ -36,7 +37,7 @@ MakeBroker = Callable[..., tuple[Broker, Platform]]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[MakeBroker]:
-    """Makes a broker with a background handler, a store of its own and a platform."""
+    """Return a factory of brokers with a background handler and a store each, and their platforms."""
     brokers: list[Broker] = []
 
     def make(
@@ -55,9 +56,14 @@ def make(tmp_path: Path) -> Iterator[MakeBroker]:
 
 @contextmanager
 def working(celery_app: Celery) -> Iterator[None]:
-    """A worker in this process."""
-    with start_worker(celery_app, pool="solo", perform_ping_check=False):
-        yield
+    """Run a worker in this process."""
+    root = logging.getLogger()
+    level = root.level
+    try:
+        with start_worker(celery_app, pool="solo", perform_ping_check=False):
+            yield
+    finally:
+        root.setLevel(level)  # Celery raises it, and later tests would miss log records
     # As a worker does that a signal ends; what watches for that would be left otherwise.
     signals.worker_shutting_down.send(sender=celery_app)
 
