@@ -46,7 +46,7 @@ class Variant(NamedTuple):
     options: dict[str, Any] = {}
     problem: str | None = None
 
-    def complete(self) -> ReferenceBroker:
+    def build(self) -> ReferenceBroker:
         """Build the broker."""
         broker = ReferenceBroker()
         self.way(broker)

@@ -24,6 +24,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the timeouts of the check."""
     monkeypatch.setattr("brokerkit.checker.runner._ORPHAN_SECONDS", 3.0)
     monkeypatch.setattr("brokerkit.checker.runner._CLEANUP_SECONDS", 1.0)
+    monkeypatch.setattr("brokerkit.checker.scenarios.orphan_mitigation._IN_TRANSIT_SECONDS", 0.2)
     monkeypatch.setattr("brokerkit.checker.cleanup._PAUSE", 0.02)
 
 
@@ -52,24 +53,24 @@ def test_check_of_correct_broker_reports_no_failure() -> None:
     assert report.exit_code == 0
 
 
-@pytest.mark.parametrize("other", VARIANTS, ids=lambda other: other.name)
-def test_check_accepts_optional_protocol_behaviour(other: Variant) -> None:
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_check_accepts_optional_protocol_behaviour(variant: Variant) -> None:
     """Brokers that use any freedom of the specification fail no rule."""
-    report = run(other.complete(), *other.plans, **other.options)
+    report = run(variant.build(), *variant.plans, **variant.options)
 
     assert faults(report) == {}
     assert not report.leftovers
-    if other.problem is None:
+    if variant.problem is None:
         assert report.problem is None
     else:
         assert report.problem is not None
-        assert other.problem in report.problem
+        assert variant.problem in report.problem
 
 
-@pytest.mark.parametrize("broken", FAULTY_BROKERS, ids=lambda faulty: faulty.name)
+@pytest.mark.parametrize("faulty", FAULTY_BROKERS, ids=lambda faulty: faulty.name)
 def test_check_detects_exactly_the_broken_rules(faulty: FaultyBroker) -> None:
     """Each faulty broker fails exactly the rules that it breaks."""
-    report = run(faulty.complete(), faulty.plan, **faulty.options)
+    report = run(faulty.build(), faulty.plan, **faulty.options)
 
     detected = faults(report)
     assert detected.keys() == faulty.keys, detected

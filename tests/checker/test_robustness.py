@@ -116,7 +116,7 @@ def test_wrong_password_sends_only_catalog_request() -> None:
     assert "rejects the credentials" in report.problem
 
 
-@pytest.mark.parametrize("play", ["sends a page", "redirects", "has no such resource", "hangs up"])
+@pytest.mark.parametrize("play", ["sends a page", "redirects", "has no such thing", "hangs up"])
 def test_url_without_broker_is_an_error(play: str) -> None:
     with serving(Hostile(catalog=PLAYS[play])) as url:
         report = checked(url)

@@ -43,7 +43,7 @@ class FaultyBroker(NamedTuple):
         """The keys of the rules that it breaks."""
         return set(self.breaks.split())
 
-    def complete(self) -> ReferenceBroker:
+    def build(self) -> ReferenceBroker:
         """Build the broker."""
         broker = ReferenceBroker()
         self.fault(broker)
