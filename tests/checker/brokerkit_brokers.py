@@ -1,4 +1,4 @@
-"""Brokers that are right: with a store and without one, at once, polled, and in the background."""
+"""Correct brokers written with brokerkit: with and without a store, in each handler style."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..support.stateful import KEY, stop
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 WORKING = 0.1
-"""How many seconds the services take that are not there at once."""
+"""The duration in seconds of asynchronous operations."""
 
 ORDER = {
     "$schema": DRAFT,
@@ -84,7 +84,7 @@ DATABASES = osb.ServiceOffering(
 DRAINS = osb.ServiceOffering(
     id="drains-id",
     name="drains",
-    description="Drains for logs",
+    description="Log drains",
     bindable=True,
     requires=["syslog_drain"],
     plan_updateable=False,
@@ -106,8 +106,8 @@ def _new_broker(auth: Authenticator | None = None, **settings: Any) -> osb.Broke
 # With a store
 
 
-def at_once(broker: osb.Broker) -> None:
-    """Everything is there when the answer is."""
+def synchronous(broker: osb.Broker) -> None:
+    """Register synchronous handlers."""
 
     @broker.provision
     def provision(request: osb.ProvisionRequest) -> osb.Provisioned:
@@ -126,7 +126,7 @@ def at_once(broker: osb.Broker) -> None:
 
 
 def polled(broker: osb.Broker) -> None:
-    """Everything that can takes a while elsewhere, where the handlers ask how it goes."""
+    """Register handlers of asynchronous operations, with handlers that poll them."""
     began: dict[str | None, float] = {}
     results: dict[str | None, osb.Binding] = {}
 
@@ -156,9 +156,9 @@ def polled(broker: osb.Broker) -> None:
         result = _binding(request)
         if not request.offering.bindings_retrievable:
             return result
-        told = accepted(request)
-        results[told.operation] = result
-        return told
+        response = accepted(request)
+        results[response.operation] = result
+        return response
 
     broker.provision(accepted)
     broker.update(accepted)
@@ -167,14 +167,14 @@ def polled(broker: osb.Broker) -> None:
     broker.unbind(accepted)
 
 
-def in_background(broker: osb.Broker) -> None:
-    """Everything that can is worked on in the background, by generators."""
+def background(broker: osb.Broker) -> None:
+    """Register background handlers that are generators."""
 
     def work(result: Callable[[Any], Any]) -> Callable[[Any], Generator[str, None, Any]]:
         def handle(request: Any) -> Generator[str, None, Any]:
             yield "Beginning"
             time.sleep(WORKING / 2)
-            yield "Going on"
+            yield "In progress"
             time.sleep(WORKING / 2)
             return result(request)
 
@@ -192,7 +192,7 @@ def in_background(broker: osb.Broker) -> None:
 def with_store(
     url: str, style: Callable[[osb.Broker], None], auth: Authenticator | None = None, **options: Any
 ) -> Iterator[Flask]:
-    """A broker that remembers in a store, which is closed in the end."""
+    """Build a broker with a store, which is closed at the end."""
     broker = _new_broker(auth, store=Store(url, encryption_keys=[KEY]))
     style(broker)
     app = make_app(broker, **options)
@@ -202,7 +202,7 @@ def with_store(
 
 
 def _without_retry_after(response: Response) -> Response:
-    """Its whole seconds are long for what takes a tenth of one."""
+    """Set a short Retry-After: its whole seconds are too long for these operations."""
     response.headers.pop("Retry-After", None)
     return response
 
@@ -211,7 +211,7 @@ def _without_retry_after(response: Response) -> Response:
 
 
 class _Work(Struct):
-    """An operation that is over when it was asked for often enough."""
+    """An operation that ends after a number of polls."""
 
     kind: str
     attributes: object
@@ -222,14 +222,14 @@ class _Work(Struct):
         self.key = f"{self.kind}-{uuid4()}"
 
 
-class _Thing(Struct):
-    """A service instance, or a service binding."""
+class _Resource(Struct):
+    """A service instance or a service binding."""
 
     service: osb.ServiceOffering
     plan: osb.ServicePlan
     attributes: object
     parameters: dict[str, Any]
-    bindings: dict[str, _Thing] = {}
+    bindings: dict[str, _Resource] = {}
     work: _Work | None = None
     done: _Work | None = None
     result: osb.Binding | None = None
@@ -242,15 +242,15 @@ class _Thing(Struct):
 
 
 class WithoutStore:
-    """A broker whose author remembers in two dicts, and knows the API.
+    """A broker without a store, which keeps its resources in two dicts.
 
     Args:
-        polls: How often an operation has to be asked for until it is over; 0 for all at once.
+        polls: The number of polls until an operation ends; 0 for synchronous responses.
     """
 
     def __init__(self, polls: int = 0) -> None:
         self.polls = polls
-        self.instances: dict[str, _Thing] = {}
+        self.instances: dict[str, _Resource] = {}
         self.deleted: dict[tuple[str, ...], _Work] = {}
         self.lock = Lock()
         self.broker = _new_broker()
@@ -275,78 +275,78 @@ class WithoutStore:
 
         return handle
 
-    def _instance(self, request: Any) -> _Thing:
+    def _instance(self, request: Any) -> _Resource:
         try:
             return self.instances[request.instance_id]
         except KeyError:
             raise osb.InstanceDoesNotExist from None
 
-    def _begin(self, thing: _Thing, kind: str, attributes: object, request: Any) -> osb.Accepted:
+    def _begin(self, resource: _Resource, kind: str, attributes: object, request: Any) -> osb.Accepted:
         if not request.accepts_incomplete:
             raise osb.AsyncRequired
-        thing.work = _Work(kind, attributes, self.polls)
-        return osb.Accepted(operation=thing.work.key)
+        resource.work = _Work(kind, attributes, self.polls)
+        return osb.Accepted(operation=resource.work.key)
 
-    def _go_on(self, thing: _Thing, kind: str, attributes: object, request: Any) -> osb.Accepted:
-        """The same is asked for again, while it is in progress."""
-        if thing.work is None or (thing.work.kind, thing.work.attributes) != (kind, attributes):
+    def _go_on(self, resource: _Resource, kind: str, attributes: object, request: Any) -> osb.Accepted:
+        """Respond to a repeated request during an operation."""
+        if resource.work is None or (resource.work.kind, resource.work.attributes) != (kind, attributes):
             raise osb.ConcurrencyError
         if not request.accepts_incomplete:
             raise osb.AsyncRequired
-        return osb.Accepted(operation=thing.work.key)
+        return osb.Accepted(operation=resource.work.key)
 
     # Instances
 
     def provision(self, request: osb.ProvisionRequest) -> osb.Provisioned | osb.Accepted:
         attributes = (request.plan.id, request.parameters, request.organization_guid, request.space_guid)
-        found = self.instances.get(request.instance_id)
-        if found is not None:
-            if found.attributes != attributes:
+        existing = self.instances.get(request.instance_id)
+        if existing is not None:
+            if existing.attributes != attributes:
                 raise osb.InstanceAlreadyExists
-            if found.in_progress:
-                return self._go_on(found, "provision", attributes, request)
+            if existing.in_progress:
+                return self._go_on(existing, "provision", attributes, request)
             return osb.Provisioned(exists=True)
         if self.polls and not request.accepts_incomplete:
             raise osb.AsyncRequired
-        thing = _Thing(request.offering, request.plan, attributes, dict(request.parameters), {})
-        self.instances[request.instance_id] = thing
-        return self._begin(thing, "provision", attributes, request) if self.polls else osb.Provisioned()
+        resource = _Resource(request.offering, request.plan, attributes, dict(request.parameters), {})
+        self.instances[request.instance_id] = resource
+        return self._begin(resource, "provision", attributes, request) if self.polls else osb.Provisioned()
 
     def update(self, request: osb.UpdateRequest) -> osb.Updated | osb.Accepted:
-        thing = self._instance(request)
-        plan = request.plan if "plan_id" in request.body and request.plan else thing.plan
-        if plan is not thing.plan and not thing.plan.plan_updateable:
+        resource = self._instance(request)
+        plan = request.plan if "plan_id" in request.body and request.plan else resource.plan
+        if plan is not resource.plan and not resource.plan.plan_updateable:
             raise osb.PlanChangeNotSupported
         attributes = (plan.id, request.parameters)
-        if thing.in_progress:
-            return self._go_on(thing, "update", attributes, request)
-        after = {**thing.parameters, **request.parameters}
-        if not self.polls or (plan, after) == (thing.plan, thing.parameters):
-            thing.plan, thing.parameters = plan, after
+        if resource.in_progress:
+            return self._go_on(resource, "update", attributes, request)
+        after = {**resource.parameters, **request.parameters}
+        if not self.polls or (plan, after) == (resource.plan, resource.parameters):
+            resource.plan, resource.parameters = plan, after
             return osb.Updated()
-        accepted = self._begin(thing, "update", attributes, request)
-        thing.next_plan, thing.next_parameters = plan, after
+        accepted = self._begin(resource, "update", attributes, request)
+        resource.next_plan, resource.next_parameters = plan, after
         return accepted
 
     def deprovision(self, request: osb.DeprovisionRequest) -> osb.Deprovisioned | osb.Accepted:
-        thing = self._instance(request)
-        if thing.in_progress == "deprovision":
-            return self._go_on(thing, "deprovision", None, request)
-        if thing.in_progress == "update":
+        resource = self._instance(request)
+        if resource.in_progress == "deprovision":
+            return self._go_on(resource, "deprovision", None, request)
+        if resource.in_progress == "update":
             raise osb.ConcurrencyError
         if self.polls:
-            return self._begin(thing, "deprovision", None, request)
+            return self._begin(resource, "deprovision", None, request)
         del self.instances[request.instance_id]
         return osb.Deprovisioned()
 
     def get_instance(self, request: osb.GetInstanceRequest) -> osb.InstanceDetails:
-        thing = self._instance(request)
-        if thing.in_progress == "update":
+        resource = self._instance(request)
+        if resource.in_progress == "update":
             raise osb.ConcurrencyError
-        if thing.in_progress == "provision":
+        if resource.in_progress == "provision":
             raise osb.InstanceDoesNotExist
         return osb.InstanceDetails(
-            service_id=thing.service.id, plan_id=thing.plan.id, parameters=thing.parameters
+            service_id=resource.service.id, plan_id=resource.plan.id, parameters=resource.parameters
         )
 
     # Bindings
@@ -356,17 +356,17 @@ class WithoutStore:
         if instance.in_progress:
             raise osb.ConcurrencyError
         attributes = (request.parameters, request.app_guid, request.predecessor)
-        found = instance.bindings.get(request.binding_id)
-        if found is not None:
-            if found.attributes != attributes:
+        existing = instance.bindings.get(request.binding_id)
+        if existing is not None:
+            if existing.attributes != attributes:
                 raise osb.BindingAlreadyExists
-            if found.in_progress:
-                return self._go_on(found, "bind", attributes, request)
-            assert found.result is not None
+            if existing.in_progress:
+                return self._go_on(existing, "bind", attributes, request)
+            assert existing.result is not None
             return osb.Binding(
                 exists=True,
-                credentials=found.result.credentials,
-                syslog_drain_url=found.result.syslog_drain_url,
+                credentials=existing.result.credentials,
+                syslog_drain_url=existing.result.syslog_drain_url,
             )
         parameters = dict(request.parameters)
         if request.predecessor is not None:
@@ -378,65 +378,69 @@ class WithoutStore:
         if slow and not request.accepts_incomplete:
             raise osb.AsyncRequired
         result = _binding(request)
-        thing = _Thing(request.offering, request.plan, attributes, parameters, result=result)
-        instance.bindings[request.binding_id] = thing
-        return self._begin(thing, "bind", attributes, request) if slow else result
+        resource = _Resource(request.offering, request.plan, attributes, parameters, result=result)
+        instance.bindings[request.binding_id] = resource
+        return self._begin(resource, "bind", attributes, request) if slow else result
 
-    def _bound(self, request: Any) -> _Thing:
+    def _bound(self, request: Any) -> _Resource:
         instance = self.instances.get(request.instance_id)
-        thing = instance.bindings.get(request.binding_id) if instance else None
-        if thing is None:
+        resource = instance.bindings.get(request.binding_id) if instance else None
+        if resource is None:
             raise osb.BindingDoesNotExist
-        return thing
+        return resource
 
     def get_binding(self, request: osb.GetBindingRequest) -> osb.Binding:
-        thing = self._bound(request)
-        if thing.in_progress == "bind":
+        resource = self._bound(request)
+        if resource.in_progress == "bind":
             raise osb.BindingDoesNotExist
-        assert thing.result is not None
-        return osb.Binding(credentials=thing.result.credentials, parameters=thing.parameters)
+        assert resource.result is not None
+        return osb.Binding(credentials=resource.result.credentials, parameters=resource.parameters)
 
     def unbind(self, request: osb.UnbindRequest) -> osb.Unbound | osb.Accepted:
-        thing = self._bound(request)
-        if thing.in_progress == "unbind":
-            return self._go_on(thing, "unbind", None, request)
+        resource = self._bound(request)
+        if resource.in_progress == "unbind":
+            return self._go_on(resource, "unbind", None, request)
         if self.polls:
-            return self._begin(thing, "unbind", None, request)
+            return self._begin(resource, "unbind", None, request)
         del self.instances[request.instance_id].bindings[request.binding_id]
         return osb.Unbound()
 
     # Polls
 
     def last_operation(self, request: osb.LastOperationRequest) -> osb.LastOperation:
-        thing = self.instances.get(request.instance_id)
-        return self._told((request.instance_id,), thing, request.operation, osb.InstanceDoesNotExist)
+        resource = self.instances.get(request.instance_id)
+        return self._poll((request.instance_id,), resource, request.operation, osb.InstanceDoesNotExist)
 
     def last_binding_operation(self, request: osb.LastBindingOperationRequest) -> osb.LastOperation:
         instance = self.instances.get(request.instance_id)
-        thing = instance.bindings.get(request.binding_id) if instance else None
+        resource = instance.bindings.get(request.binding_id) if instance else None
         of = (request.instance_id, request.binding_id)
-        return self._told(of, thing, request.operation, osb.BindingDoesNotExist)
+        return self._poll(of, resource, request.operation, osb.BindingDoesNotExist)
 
-    def _told(
-        self, of: tuple[str, ...], thing: _Thing | None, operation: str | None, missing: type[osb.BrokerError]
+    def _poll(
+        self,
+        of: tuple[str, ...],
+        resource: _Resource | None,
+        operation: str | None,
+        missing: type[osb.BrokerError],
     ) -> osb.LastOperation:
-        work = self.deleted.get(of) if thing is None else thing.work or thing.done
-        if thing is None and work is None:
+        work = self.deleted.get(of) if resource is None else resource.work or resource.done
+        if resource is None and work is None:
             raise missing
         if operation is not None and (work is None or operation != work.key):
             raise osb.BrokerError("There is no such operation.", status=400)
-        if thing is None or work is None or thing.work is None:
+        if resource is None or work is None or resource.work is None:
             return osb.LastOperation.succeeded()
         work.polls_left -= 1
         if work.polls_left > 0:
             return osb.LastOperation.in_progress("Working", retry_after=0)
-        self._finish(of, thing, work)
+        self._finish(of, resource, work)
         return osb.LastOperation.succeeded()
 
-    def _finish(self, of: tuple[str, ...], thing: _Thing, work: _Work) -> None:
-        thing.work, thing.done = None, work
-        if work.kind == "update" and thing.next_plan is not None:
-            thing.plan, thing.parameters = thing.next_plan, thing.next_parameters
+    def _finish(self, of: tuple[str, ...], resource: _Resource, work: _Work) -> None:
+        resource.work, resource.done = None, work
+        if work.kind == "update" and resource.next_plan is not None:
+            resource.plan, resource.parameters = resource.next_plan, resource.next_parameters
         if work.kind == "deprovision":
             del self.instances[of[0]]
             self.deleted[of] = work

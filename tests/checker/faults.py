@@ -1,4 +1,4 @@
-"""What can be wrong with a service broker: each fault turns a right one into one that is wrong."""
+"""Faults: functions that change a reference broker so that it breaks a rule."""
 
 from __future__ import annotations
 
@@ -7,150 +7,150 @@ from typing import Any
 
 from brokerkit.requests import Operation
 
-from .messages import Answer, Asked, Refused
-from .reference_broker import RightBroker
+from .messages import BrokerRequest, BrokerResponse, Rejection
+from .reference_broker import ReferenceBroker
 
-Fault = Callable[[RightBroker], None]
-Which = Callable[[Asked, Answer], bool]
+Fault = Callable[[ReferenceBroker], None]
+Predicate = Callable[[BrokerRequest, BrokerResponse], bool]
 
-# Faults in answers
+# Faults in responses
 
 
-def to(*operations: Operation, status: int | None = None, word: str | None = None) -> Which:
-    """Answers to some operations, or to all; with a status or a word, or with any."""
+def responses_to(*operations: Operation, status: int | None = None, word: str | None = None) -> Predicate:
+    """Select responses by operation, status code and error code; each defaults to any."""
 
-    def which(asked: Asked, answer: Answer) -> bool:
-        if operations and asked.operation not in operations:
+    def which(request: BrokerRequest, response: BrokerResponse) -> bool:
+        if operations and request.operation not in operations:
             return False
-        return status in (None, answer.status) and word in (None, answer.word)
+        return status in (None, response.status) and word in (None, response.word)
 
     return which
 
 
-def _after(which: Which, change: Callable[[Asked, Answer], None]) -> Fault:
-    def after(asked: Asked, answer: Answer) -> None:
-        if which(asked, answer):
-            change(asked, answer)
+def _after(which: Predicate, change: Callable[[BrokerRequest, BrokerResponse], None]) -> Fault:
+    def after(request: BrokerRequest, response: BrokerResponse) -> None:
+        if which(request, response):
+            change(request, response)
 
     return lambda broker: broker.after.append(after)
 
 
-def answers(status: int, which: Which) -> Fault:
-    """Another status; if that is an error's, with a body that fits."""
+def responds_with(status: int, which: Predicate) -> Fault:
+    """Replace the status code; an error gets a matching body."""
 
-    def change(asked: Asked, answer: Answer) -> None:
-        answer.status = status
-        if status >= 400 and not (answer.body or {}).get("description"):
-            answer.body = {"error": "Broken", "description": "It is broken"}
-
-    return _after(which, change)
-
-
-def tells(which: Which, **fields: Any) -> Fault:
-    """More in the body; what is None is left out."""
-
-    def change(asked: Asked, answer: Answer) -> None:
-        told = {**(answer.body or {}), **fields}
-        answer.body = {name: value for name, value in told.items() if value is not None}
+    def change(request: BrokerRequest, response: BrokerResponse) -> None:
+        response.status = status
+        if status >= 400 and not (response.body or {}).get("description"):
+            response.body = {"error": "Broken", "description": "It is broken"}
 
     return _after(which, change)
 
 
-def body(which: Which, whole: Any) -> Fault:
-    """Another body."""
-    return _after(which, lambda _, answer: setattr(answer, "body", whole))
+def with_fields(which: Predicate, **fields: Any) -> Fault:
+    """Set fields of the body; None removes a field."""
 
-
-def headers(which: Which, **told: str | None) -> Fault:
-    """Other headers; what is None is left out."""
-
-    def change(asked: Asked, answer: Answer) -> None:
-        named = {name.replace("_", "-"): value for name, value in told.items()}
-        all_of_them = {**answer.headers, **named}
-        answer.headers = {name: value for name, value in all_of_them.items() if value is not None}
+    def change(request: BrokerRequest, response: BrokerResponse) -> None:
+        merged = {**(response.body or {}), **fields}
+        response.body = {name: value for name, value in merged.items() if value is not None}
 
     return _after(which, change)
 
 
-def hangs_up(which: Which) -> Fault:
-    """No answer at all."""
-    return _after(which, lambda _, answer: setattr(answer, "hangs_up", True))
+def body(which: Predicate, whole: Any) -> Fault:
+    """Replace the body."""
+    return _after(which, lambda _, response: setattr(response, "body", whole))
 
 
-# Faults in what it makes of requests
+def headers(which: Predicate, **values: str | None) -> Fault:
+    """Set headers; None removes a header."""
+
+    def change(request: BrokerRequest, response: BrokerResponse) -> None:
+        changes = {name.replace("_", "-"): value for name, value in values.items()}
+        merged = {**response.headers, **changes}
+        response.headers = {name: value for name, value in merged.items() if value is not None}
+
+    return _after(which, change)
 
 
-def reads(change: Callable[[Asked], Any]) -> Fault:
-    """Something else than what was sent."""
+def hangs_up(which: Predicate) -> Fault:
+    """Close the connection without a response."""
+    return _after(which, lambda _, response: setattr(response, "hangs_up", True))
+
+
+# Faults in the interpretation of requests
+
+
+def changes_requests(change: Callable[[BrokerRequest], Any]) -> Fault:
+    """Change the request before it is processed."""
     return lambda broker: broker.before.append(change)
 
 
-def refuses(status: int, which: Callable[[Asked], bool], word: str = "Odd") -> Fault:
-    """What is right."""
+def rejects(status: int, which: Callable[[BrokerRequest], bool], word: str = "Odd") -> Fault:
+    """Reject valid requests."""
 
-    def check(asked: Asked) -> None:
-        if which(asked):
-            raise Refused(status, word)
+    def check(request: BrokerRequest) -> None:
+        if which(request):
+            raise Rejection(status, word)
 
-    return reads(check)
+    return changes_requests(check)
 
 
 def ignores(*names: str, of: Operation, unless: Callable[[Any], bool] = lambda _: False) -> Fault:
-    """Fields of a body."""
+    """Ignore fields of the body."""
 
-    def change(asked: Asked) -> None:
-        if asked.operation is of:
+    def change(request: BrokerRequest) -> None:
+        if request.operation is of:
             for name in names:
-                if not unless(asked.body.get(name)):
-                    asked.body.pop(name, None)
-            asked.rewrite()
+                if not unless(request.body.get(name)):
+                    request.body.pop(name, None)
+            request.rewrite()
 
-    return reads(change)
+    return changes_requests(change)
 
 
-def takes(of: Operation, wrong: Callable[[Any], bool] = lambda told: not told, **instead: str) -> Fault:
-    """A field of a body or a query that is wrong or absent for another one."""
+def replaces(of: Operation, wrong: Callable[[Any], bool] = lambda value: not value, **instead: str) -> Fault:
+    """Replace invalid or missing fields of the body or query by valid values."""
 
-    def change(asked: Asked) -> None:
-        told = asked.query if of in (Operation.DEPROVISION, Operation.UNBIND) else asked.body
-        if asked.operation is not of or not told:
+    def change(request: BrokerRequest) -> None:
+        values = request.query if of in (Operation.DEPROVISION, Operation.UNBIND) else request.body
+        if request.operation is not of or not values:
             return
         for name, value in instead.items():
-            if wrong(told.get(name)):
-                told[name] = value
-        asked.rewrite()
+            if wrong(values.get(name)):
+                values[name] = value
+        request.rewrite()
 
-    return reads(change)
+    return changes_requests(change)
 
 
-def offers(change: Callable[[dict[str, Any], dict[str, Any]], Any], plan: int = 2) -> Fault:
-    """Something else: `change` gets the first offering, and a plan of it."""
+def changes_catalog(change: Callable[[dict[str, Any], dict[str, Any]], Any], plan: int = 2) -> Fault:
+    """Change the catalog: `change` receives the first offering and one of its plans."""
 
-    def fault(broker: RightBroker) -> None:
+    def fault(broker: ReferenceBroker) -> None:
         offering = broker.catalog["services"][0]
         change(offering, offering["plans"][plan])
 
     return fault
 
 
-# Faults in what it does
+# Faults in the processing
 
 
-def does(method: str, instead: Callable[..., Any]) -> Fault:
-    """Something else: `instead` gets the broker, what is right, and its arguments."""
+def overrides(method: str, instead: Callable[..., Any]) -> Fault:
+    """Override a method: `instead` receives the broker, the original method and its arguments."""
 
-    def fault(broker: RightBroker) -> None:
+    def fault(broker: ReferenceBroker) -> None:
         right = getattr(broker, method)
         setattr(broker, method, lambda *arguments: instead(broker, right, *arguments))
 
     return fault
 
 
-def several(*faults: Fault) -> Fault:
-    """Faults that are only one when they come together."""
+def combine(*faults: Fault) -> Fault:
+    """Combine several changes into one fault."""
 
-    def fault(broker: RightBroker) -> None:
-        for each in faults:
-            each(broker)
+    def fault(broker: ReferenceBroker) -> None:
+        for fault in faults:
+            fault(broker)
 
     return fault

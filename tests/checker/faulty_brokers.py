@@ -1,15 +1,15 @@
-"""Service brokers that are wrong in one thing each: all of them."""
+"""All service brokers with one fault each."""
 
 from __future__ import annotations
 
-from .faulty.access import AT_THE_DOOR, BODIES, CATALOGS, ERRORS, IDS
+from .faulty.access import ACCESS, BODIES, CATALOGS, ERRORS, IDS
 from .faulty.bindings import BINDINGS, BINDS
-from .faulty.faulty import Broken
+from .faulty.faulty import FaultyBroker
 from .faulty.instances import FETCHES, PROVISIONS, UPDATES
 from .faulty.operations import DELETES, OTHER_DELETES, POLLS
 
-BROKEN: list[Broken] = [
-    *AT_THE_DOOR,
+FAULTY_BROKERS: list[FaultyBroker] = [
+    *ACCESS,
     *IDS,
     *BODIES,
     *ERRORS,
@@ -23,4 +23,4 @@ BROKEN: list[Broken] = [
     *OTHER_DELETES,
     *POLLS,
 ]
-"""All of them."""
+"""All faulty brokers."""

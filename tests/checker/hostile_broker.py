@@ -1,4 +1,4 @@
-"""Brokers that are not wrong in one thing but hostile: whatever HTTP can carry, and catalogs of anything."""
+"""Hostile brokers: arbitrary HTTP responses and catalogs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CATALOG = {"services": [SERVICE]}
 
 
 class Hostile:
-    """A server whose every answer is what `play` writes, but for the catalog and what is deleted.
+    """A server that returns arbitrary responses, except to the catalog and to deletions.
 
     Args:
-        play: Writes an answer; None for one that is fine.
-        catalog: The catalog, or what writes it.
-        tls: For HTTPS.
+        play: Writes a response; None for a valid one.
+        catalog: The catalog, or a function that writes it.
+        tls: The certificate for HTTPS.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Hostile:
         self.over = Event()
 
     def take(self, handler: Handler) -> None:
-        """Answer a request."""
+        """Respond to a request."""
         path = unquote(urlsplit(handler.path).path)
         with self.lock:
             self.requests.append(f"{handler.command} {path}")
@@ -61,12 +61,16 @@ class Hostile:
             self.answer_well(handler)
 
     def answer_well(self, handler: Handler) -> None:
-        """As a broker that does what it is asked, and checks nothing."""
+        """Respond like a broker that accepts everything and checks nothing."""
         path = unquote(urlsplit(handler.path).path)
         if handler.command == "DELETE":
             with self.lock:
                 known = path in self.there
-                self.there = {each for each in self.there if each != path and not each.startswith(f"{path}/")}
+                self.there = {
+                    existing
+                    for existing in self.there
+                    if existing != path and not existing.startswith(f"{path}/")
+                }
             handler.answer(200 if known else 410)
         elif path.endswith("/last_operation"):
             handler.answer(200, {"state": "succeeded"})
@@ -75,7 +79,7 @@ class Hostile:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A request, with easy ways to answer it."""
+    """A request handler with helpers for responses."""
 
     protocol_version = "HTTP/1.1"
     broker: Hostile
@@ -85,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         try:
             self.broker.take(self)
-        except OSError:  # the checker has hung up
+        except OSError:  # The checker closed the connection.
             return
 
     def __getattr__(self, name: str) -> Any:
@@ -94,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def answer(self, status: int, body: object = None, **headers: str) -> None:
-        """Answer with JSON, or with bytes as they are."""
+        """Respond with JSON, or with raw bytes."""
         data = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         self.send_response_only(status)
         for name, value in {"Content-Type": "application/json", **headers}.items():
@@ -114,12 +118,12 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news."""
+        """Ignore closed connections."""
 
 
 @contextmanager
 def serving(broker: Hostile, port: int = 0) -> Iterator[str]:
-    """Serve it on a port."""
+    """Serve a hostile broker on a port."""
     server = _Server(("127.0.0.1", port), type("Its", (Handler,), {"broker": broker}))
     if broker.tls is not None:
         server.socket = broker.tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -134,7 +138,7 @@ def serving(broker: Hostile, port: int = 0) -> Iterator[str]:
         server.server_close()
 
 
-# What it may answer
+# Responses
 
 
 def hang(handler: Handler) -> None:
@@ -150,7 +154,7 @@ def drip(handler: Handler) -> None:
 
 
 def flood(handler: Handler) -> None:
-    """100 MB, and none of it JSON until the end."""
+    """Send 100 MB that are valid JSON only at the end."""
     handler.send_response_only(200)
     handler.send_header("Content-Length", str(100 << 20))
     handler.end_headers()
@@ -215,7 +219,7 @@ PLAYS: dict[str, Play] = {
 }
 
 
-# What may stand in its catalog
+# Catalogs
 
 
 def offering(**fields: Any) -> dict[str, Any]:
@@ -284,7 +288,7 @@ CATALOGS: dict[str, object] = {
     "a long time": {"services": [offering(plans=[plan(maximum_polling_duration=10**30)])]},
     "a time too long for a float": {"services": [offering(plans=[plan(maximum_polling_duration=10**400)])]},
     "schemas that are none": with_schema([1]),
-    "a schema for ever": with_schema({"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#"}),
+    "a recursive schema": with_schema({"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#"}),
     "a schema too deep": with_schema(json.loads('{"a":' * 700 + "1" + "}" * 700)),
     "a large schema": with_schema({"$schema": "x" * 100_000}),
     **{

@@ -1,4 +1,4 @@
-"""Serves the right broker, and those made of it, on the network."""
+"""The WSGI application of the reference broker, and a server for it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from brokerkit.requests import Operation
 
-from .messages import Asked, Node, read_json
-from .reference_broker import RightBroker
+from .messages import BrokerRequest, Node, read_json
+from .reference_broker import ReferenceBroker
 
 _INSTANCES = {
     "GET": Operation.GET_INSTANCE,
@@ -27,34 +27,34 @@ _INSTANCES = {
 _BINDINGS = {"GET": Operation.GET_BINDING, "PUT": Operation.BIND, "DELETE": Operation.UNBIND}
 
 
-def app(broker: RightBroker) -> Callable[[Node, Any], list[bytes]]:
-    """Its WSGI application."""
+def app(broker: ReferenceBroker) -> Callable[[Node, Any], list[bytes]]:
+    """Build the WSGI application of a broker."""
 
     def serve(environ: Node, start_response: Any) -> list[bytes]:
-        answer = broker.answer(_asked(environ))
-        if answer.hangs_up:
+        response = broker.respond(_parse_request(environ))
+        if response.hangs_up:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-        body = answer.body
+        body = response.body
         if not isinstance(body, bytes):
             body = b"" if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
-        status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **response.headers}
+        status = f"{response.status} {HTTPStatus(response.status).phrase}"
         start_response(status, list(headers.items()))
         return [body]
 
     return serve
 
 
-def _asked(environ: Node) -> Asked:
+def _parse_request(environ: Node) -> BrokerRequest:
     raw = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     headers = {
         name.removeprefix("HTTP_").replace("_", "-").lower(): value
         for name, value in environ.items()
         if name.startswith("HTTP_")
     }
-    operation, *ids = _routed(environ["REQUEST_METHOD"], environ["PATH_INFO"].strip("/").split("/"))
+    operation, *ids = _route(environ["REQUEST_METHOD"], environ["PATH_INFO"].strip("/").split("/"))
     body = read_json(raw)
-    return Asked(
+    return BrokerRequest(
         operation,
         ids[0] if ids else "",
         ids[1] if len(ids) > 1 else None,
@@ -65,7 +65,7 @@ def _asked(environ: Node) -> Asked:
     )
 
 
-def _routed(method: str, path: list[str]) -> tuple[Any, ...]:
+def _route(method: str, path: list[str]) -> tuple[Any, ...]:
     match path:
         case ["v2", "catalog"]:
             return (Operation.CATALOG,)
@@ -80,15 +80,15 @@ def _routed(method: str, path: list[str]) -> tuple[Any, ...]:
     return (None,)
 
 
-class _Silent(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
         pass
 
 
 @contextmanager
-def serving(broker: RightBroker) -> Iterator[str]:
-    """Serve a broker on a free port; gives its URL."""
-    server = make_server("127.0.0.1", 0, app(broker), threaded=True, request_handler=_Silent)
+def serving(broker: ReferenceBroker) -> Iterator[str]:
+    """Serve a broker on a free port; yields its URL."""
+    server = make_server("127.0.0.1", 0, app(broker), threaded=True, request_handler=_QuietHandler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

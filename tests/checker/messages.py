@@ -1,4 +1,4 @@
-"""What the right broker is asked, what it answers, and what it remembers."""
+"""Requests, responses and stored resources of the reference broker."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from brokerkit.requests import Operation
 Node = dict[str, Any]
 
 
-class Refused(Exception):
-    """What is asked is refused."""
+class Rejection(Exception):
+    """A rejected request."""
 
     def __init__(self, status: int, word: str | None, **headers: str) -> None:
         self.status, self.word = status, word
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-class Asked(Struct):
-    """A request.
+class BrokerRequest(Struct):
+    """A request to the reference broker.
 
     Args:
-        body: The JSON object that `raw` is; empty if it is none.
+        body: The JSON object in `raw`; empty if it is none.
     """
 
     operation: Operation | None
@@ -45,13 +45,13 @@ class Asked(Struct):
         return self.instance_id, self.binding_id
 
     def rewrite(self) -> None:
-        """Have the broker read what `body` is now."""
+        """Encode the changed `body`."""
         if self.body:
             self.raw = json.dumps(self.body).encode()
 
 
-class Answer(Struct):
-    """What it answers; `word` says of a refusal which one it is."""
+class BrokerResponse(Struct):
+    """A response of the reference broker; `word` is the error code of a rejection."""
 
     status: int
     body: Any
@@ -60,11 +60,11 @@ class Answer(Struct):
     hangs_up: bool = False
 
 
-class Work(Struct):
-    """An operation."""
+class PendingOperation(Struct):
+    """An asynchronous operation."""
 
     name: str
-    asked: Operation
+    operation: Operation
     body: Node
     then: Callable[[], None]
     left: int
@@ -72,26 +72,26 @@ class Work(Struct):
     quick: bool = False
 
     @property
-    def goes_on(self) -> bool:
+    def is_in_progress(self) -> bool:
         return self.state == "in progress"
 
 
-class Thing(Struct):
-    """A service instance, or a service binding."""
+class StoredResource(Struct):
+    """A stored service instance or service binding."""
 
     attributes: Node
     parameters: Node
     uri: str = ""
     ready: bool = False
-    work: Work | None = None
+    operation: PendingOperation | None = None
 
     @property
-    def busy(self) -> Work | None:
-        return self.work if self.work is not None and self.work.goes_on else None
+    def busy(self) -> PendingOperation | None:
+        return self.operation if self.operation is not None and self.operation.is_in_progress else None
 
     @property
-    def is_deleted_now(self) -> bool:
-        return self.busy is not None and self.busy.asked in (Operation.DEPROVISION, Operation.UNBIND)
+    def is_being_deleted(self) -> bool:
+        return self.busy is not None and self.busy.operation in (Operation.DEPROVISION, Operation.UNBIND)
 
 
 def read_json(raw: bytes | None) -> Any:

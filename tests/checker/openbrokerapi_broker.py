@@ -1,4 +1,4 @@
-"""A broker written with openbrokerapi, as its authors would: right wherever that lets it be."""
+"""A broker written with openbrokerapi, as correct as that library allows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIZES = {
 }
 TAKES_SIZES = jsonschema_rs.validator_for(SIZES)
 POLLS = 3
-"""How often an operation on an instance of the plan `slow` is asked for until it is over."""
+"""The number of polls until an operation of the plan `slow` ends."""
 
 
 class _Instance:
@@ -55,7 +55,7 @@ class _Instance:
 
 
 class Peer(ServiceBroker):  # type: ignore[misc]
-    """Databases: `small` ones are there at once, `slow` ones are not."""
+    """A broker of databases: the plan `small` is synchronous, `slow` is asynchronous."""
 
     def __init__(self) -> None:
         self.instances: dict[str, _Instance] = {}
@@ -66,7 +66,7 @@ class Peer(ServiceBroker):  # type: ignore[misc]
             service_instance={"create": {"parameters": SIZES}, "update": {"parameters": SIZES}},
             service_binding={"create": {"parameters": SIZES}},
         )
-        told = {"free": True, "bindable": True, "plan_updateable": False, "schemas": schemas}
+        fields = {"free": True, "bindable": True, "plan_updateable": False, "schemas": schemas}
         return Service(
             id="peers-id",
             name="peers",
@@ -75,7 +75,9 @@ class Peer(ServiceBroker):  # type: ignore[misc]
             instances_retrievable=True,
             bindings_retrievable=True,
             plans=[
-                openbrokerapi.ServicePlan(id=f"{name}-id", name=name, description=f"The plan {name}", **told)
+                openbrokerapi.ServicePlan(
+                    id=f"{name}-id", name=name, description=f"The plan {name}", **fields
+                )
                 for name in ("small", "slow")
             ],
         )
@@ -93,9 +95,9 @@ class Peer(ServiceBroker):  # type: ignore[misc]
     def provision(self, instance_id: str, details: Any, async_allowed: bool, **more: Any) -> Any:
         self._check(details.parameters)
         with self.lock:
-            made, slow = _Instance(details), details.plan_id == "slow-id"
+            instance, slow = _Instance(details), details.plan_id == "slow-id"
             known = self.instances.get(instance_id)
-            if known is not None and known.order != made.order:
+            if known is not None and known.order != instance.order:
                 raise errors.ErrInstanceAlreadyExists
             if (slow if known is None else known.operation) and not async_allowed:
                 raise errors.ErrAsyncRequired
@@ -103,16 +105,16 @@ class Peer(ServiceBroker):  # type: ignore[misc]
                 if known.operation:
                     return ProvisionedServiceSpec(ProvisionState.IS_ASYNC, operation=known.operation)
                 return ProvisionedServiceSpec(ProvisionState.IDENTICAL_ALREADY_EXISTS)
-            self.instances[instance_id] = made
+            self.instances[instance_id] = instance
             if slow:
-                return ProvisionedServiceSpec(ProvisionState.IS_ASYNC, operation=made.begin("create"))
+                return ProvisionedServiceSpec(ProvisionState.IS_ASYNC, operation=instance.begin("create"))
             return ProvisionedServiceSpec()
 
     def update(self, instance_id: str, details: Any, async_allowed: bool, **more: Any) -> Any:
         self._check(details.parameters)
         with self.lock:
             instance = self.instances.get(instance_id)
-            if instance is None:  # it knows no better answer to an update
+            if instance is None:  # openbrokerapi has no better exception for an update.
                 raise errors.ErrBadRequest("there is no such instance")
             if details.plan_id not in (None, instance.plan_id):
                 raise errors.ErrPlanChangeNotSupported
@@ -169,11 +171,13 @@ class Peer(ServiceBroker):  # type: ignore[misc]
             return LastOperation(OperationState.SUCCEEDED)
 
     def bind(self, instance_id: str, binding_id: str, details: Any, async_allowed: bool, **more: Any) -> Any:
-        if not TAKES_SIZES.is_valid(details.parameters or {}):  # a bind knows no ErrInvalidParameters
+        if not TAKES_SIZES.is_valid(
+            details.parameters or {}
+        ):  # A bind handler cannot raise ErrInvalidParameters.
             raise errors.ErrBadRequest("the parameters do not fit the schema")
         with self.lock:
             instance = self.instances.get(instance_id)
-            if instance is None:  # nor an ErrInstanceDoesNotExist
+            if instance is None:  # Nor can it raise ErrInstanceDoesNotExist.
                 raise errors.ErrBadRequest("there is no such instance")
             if instance.operation:
                 raise errors.ErrConcurrentInstanceAccess
@@ -209,7 +213,7 @@ class Peer(ServiceBroker):  # type: ignore[misc]
 
 
 def make_app(broker: Peer) -> Flask:
-    """Serve it, without its log."""
+    """Serve the broker without its log."""
     silent = logging.getLogger("openbrokerapi")
     silent.setLevel(logging.CRITICAL)
     silent.propagate = False

@@ -1,4 +1,4 @@
-"""Service brokers that do things in another way, which the rules allow: the checker finds nothing wrong."""
+"""Correct service brokers with other behaviour that the specification allows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from typing import Any, NamedTuple
 
 from brokerkit.requests import Operation
 
-from . import stateful_faults as misdeeds
-from . import variant_behaviour as other_ways
-from .faults import Fault, answers, body, does, headers, offers, refuses, several, tells, to
-from .reference_broker import RightBroker
+from . import stateful_faults as stateful_faults
+from . import variant_behaviour as variant_behaviour
+from .faults import (
+    Fault,
+    body,
+    changes_catalog,
+    combine,
+    headers,
+    overrides,
+    rejects,
+    responds_with,
+    responses_to,
+    with_fields,
+)
+from .reference_broker import ReferenceBroker
 
 PROVISION, UPDATE, DEPROVISION = Operation.PROVISION, Operation.UPDATE, Operation.DEPROVISION
 BIND, UNBIND = Operation.BIND, Operation.UNBIND
@@ -18,15 +29,15 @@ GET_INSTANCE, POLL = Operation.GET_INSTANCE, Operation.LAST_OPERATION
 ALL = ("db", "log/app", "log/slow")
 
 
-class Other(NamedTuple):
-    """A broker that is right in its own way.
+class Variant(NamedTuple):
+    """A correct variant of the reference broker.
 
     Args:
-        name: What is other.
-        way: Makes the right broker so.
-        plans: What to check of it.
-        options: How to check it.
-        problem: What the check says that it could not do, if anything.
+        name: A description of the difference.
+        way: Changes the reference broker.
+        plans: The plans to check.
+        options: Options for the check.
+        problem: A part of the problem that the check reports, if any.
     """
 
     name: str
@@ -35,151 +46,189 @@ class Other(NamedTuple):
     options: dict[str, Any] = {}
     problem: str | None = None
 
-    def make(self) -> RightBroker:
-        """One of it."""
-        broker = RightBroker()
+    def build(self) -> ReferenceBroker:
+        """Build the broker."""
+        broker = ReferenceBroker()
         self.way(broker)
         return broker
 
 
-OTHERS = [
-    Other("needs its bindings deleted first", does("deprovision", other_ways.refuses_with_bindings)),
-    Other(
-        "deletes of what is being made have to wait",
-        misdeeds.refuses_to_halt(DEPROVISION, 422, "ConcurrencyError"),
+VARIANTS = [
+    Variant(
+        "rejects the deletion of an instance with bindings",
+        overrides("deprovision", variant_behaviour.refuses_with_bindings),
     ),
-    Other(
-        "unbinds of what is being made have to wait",
-        misdeeds.refuses_to_halt(UNBIND, 422, "ConcurrencyError"),
+    Variant(
+        "returns ConcurrencyError to a deprovision during the creation",
+        stateful_faults.refuses_to_halt(DEPROVISION, 422, "ConcurrencyError"),
     ),
-    Other("names no operations", tells(to(PROVISION, UPDATE, BIND, status=202), operation=None)),
-    Other(
-        "forgets deleted instances, polls too",
-        answers(410, misdeeds.of_works(DEPROVISION, UNBIND, state="succeeded")),
+    Variant(
+        "returns ConcurrencyError to an unbind during the creation",
+        stateful_faults.refuses_to_halt(UNBIND, 422, "ConcurrencyError"),
     ),
-    Other("knows no instance that is being made", other_ways.hides_what_is_made),
-    Other("provisions that come at once have to wait", other_ways.lets_wait(PROVISION)),
-    Other("tells nothing when fetched", body(to(GET_INSTANCE, status=200), {})),
-    Other("adds parameters of its own", tells(to(GET_INSTANCE, status=200), parameters={"shards": 7})),
-    Other(
-        "supports no other plan",
-        refuses(
+    Variant(
+        "returns no operation names",
+        with_fields(responses_to(PROVISION, UPDATE, BIND, status=202), operation=None),
+    ),
+    Variant(
+        "forgets deleted instances and their operations",
+        responds_with(410, stateful_faults.polls_of(DEPROVISION, UNBIND, state="succeeded")),
+    ),
+    Variant("returns 404 for an instance during its creation", variant_behaviour.hides_what_is_made),
+    Variant("returns ConcurrencyError to concurrent provisions", variant_behaviour.lets_wait(PROVISION)),
+    Variant("returns empty objects to fetches", body(responses_to(GET_INSTANCE, status=200), {})),
+    Variant("adds parameters", with_fields(responses_to(GET_INSTANCE, status=200), parameters={"shards": 7})),
+    Variant(
+        "supports no plan changes",
+        rejects(
             422,
-            lambda asked: (
-                asked.operation is UPDATE
-                and asked.body.get("plan_id") in ("now-id", "later-id")
-                and asked.body["plan_id"] != asked.body["previous_values"]["plan_id"]
+            lambda request: (
+                request.operation is UPDATE
+                and request.body.get("plan_id") in ("now-id", "later-id")
+                and request.body["plan_id"] != request.body["previous_values"]["plan_id"]
             ),
         ),
     ),
-    Other("tells a charset", headers(to(), Content_Type="application/json; charset=utf-8")),
-    Other(
-        "tells more than is asked",
-        tells(to(PROVISION, UPDATE, BIND, POLL, status=200), metadata={}, extra=[]),
+    Variant("returns a charset", headers(responses_to(), Content_Type="application/json; charset=utf-8")),
+    Variant(
+        "returns additional fields",
+        with_fields(responses_to(PROVISION, UPDATE, BIND, POLL, status=200), metadata={}, extra=[]),
     ),
-    Other("has no ETag", headers(to(Operation.CATALOG), ETag=None)),
-    Other("has no dashboards", tells(to(PROVISION, UPDATE, GET_INSTANCE), dashboard_url=None)),
-    Other(
-        "has nothing to say of polls",
-        several(tells(to(POLL, status=200), description=None), headers(to(POLL), Retry_After=None)),
+    Variant("has no ETag", headers(responses_to(Operation.CATALOG), ETag=None)),
+    Variant(
+        "has no dashboards", with_fields(responses_to(PROVISION, UPDATE, GET_INSTANCE), dashboard_url=None)
+    ),
+    Variant(
+        "returns polls without a description",
+        combine(
+            with_fields(responses_to(POLL, status=200), description=None),
+            headers(responses_to(POLL), Retry_After=None),
+        ),
         ("db/later",),
     ),
-    Other(
-        "is never fetched",
-        offers(lambda offering, _: offering.update(instances_retrievable=False, bindings_retrievable=False)),
+    Variant(
+        "supports no fetches",
+        changes_catalog(
+            lambda offering, _: offering.update(instances_retrievable=False, bindings_retrievable=False)
+        ),
         ("db/now", "db/plain"),
     ),
-    Other("is never updated", several(offers(other_ways.is_never_updated), answers(422, to(UPDATE)))),
-    Other(
-        "takes parameters that nobody can make up", does("check_parameters", other_ways.dislikes_parameters)
+    Variant(
+        "supports no updates",
+        combine(
+            changes_catalog(variant_behaviour.is_never_updated), responds_with(422, responses_to(UPDATE))
+        ),
     ),
-    Other(
-        "looks at parameters before it sees that it is busy",
-        does("update", other_ways.dislikes_parameters_while_busy),
+    Variant(
+        "requires parameters that cannot be generated",
+        overrides("check_parameters", variant_behaviour.dislikes_parameters),
+    ),
+    Variant(
+        "checks parameters before concurrency",
+        overrides("update", variant_behaviour.dislikes_parameters_while_busy),
         ("db/later",),
     ),
-    Other("is through before it can be asked about", other_ways.is_through_at_once, ("db/later", "log/slow")),
-    Other(
-        "makes at once, and names no operations",
-        several(
-            other_ways.makes_at_once,
-            tells(to(PROVISION, UPDATE, BIND, status=202), operation=None),
-            offers(other_ways.changes_other_parameters, plan=1),
+    Variant(
+        "completes operations before another request",
+        variant_behaviour.completes_early,
+        ("db/later", "log/slow"),
+    ),
+    Variant(
+        "creates synchronously, without operation names",
+        combine(
+            variant_behaviour.provisions_early,
+            with_fields(responses_to(PROVISION, UPDATE, BIND, status=202), operation=None),
+            changes_catalog(variant_behaviour.changes_other_parameters, plan=1),
         ),
         ("db/later",),
     ),
-    Other(
-        "makes at once, and does not halt binds",
-        several(
-            other_ways.makes_at_once,
-            misdeeds.refuses_to_halt(UNBIND, 422, "ConcurrencyError"),
-            does("deprovision", other_ways.refuses_with_bindings),
+    Variant(
+        "creates synchronously, and does not cancel binds",
+        combine(
+            variant_behaviour.provisions_early,
+            stateful_faults.refuses_to_halt(UNBIND, 422, "ConcurrencyError"),
+            overrides("deprovision", variant_behaviour.refuses_with_bindings),
         ),
         ("db/later",),
     ),
-    Other("each update is one of its own, the first is over soon", other_ways.updates_anew, ("db/later",)),
-    Other(
-        "is through at once, and takes other parameters for updates",
-        several(other_ways.is_through_at_once, offers(other_ways.changes_other_parameters, plan=1)),
+    Variant(
+        "starts an operation for each update, and completes the first early",
+        variant_behaviour.starts_operation_per_update,
         ("db/later",),
     ),
-    Other(
-        "has room for one instance of a plan",
-        other_ways.has_room_for_one(lambda thing: thing.attributes["plan_id"]),
+    Variant(
+        "completes early, and accepts other parameters for updates",
+        combine(
+            variant_behaviour.completes_early,
+            changes_catalog(variant_behaviour.changes_other_parameters, plan=1),
+        ),
+        ("db/later",),
+    ),
+    Variant(
+        "has a quota of one instance per plan",
+        variant_behaviour.has_room_for_one(lambda resource: resource.attributes["plan_id"]),
         ("db/now", "db/later"),
     ),
-    Other(
-        "has room for one instance",
-        other_ways.has_room_for_one(lambda _: "one"),
+    Variant(
+        "has a quota of one instance",
+        variant_behaviour.has_room_for_one(lambda _: "one"),
         ("db/later", "log/slow"),
         {"jobs": 1},
     ),
-    Other("wants to be asked slowly", other_ways.wants_to_be_asked_slowly, ("db/now", "db/later")),
-    Other("knows applications by UUIDs", other_ways.knows_applications, ("db/now", "db/later", "log/app")),
-    Other(
-        "binds for no application",
-        refuses(400, lambda asked: asked.operation is BIND and bool(asked.body.get("app_guid")), "KeysOnly"),
+    Variant("has a rate limit", variant_behaviour.limits_rate, ("db/now", "db/later")),
+    Variant(
+        "requires UUIDs as ids of applications",
+        variant_behaviour.knows_applications,
+        ("db/now", "db/later", "log/app"),
+    ),
+    Variant(
+        "creates bindings without an application",
+        rejects(
+            400, lambda request: request.operation is BIND and bool(request.body.get("app_guid")), "KeysOnly"
+        ),
         ("db/now", "db/later"),
     ),
-    Other(
-        "has no ids with spaces",
-        refuses(400, lambda asked: " " in f"{asked.instance_id}{asked.binding_id}"),
+    Variant(
+        "rejects ids with spaces",
+        rejects(400, lambda request: " " in f"{request.instance_id}{request.binding_id}"),
         ("db/now",),
     ),
-    Other(
-        "knows true and false, and nothing else",
-        refuses(400, lambda asked: asked.query.get("accepts_incomplete") not in (None, "true", "false")),
+    Variant(
+        "accepts only true and false",
+        rejects(400, lambda request: request.query.get("accepts_incomplete") not in (None, "true", "false")),
         ("db/later", "log/slow"),
     ),
-    Other(
-        "says much, every time",
-        several(
-            offers(lambda offering, _: offering.update(metadata={"longDescription": "x" * 3_500_000})),
-            headers(to(Operation.CATALOG), ETag=None),
-            tells(to(status=400), description="It is described. " * 10_000),
+    Variant(
+        "returns long responses",
+        combine(
+            changes_catalog(
+                lambda offering, _: offering.update(metadata={"longDescription": "x" * 3_500_000})
+            ),
+            headers(responses_to(Operation.CATALOG), ETag=None),
+            with_fields(responses_to(status=400), description="It is described. " * 10_000),
         ),
         ("db/now",),
     ),
-    Other(
-        "has the login that was thought wrong",
-        other_ways.has_login("brokerkit", "wrong"),
+    Variant(
+        "has the credentials that the check assumes to be wrong",
+        variant_behaviour.has_login("brokerkit", "wrong"),
         ("db/plain",),
         {"username": "brokerkit", "password": "wrong"},
     ),
-    Other(
-        "has more to offer than is read",
-        offers(lambda offering, _: offering.update(metadata={"longDescription": "x" * 4_200_000})),
+    Variant(
+        "has a catalog beyond the size limit",
+        changes_catalog(lambda offering, _: offering.update(metadata={"longDescription": "x" * 4_200_000})),
         problem="the catalog has more than 4,194,304 bytes",
     ),
-    Other(
-        "takes longer than the check",
-        several(does("end", misdeeds.never_ends), headers(to(POLL), Retry_After=None)),
+    Variant(
+        "exceeds the operation timeout",
+        combine(overrides("end", stateful_faults.never_ends), headers(responses_to(POLL), Retry_After=None)),
         ("db/later",),
         {"operation_timeout": 0.2},
         "could be created",
     ),
-    Other(
-        "a provision fails",
+    Variant(
+        "fails to provision",
         lambda broker: None,
         ("log/doomed",),
         problem="could be created: failed: It is failed",

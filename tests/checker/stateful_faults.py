@@ -1,4 +1,4 @@
-"""What broken brokers do with what they remember, and faults that need more than a line."""
+"""Faults that depend on the state of the broker, or need more than one line."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from brokerkit.requests import Operation
 
-from .faults import Fault, Which, answers, does, reads, several
-from .messages import Answer, Asked, Refused, Thing, Work
-from .reference_broker import RightBroker
+from .faults import Fault, Predicate, changes_requests, combine, overrides, responds_with
+from .messages import BrokerRequest, BrokerResponse, PendingOperation, Rejection, StoredResource
+from .reference_broker import ReferenceBroker
 
-NOBODY = "brokerkit-check-unknown-id"
-FOR_COMPANY = 0.5
-"""How many seconds a broker that races waits for another request for the same id."""
+UNKNOWN_ID = "brokerkit-check-unknown-id"
+RACE_SECONDS = 0.5
+"""Seconds that a broker with a race waits for another request for the same id."""
 
-Serve = Callable[[Asked], Answer]
-Do = Callable[[RightBroker, Serve, Asked], Answer]
+Serve = Callable[[BrokerRequest], BrokerResponse]
+Handler = Callable[[ReferenceBroker, Serve, BrokerRequest], BrokerResponse]
 
 
 def fits(parameters: object) -> bool:
-    """Do they fit the schema of all plans?"""
+    """Check whether parameters match the schema of all plans."""
     return (
         isinstance(parameters, dict)
         and set(parameters) <= {"size"}
@@ -30,18 +30,18 @@ def fits(parameters: object) -> bool:
 
 
 def fits_or_is_none(parameters: object) -> bool:
-    """Do they fit the schema of all plans, or are they no parameters at all?"""
+    """Check whether parameters match the schema of all plans, or are of a wrong type."""
     return fits(parameters) or not isinstance(parameters, dict)
 
 
-def repeats(operation: Operation) -> Which:
-    """A 202 to a request that began nothing, as that was under way."""
+def repeats(operation: Operation) -> Predicate:
+    """Select 202 responses to repeated requests during an operation."""
     known: set[Any] = set()
 
-    def which(asked: Asked, answer: Answer) -> bool:
-        if asked.operation is not operation or answer.status != 202:
+    def which(request: BrokerRequest, response: BrokerResponse) -> bool:
+        if request.operation is not operation or response.status != 202:
             return False
-        name = answer.body["operation"]
+        name = response.body["operation"]
         first = name not in known
         known.add(name)
         return not first
@@ -50,124 +50,130 @@ def repeats(operation: Operation) -> Which:
 
 
 def takes_for_true(operation: Operation, word: str) -> Fault:
-    """A word that does not say that a platform can poll."""
+    """Treat a value of accepts_incomplete as ``true``."""
 
-    def read(asked: Asked) -> None:
-        if asked.operation is operation and asked.query.get("accepts_incomplete") == word:
-            asked.query["accepts_incomplete"] = "true"
+    def read(request: BrokerRequest) -> None:
+        if request.operation is operation and request.query.get("accepts_incomplete") == word:
+            request.query["accepts_incomplete"] = "true"
 
-    return reads(read)
+    return changes_requests(read)
 
 
-def has_in_id(sign: str, operation: Operation) -> Callable[[Asked], bool]:
-    return lambda asked: asked.operation is operation and sign in f"{asked.instance_id}{asked.binding_id}"
+def has_in_id(sign: str, operation: Operation) -> Callable[[BrokerRequest], bool]:
+    return lambda request: (
+        request.operation is operation and sign in f"{request.instance_id}{request.binding_id}"
+    )
 
 
 def decodes_ids(instead: str, of: str) -> Fault:
-    """Once more than they were encoded."""
+    """Decode ids once more than they were encoded."""
 
-    def read(asked: Asked) -> None:
-        asked.instance_id = asked.instance_id.replace(of, instead)
-        asked.binding_id = asked.binding_id and asked.binding_id.replace(of, instead)
+    def read(request: BrokerRequest) -> None:
+        request.instance_id = request.instance_id.replace(of, instead)
+        request.binding_id = request.binding_id and request.binding_id.replace(of, instead)
 
-    return reads(read)
-
-
-def takes_capitals_for_small(name: str) -> Callable[[Asked], None]:
-    return lambda asked: setattr(asked, name, (getattr(asked, name) or "").lower() or None)
+    return changes_requests(read)
 
 
-def finds_it_anywhere(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-    """A binding, of whatever instance."""
-    for instance_id, binding_id in broker.things:
-        if binding_id == asked.binding_id:
-            asked.instance_id = instance_id
-    return right(asked)
+def takes_capitals_for_small(name: str) -> Callable[[BrokerRequest], None]:
+    return lambda request: setattr(request, name, (getattr(request, name) or "").lower() or None)
 
 
-# Making
+def finds_it_anywhere(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+    """Find a binding under any instance."""
+    for instance_id, binding_id in broker.resources:
+        if binding_id == request.binding_id:
+            request.instance_id = instance_id
+    return right(request)
 
 
-def makes_what_it_refuses(broker: RightBroker, provision: Serve, asked: Asked) -> Answer:
+# Creation
+
+
+def makes_what_it_refuses(
+    broker: ReferenceBroker, provision: Serve, request: BrokerRequest
+) -> BrokerResponse:
     try:
-        return provision(asked)
-    except Refused as error:
+        return provision(request)
+    except Rejection as error:
         if error.status == 400:
-            broker.things.setdefault(asked.key, Thing({"plan_id": "now-id"}, {}))
+            broker.resources.setdefault(request.key, StoredResource({"plan_id": "now-id"}, {}))
         raise
 
 
-def binds_what_it_refuses(broker: RightBroker, bind: Serve, asked: Asked) -> Answer:
+def binds_what_it_refuses(broker: ReferenceBroker, bind: Serve, request: BrokerRequest) -> BrokerResponse:
     try:
-        return bind(asked)
-    except Refused as error:
+        return bind(request)
+    except Rejection as error:
         if error.status == 400:
-            broker.things.setdefault(asked.key, Thing({"plan_id": "now-id"}, {}))
+            broker.resources.setdefault(request.key, StoredResource({"plan_id": "now-id"}, {}))
         raise
 
 
-def fails_to_delete_what_it_refused(broker: RightBroker) -> None:
+def fails_to_delete_what_it_refused(broker: ReferenceBroker) -> None:
     refused: set[Any] = set()
 
-    def after(asked: Asked, answer: Answer) -> None:
-        if asked.operation is Operation.PROVISION and answer.status == 400:
-            refused.add(asked.key)
+    def after(request: BrokerRequest, response: BrokerResponse) -> None:
+        if request.operation is Operation.PROVISION and response.status == 400:
+            refused.add(request.key)
 
-    def which(asked: Asked, answer: Answer) -> bool:
-        return asked.operation is Operation.DEPROVISION and asked.key in refused
+    def which(request: BrokerRequest, response: BrokerResponse) -> bool:
+        return request.operation is Operation.DEPROVISION and request.key in refused
 
     broker.after.append(after)
-    answers(500, which)(broker)
+    responds_with(500, which)(broker)
 
 
-def keeps_orphans(broker: RightBroker) -> None:
-    """Never deletes what was ordered by who can poll, and did not say in which version."""
-    kept: set[Any] = set()
-    came = Condition()
+def keeps_orphans(broker: ReferenceBroker) -> None:
+    """Never delete an instance whose provision request allowed polling and named no version."""
+    orphans: set[Any] = set()
+    condition = Condition()
 
-    def before(asked: Asked) -> None:
-        if asked.operation is not Operation.DEPROVISION:
+    def before(request: BrokerRequest) -> None:
+        if request.operation is not Operation.DEPROVISION:
             return
-        with came:
-            if asked.key not in broker.things:
-                came.wait_for(lambda: asked.key in kept, FOR_COMPANY / 5)  # its provision is on its way
-            if asked.key in kept:
-                raise Refused(422, "ConcurrencyError")
+        with condition:
+            if request.key not in broker.resources:
+                condition.wait_for(
+                    lambda: request.key in orphans, RACE_SECONDS / 5
+                )  # The provision request may still be in transit.
+            if request.key in orphans:
+                raise Rejection(422, "ConcurrencyError")
 
-    def after(asked: Asked, answer: Answer) -> None:
-        is_made = asked.operation is Operation.PROVISION and answer.status == 201
-        if is_made and asked.can_poll and "maintenance_info" not in asked.body:
-            with came:
-                kept.add(asked.key)
-                came.notify_all()
+    def after(request: BrokerRequest, response: BrokerResponse) -> None:
+        is_created = request.operation is Operation.PROVISION and response.status == 201
+        if is_created and request.can_poll and "maintenance_info" not in request.body:
+            with condition:
+                orphans.add(request.key)
+                condition.notify_all()
 
     broker.before.append(before)
     broker.after.append(after)
 
 
 def races(operation: Operation) -> Fault:
-    """Looks if it is there, and makes it a while later; with a provision that is if it names a version."""
+    """Check for an existing resource and create it later: a race, for provisions only with a version."""
 
-    def fault(broker: RightBroker) -> None:
-        came = Condition()
+    def fault(broker: ReferenceBroker) -> None:
+        condition = Condition()
         count: dict[Any, int] = {}
 
-        def before(asked: Asked) -> None:
-            right = asked.operation is operation and fits(asked.body.get("parameters", {}))
-            right = right and (operation is Operation.BIND or "maintenance_info" in asked.body)
-            if right and asked.body.get("plan_id") == "now-id" and asked.key not in broker.things:
-                with came:
-                    count[asked.key] = count.get(asked.key, 0) + 1
-                    came.notify_all()
-                    came.wait_for(lambda: count[asked.key] > 1, FOR_COMPANY)
-                asked.headers["saw-nothing"] = "1"
+        def before(request: BrokerRequest) -> None:
+            right = request.operation is operation and fits(request.body.get("parameters", {}))
+            right = right and (operation is Operation.BIND or "maintenance_info" in request.body)
+            if right and request.body.get("plan_id") == "now-id" and request.key not in broker.resources:
+                with condition:
+                    count[request.key] = count.get(request.key, 0) + 1
+                    condition.notify_all()
+                    condition.wait_for(lambda: count[request.key] > 1, RACE_SECONDS)
+                request.headers["saw-nothing"] = "1"
 
         serve = broker.serve
 
-        def blindly(asked: Asked) -> Answer:
-            if "saw-nothing" in asked.headers:
-                broker.things.pop(asked.key, None)
-            return serve(asked)
+        def blindly(request: BrokerRequest) -> BrokerResponse:
+            if "saw-nothing" in request.headers:
+                broker.resources.pop(request.key, None)
+            return serve(request)
 
         broker.before.append(before)
         broker.serve = blindly  # type: ignore[method-assign]
@@ -177,279 +183,324 @@ def races(operation: Operation) -> Fault:
 
 def takes_for_the_same(
     name: str, *, of: Operation = Operation.PROVISION, busy: bool = False
-) -> Callable[..., Answer]:
-    """Another plan, or other parameters; or only while it is busy."""
+) -> Callable[..., BrokerResponse]:
+    """Treat another plan or other parameters as identical, optionally only during an operation."""
 
-    def again(
-        broker: RightBroker, right: Callable[[Asked, Thing], Answer], asked: Asked, thing: Thing
-    ) -> Answer:
-        has_plan = asked.body["plan_id"] == thing.attributes["plan_id"]
-        if asked.operation is of and has_plan is (name == "parameters") and not (busy and thing.busy is None):
-            is_now = {"plan_id": thing.attributes["plan_id"], "parameters": thing.attributes["given"]}
-            asked.body = {**asked.body, **is_now}
-        return right(asked, thing)
+    def repeat(
+        broker: ReferenceBroker,
+        right: Callable[[BrokerRequest, StoredResource], BrokerResponse],
+        request: BrokerRequest,
+        resource: StoredResource,
+    ) -> BrokerResponse:
+        has_plan = request.body["plan_id"] == resource.attributes["plan_id"]
+        if (
+            request.operation is of
+            and has_plan is (name == "parameters")
+            and not (busy and resource.busy is None)
+        ):
+            is_now = {"plan_id": resource.attributes["plan_id"], "parameters": resource.attributes["given"]}
+            request.body = {**request.body, **is_now}
+        return right(request, resource)
 
-    return again
+    return repeat
 
 
 def hides_the_predecessor(
-    broker: RightBroker, succeed: Callable[[Thing, Thing], None], thing: Thing, predecessor: Thing
+    broker: ReferenceBroker,
+    inherit: Callable[[StoredResource, StoredResource], None],
+    resource: StoredResource,
+    predecessor: StoredResource,
 ) -> None:
-    succeed(thing, predecessor)
+    inherit(resource, predecessor)
     predecessor.ready = False
 
 
-def binds_what_is_busy(operation: Operation) -> Do:
-    """Though its instance is being made, or changed."""
+def binds_what_is_busy(operation: Operation) -> Handler:
+    """Bind an instance during its creation or update."""
 
-    def bind(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-        instance = broker.things.get((asked.instance_id, None))
-        if instance is not None and instance.busy is not None and instance.busy.asked is operation:
-            return Answer(201, {"credentials": {}})
-        return right(asked)
+    def bind(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+        instance = broker.resources.get((request.instance_id, None))
+        if instance is not None and instance.busy is not None and instance.busy.operation is operation:
+            return BrokerResponse(201, {"credentials": {}})
+        return right(request)
 
     return bind
 
 
-# Changing
+# Updates
 
 
-def applies_what_it_refuses(broker: RightBroker, update: Serve, asked: Asked) -> Answer:
+def applies_what_it_refuses(broker: ReferenceBroker, update: Serve, request: BrokerRequest) -> BrokerResponse:
     try:
-        return update(asked)
-    except Refused:
-        thing = broker.things.get(asked.key)
-        if thing is not None:
-            thing.parameters = {"size": 9}
+        return update(request)
+    except Rejection:
+        resource = broker.resources.get(request.key)
+        if resource is not None:
+            resource.parameters = {"size": 9}
         raise
 
 
-def creates_updates(broker: RightBroker, update: Serve, asked: Asked) -> Answer:
-    thing = broker.things.get(asked.key)
-    before = (thing.attributes, thing.parameters) if thing is not None else None
-    answer = update(asked)
-    if thing is not None and before != (thing.attributes, thing.parameters):
-        answer.status = 201
-    return answer
+def creates_updates(broker: ReferenceBroker, update: Serve, request: BrokerRequest) -> BrokerResponse:
+    resource = broker.resources.get(request.key)
+    before = (resource.attributes, resource.parameters) if resource is not None else None
+    response = update(request)
+    if resource is not None and before != (resource.attributes, resource.parameters):
+        response.status = 201
+    return response
 
 
-def changes_with_a_context(change: Callable[[Thing], Any]) -> Do:
-    """Something else."""
+def changes_with_a_context(change: Callable[[StoredResource], Any]) -> Handler:
+    """Change the instance on a context update."""
 
-    def update(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-        answer = right(asked)
-        if answer.status == 200 and "context" in asked.body and "parameters" not in asked.body:
-            change(broker.things[asked.key])
-        return answer
+    def update(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+        response = right(request)
+        if response.status == 200 and "context" in request.body and "parameters" not in request.body:
+            change(broker.resources[request.key])
+        return response
 
     return update
 
 
-Change = Callable[[Thing, str, dict[str, Any]], None]
+Change = Callable[[StoredResource, str, dict[str, Any]], None]
 
 
 def moves_anyway(
-    broker: RightBroker, change: Change, thing: Thing, plan_id: str, parameters: dict[str, Any]
+    broker: ReferenceBroker,
+    change: Change,
+    resource: StoredResource,
+    plan_id: str,
+    parameters: dict[str, Any],
 ) -> None:
-    change(thing, "later-id" if plan_id == thing.attributes["plan_id"] else plan_id, parameters)
+    change(resource, "later-id" if plan_id == resource.attributes["plan_id"] else plan_id, parameters)
 
 
 def loses_parameters(
-    broker: RightBroker, change: Change, thing: Thing, plan_id: str, parameters: dict[str, Any]
+    broker: ReferenceBroker,
+    change: Change,
+    resource: StoredResource,
+    plan_id: str,
+    parameters: dict[str, Any],
 ) -> None:
-    change(thing, plan_id, parameters if plan_id == thing.attributes["plan_id"] else {})
+    change(resource, plan_id, parameters if plan_id == resource.attributes["plan_id"] else {})
 
 
-def moves_from_any_plan(broker: RightBroker, update: Serve, asked: Asked) -> Answer:
+def moves_from_any_plan(broker: ReferenceBroker, update: Serve, request: BrokerRequest) -> BrokerResponse:
     plan = broker.plan("plain-id")
     plan["plan_updateable"] = True
     try:
-        return update(asked)
+        return update(request)
     finally:
         plan["plan_updateable"] = False
 
 
-def updates_what_is_busy(operation: Operation) -> Do:
-    """Though it is being made, or changed otherwise."""
+def updates_what_is_busy(operation: Operation) -> Handler:
+    """Update an instance during its creation or another update."""
 
-    def update(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-        thing = broker.things.get(asked.key)
-        busy = thing.busy if thing is not None else None
-        if busy is not None and busy.asked is operation and busy.body != asked.body:
-            return Answer(200, {})
-        return right(asked)
+    def update(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+        resource = broker.resources.get(request.key)
+        busy = resource.busy if resource is not None else None
+        if busy is not None and busy.operation is operation and busy.body != request.body:
+            return BrokerResponse(200, {})
+        return right(request)
 
     return update
 
 
-# Telling
+# Fetches
 
 
 def keeps_ghosts(fetch: str) -> Fault:
-    """Tells of what was there once."""
-    ghosts: dict[Any, Thing] = {}
+    """Return deleted resources to a fetch."""
+    ghosts: dict[Any, StoredResource] = {}
 
-    def drop(broker: RightBroker, right: Callable[[Asked], None], asked: Asked) -> None:
-        if asked.key in broker.things:
-            ghosts[asked.key] = broker.things[asked.key]
-        right(asked)
+    def remove(
+        broker: ReferenceBroker, right: Callable[[BrokerRequest], None], request: BrokerRequest
+    ) -> None:
+        if request.key in broker.resources:
+            ghosts[request.key] = broker.resources[request.key]
+        right(request)
 
-    def tell(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-        return Answer(200, {}) if asked.key in ghosts and asked.key not in broker.things else right(asked)
+    def tell(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+        return (
+            BrokerResponse(200, {})
+            if request.key in ghosts and request.key not in broker.resources
+            else right(request)
+        )
 
-    return several(does("drop", drop), does(fetch, tell))
+    return combine(overrides("remove", remove), overrides(fetch, tell))
 
 
-def tells(operation: Operation) -> Do:
-    """Of what is busy with this operation."""
+def fetches_while(operation: Operation) -> Handler:
+    """Return resources to a fetch during an operation."""
 
-    def fetch(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-        thing = broker.things.get(asked.key)
-        if thing is None or thing.busy is None or thing.busy.asked is not operation:
-            return right(asked)
-        return Answer(200, {})
+    def fetch(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+        resource = broker.resources.get(request.key)
+        if resource is None or resource.busy is None or resource.busy.operation is not operation:
+            return right(request)
+        return BrokerResponse(200, {})
 
     return fetch
 
 
-def forgets_everything(broker: RightBroker, serve: Serve, asked: Asked) -> Answer:
-    broker.things.clear()
-    return serve(asked)
+def forgets_everything(broker: ReferenceBroker, serve: Serve, request: BrokerRequest) -> BrokerResponse:
+    broker.resources.clear()
+    return serve(request)
 
 
-# Polling
+# Polls
 
 
-def of_works(*operations: Operation, state: str | None = None) -> Which:
-    """Polls of operations of some kinds, which the broker's names tell."""
+def polls_of(*operations: Operation, state: str | None = None) -> Predicate:
+    """Select polls by the kind of operation, which is part of its name."""
 
-    def which(asked: Asked, answer: Answer) -> bool:
-        kind = asked.query.get("operation", "").partition("-")[0]
-        polled = asked.operation in (Operation.LAST_OPERATION, Operation.LAST_BINDING_OPERATION)
+    def which(request: BrokerRequest, response: BrokerResponse) -> bool:
+        kind = request.query.get("operation", "").partition("-")[0]
+        polled = request.operation in (Operation.LAST_OPERATION, Operation.LAST_BINDING_OPERATION)
         return (
-            polled and kind in operations and answer.status == 200 and state in (None, answer.body["state"])
+            polled
+            and kind in operations
+            and response.status == 200
+            and state in (None, response.body["state"])
         )
 
     return which
 
 
-def needs_the_new_plan(broker: RightBroker, poll: Serve, asked: Asked) -> Answer:
-    answer = poll(asked)
-    work = broker.works[asked.key].get(asked.query.get("operation", ""))
-    is_a_move = work is not None and work.asked is Operation.UPDATE and "plan_id" in work.body
-    if work is not None and is_a_move and asked.query.get("plan_id") != work.body["plan_id"]:
-        raise Refused(400, "UnknownOperation")
-    return answer
+def needs_the_new_plan(broker: ReferenceBroker, poll: Serve, request: BrokerRequest) -> BrokerResponse:
+    response = poll(request)
+    operation = broker.operations[request.key].get(request.query.get("operation", ""))
+    changes_plan = (
+        operation is not None and operation.operation is Operation.UPDATE and "plan_id" in operation.body
+    )
+    if operation is not None and changes_plan and request.query.get("plan_id") != operation.body["plan_id"]:
+        raise Rejection(400, "UnknownOperation")
+    return response
 
 
-def forgets_outcomes(of: Operation) -> Which:
-    """Polls that come after one was told of the end."""
-    told: set[str] = set()
+def forgets_outcomes(of: Operation) -> Predicate:
+    """Select polls after the final state was returned."""
+    completed: set[str] = set()
 
-    def which(asked: Asked, answer: Answer) -> bool:
-        name = asked.query.get("operation", "")
-        is_known = name in told
-        is_a_poll = asked.operation is of and answer.status == 200
-        if is_a_poll and answer.body["state"] != "in progress":
-            told.add(name)
-        return is_known and asked.operation is of
+    def which(request: BrokerRequest, response: BrokerResponse) -> bool:
+        name = request.query.get("operation", "")
+        is_known = name in completed
+        is_a_poll = request.operation is of and response.status == 200
+        if is_a_poll and response.body["state"] != "in progress":
+            completed.add(name)
+        return is_known and request.operation is of
 
     return which
 
 
-def takes_any_operation(of: Operation) -> Callable[[Asked], None]:
-    def read(asked: Asked) -> None:
-        if asked.operation is of and asked.query.get("operation", "").startswith("brokerkit"):
-            del asked.query["operation"]
+def takes_any_operation(of: Operation) -> Callable[[BrokerRequest], None]:
+    def read(request: BrokerRequest) -> None:
+        if request.operation is of and request.query.get("operation", "").startswith("brokerkit"):
+            del request.query["operation"]
 
     return read
 
 
-def polls_anything(broker: RightBroker, poll: Serve, asked: Asked) -> Answer:
-    """By the name of the operation alone."""
-    name = asked.query.get("operation")
-    for key, works in broker.works.items():
-        if name in works:
-            asked.instance_id, asked.binding_id = key
-    return poll(asked)
+def polls_anything(broker: ReferenceBroker, poll: Serve, request: BrokerRequest) -> BrokerResponse:
+    """Find the operation by its name alone."""
+    name = request.query.get("operation")
+    for key, operations in broker.operations.items():
+        if name in operations:
+            request.instance_id, request.binding_id = key
+    return poll(request)
 
 
-def never_ends(broker: RightBroker, end: Callable[[Work], None], work: Work) -> None:
-    if work.asked is not Operation.PROVISION:
-        end(work)
+def never_ends(
+    broker: ReferenceBroker, end: Callable[[PendingOperation], None], operation: PendingOperation
+) -> None:
+    if operation.operation is not Operation.PROVISION:
+        end(operation)
 
 
-# Deleting
+# Deletions
 
 
-def drops_all(broker: RightBroker, drop: Callable[[Asked], None], asked: Asked) -> None:
-    """All bindings of the instance."""
-    for key in [key for key in broker.things if key[0] == asked.instance_id and key[1] and asked.binding_id]:
-        del broker.things[key]
-    drop(asked)
+def drops_all(
+    broker: ReferenceBroker, remove: Callable[[BrokerRequest], None], request: BrokerRequest
+) -> None:
+    """Delete all bindings of the instance."""
+    for key in [
+        key for key in broker.resources if key[0] == request.instance_id and key[1] and request.binding_id
+    ]:
+        del broker.resources[key]
+    remove(request)
 
 
-def drops_successors(broker: RightBroker) -> None:
-    """What came from a binding goes with it."""
-    successors: dict[int, Thing] = {}
+def drops_successors(broker: ReferenceBroker) -> None:
+    """Delete the successor of a binding with it."""
+    successors: dict[int, StoredResource] = {}
 
-    def succeed(
-        broker: RightBroker, right: Callable[[Thing, Thing], None], thing: Thing, predecessor: Thing
+    def inherit(
+        broker: ReferenceBroker,
+        right: Callable[[StoredResource, StoredResource], None],
+        resource: StoredResource,
+        predecessor: StoredResource,
     ) -> None:
-        right(thing, predecessor)
-        successors[id(predecessor)] = thing
+        right(resource, predecessor)
+        successors[id(predecessor)] = resource
 
-    def drop(broker: RightBroker, right: Callable[[Asked], None], asked: Asked) -> None:
-        successor = successors.get(id(broker.things.get(asked.key)))
-        for key in [key for key, each in broker.things.items() if each is successor]:
-            del broker.things[key]
-        right(asked)
+    def remove(
+        broker: ReferenceBroker, right: Callable[[BrokerRequest], None], request: BrokerRequest
+    ) -> None:
+        successor = successors.get(id(broker.resources.get(request.key)))
+        for key in [key for key, resource in broker.resources.items() if resource is successor]:
+            del broker.resources[key]
+        right(request)
 
-    several(does("succeed", succeed), does("drop", drop))(broker)
+    combine(overrides("inherit", inherit), overrides("remove", remove))(broker)
 
 
 def refuses_to_halt(operation: Operation, status: int, word: str) -> Fault:
-    """What is being made is not deleted; it goes on by itself."""
+    """Reject the deletion of a resource during its creation."""
 
     def delete(
-        broker: RightBroker, right: Callable[[Asked, Thing], Answer], asked: Asked, thing: Thing
-    ) -> Answer:
-        work = thing.busy
-        if asked.operation is operation and work is not None and work.asked is not operation:
-            work.left -= 1
-            if work.left < 0:
-                broker.end(work)
-            raise Refused(status, word)
-        return right(asked, thing)
+        broker: ReferenceBroker,
+        right: Callable[[BrokerRequest, StoredResource], BrokerResponse],
+        request: BrokerRequest,
+        resource: StoredResource,
+    ) -> BrokerResponse:
+        pending = resource.busy
+        if request.operation is operation and pending is not None and pending.operation is not operation:
+            pending.left -= 1
+            if pending.left < 0:
+                broker.end(pending)
+            raise Rejection(status, word)
+        return right(request, resource)
 
-    return does("delete", delete)
+    return overrides("delete", delete)
 
 
 def halts_nothing(operation: Operation) -> Fault:
-    """What was deleted while it was being made is there in the end."""
+    """Complete the creation of a resource that was deleted during it."""
 
-    def drop(broker: RightBroker, right: Callable[[Asked], None], asked: Asked) -> None:
-        thing = broker.things.get(asked.key)
-        if thing is not None and asked.operation is operation and not thing.ready:
-            thing.ready, thing.work = True, None
+    def remove(
+        broker: ReferenceBroker, right: Callable[[BrokerRequest], None], request: BrokerRequest
+    ) -> None:
+        resource = broker.resources.get(request.key)
+        if resource is not None and request.operation is operation and not resource.ready:
+            resource.ready, resource.operation = True, None
         else:
-            right(asked)
+            right(request)
 
-    return does("drop", drop)
-
-
-def leaves_failures(broker: RightBroker, deprovision: Serve, asked: Asked) -> Answer:
-    thing = broker.things.get(asked.key)
-    if thing is not None and thing.busy is None:
-        raise Refused(500, "NothingToDelete")
-    return deprovision(asked)
+    return overrides("remove", remove)
 
 
-def never_answers(which: Which, seconds: float) -> Fault:
-    """Not to who cannot poll, and not for a while."""
+def leaves_failures(broker: ReferenceBroker, deprovision: Serve, request: BrokerRequest) -> BrokerResponse:
+    resource = broker.resources.get(request.key)
+    if resource is not None and resource.busy is None:
+        raise Rejection(500, "NothingToDelete")
+    return deprovision(request)
 
-    def after(asked: Asked, answer: Answer) -> None:
-        if which(asked, answer) and not asked.can_poll:
+
+def never_answers(which: Predicate, seconds: float) -> Fault:
+    """Do not respond to a deletion without polling, for a while."""
+
+    def after(request: BrokerRequest, response: BrokerResponse) -> None:
+        if which(request, response) and not request.can_poll:
             Event().wait(seconds)
 
     return lambda broker: broker.after.append(after)

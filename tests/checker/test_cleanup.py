@@ -1,4 +1,4 @@
-"""Whatever a check made it deletes, however it ends; and what it cannot delete, it says."""
+"""Tests of the cleanup: a check deletes every resource that it created, or reports it as left over."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ from brokerkit.testing.live_server import serve
 from . import live_broker as served
 from .brokerkit_brokers import WithoutStore
 from .hostile_broker import Handler, Hostile, Play, serving
-from .messages import Answer, Asked, Refused
-from .reference_broker import RightBroker
+from .messages import BrokerRequest, BrokerResponse, Rejection
+from .reference_broker import ReferenceBroker
+
+pytestmark = pytest.mark.integration
 
 LOGIN = {"username": "platform", "password": "s3cret"}
 ENVIRONMENT = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret", "NO_COLOR": "1"}
@@ -39,7 +41,7 @@ ENVIRONMENT = {"BROKER_USERNAME": "platform", "BROKER_PASSWORD": "s3cret", "NO_C
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives up sooner."""
+    """Shorten the timeouts of the check."""
     monkeypatch.setattr(checking, "_CLEANUP_SECONDS", 1.0)
     monkeypatch.setattr(checking, "_ORPHAN_SECONDS", 0.5)
 
@@ -48,11 +50,11 @@ def checked(url: str, **options: object) -> Report:
     return check(url, Options(**{**LOGIN, "timeout": 5.0, "operation_timeout": 2.0, **options}))  # type: ignore[arg-type]
 
 
-# It is stopped from outside
+# Interrupted checks
 
 
 class Running:
-    """`brokerkit check` in a process of its own."""
+    """Run `brokerkit check` in another process."""
 
     def __init__(self, url: str, *options: str) -> None:
         self.process = subprocess.Popen(
@@ -70,19 +72,19 @@ class Running:
 
 @contextmanager
 def running(url: str, *options: str) -> Iterator[Running]:
-    made = Running(url, *options)
+    checker = Running(url, *options)
     try:
-        yield made
+        yield checker
     finally:
-        if made.process.poll() is None:
-            made.process.kill()
-            made.process.communicate()
+        if checker.process.poll() is None:
+            checker.process.kill()
+            checker.process.communicate()
 
 
 def until(fact: Callable[[], object]) -> None:
     ends = time.monotonic() + 20
     while not fact():
-        assert time.monotonic() < ends, "it never came to that"
+        assert time.monotonic() < ends, "the condition was not met in time"
         time.sleep(0.005)
 
 
@@ -92,17 +94,17 @@ def until(fact: Callable[[], object]) -> None:
 def test_interrupted_check_deletes_its_resources(name: str, moment: int) -> None:
     """A signal at any point of the check still deletes every resource that the check created."""
     memory = WithoutStore(polls=2)
-    asked: list[str] = []
+    requests: list[str] = []
     is_told = Event()
 
     def wait_for_the_signal() -> None:
-        asked.append("a request")
-        if len(asked) >= moment:  # a quick check would be through before it is told
+        requests.append("a request")
+        if len(requests) >= moment:  # With more jobs a short check would end before the signal.
             is_told.wait(20)
 
     memory.app.before_request(wait_for_the_signal)
     with serve(memory.app) as url, running(url) as checker:
-        until(lambda: len(asked) >= moment)
+        until(lambda: len(requests) >= moment)
         checker.process.send_signal(getattr(signal, name))
         is_told.set()
         code, out, err = checker.ends()
@@ -124,16 +126,16 @@ def test_second_interrupt_ends_cleanup_and_lists_leftovers() -> None:
 
     broker.play = play
     with serving(broker) as url, running(url, "--jobs", "1") as checker:
-        until(lambda: any(each.startswith("DELETE") for each in broker.requests))
+        until(lambda: any(request.startswith("DELETE") for request in broker.requests))
         checker.process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             checker.process.communicate(timeout=0.5)
         checker.process.send_signal(signal.SIGINT)
         code, out, err = checker.ends()
     assert "Traceback" not in err
-    told = json.loads(out)
-    assert told["leftovers"]
-    assert "interrupted again" in told["problem"]
+    document = json.loads(out)
+    assert document["leftovers"]
+    assert "interrupted again" in document["problem"]
     assert code in (1, 2)
 
 
@@ -150,50 +152,54 @@ def test_failing_progress_callback_still_cleans_up() -> None:
     assert memory.instances == {}
 
 
-# The broker is in the way
+# Failing brokers
 
 
-ROUTER = Answer(404, b"404 Not Found: Requested route does not exist.", {"Content-Type": "text/plain"})
-GATEWAY = Answer(502, b"<html>", {"Content-Type": "text/html"})
-EXPIRED = Answer(401, {"error": "Expired", "description": "It is over."}, {"WWW-Authenticate": "Basic"})
-BUSY = Answer(429, {"error": "TooManyRequests"}, {"Retry-After": "0"})
+ROUTER = BrokerResponse(
+    404, b"404 Not Found: Requested route does not exist.", {"Content-Type": "text/plain"}
+)
+GATEWAY = BrokerResponse(502, b"<html>", {"Content-Type": "text/html"})
+EXPIRED = BrokerResponse(
+    401, {"error": "Expired", "description": "It is over."}, {"WWW-Authenticate": "Basic"}
+)
+BUSY = BrokerResponse(429, {"error": "TooManyRequests"}, {"Retry-After": "0"})
 
 
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
-    ("instead", "told"),
+    ("replacement", "problem"),
     [
         (ROUTER, "no longer responds: GET /v2/catalog: 404"),
         (GATEWAY, "no longer responds: GET /v2/catalog: 502"),
         (EXPIRED, "no longer accepts the credentials: GET /v2/catalog: 401"),
         (BUSY, "no longer responds:"),
     ],
-    ids=["a router", "a gateway", "the end of a login", "the end of patience"],
+    ids=["router", "gateway", "expired credentials", "rate limit"],
 )
-def test_cleanup_ignores_responses_from_intermediaries(instead: Answer, told: str) -> None:
+def test_cleanup_ignores_responses_from_intermediaries(replacement: BrokerResponse, problem: str) -> None:
     """A response of a router, a gateway or an expired login neither fails a rule nor confirms a deletion."""
-    broker = RightBroker()
+    broker = ReferenceBroker()
     count = iter(range(10**9))
 
-    def before(asked: Asked) -> None:
+    def before(request: BrokerRequest) -> None:
         if next(count) > 80:
-            raise Refused(503, "Away")
+            raise Rejection(503, "Away")
 
-    def after(asked: Asked, answer: Answer) -> Answer | None:
-        if answer.word != "Away":
+    def after(request: BrokerRequest, response: BrokerResponse) -> BrokerResponse | None:
+        if response.word != "Away":
             return None
-        return replace(instead, headers={**answer.headers, **instead.headers})
+        return replace(replacement, headers={**response.headers, **replacement.headers})
 
     broker.before.append(before)
     broker.after.append(after)
     with served.serving(broker) as url:
         report = check(url, Options(**LOGIN, plans=["db"]))  # type: ignore[arg-type]
-    assert [each.key for each in report.verdicts if each.failures] == []
+    assert [verdict.key for verdict in report.verdicts if verdict.failures] == []
     assert report.problem is not None
-    assert told in report.problem
+    assert problem in report.problem
     assert report.exit_code == 2
-    left = {(each.instance_id, each.binding_id) for each in report.leftovers}
-    assert broker.things.keys() <= left
+    left = {(leftover.instance_id, leftover.binding_id) for leftover in report.leftovers}
+    assert broker.resources.keys() <= left
     assert left
 
 
@@ -240,21 +246,23 @@ def test_cleanup_resumes_after_broker_restart() -> None:
 
 
 class _Check:
-    """A check in a thread."""
+    """Run a check in a thread."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.told: list[str] = []
+        self.progress: list[str] = []
         self.reports: list[Report] = []
         self.thread = Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         options = Options(**LOGIN, timeout=5.0, jobs=1)  # type: ignore[arg-type]
-        self.reports.append(check(self.url, options, progress=lambda each: self.told.append(each.doing)))
+        self.reports.append(
+            check(self.url, options, progress=lambda progress: self.progress.append(progress.doing))
+        )
 
     def said(self, word: str) -> bool:
-        return any(word in each for each in self.told)
+        return any(word in description for description in self.progress)
 
     def ends(self) -> Report:
         self.thread.join(30)
@@ -271,25 +279,25 @@ def test_unreachable_broker_leftovers_have_curl_commands() -> None:
         until(lambda: broker.there)
     report = checker.ends()
     left = {
-        f"/v2/service_instances/{each.instance_id}"
-        + (f"/service_bindings/{each.binding_id}" if each.binding_id else "")
-        for each in report.leftovers
+        f"/v2/service_instances/{leftover.instance_id}"
+        + (f"/service_bindings/{leftover.binding_id}" if leftover.binding_id else "")
+        for leftover in report.leftovers
     }
     assert broker.there
     assert broker.there <= left
-    assert all("cannot be reached" in each.why for each in report.leftovers)
+    assert all("cannot be reached" in leftover.why for leftover in report.leftovers)
     assert "s3cret" not in str(report)
     again = Hostile()
     again.there = set(broker.there)
     with serving(again, port):
-        for each in report.leftovers:
-            run_in_a_shell(each.curl)
+        for leftover in report.leftovers:
+            run_in_a_shell(leftover.curl)
     assert again.there == set()
 
 
 def run_in_a_shell(command: str) -> None:
     if shutil.which("curl") is None:
-        pytest.skip("curl is not there")
+        pytest.skip("curl is not installed")
     subprocess.run(
         ["bash", "-c", command],
         env={**os.environ, **ENVIRONMENT},
@@ -300,15 +308,15 @@ def run_in_a_shell(command: str) -> None:
 
 
 def refusing(status: int, body: object, times: int) -> Hostile:
-    """A broker whose first deletes of each thing are refused."""
+    """A broker that rejects the first deletion of each resource."""
     broker = Hostile()
     refused: dict[str, int] = {}
 
     def play(handler: Handler) -> None:
-        made = handler.command == "DELETE" and handler.path.partition("?")[0] in broker.there
+        exists = handler.command == "DELETE" and handler.path.partition("?")[0] in broker.there
         with broker.lock:
-            count = refused[handler.path] = refused.get(handler.path, 0) + made
-        if made and count <= times:
+            count = refused[handler.path] = refused.get(handler.path, 0) + exists
+        if exists and count <= times:
             handler.answer(status, body)
         else:
             broker.answer_well(handler)
@@ -330,7 +338,7 @@ def test_cleanup_retries_temporarily_refused_deletes(status: int, body: object) 
 
 
 class Late(Hostile):
-    """Makes nothing before it was asked to delete it, as a busy broker may."""
+    """A broker that creates nothing until the first DELETE request, like a busy broker."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -361,16 +369,16 @@ def test_undeletable_resource_is_listed_with_broker_error() -> None:
     with serving(broker) as url:
         report = checked(url, only=["R-CAT", "R-PROV-3.again"])
     assert len(report.leftovers) == len(broker.there) > 0
-    assert all("no disk" in each.why for each in report.leftovers)
+    assert all("no disk" in leftover.why for leftover in report.leftovers)
     assert report.exit_code != 0
 
 
 @pytest.mark.usefixtures("hurried")
 def test_refused_creation_is_not_a_leftover() -> None:
-    """A resource whose creation was refused is not listed, even if its delete fails too."""
+    """A rejected resource is not listed, even if its deletion fails too."""
     broker = Hostile(lambda handler: handler.answer(400 if handler.command == "PUT" else 500))
     with serving(broker) as url:
-        report = checked(url, skip=["R-ERR-4.orphans"])  # of which nobody knows what became
+        report = checked(url, skip=["R-ERR-4.orphans"])  # The fate of an orphan is unknown.
     assert report.leftovers == ()
 
 
@@ -390,7 +398,7 @@ def test_cleanup_deletes_resource_created_despite_refusal() -> None:
 
 
 def deleting(broker: Hostile, polls: int) -> Play:
-    """Deletes take so many polls each."""
+    """A broker whose deletions take a number of polls."""
     left: dict[str, int] = {}
 
     def play(handler: Handler) -> None:
@@ -411,15 +419,15 @@ def deleting(broker: Hostile, polls: int) -> Play:
 
 @pytest.fixture
 def session() -> Iterator[CheckSession]:
-    """One that has an instance with a binding in its ledger."""
+    """Build a session whose tracker has an instance with a binding."""
     broker = Hostile()
     with serving(broker) as url:
-        made = CheckSession(Transport(url, Login(**LOGIN), timeout=5), cloudfoundry())
+        session = CheckSession(Transport(url, Login(**LOGIN), timeout=5), cloudfoundry())
         for resource in (BINDING, INSTANCE):
-            made.tracker.requested(resource, "s-id", "p-id")
+            session.tracker.requested(resource, "s-id", "p-id")
         broker.there = {INSTANCE_PATH, f"{INSTANCE_PATH}/service_bindings/b1"}
-        made.broker = broker  # type: ignore[attr-defined]
-        yield made
+        session.broker = broker  # type: ignore[attr-defined]
+        yield session
 
 
 INSTANCE, BINDING = Resource("i1"), Resource("i1", "b1")
@@ -441,7 +449,7 @@ def test_cleanup_limits_wait_for_asynchronous_deletions(session: CheckSession) -
     broker: Hostile = session.broker  # type: ignore[attr-defined]
     broker.play = deleting(broker, polls=10**6)
     clean_up(session, 0.2, at_most=0.5, sleep=lambda _: time.sleep(0.05))
-    (instance, binding) = sorted(leftovers(session), key=lambda each: each.binding_id or "")
+    (instance, binding) = sorted(leftovers(session), key=lambda leftover: leftover.binding_id or "")
     assert instance.why == "deletion was not attempted"
     assert "in progress" in binding.why
 

@@ -1,4 +1,4 @@
-"""What the checker finds in a broker that is written with openbrokerapi, as well as that lets one."""
+"""Test of the checker with a broker written with openbrokerapi."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterator
 import pytest
 
 from brokerkit.checker.report import Level, Outcome, Report
-from brokerkit.testing.live_server import serve
 
+from ..support.wsgi_adapter import serving_in_process
 from .openbrokerapi_broker import Peer, make_app
 from .test_correct_brokers import checked, faults
 
 VIOLATIONS = {
-    "R-REQ-1.version-malformed": "its filter makes a number of the version, and fails: 500",
-    "R-REQ-1.other-major": "version 3.0 is later than 2.13, so it serves it",
-    "R-REQ-2.login-first": "the version is judged before the login: 400 instead of 401",
-    "R-REQ-3.identity-malformed": "any JSON is taken for an identity, not just an object",
-    "R-REQ-4.echo": "it does not know X-Broker-API-Request-Identity",
+    "R-REQ-1.version-malformed": "its filter converts the version to a number, and fails with 500",
+    "R-REQ-1.other-major": "it accepts version 3.0 because it is later than 2.13",
+    "R-REQ-2.login-first": "it checks the version before the credentials: 400 instead of 401",
+    "R-REQ-3.identity-malformed": "it accepts any JSON as an identity, not only objects",
+    "R-REQ-4.echo": "it does not support X-Broker-API-Request-Identity",
     "R-REQ-4.echo-in-errors": "the same",
-    "R-REQ-6.wrong-types": "fields are taken as they come: a service_id of 7, a context that is a text",
+    "R-REQ-6.wrong-types": "it does not check types: a service_id of 7, a string as context",
     "R-ERR-1.texts": "the 410 to a poll has an empty description",
     "R-ERR-1.description": "its 404 and 409 are empty objects",
-    "R-PROV-6.required": "a service_id may be empty",
-    "R-PROV-6.unknown-offering": "it looks for the plan alone",
+    "R-PROV-6.required": "it accepts an empty service_id",
+    "R-PROV-6.unknown-offering": "it looks up the plan only",
     "R-PROV-8.conflict": "maintenance_info does not reach the handler",
-    "R-UPD-3.not-updateable": "its ErrPlanChangeNotSupported is a 400; 422 is due",
+    "R-UPD-3.not-updateable": "its ErrPlanChangeNotSupported is a 400 instead of a 422",
     "R-UPD-5.conflict": "maintenance_info does not reach the handler",
-    "R-BIND-5.unknown-instance": "a bind's handler has no way to answer 404",
-    "R-LAST-3.unknown": "its ErrInstanceDoesNotExist is 410 to a poll; ErrBindingDoesNotExist 500",
+    "R-BIND-5.unknown-instance": "a bind handler cannot return 404",
+    "R-LAST-3.unknown": "a poll returns 410 for ErrInstanceDoesNotExist, and 500 for ErrBindingDoesNotExist",
 }
 
 
@@ -39,13 +39,13 @@ def peer() -> Peer:
 
 @pytest.fixture(scope="module")
 def report(peer: Peer) -> Iterator[Report]:
-    with serve(make_app(peer)) as url:
+    with serving_in_process(make_app(peer)) as url:
         yield checked(url)
 
 
 def test_openbrokerapi_check_finds_exactly_known_violations(report: Report) -> None:
-    found = faults(report)
-    assert found.keys() == VIOLATIONS.keys(), found
+    detected = faults(report)
+    assert detected.keys() == VIOLATIONS.keys(), detected
 
 
 def test_openbrokerapi_check_exits_with_one(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""The checker comes to an end, whatever a broker answers, and says what it could not do."""
+"""Tests of the checker with hostile brokers: every check ends, and reports its problems."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ from brokerkit.testing.live_server import serve
 from .brokerkit_brokers import WithoutStore
 from .hostile_broker import CATALOGS, PLAYS, SERVICE, Hostile, offering, plan, serving
 
+pytestmark = pytest.mark.integration
+
 OF_ANOTHER = ("R-PROV-3.concurrent", "R-PROV-8", "R-DEL-3")
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives up sooner."""
+    """Shorten the timeouts of the check."""
     monkeypatch.setattr(checking, "_CLEANUP_SECONDS", 0.3)
     monkeypatch.setattr(checking, "_ORPHAN_SECONDS", 0.3)
 
@@ -43,11 +45,11 @@ def checked(url: str, **options: object) -> Report:
     return check(url, Options(**{**login, **limits, **options}))  # type: ignore[arg-type]
 
 
-def assert_it_can_be_told(report: Report) -> None:
-    told = (to_json(report), html(report), junit(report))
-    assert all(told)
-    assert "s3cret" not in "".join(told)
-    assert all(len(each) < 20_000_000 for each in told)
+def assert_reportable(report: Report) -> None:
+    reports = (to_json(report), html(report), junit(report))
+    assert all(reports)
+    assert "s3cret" not in "".join(reports)
+    assert all(len(text) < 20_000_000 for text in reports)
 
 
 @pytest.mark.parametrize("play", PLAYS)
@@ -56,7 +58,7 @@ def test_arbitrary_responses_fail_the_check(play: str) -> None:
     with serving(Hostile(PLAYS[play])) as url:
         report = checked(url)
     assert report.exit_code == 1
-    assert_it_can_be_told(report)
+    assert_reportable(report)
 
 
 @pytest.mark.parametrize("play", ["hangs", "drips"])
@@ -77,8 +79,8 @@ def test_check_survives_arbitrary_catalogs(name: str) -> None:
             url, timeout=5.0, operation_timeout=10.0, only=["R-CAT", "R-PROV-3", "R-DEL", "R-UPD-2"]
         )
     assert report.exit_code in (1, 2)
-    assert broker.there == set(), "all is deleted, under whatever id"
-    assert_it_can_be_told(report)
+    assert broker.there == set(), "every resource is deleted, under any id"
+    assert_reportable(report)
 
 
 def test_check_of_hundred_plans_limits_instances() -> None:
@@ -87,8 +89,8 @@ def test_check_of_hundred_plans_limits_instances() -> None:
     with serving(broker) as url:
         report = checked(url, timeout=5.0, only=["R-PROV-1.created", "R-PROV-3"])
     assert len(report.plans) == 100
-    made = [each for each in broker.requests if each.startswith("PUT")]
-    assert len(made) < 700
+    puts = [request for request in broker.requests if request.startswith("PUT")]
+    assert len(puts) < 700
     assert broker.there == set()
 
 
@@ -101,7 +103,7 @@ def test_errors_of_many_plans_are_abbreviated() -> None:
     assert report.problem.endswith("; and 15 more")
 
 
-# There is nothing to check
+# Checks that cannot run
 
 
 def test_wrong_password_sends_only_catalog_request() -> None:
@@ -131,9 +133,9 @@ def test_unknown_plan_is_an_error() -> None:
 
 def test_parameters_for_unknown_plan_are_an_error() -> None:
     with serving(Hostile()) as url:
-        report = checked(url, parameters={"nobody/none": {"provision": [{"size": 1}]}})
+        report = checked(url, parameters={"unknown/none": {"provision": [{"size": 1}]}})
     assert report.problem is not None
-    assert "there are parameters for nobody" in report.problem
+    assert "there are parameters for unknown" in report.problem
 
 
 def test_refused_connection_is_an_error() -> None:
@@ -146,24 +148,24 @@ def test_refused_connection_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"only": ["R-PORV"]}, "there is no rule 'R-PORV'"),
         ({"skip": ["R-CAT-55"]}, "there is no rule 'R-CAT-55'"),
         ({"only": ["R-CAT"], "skip": ["R-CAT"]}, "no rule is left to judge"),
     ],
 )
-def test_check_rejects_empty_rule_selection(options: dict[str, Any], told: str) -> None:
+def test_check_rejects_empty_rule_selection(options: dict[str, Any], message: str) -> None:
     """An unknown rule, or a selection without any rule, raises ValueError."""
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         check("http://127.0.0.1:9", Options(**options))
 
 
 def test_parameters_option_accepts_file_format() -> None:
     broker = Hostile(catalog={"services": [SERVICE]})
     with serving(broker) as url:
-        told = {"s/p": {"provision": {"size": 3}}}
-        report = check(url, Options(parameters=told, only=["R-PROV-1.created"], timeout=5))
+        parameters = {"s/p": {"provision": {"size": 3}}}
+        report = check(url, Options(parameters=parameters, only=["R-PROV-1.created"], timeout=5))
     (verdict,) = report.verdicts
     assert verdict.judged
     assert report.problem is None
@@ -177,7 +179,7 @@ def test_catalog_rules_create_no_resources() -> None:
 
 
 @pytest.mark.parametrize(
-    ("skip", "made"),
+    ("skip", "instances"),
     [
         ((), 4),
         (("R-ERR-4.orphans",), 3),
@@ -185,7 +187,7 @@ def test_catalog_rules_create_no_resources() -> None:
         (("R-ERR-4.orphans", "R-REQ.special-ids", "R-REQ.distinct-ids", *OF_ANOTHER), 1),
     ],
 )
-def test_skipping_rules_creates_fewer_instances(skip: tuple[str, ...], made: int) -> None:
+def test_skipping_rules_creates_fewer_instances(skip: tuple[str, ...], instances: int) -> None:
     """Skipped rules create no instances of their own, and at most one instance exists at a time."""
     memory = WithoutStore(polls=3)
     known: set[str] = set()
@@ -199,14 +201,16 @@ def test_skipping_rules_creates_fewer_instances(skip: tuple[str, ...], made: int
     memory.app.after_request(count)
     with serve(memory.app) as url:
         checked(url, skip=skip, plans=["drains/drain"], timeout=5.0, operation_timeout=5.0)
-    assert made - ("R-ERR-4.orphans" not in skip) <= len(known) <= made  # an orphan's delete may come first
-    assert max(counts) == 1, "never two at a time"
+    assert (
+        instances - ("R-ERR-4.orphans" not in skip) <= len(known) <= instances
+    )  # The DELETE request of the orphan may come first.
+    assert max(counts) == 1, "there are never two instances at a time"
 
 
 def test_check_leaves_no_threads() -> None:
     with serving(Hostile()) as url:
         checked(url)
-    assert not [each for each in threading.enumerate() if each.name == "brokerkit-check"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "brokerkit-check"]
 
 
 # TLS
@@ -214,7 +218,7 @@ def test_check_leaves_no_threads() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate that signed itself, with its key."""
+    """Create a self-signed certificate with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What right brokers do with what they remember, in other ways than ours."""
+"""Behaviour of the correct variants that depends on the state of the broker."""
 
 from __future__ import annotations
 
@@ -10,170 +10,184 @@ from typing import Any
 
 from brokerkit.requests import Operation
 
-from .faults import Fault, does, reads
+from .faults import Fault, changes_requests, overrides
 from .faulty.faulty import LOGIN
-from .messages import Answer, Asked, Refused, Thing, Work
-from .reference_broker import RightBroker
-from .stateful_faults import FOR_COMPANY, Serve
+from .messages import BrokerRequest, BrokerResponse, PendingOperation, Rejection, StoredResource
+from .reference_broker import ReferenceBroker
+from .stateful_faults import RACE_SECONDS, Serve
 
 
-def refuses_with_bindings(broker: RightBroker, deprovision: Serve, asked: Asked) -> Answer:
-    if any(key[0] == asked.instance_id and key[1] is not None for key in broker.things):
-        raise Refused(400, "BindingsLeft")
-    return deprovision(asked)
+def refuses_with_bindings(
+    broker: ReferenceBroker, deprovision: Serve, request: BrokerRequest
+) -> BrokerResponse:
+    if any(key[0] == request.instance_id and key[1] is not None for key in broker.resources):
+        raise Rejection(400, "BindingsLeft")
+    return deprovision(request)
 
 
 def dislikes_parameters(
-    broker: RightBroker,
+    broker: ReferenceBroker,
     check: Callable[..., None],
     plan_id: str,
-    asked: dict[str, Any],
+    request: dict[str, Any],
     resource: str,
     action: str,
 ) -> None:
-    """Whatever the schema says."""
-    if asked.get("parameters") and action == "create":
-        raise Refused(400, "BadParameters")
-    check(plan_id, asked, resource, action)
+    """Accept parameters that the schema rejects."""
+    if request.get("parameters") and action == "create":
+        raise Rejection(400, "BadParameters")
+    check(plan_id, request, resource, action)
 
 
-def dislikes_parameters_while_busy(broker: RightBroker, update: Serve, asked: Asked) -> Answer:
-    thing = broker.things.get(asked.key)
-    is_other = thing is not None and thing.busy is not None and thing.busy.body != asked.body
-    if is_other and asked.body.get("parameters"):
-        raise Refused(400, "BadParameters")
-    return update(asked)
+def dislikes_parameters_while_busy(
+    broker: ReferenceBroker, update: Serve, request: BrokerRequest
+) -> BrokerResponse:
+    resource = broker.resources.get(request.key)
+    is_other = resource is not None and resource.busy is not None and resource.busy.body != request.body
+    if is_other and request.body.get("parameters"):
+        raise Rejection(400, "BadParameters")
+    return update(request)
 
 
-def hides_what_is_made(broker: RightBroker) -> None:
-    """An instance is none until it is there."""
+def hides_what_is_made(broker: ReferenceBroker) -> None:
+    """Return 404 for an instance until it is created."""
 
-    def hide(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-        instance = broker.things.get((asked.instance_id, None))
+    def hide(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+        instance = broker.resources.get((request.instance_id, None))
         if instance is not None and not instance.ready:
-            raise Refused(404, "NotFound")
-        return right(asked)
+            raise Rejection(404, "NotFound")
+        return right(request)
 
-    does("bind", hide)(broker)
-    does("update", hide)(broker)
+    overrides("bind", hide)(broker)
+    overrides("update", hide)(broker)
 
 
-def is_through_at_once(broker: RightBroker, which: Callable[[Work], bool] = lambda _: True) -> None:
-    """What is in progress is over as soon as anything is asked of its instance, but for its first poll."""
+def completes_early(
+    broker: ReferenceBroker, which: Callable[[PendingOperation], bool] = lambda _: True
+) -> None:
+    """Complete an operation on any other request for its instance than the first poll."""
     polls = (Operation.LAST_OPERATION, Operation.LAST_BINDING_OPERATION)
 
-    def end(asked: Asked) -> None:
-        for key, works in broker.works.items():
-            if key[0] == asked.instance_id and asked.operation not in polls:
-                for work in works.values():
-                    if work.goes_on and which(work):
-                        broker.end(work)
+    def end(request: BrokerRequest) -> None:
+        for key, operations in broker.operations.items():
+            if key[0] == request.instance_id and request.operation not in polls:
+                for operation in operations.values():
+                    if operation.is_in_progress and which(operation):
+                        broker.end(operation)
 
     broker.before.append(end)
 
 
-def makes_at_once(broker: RightBroker) -> None:
-    """Only what provisions began is through at once."""
-    is_through_at_once(broker, lambda work: work.asked is Operation.PROVISION)
+def provisions_early(broker: ReferenceBroker) -> None:
+    """Complete only provisions early."""
+    completes_early(broker, lambda operation: operation.operation is Operation.PROVISION)
 
 
-def updates_anew(broker: RightBroker) -> None:
-    """Each update is an operation of its own; the first of a kind is through at once."""
+def starts_operation_per_update(broker: ReferenceBroker) -> None:
+    """Start an operation for each update; the first of a kind completes early."""
     known: list[Any] = []
 
-    def is_quick(work: Work) -> bool:
-        return work.asked is Operation.UPDATE and work.quick
+    def is_quick(operation: PendingOperation) -> bool:
+        return operation.operation is Operation.UPDATE and operation.quick
 
-    def update(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-        thing = broker.things.get(asked.key)
-        answer = right(asked)
-        if answer.status == 200 and thing is not None and broker.takes_a_while(_plan_of(thing), asked):
-            answer = broker.begin(asked, thing, lambda: None)
-        if answer.status == 202 and thing is not None and thing.busy is not None:
-            thing.busy.quick = asked.body not in known
-            known.append(asked.body)
-        return answer
+    def update(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+        resource = broker.resources.get(request.key)
+        response = right(request)
+        if (
+            response.status == 200
+            and resource is not None
+            and broker.is_asynchronous(_plan_of(resource), request)
+        ):
+            response = broker.start(request, resource, lambda: None)
+        if response.status == 202 and resource is not None and resource.busy is not None:
+            resource.busy.quick = request.body not in known
+            known.append(request.body)
+        return response
 
-    does("update", update)(broker)
-    is_through_at_once(broker, is_quick)
-
-
-def _plan_of(thing: Thing) -> str:
-    return str(thing.attributes["plan_id"])
-
-
-def has_room_for_one(of: Callable[[Thing], object]) -> Fault:
-    """One instance of a kind."""
-
-    def provision(broker: RightBroker, right: Serve, asked: Asked) -> Answer:
-        broker.check_plan(asked.body)
-        there = [each for key, each in broker.things.items() if key[1] is None and key != asked.key]
-        if asked.key not in broker.things and of(Thing(asked.body, {})) in {of(each) for each in there}:
-            raise Refused(400, "QuotaExceeded")
-        return right(asked)
-
-    return does("provision", provision)
+    overrides("update", update)(broker)
+    completes_early(broker, is_quick)
 
 
-def wants_to_be_asked_slowly(broker: RightBroker) -> None:
-    """Refuses every third request, until it comes again."""
+def _plan_of(resource: StoredResource) -> str:
+    return str(resource.attributes["plan_id"])
+
+
+def has_room_for_one(of: Callable[[StoredResource], object]) -> Fault:
+    """Allow one instance of a kind."""
+
+    def provision(broker: ReferenceBroker, right: Serve, request: BrokerRequest) -> BrokerResponse:
+        broker.check_plan(request.body)
+        there = [
+            resource for key, resource in broker.resources.items() if key[1] is None and key != request.key
+        ]
+        if request.key not in broker.resources and of(StoredResource(request.body, {})) in {
+            of(resource) for resource in there
+        }:
+            raise Rejection(400, "QuotaExceeded")
+        return right(request)
+
+    return overrides("provision", provision)
+
+
+def limits_rate(broker: ReferenceBroker) -> None:
+    """Reject every third request with 429."""
     count = iter(range(10**9))
     known: set[str] = set()
 
-    def before(asked: Asked) -> None:
-        name = asked.headers["x-broker-api-request-identity"]
+    def before(request: BrokerRequest) -> None:
+        name = request.headers["x-broker-api-request-identity"]
         if name not in known:
             known.add(name)
             if next(count) % 3 == 2:
-                raise Refused(429, "TooManyRequests", Retry_After="0")
+                raise Rejection(429, "TooManyRequests", Retry_After="0")
 
     broker.before.append(before)
 
 
-def knows_applications(broker: RightBroker) -> None:
-    """By their ids, which are UUIDs."""
+def knows_applications(broker: ReferenceBroker) -> None:
+    """Require UUIDs as ids of applications."""
 
-    def before(asked: Asked) -> None:
-        app_guid = asked.body.get("app_guid")
+    def before(request: BrokerRequest) -> None:
+        app_guid = request.body.get("app_guid")
         if isinstance(app_guid, str) and not re.fullmatch(r"[0-9a-f-]{36}", app_guid):
-            raise Refused(400, "NoSuchApplication")
+            raise Rejection(400, "NoSuchApplication")
 
     broker.before.append(before)
 
 
 def changes_other_parameters(offering: dict[str, Any], plan: dict[str, Any]) -> None:
-    """Than it is ordered with."""
+    """Accept other parameters for updates than for provisions."""
     of_instances = plan["schemas"]["service_instance"]
     parameters = of_instances["update"]["parameters"]
     levels = {**parameters, "properties": {"level": parameters["properties"]["size"]}}
-    told = {**of_instances, "update": {"parameters": levels}}
-    plan["schemas"] = {**plan["schemas"], "service_instance": told}
+    schemas = {**of_instances, "update": {"parameters": levels}}
+    plan["schemas"] = {**plan["schemas"], "service_instance": schemas}
 
 
 def lets_wait(operation: Operation) -> Fault:
-    """Serves one request for an id at a time, and refuses the others."""
+    """Process one request for an id at a time, and reject concurrent ones."""
 
-    def fault(broker: RightBroker) -> None:
-        came = Condition()
+    def fault(broker: ReferenceBroker) -> None:
+        condition = Condition()
         busy: set[Any] = set()
-        again: set[Any] = set()
+        repeat: set[Any] = set()
 
-        def before(asked: Asked) -> None:
-            if asked.operation is not operation:
+        def before(request: BrokerRequest) -> None:
+            if request.operation is not operation:
                 return
-            with came:
-                if asked.key in busy:
-                    again.add(asked.key)
-                    came.notify_all()
-                    raise Refused(422, "ConcurrencyError")
-                busy.add(asked.key)
-                if "maintenance_info" in asked.body:
-                    came.wait_for(lambda: asked.key in again, FOR_COMPANY)
+            with condition:
+                if request.key in busy:
+                    repeat.add(request.key)
+                    condition.notify_all()
+                    raise Rejection(422, "ConcurrencyError")
+                busy.add(request.key)
+                if "maintenance_info" in request.body:
+                    condition.wait_for(lambda: request.key in repeat, RACE_SECONDS)
 
-        def after(asked: Asked, answer: Answer) -> None:
-            if asked.operation is operation and answer.word != "ConcurrencyError":
-                with came:
-                    busy.discard(asked.key)
+        def after(request: BrokerRequest, response: BrokerResponse) -> None:
+            if request.operation is operation and response.word != "ConcurrencyError":
+                with condition:
+                    busy.discard(request.key)
 
         broker.before.append(before)
         broker.after.append(after)
@@ -183,17 +197,19 @@ def lets_wait(operation: Operation) -> Fault:
 
 def is_never_updated(offering: dict[str, Any], plan: dict[str, Any]) -> None:
     offering.pop("allow_context_updates")
-    for each in offering["plans"]:
-        each["plan_updateable"] = False
-        each.pop("schemas", None)
+    for sibling in offering["plans"]:
+        sibling["plan_updateable"] = False
+        sibling.pop("schemas", None)
 
 
 def has_login(username: str, password: str) -> Fault:
-    """Another one than it has otherwise."""
-    told = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
+    """Require other credentials."""
+    expected = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
 
-    def read(asked: Asked) -> None:
-        if "authorization" in asked.headers:
-            asked.headers["authorization"] = LOGIN if asked.headers["authorization"] == told else "Basic x"
+    def read(request: BrokerRequest) -> None:
+        if "authorization" in request.headers:
+            request.headers["authorization"] = (
+                LOGIN if request.headers["authorization"] == expected else "Basic x"
+            )
 
-    return reads(read)
+    return changes_requests(read)

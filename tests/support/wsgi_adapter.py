@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http.client import RemoteDisconnected
 from io import BytesIO
@@ -24,7 +25,7 @@ _applications: dict[str, WSGIApplication] = {}
 
 
 class WSGIAdapter(HTTPAdapter):
-    """Adapter that calls the application of a host in the thread of the request."""
+    """Adapter that calls the application of a host in a thread per request, so that timeouts apply."""
 
     def __enter__(self) -> WSGIAdapter:
         return self
@@ -36,20 +37,23 @@ class WSGIAdapter(HTTPAdapter):
         """Call the application, and build a response from its result.
 
         Raises:
-            requests.ReadTimeout: The client does not wait for the response. The application still runs.
+            requests.ReadTimeout: The response took too long. The application still runs.
             requests.ConnectionError: The application closed the connection without a response.
         """
         application = _applications[urlsplit(request.url or "").netloc]
         environ = _environ(request)
-        timeout = options["timeout"]
-        if timeout.total is None:  # only requests whose response is not awaited have no total timeout
-            Thread(target=_call, args=(application, environ), daemon=True).start()
-            pool = HTTPConnectionPool("in-process")
-            raise requests.ReadTimeout(ReadTimeoutError(pool, request.url, "no wait"), request=request)
-        response = _call(application, environ)
+        # Only requests whose response is not awaited have no total timeout.
+        seconds = options["timeout"].total or 0.0
+        call: Future[HTTPResponse] = Future()
+        Thread(target=_complete, args=(call, application, environ), daemon=True).start()
+        try:
+            response = call.result(seconds)
+        except TimeoutError:
+            error = ReadTimeoutError(HTTPConnectionPool("in-process"), request.url or "", "timed out")
+            raise requests.ReadTimeout(error, request=request) from None
         if environ["werkzeug.socket"].is_shut_down:
-            error = ProtocolError("Connection aborted.", RemoteDisconnected("closed without a response"))
-            raise requests.ConnectionError(error, request=request)
+            aborted = ProtocolError("Connection aborted.", RemoteDisconnected("closed without a response"))
+            raise requests.ConnectionError(aborted, request=request)
         return self.build_response(request, response)
 
 
@@ -72,6 +76,13 @@ def serving_in_process(application: WSGIApplication) -> Iterator[str]:
             yield f"http://{host}"
     finally:
         del _applications[host]
+
+
+def _complete(call: Future[HTTPResponse], application: WSGIApplication, environ: dict[str, Any]) -> None:
+    try:
+        call.set_result(_call(application, environ))
+    except BaseException as error:  # noqa: BLE001 - raised in the thread of the request
+        call.set_exception(error)
 
 
 def _call(application: WSGIApplication, environ: dict[str, Any]) -> HTTPResponse:

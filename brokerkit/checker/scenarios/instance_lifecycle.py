@@ -88,7 +88,7 @@ class InstanceLifecycle(Scenario):
                 return created
             if not _is_rejected(created):
                 break
-        self.problem = f"no service instance of {self.target.name} could be created: {created.response_line}{self._parameter_hint}"
+        self.problem = self._describe_problem(created.response_line)
         return None
 
     def _create_synchronously(self, parameters: Values | None) -> Exchange:
@@ -121,6 +121,9 @@ class InstanceLifecycle(Scenario):
     @property
     def _parameter_hint(self) -> str:
         return "" if self.target.create.from_user else "; a file can provide parameters for it"
+
+    def _describe_problem(self, cause: str) -> str:
+        return f"no service instance of {self.target.name} could be created: {cause}{self._parameter_hint}"
 
     def _parameter_candidates(self) -> list[Values | None]:
         """List the parameters to try: the best ones, then none, as the broker may reject generated ones."""
@@ -173,7 +176,7 @@ class InstanceLifecycle(Scenario):
             return created
         if outcome.state == FAILED:
             self._clean_up()
-        self.problem = f"no service instance of {self.target.name} could be created: {outcome.summary}{self._parameter_hint}"
+        self.problem = self._describe_problem(outcome.summary)
         return None
 
     def _clean_up(self) -> None:

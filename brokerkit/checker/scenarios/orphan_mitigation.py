@@ -10,7 +10,7 @@ from ..situations import Situation
 
 _BETWEEN_DELETES = 0.2
 
-_UNDER_WAY = 1.0
+_IN_TRANSIT_SECONDS = 1.0
 """Seconds that a provision request may still be in transit if every DELETE request returned 410."""
 
 
@@ -40,6 +40,6 @@ class OrphanMitigation(Scenario):
         # A DELETE request may have overtaken the provision request: the final cleanup deletes it.
         outcome = monotonic()
         if not was_seen:
-            self.session.wait(_UNDER_WAY)
+            self.session.wait(_IN_TRANSIT_SECONDS)
         self.session.tracker.requested(resource, self.target.service_id, self.target.plan_id)
         self.record(Situation.ORPHAN_DELETED, delete, last, gone=gone, seconds=outcome - began)

@@ -33,19 +33,19 @@ class SpecialIds(Scenario):
             created: The response that created it.
             put: Builds the request that creates a similar resource with another id.
         """
-        odd = _with_id_ending(plain, _SPECIAL_ENDING)
-        request = put(odd)
-        response = self.request(Situation.CREATED_UNDER_SPECIAL_ID, request, created, resource=odd)
+        special = _with_id_ending(plain, _SPECIAL_ENDING)
+        request = put(special)
+        response = self.request(Situation.CREATED_UNDER_SPECIAL_ID, request, created, resource=special)
         if response.status not in ACCEPTED:
             self.skip("an id with special characters was rejected", *_DELETED)
             return
-        if response.status == 202 and self.wait(odd, response).state != SUCCEEDED:
+        if response.status == 202 and self.wait(special, response).state != SUCCEEDED:
             return
         unknown = self.send(self.delete(_unknown(plain))).status
         if unknown != 410:
             self.skip("deleting an unknown resource does not return 410", *_DELETED)
         elif all(self._is_distinct(what, like, response) for what, like in _similar_resources(plain)):
-            self.delete_and_wait(odd, Situation.DELETED_UNDER_SPECIAL_ID)
+            self.delete_and_wait(special, Situation.DELETED_UNDER_SPECIAL_ID)
 
     def _is_distinct(self, what: str, like: Resource, created: Exchange) -> bool:
         """Delete the resource under a similar id; return whether it still exists."""

@@ -1,1 +1,1 @@
-"""Service brokers that are wrong in one thing each, by what that is about."""
+"""Service brokers with one fault each, by subject."""

@@ -1,9 +1,21 @@
-"""Brokers that are wrong at the door, in how they read and refuse, and in what they offer."""
+"""Brokers with faults in headers, authentication, request parsing, error responses and catalogs."""
 
 from __future__ import annotations
 
-from .. import stateful_faults as misdeeds
-from ..faults import answers, body, does, headers, ignores, offers, reads, refuses, several, tells, to
+from .. import stateful_faults as stateful_faults
+from ..faults import (
+    body,
+    changes_catalog,
+    changes_requests,
+    combine,
+    headers,
+    ignores,
+    overrides,
+    rejects,
+    responds_with,
+    responses_to,
+    with_fields,
+)
 from .faulty import (
     BIND,
     CATALOG,
@@ -20,57 +32,67 @@ from .faulty import (
     UNBIND,
     UPDATE,
     VERSION,
-    Broken,
-    has,
+    FaultyBroker,
+    has_field,
     ignores_identities,
     lacks_header,
     needs_no_login,
     refuses_nulls,
-    sets,
+    sets_plan_fields,
 )
 
-AT_THE_DOOR = [
-    Broken(
-        "a request without a version is 412",
+ACCESS = [
+    FaultyBroker(
+        "returns 412 without a version",
         "R-REQ-1.version-required",
-        answers(412, to(word="VersionMissing")),
+        responds_with(412, responses_to(word="VersionMissing")),
     ),
-    Broken(
-        "requests for bindings need no version",
+    FaultyBroker(
+        "requires no version for binding requests",
         "R-REQ-1.version-required",
-        reads(lambda asked: asked.binding_id is not None and asked.headers.setdefault(VERSION, "2.17")),
+        changes_requests(
+            lambda request: request.binding_id is not None and request.headers.setdefault(VERSION, "2.17")
+        ),
     ),
-    Broken(
-        "a malformed version is 412", "R-REQ-1.version-malformed", answers(412, to(word="VersionMalformed"))
+    FaultyBroker(
+        "returns 412 for a malformed version",
+        "R-REQ-1.version-malformed",
+        responds_with(412, responses_to(word="VersionMalformed")),
     ),
-    Broken(
-        "serves every version",
+    FaultyBroker(
+        "accepts every version",
         "R-REQ-1.other-major",
-        reads(
-            lambda asked: (
-                asked.headers.get(VERSION, "").startswith("3") and asked.headers.update({VERSION: "2.17"})
+        changes_requests(
+            lambda request: (
+                request.headers.get(VERSION, "").startswith("3") and request.headers.update({VERSION: "2.17"})
             )
         ),
     ),
-    Broken(
-        "refuses versions later than its own",
+    FaultyBroker(
+        "rejects later minor versions",
         "R-REQ-1.later-minor",
-        refuses(412, lambda asked: asked.headers.get(VERSION) == "2.99"),
+        rejects(412, lambda request: request.headers.get(VERSION) == "2.99"),
     ),
-    Broken("a version that is too old is 400", "R-REQ-1.too-old", answers(400, to(word="VersionTooOld"))),
-    Broken(
-        "open without a password",
+    FaultyBroker(
+        "returns 400 for an old version",
+        "R-REQ-1.too-old",
+        responds_with(400, responses_to(word="VersionTooOld")),
+    ),
+    FaultyBroker(
+        "requires no credentials",
         "R-REQ-2.login-required R-REQ-2.login-first",
-        reads(lambda asked: asked.headers.setdefault("authorization", LOGIN)),
+        changes_requests(lambda request: request.headers.setdefault("authorization", LOGIN)),
     ),
-    Broken(
-        "takes any password",
+    FaultyBroker(
+        "accepts any password",
         "R-REQ-2.login-wrong",
-        reads(lambda asked: "authorization" in asked.headers and asked.headers.update(authorization=LOGIN)),
+        changes_requests(
+            lambda request: "authorization" in request.headers and request.headers.update(authorization=LOGIN)
+        ),
     ),
     *(
-        Broken(
-            f"{' and '.join(operations)} are open",
+        FaultyBroker(
+            f"requires no credentials for {' and '.join(operations)}",
             "R-REQ-2.login-required R-REQ-2.login-wrong",
             needs_no_login(*operations),
         )
@@ -80,150 +102,180 @@ AT_THE_DOOR = [
             (POLL_BINDING,),
         )
     ),
-    Broken(
-        "a wrong login is 403",
+    FaultyBroker(
+        "returns 403 for wrong credentials",
         "R-REQ-2.login-required R-REQ-2.login-wrong R-REQ-2.login-first",
-        answers(403, to(status=401)),
+        responds_with(403, responses_to(status=401)),
     ),
-    Broken(
-        "reads the version before the login",
+    FaultyBroker(
+        "checks the version before the credentials",
         "R-REQ-2.login-first",
-        refuses(400, lacks_header(VERSION), "VersionMissing"),
+        rejects(400, lacks_header(VERSION), "VersionMissing"),
     ),
-    Broken("does not say how to log in", "R-REQ-2.challenge", headers(to(status=401), WWW_Authenticate=None)),
-    Broken(
-        "does not read identities",
+    FaultyBroker(
+        "returns 401 without WWW-Authenticate",
+        "R-REQ-2.challenge",
+        headers(responses_to(status=401), WWW_Authenticate=None),
+    ),
+    FaultyBroker(
+        "ignores identities",
         "R-REQ-3.identity-malformed",
-        reads(lambda asked: asked.headers.pop(IDENTITY, None)),
+        changes_requests(lambda request: request.headers.pop(IDENTITY, None)),
     ),
     *(
-        Broken(
-            f"{operation} does not read identities",
+        FaultyBroker(
+            f"{operation} ignores identities",
             "R-REQ-3.identity-malformed",
             ignores_identities(operation),
         )
         for operation in (UPDATE, BIND, UNBIND, GET_BINDING)
     ),
-    Broken(
-        "fails at malformed identities",
+    FaultyBroker(
+        "fails on malformed identities",
         "R-REQ-3.identity-malformed",
-        answers(500, to(word="IdentityMalformed")),
+        responds_with(500, responses_to(word="IdentityMalformed")),
     ),
-    Broken(
-        "knows two platforms",
+    FaultyBroker(
+        "accepts only two platforms",
         "R-REQ-3.any-platform",
-        refuses(400, lambda asked: asked.headers.get(IDENTITY, "").startswith("brokerkit")),
+        rejects(400, lambda request: request.headers.get(IDENTITY, "").startswith("brokerkit")),
     ),
-    Broken(
-        "forgets the Request-Identity",
+    FaultyBroker(
+        "omits the request identity",
         "R-REQ-4.echo R-REQ-4.echo-in-errors",
-        headers(to(), X_Broker_API_Request_Identity=None),
+        headers(responses_to(), X_Broker_API_Request_Identity=None),
     ),
     *(
-        Broken(
-            f"forgets the Request-Identity in answers with {status}",
+        FaultyBroker(
+            f"omits the request identity in {status} responses",
             rule,
-            headers(to(status=status), X_Broker_API_Request_Identity=None),
+            headers(responses_to(status=status), X_Broker_API_Request_Identity=None),
         )
         for status, rule in ((200, "R-REQ-4.echo"), (404, "R-REQ-4.echo-in-errors"))
     ),
-    Broken(
-        "answers with a Request-Identity of its own",
+    FaultyBroker(
+        "returns another request identity",
         "R-REQ-4.echo",
-        headers(to(CATALOG, status=200), X_Broker_API_Request_Identity="mine"),
+        headers(responses_to(CATALOG, status=200), X_Broker_API_Request_Identity="mine"),
     ),
-    Broken(
-        "refuses headers of Cloud Foundry",
+    FaultyBroker(
+        "rejects the headers of Cloud Foundry",
         "R-REQ-5.cloud-foundry-headers",
-        refuses(400, lambda asked: "x-vcap-request-id" in asked.headers),
+        rejects(400, lambda request: "x-vcap-request-id" in request.headers),
     ),
 ]
 
 IDS = [
     *(
-        Broken(
-            f"{operation} refuses ids with a percent sign",
+        FaultyBroker(
+            f"{operation} rejects ids with a percent sign",
             "R-REQ.special-ids",
-            refuses(400, misdeeds.has_in_id("%", operation)),
+            rejects(400, stateful_faults.has_in_id("%", operation)),
         )
         for operation in (PROVISION, BIND)
     ),
     *(
-        Broken(
+        FaultyBroker(
             f"{operation} loses ids with a percent sign",
             "R-REQ.special-ids",
-            refuses(410, misdeeds.has_in_id("%", operation)),
+            rejects(410, stateful_faults.has_in_id("%", operation)),
         )
         for operation in (DEPROVISION, UNBIND)
     ),
-    Broken("takes a plus in an id for a space", "R-REQ.distinct-ids", misdeeds.decodes_ids(" ", "+")),
+    FaultyBroker(
+        "decodes a plus sign in an id as a space", "R-REQ.distinct-ids", stateful_faults.decodes_ids(" ", "+")
+    ),
     *(
-        Broken(f"{what} have no capitals", "R-REQ.distinct-ids", reads(change))
+        FaultyBroker(f"{what} are case-insensitive", "R-REQ.distinct-ids", changes_requests(change))
         for what, change in (
-            ("instances", misdeeds.takes_capitals_for_small("instance_id")),
-            ("bindings", misdeeds.takes_capitals_for_small("binding_id")),
+            ("instances", stateful_faults.takes_capitals_for_small("instance_id")),
+            ("bindings", stateful_faults.takes_capitals_for_small("binding_id")),
         )
     ),
-    Broken("decodes ids twice", "R-REQ.distinct-ids", misdeeds.decodes_ids("A", "%41"), LATER),
+    FaultyBroker("decodes ids twice", "R-REQ.distinct-ids", stateful_faults.decodes_ids("A", "%41"), LATER),
 ]
 
 BODIES = [
-    Broken("a 500 for bad JSON", "R-REQ-6.unreadable-body", answers(500, to(word="Unreadable"))),
-    Broken(
-        "a 422 for bad JSON in an update",
+    FaultyBroker(
+        "returns 500 for invalid JSON",
         "R-REQ-6.unreadable-body",
-        answers(422, to(UPDATE, word="Unreadable")),
+        responds_with(500, responses_to(word="Unreadable")),
     ),
-    Broken("a 500 for wrong types", "R-REQ-6.wrong-types", answers(500, to(word="WrongType"))),
+    FaultyBroker(
+        "returns 422 for invalid JSON in an update",
+        "R-REQ-6.unreadable-body",
+        responds_with(422, responses_to(UPDATE, word="Unreadable")),
+    ),
+    FaultyBroker(
+        "returns 500 for wrong types",
+        "R-REQ-6.wrong-types",
+        responds_with(500, responses_to(word="WrongType")),
+    ),
     *(
-        Broken(
+        FaultyBroker(
             f"{operation} ignores parameters of a wrong type",
             "R-REQ-6.wrong-types",
-            ignores("parameters", of=operation, unless=lambda told: isinstance(told, dict)),
+            ignores("parameters", of=operation, unless=lambda value: isinstance(value, dict)),
         )
         for operation in (PROVISION, UPDATE, BIND)
     ),
-    Broken(
-        "answers a delete with nothing", "R-REQ-6.json-responses", body(to(DEPROVISION, status=200), None)
+    FaultyBroker(
+        "returns an empty body to a deletion",
+        "R-REQ-6.json-responses",
+        body(responses_to(DEPROVISION, status=200), None),
     ),
-    Broken("answers a delete with an array", "R-REQ-6.json-responses", body(to(DEPROVISION, status=200), [])),
-    Broken("says that JSON is text", "R-REQ-6.content-type", headers(to(), Content_Type="text/plain")),
-    Broken("does not say that JSON is JSON", "R-REQ-6.content-type", headers(to(BIND), Content_Type="")),
-    Broken("refuses unknown fields", "R-REQ-7.unknown-fields", refuses(400, has("brokerkit_check"))),
-    Broken(
-        "leaves an instance after a refusal",
+    FaultyBroker(
+        "returns an array to a deletion",
+        "R-REQ-6.json-responses",
+        body(responses_to(DEPROVISION, status=200), []),
+    ),
+    FaultyBroker(
+        "returns JSON as text/plain",
+        "R-REQ-6.content-type",
+        headers(responses_to(), Content_Type="text/plain"),
+    ),
+    FaultyBroker(
+        "returns JSON without a content type",
+        "R-REQ-6.content-type",
+        headers(responses_to(BIND), Content_Type=""),
+    ),
+    FaultyBroker(
+        "rejects unknown fields", "R-REQ-7.unknown-fields", rejects(400, has_field("brokerkit_check"))
+    ),
+    FaultyBroker(
+        "creates an instance although it rejects the request",
         "R-REQ-8.nothing-created",
-        does("provision", misdeeds.makes_what_it_refuses),
+        overrides("provision", stateful_faults.makes_what_it_refuses),
     ),
-    Broken(
-        "leaves a binding after a refusal",
+    FaultyBroker(
+        "creates a binding although it rejects the request",
         "R-REQ-8.nothing-bound",
-        does("bind", misdeeds.binds_what_it_refuses),
+        overrides("bind", stateful_faults.binds_what_it_refuses),
     ),
-    Broken(
-        "applies an update that it refuses",
+    FaultyBroker(
+        "applies an update although it rejects the request",
         "R-REQ-8.nothing-changed",
-        does("update", misdeeds.applies_what_it_refuses),
+        overrides("update", stateful_faults.applies_what_it_refuses),
     ),
     *(
-        Broken(
-            f"{operation} takes accepts_incomplete={word} for true",
+        FaultyBroker(
+            f"{operation} treats accepts_incomplete={word} as true",
             "R-REQ-9.only-true",
-            misdeeds.takes_for_true(operation, word),
+            stateful_faults.takes_for_true(operation, word),
             SLOW if operation is DEPROVISION else LATER,
         )
         for operation in (PROVISION, UPDATE, BIND, UNBIND, DEPROVISION)
         for word in ("false", "1", *(("True",) if operation is BIND else ()))
     ),
-    Broken(
-        "refuses parameters that are null",
+    FaultyBroker(
+        "rejects null parameters",
         "R-REQ-10.null-is-absent",
         refuses_nulls(PROVISION),
         PLAIN,
     ),
     *(
-        Broken(
-            f"{operation} refuses parameters that are null",
+        FaultyBroker(
+            f"{operation} rejects null parameters",
             "R-REQ-10.null-is-absent",
             refuses_nulls(operation),
         )
@@ -232,101 +284,121 @@ BODIES = [
 ]
 
 ERRORS = [
-    Broken(
-        "writes errors in HTML",
+    FaultyBroker(
+        "returns errors in HTML",
         "R-ERR-1.body",
-        several(body(to(status=400), b"<html>"), headers(to(status=400), Content_Type="text/html")),
+        combine(
+            body(responses_to(status=400), b"<html>"),
+            headers(responses_to(status=400), Content_Type="text/html"),
+        ),
     ),
-    Broken(
-        "says nothing of what is gone",
+    FaultyBroker(
+        "returns 410 without a body",
         "R-ERR-1.body",
-        body(to(DEPROVISION, UNBIND, status=410), None),
+        body(responses_to(DEPROVISION, UNBIND, status=410), None),
     ),
-    Broken("has empty errors", "R-ERR-1.texts", tells(to(status=404), error="")),
-    Broken(
-        "describes errors with a list",
+    FaultyBroker(
+        "returns empty error fields", "R-ERR-1.texts", with_fields(responses_to(status=404), error="")
+    ),
+    FaultyBroker(
+        "returns a list as description",
         "R-ERR-1.texts R-ERR-1.description",
-        tells(to(status=404), description=[1]),
+        with_fields(responses_to(status=404), description=[1]),
     ),
-    Broken("writes sentences in `error`", "R-ERR-1.error-code", tells(to(status=404), error="not found")),
-    Broken("does not describe errors", "R-ERR-1.description", tells(to(status=409), description=None)),
-    Broken(
-        "calls an instance unusable that is none",
+    FaultyBroker(
+        "returns sentences in the field error",
+        "R-ERR-1.error-code",
+        with_fields(responses_to(status=404), error="not found"),
+    ),
+    FaultyBroker(
+        "returns errors without a description",
+        "R-ERR-1.description",
+        with_fields(responses_to(status=409), description=None),
+    ),
+    FaultyBroker(
+        "returns instance_usable for a provision",
         "R-ERR-2.usable",
-        tells(to(status=404), instance_usable=False),
+        with_fields(responses_to(status=404), instance_usable=False),
     ),
-    Broken(
-        "does not know if an update is repeatable",
+    FaultyBroker(
+        "returns update_repeatable that is not a boolean",
         "R-ERR-2.usable",
-        tells(to(UPDATE, status=404), update_repeatable="no"),
+        with_fields(responses_to(UPDATE, status=404), update_repeatable="no"),
     ),
-    Broken(
-        "a ConcurrencyError is 409", "R-ERR-3.error-codes", tells(to(status=409), error="ConcurrencyError")
+    FaultyBroker(
+        "returns ConcurrencyError with 409",
+        "R-ERR-3.error-codes",
+        with_fields(responses_to(status=409), error="ConcurrencyError"),
     ),
-    Broken(
-        "refuses parameters with 422",
+    FaultyBroker(
+        "returns 422 for invalid parameters",
         "R-ERR-4.known-422 R-PROV-6.schema",
-        answers(422, to(PROVISION, word="BadParameters")),
+        responds_with(422, responses_to(PROVISION, word="BadParameters")),
     ),
-    Broken(
-        "fails to delete what it refused",
+    FaultyBroker(
+        "returns 500 when a rejected instance is deleted",
         "R-ERR-4.no-server-errors",
-        misdeeds.fails_to_delete_what_it_refused,
+        stateful_faults.fails_to_delete_what_it_refused,
     ),
-    Broken(
-        "never lets go of an orphan",
+    FaultyBroker(
+        "never deletes an orphan",
         "R-ERR-4.orphans",
-        misdeeds.keeps_orphans,
+        stateful_faults.keeps_orphans,
         options={"operation_timeout": 0.5},
     ),
 ]
 
 CATALOGS = [
-    Broken("has no catalog", "R-CAT-1.catalog", tells(to(CATALOG), services=None)),
-    Broken(
+    FaultyBroker("has no catalog", "R-CAT-1.catalog", with_fields(responses_to(CATALOG), services=None)),
+    FaultyBroker(
         "has an offering without a description",
         "R-CAT-2.offering",
-        offers(lambda offering, _: offering.pop("description")),
+        changes_catalog(lambda offering, _: offering.pop("description")),
         PLAIN,
     ),
-    Broken(
-        "has an offering with one tag",
+    FaultyBroker(
+        "has an offering with a tag that is not a list",
         "R-CAT-2.offering",
-        offers(lambda offering, _: offering.update(tags="db")),
+        changes_catalog(lambda offering, _: offering.update(tags="db")),
         PLAIN,
     ),
     *(
-        Broken(f"has {what}", rule, offers(sets(**fields)), PLAIN)
+        FaultyBroker(f"has {what}", rule, changes_catalog(sets_plan_fields(**fields)), PLAIN)
         for what, rule, fields in (
             ("a plan without a description", "R-CAT-3.plan", {"description": None}),
-            ("a plan that is free of course", "R-CAT-3.plan", {"free": "of course"}),
+            ("a plan with free that is not a boolean", "R-CAT-3.plan", {"free": "of course"}),
             ("a maintenance_info of version 1", "R-CAT-3.version", {"maintenance_info": {"version": "1"}}),
             (
                 "a schema without $schema",
                 "R-CAT-4.schemas",
                 {"schemas": {"service_instance": {"create": {"parameters": {"type": "object"}}}}},
             ),
-            ("two plans of one name", "R-CAT-5.unique", {"name": "now"}),
+            ("two plans with the same name", "R-CAT-5.unique", {"name": "now"}),
             ("a description of 300 characters", "R-CAT-5.lengths", {"description": "x" * 300}),
             ("a description of 10,001 characters", "R-CAT-6.cloud-foundry", {"description": "x" * 10_001}),
         )
     ),
-    Broken(
+    FaultyBroker(
         "has a name with spaces",
         "R-CAT-5.names",
-        offers(lambda _, plan: plan.update(name="ever so plain")),
+        changes_catalog(lambda _, plan: plan.update(name="ever so plain")),
         "plain-id",
     ),
-    Broken(
-        "has a client without redirect_uri",
+    FaultyBroker(
+        "has a dashboard client without redirect_uri",
         "R-CAT-6.cloud-foundry",
-        offers(lambda offering, _: offering.update(dashboard_client={"id": "c", "secret": "s"})),
+        changes_catalog(lambda offering, _: offering.update(dashboard_client={"id": "c", "secret": "s"})),
         PLAIN,
     ),
-    Broken(
-        "does not say that a plan is bindable",
+    FaultyBroker(
+        "omits bindable of a plan",
         "R-CAT-7.explicit",
-        offers(lambda _, plan: plan.pop("bindable"), plan=0),
+        changes_catalog(lambda _, plan: plan.pop("bindable"), plan=0),
     ),
-    Broken("fails at ETags", "R-CAT-8.conditional", answers(500, to(CATALOG, status=304)), PLAIN),
+    FaultyBroker(
+        "fails on conditional requests",
+        "R-CAT-8.conditional",
+        responds_with(500, responses_to(CATALOG, status=304)),
+        PLAIN,
+    ),
 ]

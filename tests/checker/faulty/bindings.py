@@ -1,9 +1,18 @@
-"""Brokers that are wrong with service bindings: how they are made and fetched."""
+"""Brokers with faults in creating and fetching service bindings."""
 
 from __future__ import annotations
 
-from .. import stateful_faults as misdeeds
-from ..faults import answers, does, ignores, offers, refuses, takes, tells, to
+from .. import stateful_faults as stateful_faults
+from ..faults import (
+    changes_catalog,
+    ignores,
+    overrides,
+    rejects,
+    replaces,
+    responds_with,
+    responses_to,
+    with_fields,
+)
 from .faulty import (
     APP,
     BIND,
@@ -13,190 +22,212 @@ from .faulty import (
     PLAIN,
     PROVISION,
     UPDATE,
-    Broken,
-    has,
+    FaultyBroker,
+    has_field,
     polls_for,
     while_deleted,
 )
 
 BINDS = [
-    Broken(
-        "answers every bind with 200",
+    FaultyBroker(
+        "returns 200 to every bind",
         "R-BIND-1.created R-BIND-6.rotation",
-        answers(200, to(BIND, status=201)),
+        responds_with(200, responses_to(BIND, status=201)),
     ),
-    Broken("has a text for credentials", "R-BIND-1.body", tells(to(BIND, GET_BINDING), credentials="secret")),
-    Broken(
-        "has credentials in a 202",
+    FaultyBroker(
+        "returns a string as credentials",
+        "R-BIND-1.body",
+        with_fields(responses_to(BIND, GET_BINDING), credentials="secret"),
+    ),
+    FaultyBroker(
+        "returns credentials in a 202",
         "R-BIND-1.empty-202",
-        tells(to(BIND, status=202), credentials={"uri": "db://"}),
+        with_fields(responses_to(BIND, status=202), credentials={"uri": "db://"}),
         LATER,
     ),
-    Broken(
-        "has an endpoint in a 202",
+    FaultyBroker(
+        "returns an endpoint in a 202",
         "R-BIND-1.empty-202",
-        tells(to(BIND, status=202), endpoints=[]),
+        with_fields(responses_to(BIND, status=202), endpoints=[]),
         LATER,
     ),
-    Broken(
-        "names operations of binds with numbers",
+    FaultyBroker(
+        "returns a number as operation of a bind",
         "R-BIND-1.operation",
-        tells(to(BIND, status=202), operation=7),
+        with_fields(responses_to(BIND, status=202), operation=7),
         LATER,
     ),
-    Broken("a repeated bind is done", "R-BIND-1.same-operation", answers(200, misdeeds.repeats(BIND)), LATER),
-    Broken(
-        "a repeated bind has another operation",
+    FaultyBroker(
+        "completes a repeated bind early",
+        "R-BIND-1.same-operation",
+        responds_with(200, stateful_faults.repeats(BIND)),
+        LATER,
+    ),
+    FaultyBroker(
+        "returns another operation to a repeated bind",
         "R-BIND-1.same-operation R-BIND-1.concurrent",
-        tells(misdeeds.repeats(BIND), operation="another"),
+        with_fields(stateful_faults.repeats(BIND), operation="another"),
         LATER,
     ),
-    Broken("a repeated bind is 409", "R-BIND-1.again", answers(409, to(BIND, status=200))),
-    Broken(
-        "a repeated bind makes a second one",
+    FaultyBroker(
+        "returns 409 to a repeated bind", "R-BIND-1.again", responds_with(409, responses_to(BIND, status=200))
+    ),
+    FaultyBroker(
+        "creates a second binding on a repeated bind",
         "R-BIND-1.again R-BIND-1.concurrent",
-        answers(201, to(BIND, status=200)),
+        responds_with(201, responses_to(BIND, status=200)),
     ),
-    Broken(
-        "a repeated bind has other credentials",
+    FaultyBroker(
+        "returns other credentials to a repeated bind",
         "R-BIND-1.same-binding",
-        tells(to(BIND, status=200), credentials={"uri": "new"}),
+        with_fields(responses_to(BIND, status=200), credentials={"uri": "new"}),
     ),
-    Broken("looks before it binds", "R-BIND-1.concurrent", misdeeds.races(BIND)),
-    Broken(
-        "takes other binds for the same",
+    FaultyBroker("creates bindings with a race", "R-BIND-1.concurrent", stateful_faults.races(BIND)),
+    FaultyBroker(
+        "treats different binds as identical",
         "R-BIND-1.other-attributes",
-        does("again", misdeeds.takes_for_the_same("parameters", of=BIND)),
+        overrides("repeat", stateful_faults.takes_for_the_same("parameters", of=BIND)),
     ),
-    Broken(
-        "has drains without permission",
+    FaultyBroker(
+        "returns a log drain without permission",
         "R-BIND-2.requires",
-        tells(to(BIND, status=201), syslog_drain_url="syslog://log.example.org"),
+        with_fields(responses_to(BIND, status=201), syslog_drain_url="syslog://log.example.org"),
     ),
-    Broken(
-        "has an endpoint without ports",
+    FaultyBroker(
+        "returns an endpoint without ports",
         "R-BIND-3.networks",
-        tells(to(BIND, status=201), endpoints=[{"host": "db.example.org"}]),
+        with_fields(responses_to(BIND, status=201), endpoints=[{"host": "db.example.org"}]),
     ),
-    Broken(
-        "expires on a day",
+    FaultyBroker(
+        "returns a date as expiry",
         "R-BIND-4.times",
-        tells(to(BIND, status=201), metadata={"expires_at": "2999-01-01"}),
+        with_fields(responses_to(BIND, status=201), metadata={"expires_at": "2999-01-01"}),
     ),
-    Broken(
-        "expires before it is to be renewed",
+    FaultyBroker(
+        "returns an expiry before the renewal",
         "R-BIND-4.times",
-        tells(
-            to(BIND, status=201),
+        with_fields(
+            responses_to(BIND, status=201),
             metadata={"expires_at": "2999-01-01T00:00:00.0Z", "renew_before": "2999-01-02T00:00:00.0Z"},
         ),
     ),
-    Broken("a bind is 202 to who cannot poll", "R-BIND-5.refusals", polls_for(BIND), LATER),
-    Broken(
-        "binds what is not bindable",
+    FaultyBroker("returns 202 to a bind without polling", "R-BIND-5.refusals", polls_for(BIND), LATER),
+    FaultyBroker(
+        "binds a plan that is not bindable",
         "R-BIND-5.not-bindable",
-        answers(201, to(BIND, word="NotBindable")),
+        responds_with(201, responses_to(BIND, word="NotBindable")),
         PLAIN,
     ),
-    Broken(
-        "a bind of no instance is 400", "R-BIND-5.unknown-instance", answers(400, to(BIND, word="NotFound"))
+    FaultyBroker(
+        "returns 400 to a bind of an unknown instance",
+        "R-BIND-5.unknown-instance",
+        responds_with(400, responses_to(BIND, word="NotFound")),
     ),
-    Broken(
-        "binds what is not yet there",
+    FaultyBroker(
+        "binds an instance during its creation",
         "R-BIND-5.while-created",
-        does("bind", misdeeds.binds_what_is_busy(PROVISION)),
+        overrides("bind", stateful_faults.binds_what_is_busy(PROVISION)),
         LATER,
     ),
-    Broken(
-        "binds what is being updated",
+    FaultyBroker(
+        "binds an instance during its update",
         "R-BIND-5.while-updated",
-        does("bind", misdeeds.binds_what_is_busy(UPDATE)),
+        overrides("bind", stateful_faults.binds_what_is_busy(UPDATE)),
         LATER,
     ),
-    Broken("a bind needs no plan", "R-BIND.required", takes(BIND, plan_id="now-id")),
-    Broken(
-        "a bind ignores unknown plans",
+    FaultyBroker("accepts a bind without a plan", "R-BIND.required", replaces(BIND, plan_id="now-id")),
+    FaultyBroker(
+        "accepts a bind with an unknown plan",
         "R-BIND.unknown-plan",
-        takes(BIND, lambda told: told == misdeeds.NOBODY, plan_id="now-id"),
+        replaces(BIND, lambda value: value == stateful_faults.UNKNOWN_ID, plan_id="now-id"),
     ),
-    Broken(
-        "binds plans of other offerings",
+    FaultyBroker(
+        "accepts a bind with a plan of another offering",
         "R-BIND.unknown-plan",
-        takes(BIND, lambda told: told == "app-id", plan_id="now-id"),
+        replaces(BIND, lambda value: value == "app-id", plan_id="now-id"),
     ),
-    Broken(
-        "binds what is being deleted",
+    FaultyBroker(
+        "binds an instance during its deletion",
         "R-BIND-5.while-deleted",
-        while_deleted(does("bind", misdeeds.binds_what_is_busy(DEPROVISION))),
+        while_deleted(overrides("bind", stateful_faults.binds_what_is_busy(DEPROVISION))),
         LATER,
     ),
-    Broken(
-        "a bind ignores its schema",
+    FaultyBroker(
+        "ignores the schema for binds",
         "R-BIND.schema",
-        ignores("parameters", of=BIND, unless=misdeeds.fits_or_is_none),
+        ignores("parameters", of=BIND, unless=stateful_faults.fits_or_is_none),
     ),
-    Broken("refuses successors", "R-BIND-6.rotation", refuses(400, has("predecessor_binding_id"))),
-    Broken(
+    FaultyBroker(
+        "rejects successors", "R-BIND-6.rotation", rejects(400, has_field("predecessor_binding_id"))
+    ),
+    FaultyBroker(
         "ignores predecessors",
         "R-BIND-6.unknown-predecessor R-BIND-6.parameters",
         ignores("predecessor_binding_id", of=BIND),
     ),
-    Broken(
-        "a successor ends its predecessor",
+    FaultyBroker(
+        "deletes a predecessor on rotation",
         "R-BIND-6.both-valid",
-        does("succeed", misdeeds.hides_the_predecessor),
+        overrides("inherit", stateful_faults.hides_the_predecessor),
     ),
-    Broken("a successor has no parameters", "R-BIND-6.parameters", does("succeed", lambda *_: None)),
-    Broken(
-        "needs an application, and says so with 400",
+    FaultyBroker(
+        "does not inherit the parameters of a predecessor",
+        "R-BIND-6.parameters",
+        overrides("inherit", lambda *_: None),
+    ),
+    FaultyBroker(
+        "returns RequiresApp with 400",
         "R-ERR-3.error-codes",
-        answers(400, to(BIND, word="RequiresApp")),
+        responds_with(400, responses_to(BIND, word="RequiresApp")),
         APP,
     ),
 ]
 
 BINDINGS = [
-    Broken(
-        "bindings cannot be fetched", "R-GETB.available", answers(404, to(GET_BINDING, status=200)), LATER
+    FaultyBroker(
+        "bindings cannot be fetched",
+        "R-GETB.available",
+        responds_with(404, responses_to(GET_BINDING, status=200)),
+        LATER,
     ),
-    Broken(
-        "fetches other credentials",
+    FaultyBroker(
+        "returns other credentials to a fetch",
         "R-GETB.same",
-        tells(to(GET_BINDING, status=200), credentials={"uri": "new"}),
+        with_fields(responses_to(GET_BINDING, status=200), credentials={"uri": "new"}),
     ),
-    Broken(
-        "fetches other parameters of a binding",
+    FaultyBroker(
+        "returns other parameters to a binding fetch",
         "R-GETB.parameters",
-        tells(to(GET_BINDING, status=200), parameters={"size": 9}),
+        with_fields(responses_to(GET_BINDING, status=200), parameters={"size": 9}),
         LATER,
     ),
-    Broken(
-        "a binding that is none is 410",
+    FaultyBroker(
+        "returns 410 for an unknown binding",
         "R-GETB.unknown R-GETB.gone",
-        answers(410, to(GET_BINDING, status=404)),
+        responds_with(410, responses_to(GET_BINDING, status=404)),
     ),
-    Broken(
-        "fetches bindings of any instance",
+    FaultyBroker(
+        "returns bindings of other instances",
         "R-GETB.unknown",
-        does("get_binding", misdeeds.finds_it_anywhere),
+        overrides("get_binding", stateful_faults.finds_it_anywhere),
     ),
-    Broken("fetches bindings that were deleted", "R-GETB.gone", misdeeds.keeps_ghosts("get_binding")),
-    Broken(
-        "fetches bindings that were halted",
+    FaultyBroker("returns deleted bindings", "R-GETB.gone", stateful_faults.keeps_ghosts("get_binding")),
+    FaultyBroker(
+        "returns cancelled bindings",
         "R-GETB.gone R-UNB-3.not-found",
-        misdeeds.keeps_ghosts("get_binding"),
+        stateful_faults.keeps_ghosts("get_binding"),
         LATER,
     ),
-    Broken(
-        "fetches bindings that are not yet there",
+    FaultyBroker(
+        "returns bindings during their creation",
         "R-GETB.in-progress",
-        does("get_binding", misdeeds.tells(BIND)),
+        overrides("get_binding", stateful_faults.fetches_while(BIND)),
         LATER,
     ),
-    Broken(
-        "binds in a while, and cannot be asked for it",
+    FaultyBroker(
+        "binds asynchronously without retrievable bindings",
         "R-GETB.retrievable",
-        offers(lambda offering, _: offering.update(bindings_retrievable=False)),
+        changes_catalog(lambda offering, _: offering.update(bindings_retrievable=False)),
         LATER,
     ),
 ]

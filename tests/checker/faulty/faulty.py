@@ -1,4 +1,4 @@
-"""What a broken broker is, and what the lists of them have in common."""
+"""The class of faulty brokers, and helpers for their lists."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from brokerkit.requests import Operation
 
-from ..faults import Fault, offers, reads, refuses, several
-from ..messages import Asked
-from ..reference_broker import RightBroker
+from ..faults import Fault, changes_catalog, changes_requests, combine, rejects
+from ..messages import BrokerRequest
+from ..reference_broker import ReferenceBroker
 
 PROVISION, UPDATE, DEPROVISION = Operation.PROVISION, Operation.UPDATE, Operation.DEPROVISION
 BIND, UNBIND = Operation.BIND, Operation.UNBIND
@@ -21,15 +21,15 @@ NOW, LATER, PLAIN = "db/now", "db/later", "db/plain"
 APP, DOOMED, SLOW = "log/app", "log/doomed", "log/slow"
 
 
-class Broken(NamedTuple):
-    """A broker that is wrong.
+class FaultyBroker(NamedTuple):
+    """A broker with one fault.
 
     Args:
-        name: What is wrong with it.
-        breaks: The rules that it breaks, and no others.
-        fault: Makes a right broker wrong.
-        plan: The plan to check of it.
-        options: How to check it.
+        name: A description of the fault.
+        breaks: The keys of exactly the rules that it breaks, separated by spaces.
+        fault: Adds the fault to a reference broker.
+        plan: The plan to check.
+        options: Options for the check.
     """
 
     name: str
@@ -40,26 +40,26 @@ class Broken(NamedTuple):
 
     @property
     def keys(self) -> set[str]:
-        """The rules that it breaks."""
+        """The keys of the rules that it breaks."""
         return set(self.breaks.split())
 
-    def make(self) -> RightBroker:
-        """One of it."""
-        broker = RightBroker()
+    def build(self) -> ReferenceBroker:
+        """Build the broker."""
+        broker = ReferenceBroker()
         self.fault(broker)
         return broker
 
 
-def has(name: str) -> Callable[[Asked], bool]:
-    return lambda asked: name in asked.body
+def has_field(name: str) -> Callable[[BrokerRequest], bool]:
+    return lambda request: name in request.body
 
 
-def sets(**fields: Any) -> Callable[[Any, dict[str, Any]], None]:
+def sets_plan_fields(**fields: Any) -> Callable[[Any, dict[str, Any]], None]:
     return lambda _, plan: plan.update(fields)
 
 
-def lacks_header(name: str) -> Callable[[Asked], bool]:
-    return lambda asked: name not in asked.headers
+def lacks_header(name: str) -> Callable[[BrokerRequest], bool]:
+    return lambda request: name not in request.headers
 
 
 LOGIN = "Basic cGxhdGZvcm06czNjcmV0"
@@ -67,32 +67,38 @@ VERSION, IDENTITY = "x-broker-api-version", "x-broker-api-originating-identity"
 
 
 def needs_no_login(*operations: Operation) -> Fault:
-    return reads(lambda asked: asked.operation in operations and asked.headers.update(authorization=LOGIN))
+    return changes_requests(
+        lambda request: request.operation in operations and request.headers.update(authorization=LOGIN)
+    )
 
 
 def ignores_identities(operation: Operation) -> Fault:
-    return reads(lambda asked: asked.operation is operation and asked.headers.pop(IDENTITY, None))
+    return changes_requests(
+        lambda request: request.operation is operation and request.headers.pop(IDENTITY, None)
+    )
 
 
 def refuses_nulls(operation: Operation) -> Fault:
-    return refuses(400, lambda asked: asked.operation is operation and b'"parameters":null' in asked.raw)
+    return rejects(
+        400, lambda request: request.operation is operation and b'"parameters":null' in request.raw
+    )
 
 
 def while_deleted(fault: Fault) -> Fault:
-    """Of a plan whose instances stay of it, so that they take a while to be deleted."""
-    return several(offers(lambda _, plan: plan.update(plan_updateable=False), plan=1), fault)
+    """Add a fault to a plan that is not updateable, so that its instances are deleted asynchronously."""
+    return combine(changes_catalog(lambda _, plan: plan.update(plan_updateable=False), plan=1), fault)
 
 
-def is_in_vain(asked: Asked) -> bool:
-    return asked.operation is UPDATE and asked.body.get("plan_id") == "now-id"
+def is_without_effect(request: BrokerRequest) -> bool:
+    return request.operation is UPDATE and request.body.get("plan_id") == "now-id"
 
 
-def without_polling(asked: Asked) -> bool:
-    return "accepts_incomplete" not in asked.query
+def without_polling(request: BrokerRequest) -> bool:
+    return "accepts_incomplete" not in request.query
 
 
 def polls_for(*operations: Operation) -> Fault:
-    """Takes every platform for one that can poll."""
-    return reads(
-        lambda asked: asked.operation in operations and asked.query.update(accepts_incomplete="true")
+    """Treat every platform as able to poll."""
+    return changes_requests(
+        lambda request: request.operation in operations and request.query.update(accepts_incomplete="true")
     )

@@ -1,9 +1,19 @@
-"""Brokers that are wrong with service instances: how they are made, fetched and updated."""
+"""Brokers with faults in creating, fetching and updating service instances."""
 
 from __future__ import annotations
 
-from .. import stateful_faults as misdeeds
-from ..faults import answers, body, does, hangs_up, ignores, refuses, takes, tells, to
+from .. import stateful_faults as stateful_faults
+from ..faults import (
+    body,
+    hangs_up,
+    ignores,
+    overrides,
+    rejects,
+    replaces,
+    responds_with,
+    responses_to,
+    with_fields,
+)
 from .faulty import (
     DEPROVISION,
     GET_INSTANCE,
@@ -11,134 +21,166 @@ from .faulty import (
     PLAIN,
     PROVISION,
     UPDATE,
-    Broken,
-    is_in_vain,
+    FaultyBroker,
+    is_without_effect,
     polls_for,
     while_deleted,
 )
 
 PROVISIONS = [
-    Broken("answers every provision with 200", "R-PROV-1.created", answers(200, to(PROVISION, status=201))),
-    Broken(
-        "provisions fail",
-        "R-PROV-1.created R-PROV-3.concurrent",
-        answers(500, to(PROVISION, status=201)),
+    FaultyBroker(
+        "returns 200 to every provision",
+        "R-PROV-1.created",
+        responds_with(200, responses_to(PROVISION, status=201)),
     ),
-    Broken(
-        "hangs up on provisions",
+    FaultyBroker(
+        "returns 500 to provisions",
         "R-PROV-1.created R-PROV-3.concurrent",
-        hangs_up(to(PROVISION, status=201)),
+        responds_with(500, responses_to(PROVISION, status=201)),
     ),
-    Broken("does not answer in JSON", "R-REQ-6.json-responses", body(to(PROVISION, status=201), b"Created")),
-    Broken("has a number for a dashboard", "R-PROV-1.body", tells(to(PROVISION), dashboard_url=7)),
-    Broken(
-        "has labels without text",
+    FaultyBroker(
+        "closes the connection on provisions",
+        "R-PROV-1.created R-PROV-3.concurrent",
+        hangs_up(responses_to(PROVISION, status=201)),
+    ),
+    FaultyBroker(
+        "returns a provision body that is not JSON",
+        "R-REQ-6.json-responses",
+        body(responses_to(PROVISION, status=201), b"Created"),
+    ),
+    FaultyBroker(
+        "returns a number as dashboard_url",
         "R-PROV-1.body",
-        tells(to(PROVISION, status=201), metadata={"labels": ["size"]}),
+        with_fields(responses_to(PROVISION), dashboard_url=7),
     ),
-    Broken(
-        "names operations with numbers",
+    FaultyBroker(
+        "returns labels that are not strings",
+        "R-PROV-1.body",
+        with_fields(responses_to(PROVISION, status=201), metadata={"labels": ["size"]}),
+    ),
+    FaultyBroker(
+        "returns a number as operation",
         "R-PROV-1.operation",
-        tells(to(PROVISION, UPDATE, status=202), operation=7),
+        with_fields(responses_to(PROVISION, UPDATE, status=202), operation=7),
         LATER,
     ),
-    Broken("tells the dashboard later", "R-PROV-2.dashboard-url", tells(to(PROVISION), dashboard_url=None)),
-    Broken("a repeated PUT is 409", "R-PROV-3.again", answers(409, to(PROVISION, status=200))),
-    Broken(
-        "a repeated PUT makes a second instance",
+    FaultyBroker(
+        "returns dashboard_url only to a fetch",
+        "R-PROV-2.dashboard-url",
+        with_fields(responses_to(PROVISION), dashboard_url=None),
+    ),
+    FaultyBroker(
+        "returns 409 to a repeated provision",
+        "R-PROV-3.again",
+        responds_with(409, responses_to(PROVISION, status=200)),
+    ),
+    FaultyBroker(
+        "creates a second instance on a repeated provision",
         "R-PROV-3.again R-PROV-3.concurrent",
-        answers(201, to(PROVISION, status=200)),
+        responds_with(201, responses_to(PROVISION, status=200)),
     ),
-    Broken("looks before it leaps", "R-PROV-3.concurrent", misdeeds.races(PROVISION)),
-    Broken(
-        "a repeated PUT is done", "R-PROV-4.same-operation", answers(200, misdeeds.repeats(PROVISION)), LATER
-    ),
-    Broken(
-        "a repeated PUT has another operation",
-        "R-PROV-4.same-operation R-PROV-3.concurrent",
-        tells(misdeeds.repeats(PROVISION), operation="another"),
+    FaultyBroker("creates instances with a race", "R-PROV-3.concurrent", stateful_faults.races(PROVISION)),
+    FaultyBroker(
+        "completes a repeated provision early",
+        "R-PROV-4.same-operation",
+        responds_with(200, stateful_faults.repeats(PROVISION)),
         LATER,
     ),
-    Broken(
-        "a repeated PUT has no operation",
+    FaultyBroker(
+        "returns another operation to a repeated provision",
         "R-PROV-4.same-operation R-PROV-3.concurrent",
-        tells(misdeeds.repeats(PROVISION), operation=None),
+        with_fields(stateful_faults.repeats(PROVISION), operation="another"),
         LATER,
     ),
-    Broken(
-        "takes other parameters for the same",
+    FaultyBroker(
+        "returns no operation to a repeated provision",
+        "R-PROV-4.same-operation R-PROV-3.concurrent",
+        with_fields(stateful_faults.repeats(PROVISION), operation=None),
+        LATER,
+    ),
+    FaultyBroker(
+        "treats other parameters as identical",
         "R-PROV-5.other-parameters",
-        does("again", misdeeds.takes_for_the_same("parameters")),
+        overrides("repeat", stateful_faults.takes_for_the_same("parameters")),
     ),
-    Broken(
-        "takes another plan for the same",
+    FaultyBroker(
+        "treats another plan as identical",
         "R-PROV-5.other-plan",
-        does("again", misdeeds.takes_for_the_same("plan_id")),
+        overrides("repeat", stateful_faults.takes_for_the_same("plan_id")),
     ),
-    Broken(
-        "takes nothing for different while it is busy",
+    FaultyBroker(
+        "treats other attributes as identical during the operation",
         "R-PROV-5.in-progress",
-        does("again", misdeeds.takes_for_the_same("parameters", busy=True)),
+        overrides("repeat", stateful_faults.takes_for_the_same("parameters", busy=True)),
         LATER,
     ),
-    Broken(
-        "a conflict is 422",
+    FaultyBroker(
+        "returns 422 for a conflict",
         "R-PROV-5.other-parameters R-PROV-5.other-plan R-ERR-4.known-422",
-        answers(422, to(PROVISION, word="Conflict")),
+        responds_with(422, responses_to(PROVISION, word="Conflict")),
     ),
-    Broken("needs no plan", "R-PROV-6.required", takes(PROVISION, plan_id="now-id")),
-    Broken("needs no offering", "R-PROV-6.required", takes(PROVISION, service_id="db-id")),
-    Broken(
-        "needs no organization",
+    FaultyBroker(
+        "accepts a provision without a plan", "R-PROV-6.required", replaces(PROVISION, plan_id="now-id")
+    ),
+    FaultyBroker(
+        "accepts a provision without an offering",
+        "R-PROV-6.required",
+        replaces(PROVISION, service_id="db-id"),
+    ),
+    FaultyBroker(
+        "accepts a provision without an organization",
         "R-PROV-6.organization",
-        takes(PROVISION, organization_guid="o", space_guid="s"),
+        replaces(PROVISION, organization_guid="o", space_guid="s"),
     ),
-    Broken(
-        "an unknown offering is 404",
+    FaultyBroker(
+        "returns 404 for an unknown offering",
         "R-PROV-6.unknown-offering",
-        answers(404, to(PROVISION, word="UnknownService")),
+        responds_with(404, responses_to(PROVISION, word="UnknownService")),
     ),
-    Broken(
-        "ignores unknown plans",
+    FaultyBroker(
+        "accepts an unknown plan",
         "R-PROV-6.unknown-plan",
-        takes(PROVISION, lambda told: told == misdeeds.NOBODY, plan_id="now-id"),
+        replaces(PROVISION, lambda value: value == stateful_faults.UNKNOWN_ID, plan_id="now-id"),
     ),
-    Broken(
-        "takes plans of other offerings",
+    FaultyBroker(
+        "accepts a plan of another offering",
         "R-PROV-6.other-offering",
-        takes(PROVISION, lambda told: told == "app-id", plan_id="now-id"),
+        replaces(PROVISION, lambda value: value == "app-id", plan_id="now-id"),
     ),
-    Broken(
-        "ignores its schema",
+    FaultyBroker(
+        "ignores the schema for provisions",
         "R-PROV-6.schema",
-        ignores("parameters", of=PROVISION, unless=misdeeds.fits_or_is_none),
+        ignores("parameters", of=PROVISION, unless=stateful_faults.fits_or_is_none),
     ),
-    Broken("answers 202 to who cannot poll", "R-PROV-7.async-required", polls_for(PROVISION), LATER),
-    Broken(
-        "asks for polling with 400",
+    FaultyBroker("returns 202 without polling", "R-PROV-7.async-required", polls_for(PROVISION), LATER),
+    FaultyBroker(
+        "returns AsyncRequired with 400",
         "R-PROV-7.async-required R-ERR-3.error-codes",
-        answers(400, to(PROVISION, word="AsyncRequired")),
+        responds_with(400, responses_to(PROVISION, word="AsyncRequired")),
         LATER,
     ),
-    Broken(
-        "asks for polling without the word",
+    FaultyBroker(
+        "returns 422 without AsyncRequired",
         "R-PROV-7.async-required R-ERR-4.known-422",
-        tells(to(PROVISION, word="AsyncRequired"), error="Async"),
+        with_fields(responses_to(PROVISION, word="AsyncRequired"), error="Async"),
         LATER,
     ),
-    Broken("ignores versions", "R-PROV-8.conflict", ignores("maintenance_info", of=PROVISION)),
-    Broken(
-        "a conflict of versions is 400",
-        "R-PROV-8.conflict R-ERR-3.error-codes",
-        answers(400, to(PROVISION, word="MaintenanceInfoConflict")),
+    FaultyBroker(
+        "ignores maintenance versions", "R-PROV-8.conflict", ignores("maintenance_info", of=PROVISION)
     ),
-    Broken(
-        "refuses its own version",
+    FaultyBroker(
+        "returns 400 for a conflict of versions",
+        "R-PROV-8.conflict R-ERR-3.error-codes",
+        responds_with(400, responses_to(PROVISION, word="MaintenanceInfoConflict")),
+    ),
+    FaultyBroker(
+        "rejects the version of the catalog",
         "R-PROV-8.accepted",
-        refuses(
+        rejects(
             422,
-            lambda asked: (
-                asked.operation is PROVISION and asked.body.get("maintenance_info") == {"version": "1.0.0"}
+            lambda request: (
+                request.operation is PROVISION
+                and request.body.get("maintenance_info") == {"version": "1.0.0"}
             ),
             "MaintenanceInfoConflict",
         ),
@@ -146,149 +188,187 @@ PROVISIONS = [
 ]
 
 FETCHES = [
-    Broken("cannot be fetched", "R-GETI.available", answers(404, to(GET_INSTANCE, status=200))),
-    Broken("hangs up when fetched", "R-GETI.available", hangs_up(to(GET_INSTANCE, status=200))),
-    Broken(
-        "needs hints",
+    FaultyBroker(
+        "instances cannot be fetched",
+        "R-GETI.available",
+        responds_with(404, responses_to(GET_INSTANCE, status=200)),
+    ),
+    FaultyBroker(
+        "closes the connection on a fetch",
+        "R-GETI.available",
+        hangs_up(responses_to(GET_INSTANCE, status=200)),
+    ),
+    FaultyBroker(
+        "requires query parameters of a fetch",
         "R-GETI.hints",
-        refuses(400, lambda asked: asked.operation is GET_INSTANCE and not asked.query),
+        rejects(400, lambda request: request.operation is GET_INSTANCE and not request.query),
     ),
-    Broken("fetches parameters in a list", "R-GETI.body", tells(to(GET_INSTANCE, status=200), parameters=[])),
-    Broken(
-        "fetches another offering", "R-GETI.plan", tells(to(GET_INSTANCE, status=200), service_id="log-id")
+    FaultyBroker(
+        "returns a list as parameters",
+        "R-GETI.body",
+        with_fields(responses_to(GET_INSTANCE, status=200), parameters=[]),
     ),
-    Broken(
-        "fetches other parameters",
+    FaultyBroker(
+        "returns another offering",
+        "R-GETI.plan",
+        with_fields(responses_to(GET_INSTANCE, status=200), service_id="log-id"),
+    ),
+    FaultyBroker(
+        "returns other parameters",
         "R-GETI.parameters R-UPD-1.stored",
-        tells(to(GET_INSTANCE, status=200), parameters={"size": 9}),
+        with_fields(responses_to(GET_INSTANCE, status=200), parameters={"size": 9}),
     ),
-    Broken(
-        "an instance that is none is 410",
+    FaultyBroker(
+        "returns 410 for an unknown instance",
         "R-GETI.unknown R-GETI.gone",
-        answers(410, to(GET_INSTANCE, status=404)),
+        responds_with(410, responses_to(GET_INSTANCE, status=404)),
     ),
-    Broken("fetches what was deleted", "R-GETI.gone", misdeeds.keeps_ghosts("get_instance")),
-    Broken(
-        "fetches what was halted",
+    FaultyBroker("returns deleted instances", "R-GETI.gone", stateful_faults.keeps_ghosts("get_instance")),
+    FaultyBroker(
+        "returns cancelled instances",
         "R-GETI.gone R-DEL-3.not-found",
-        misdeeds.keeps_ghosts("get_instance"),
+        stateful_faults.keeps_ghosts("get_instance"),
         LATER,
     ),
-    Broken(
-        "fetches what is not yet there",
+    FaultyBroker(
+        "returns instances during their creation",
         "R-GETI.in-progress",
-        does("get_instance", misdeeds.tells(PROVISION)),
+        overrides("get_instance", stateful_faults.fetches_while(PROVISION)),
         LATER,
     ),
-    Broken(
-        "fetches what is being updated",
+    FaultyBroker(
+        "returns instances during an update",
         "R-GETI.updating",
-        does("get_instance", misdeeds.tells(UPDATE)),
+        overrides("get_instance", stateful_faults.fetches_while(UPDATE)),
         LATER,
     ),
 ]
 
 UPDATES = [
-    Broken("updates are created", "R-UPD-1.applied", does("update", misdeeds.creates_updates)),
-    Broken(
-        "an update tells a dashboard of its own kind",
+    FaultyBroker(
+        "returns 201 to updates", "R-UPD-1.applied", overrides("update", stateful_faults.creates_updates)
+    ),
+    FaultyBroker(
+        "returns a number as dashboard_url of an update",
         "R-UPD-1.body",
-        tells(to(UPDATE, status=200), dashboard_url={}),
+        with_fields(responses_to(UPDATE, status=200), dashboard_url={}),
     ),
-    Broken("refuses an update in vain", "R-UPD-1.no-change", refuses(400, is_in_vain)),
-    Broken(
-        "a repeated update is done", "R-UPD-1.same-operation", answers(200, misdeeds.repeats(UPDATE)), LATER
-    ),
-    Broken(
-        "a repeated update has another operation",
+    FaultyBroker("rejects an update without effect", "R-UPD-1.no-change", rejects(400, is_without_effect)),
+    FaultyBroker(
+        "completes a repeated update early",
         "R-UPD-1.same-operation",
-        tells(misdeeds.repeats(UPDATE), operation="another"),
+        responds_with(200, stateful_faults.repeats(UPDATE)),
         LATER,
     ),
-    Broken("updates nothing", "R-UPD-1.stored", does("change", lambda *_: None)),
-    Broken(
-        "moves to another plan by itself", "R-UPD-2.plan-unchanged", does("change", misdeeds.moves_anyway)
+    FaultyBroker(
+        "returns another operation to a repeated update",
+        "R-UPD-1.same-operation",
+        with_fields(stateful_faults.repeats(UPDATE), operation="another"),
+        LATER,
     ),
-    Broken(
-        "loses parameters with a plan",
+    FaultyBroker("applies no updates", "R-UPD-1.stored", overrides("change", lambda *_: None)),
+    FaultyBroker(
+        "changes the plan on every update",
+        "R-UPD-2.plan-unchanged",
+        overrides("change", stateful_faults.moves_anyway),
+    ),
+    FaultyBroker(
+        "loses the parameters on a plan change",
         "R-UPD-2.parameters-unchanged",
-        does("change", misdeeds.loses_parameters),
+        overrides("change", stateful_faults.loses_parameters),
     ),
-    Broken(
-        "moves from any plan", "R-UPD-3.not-updateable", does("update", misdeeds.moves_from_any_plan), PLAIN
-    ),
-    Broken(
-        "moving from a plan is 400",
+    FaultyBroker(
+        "allows forbidden plan changes",
         "R-UPD-3.not-updateable",
-        answers(400, to(UPDATE, word="PlanNotUpdateable")),
+        overrides("update", stateful_faults.moves_from_any_plan),
         PLAIN,
     ),
-    Broken(
-        "moves to no plan",
-        "R-UPD-3.unknown-plan",
-        takes(UPDATE, lambda told: told == misdeeds.NOBODY, plan_id="now-id"),
+    FaultyBroker(
+        "returns 400 to a forbidden plan change",
+        "R-UPD-3.not-updateable",
+        responds_with(400, responses_to(UPDATE, word="PlanNotUpdateable")),
+        PLAIN,
     ),
-    Broken(
-        "moves to plans of other offerings",
+    FaultyBroker(
+        "accepts an update to an unknown plan",
         "R-UPD-3.unknown-plan",
-        takes(UPDATE, lambda told: told == "app-id", plan_id="now-id"),
+        replaces(UPDATE, lambda value: value == stateful_faults.UNKNOWN_ID, plan_id="now-id"),
     ),
-    Broken(
-        "loses parameters with a context",
+    FaultyBroker(
+        "accepts an update to a plan of another offering",
+        "R-UPD-3.unknown-plan",
+        replaces(UPDATE, lambda value: value == "app-id", plan_id="now-id"),
+    ),
+    FaultyBroker(
+        "loses the parameters on a context update",
         "R-UPD-2.parameters-unchanged",
-        does("update", misdeeds.changes_with_a_context(lambda thing: thing.parameters.clear())),
-    ),
-    Broken(
-        "moves to another plan with a context",
-        "R-UPD-2.plan-unchanged",
-        does(
-            "update",
-            misdeeds.changes_with_a_context(lambda thing: thing.attributes.update(plan_id="later-id")),
+        overrides(
+            "update", stateful_faults.changes_with_a_context(lambda resource: resource.parameters.clear())
         ),
     ),
-    Broken(
-        "refuses contexts",
-        "R-UPD-4.context",
-        refuses(
-            400,
-            lambda asked: (
-                asked.operation is UPDATE
-                and set(asked.body) <= {"service_id", "context", "previous_values"}
-                and "context" in asked.body
+    FaultyBroker(
+        "changes the plan on a context update",
+        "R-UPD-2.plan-unchanged",
+        overrides(
+            "update",
+            stateful_faults.changes_with_a_context(
+                lambda resource: resource.attributes.update(plan_id="later-id")
             ),
         ),
     ),
-    Broken("an update is 202 to who cannot poll", "R-UPD-5.async-required", polls_for(UPDATE), LATER),
-    Broken("an update ignores versions", "R-UPD-5.conflict", ignores("maintenance_info", of=UPDATE)),
-    Broken(
-        "an update ignores its schema",
+    FaultyBroker(
+        "rejects context updates",
+        "R-UPD-4.context",
+        rejects(
+            400,
+            lambda request: (
+                request.operation is UPDATE
+                and set(request.body) <= {"service_id", "context", "previous_values"}
+                and "context" in request.body
+            ),
+        ),
+    ),
+    FaultyBroker(
+        "returns 202 to an update without polling", "R-UPD-5.async-required", polls_for(UPDATE), LATER
+    ),
+    FaultyBroker(
+        "ignores maintenance versions of updates", "R-UPD-5.conflict", ignores("maintenance_info", of=UPDATE)
+    ),
+    FaultyBroker(
+        "ignores the schema for updates",
         "R-UPD-5.schema",
-        ignores("parameters", of=UPDATE, unless=misdeeds.fits_or_is_none),
+        ignores("parameters", of=UPDATE, unless=stateful_faults.fits_or_is_none),
     ),
-    Broken("an update needs no offering", "R-UPD-5.required", takes(UPDATE, service_id="db-id")),
-    Broken(
-        "updates twice at a time",
+    FaultyBroker(
+        "accepts an update without an offering", "R-UPD-5.required", replaces(UPDATE, service_id="db-id")
+    ),
+    FaultyBroker(
+        "accepts concurrent updates",
         "R-UPD-5.concurrency",
-        does("update", misdeeds.updates_what_is_busy(UPDATE)),
+        overrides("update", stateful_faults.updates_what_is_busy(UPDATE)),
         LATER,
     ),
-    Broken(
-        "updates what is not yet there",
+    FaultyBroker(
+        "updates an instance during its creation",
         "R-UPD-5.while-created",
-        does("update", misdeeds.updates_what_is_busy(PROVISION)),
+        overrides("update", stateful_faults.updates_what_is_busy(PROVISION)),
         LATER,
     ),
-    Broken(
-        "updates what is being deleted",
+    FaultyBroker(
+        "updates an instance during its deletion",
         "R-UPD-5.while-deleted",
-        while_deleted(does("update", misdeeds.updates_what_is_busy(DEPROVISION))),
+        while_deleted(overrides("update", stateful_faults.updates_what_is_busy(DEPROVISION))),
         LATER,
     ),
-    Broken("updates what is nowhere", "R-UPD-5.unknown", answers(200, to(UPDATE, word="NotFound"))),
-    Broken(
-        "polls of an update need the new plan",
+    FaultyBroker(
+        "updates an unknown instance",
+        "R-UPD-5.unknown",
+        responds_with(200, responses_to(UPDATE, word="NotFound")),
+    ),
+    FaultyBroker(
+        "requires the new plan to poll an update",
         "R-UPD-6.previous-plan",
-        does("last_operation", misdeeds.needs_the_new_plan),
+        overrides("last_operation", stateful_faults.needs_the_new_plan),
         LATER,
     ),
 ]

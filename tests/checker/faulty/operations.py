@@ -1,9 +1,20 @@
-"""Brokers that are wrong with deletes and polls."""
+"""Brokers with faults in deletions and polls."""
 
 from __future__ import annotations
 
-from .. import stateful_faults as misdeeds
-from ..faults import answers, body, does, headers, offers, reads, several, takes, tells, to
+from .. import stateful_faults as stateful_faults
+from ..faults import (
+    body,
+    changes_catalog,
+    changes_requests,
+    combine,
+    headers,
+    overrides,
+    replaces,
+    responds_with,
+    responses_to,
+    with_fields,
+)
 from .faulty import (
     DEPROVISION,
     DOOMED,
@@ -15,183 +26,227 @@ from .faulty import (
     PROVISION,
     SLOW,
     UNBIND,
-    Broken,
+    FaultyBroker,
     polls_for,
 )
 
 DELETES = [
-    each
+    faulty_broker
     for operation, what, rules, now, later in (
         (UNBIND, "an unbind", "R-UNB", NOW, LATER),
         (DEPROVISION, "a deprovision", "R-DEL", PLAIN, SLOW),
     )
-    for each in (
-        Broken(f"{what} is 201", f"{rules}-1.deleted", answers(201, to(operation, status=200)), now),
-        Broken(
-            f"operations of {what} are numbers",
+    for faulty_broker in (
+        FaultyBroker(
+            f"returns 201 to {what}",
+            f"{rules}-1.deleted",
+            responds_with(201, responses_to(operation, status=200)),
+            now,
+        ),
+        FaultyBroker(
+            f"returns a number as operation of {what}",
             f"{rules}-1.operation",
-            tells(to(operation, status=202), operation=7),
+            with_fields(responses_to(operation, status=202), operation=7),
             later,
         ),
-        Broken(
-            f"{what} has no operation",
+        FaultyBroker(
+            f"returns no operation to {what}",
             f"{rules}-4.operation-present",
-            tells(to(operation, status=202), operation=None),
+            with_fields(responses_to(operation, status=202), operation=None),
             later,
         ),
-        Broken(
-            f"repeating {what} is 410",
+        FaultyBroker(
+            f"returns 410 to a repetition of {what}",
             f"{rules}-1.same-operation",
-            answers(410, misdeeds.repeats(operation)),
+            responds_with(410, stateful_faults.repeats(operation)),
             later,
         ),
-        Broken(
-            f"repeating {what} has another operation",
+        FaultyBroker(
+            f"returns another operation to a repetition of {what}",
             f"{rules}-1.same-operation",
-            tells(misdeeds.repeats(operation), operation="another"),
+            with_fields(stateful_faults.repeats(operation), operation="another"),
             later,
         ),
-        Broken(f"{what} needs no offering", f"{rules}-2.required", takes(operation, service_id="db-id")),
-        Broken(f"{what} needs no plan", f"{rules}-2.required", takes(operation, plan_id="now-id")),
-        Broken(f"{what} is 202 to who cannot poll", f"{rules}-2.async-required", polls_for(operation), later),
-        Broken(
-            f"{what} is refused while it is made",
+        FaultyBroker(
+            f"accepts {what} without an offering",
+            f"{rules}-2.required",
+            replaces(operation, service_id="db-id"),
+        ),
+        FaultyBroker(
+            f"accepts {what} without a plan", f"{rules}-2.required", replaces(operation, plan_id="now-id")
+        ),
+        FaultyBroker(
+            f"returns 202 to {what} without polling", f"{rules}-2.async-required", polls_for(operation), later
+        ),
+        FaultyBroker(
+            f"rejects {what} during the creation",
             f"{rules}-3.while-created",
-            misdeeds.refuses_to_halt(operation, 409, "NotYet"),
+            stateful_faults.refuses_to_halt(operation, 409, "NotYet"),
             later,
         ),
-        Broken(
-            f"{what} does not halt what is made",
+        FaultyBroker(
+            f"does not cancel the creation on {what}",
             f"{rules}-3.cancelled",
-            misdeeds.halts_nothing(operation),
+            stateful_faults.halts_nothing(operation),
             later,
         ),
     )
 ]
 
 OTHER_DELETES = [
-    Broken(
-        "unbinding what is gone is 404",
+    FaultyBroker(
+        "returns 404 for a deleted binding",
         "R-UNB-1.gone R-UNB-1.unknown R-UNB-1.instance-gone",
-        several(answers(404, to(UNBIND, word="Gone")), tells(to(UNBIND, word="Gone"), description="gone")),
+        combine(
+            responds_with(404, responses_to(UNBIND, word="Gone")),
+            with_fields(responses_to(UNBIND, word="Gone"), description="gone"),
+        ),
     ),
-    Broken("unbinds at any instance", "R-UNB-1.unknown", does("unbind", misdeeds.finds_it_anywhere)),
-    Broken("unbinds all at once", "R-UNB-1.others-unaffected", does("drop", misdeeds.drops_all), LATER),
-    Broken("unbinds successors", "R-UNB-1.others-unaffected", misdeeds.drops_successors),
-    Broken(
-        "deleting what is gone is 200",
-        "R-DEL-1.gone R-DEL-1.unknown",
-        answers(200, to(DEPROVISION, word="Gone")),
+    FaultyBroker(
+        "unbinds under any instance",
+        "R-UNB-1.unknown",
+        overrides("unbind", stateful_faults.finds_it_anywhere),
     ),
-    Broken(
-        "deleting what is gone is 404, while it takes a while",
-        "R-DEL-1.gone R-DEL-1.unknown",
-        answers(404, to(DEPROVISION, word="Gone")),
+    FaultyBroker(
+        "deletes all bindings on an unbind",
+        "R-UNB-1.others-unaffected",
+        overrides("remove", stateful_faults.drops_all),
         LATER,
     ),
-    Broken(
+    FaultyBroker(
+        "deletes successors on an unbind", "R-UNB-1.others-unaffected", stateful_faults.drops_successors
+    ),
+    FaultyBroker(
+        "returns 200 for a deleted instance",
+        "R-DEL-1.gone R-DEL-1.unknown",
+        responds_with(200, responses_to(DEPROVISION, word="Gone")),
+    ),
+    FaultyBroker(
+        "returns 404 for a deleted instance of an asynchronous plan",
+        "R-DEL-1.gone R-DEL-1.unknown",
+        responds_with(404, responses_to(DEPROVISION, word="Gone")),
+        LATER,
+    ),
+    FaultyBroker(
         "deletes nothing",
         "R-DEL-1.gone R-UNB-1.gone R-UNB-1.instance-gone R-GETI.gone R-GETB.gone",
-        does("drop", lambda *_: None),
+        overrides("remove", lambda *_: None),
     ),
-    Broken(
-        "does not answer an unbind",
+    FaultyBroker(
+        "does not respond to an unbind",
         "R-UNB-1.deleted",
-        misdeeds.never_answers(to(UNBIND, status=200), 2.5),
+        stateful_faults.never_answers(responses_to(UNBIND, status=200), 2.5),
         options={"timeout": 2.0},
     ),
-    Broken(
-        "leaves what failed", "R-DEL-5.after-failure", does("deprovision", misdeeds.leaves_failures), DOOMED
+    FaultyBroker(
+        "does not delete an instance whose provision failed",
+        "R-DEL-5.after-failure",
+        overrides("deprovision", stateful_faults.leaves_failures),
+        DOOMED,
     ),
-    Broken(
-        "forgets everything between requests",
+    FaultyBroker(
+        "loses all resources between requests",
         "R-PROV-3.again R-PROV-3.concurrent R-PROV-5.other-parameters R-PROV-5.other-plan R-GETI.available"
         " R-UPD-1.no-change R-UPD-4.context R-UPD-5.schema R-UPD-5.conflict R-DEL-1.deleted"
         " R-REQ.special-ids",
-        does("serve", misdeeds.forgets_everything),
+        overrides("serve", stateful_faults.forgets_everything),
     ),
 ]
 
 POLLS = [
-    Broken("a poll is 201", "R-LAST-1.polled", answers(201, misdeeds.of_works(PROVISION)), LATER),
-    Broken(
-        "polls are described with numbers", "R-LAST-1.body", tells(to(POLL, status=200), description=7), LATER
+    FaultyBroker(
+        "returns 201 to a poll",
+        "R-LAST-1.polled",
+        responds_with(201, stateful_faults.polls_of(PROVISION)),
+        LATER,
+    ),
+    FaultyBroker(
+        "returns a number as description of a poll",
+        "R-LAST-1.body",
+        with_fields(responses_to(POLL, status=200), description=7),
+        LATER,
     ),
     *(
-        Broken(
-            f"tells {name} in polls of {what}",
+        FaultyBroker(
+            f"returns {name} in polls of {what}",
             "R-LAST-1.usable",
-            tells(which, **{name: True}),
+            with_fields(which, **{name: True}),
             LATER,
         )
         for name, what, which in (
-            ("instance_usable", "bindings", to(POLL_BINDING, status=200)),
-            ("update_repeatable", "provisions", misdeeds.of_works(PROVISION)),
+            ("instance_usable", "bindings", responses_to(POLL_BINDING, status=200)),
+            ("update_repeatable", "provisions", stateful_faults.polls_of(PROVISION)),
         )
     ),
-    Broken(
-        "has a state of its own", "R-LAST-1.body", tells(misdeeds.of_works(PROVISION), state="done"), LATER
+    FaultyBroker(
+        "returns an unknown state",
+        "R-LAST-1.body",
+        with_fields(stateful_faults.polls_of(PROVISION), state="done"),
+        LATER,
     ),
-    Broken(
-        "takes longer than it may",
+    FaultyBroker(
+        "exceeds maximum_polling_duration",
         "R-LAST-1.ends",
-        several(
-            offers(lambda _, plan: plan.update(maximum_polling_duration=1), plan=1),
-            does("end", misdeeds.never_ends),
-            headers(to(POLL), Retry_After=None),
+        combine(
+            changes_catalog(lambda _, plan: plan.update(maximum_polling_duration=1), plan=1),
+            overrides("end", stateful_faults.never_ends),
+            headers(responses_to(POLL), Retry_After=None),
         ),
         LATER,
     ),
-    Broken(
-        "names a day to poll again",
+    FaultyBroker(
+        "returns a date as Retry-After",
         "R-LAST-2.retry-after",
-        headers(to(POLL), Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
+        headers(responses_to(POLL), Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
         LATER,
     ),
-    Broken(
-        "what is nowhere succeeded",
+    FaultyBroker(
+        "returns succeeded for an unknown instance",
         "R-LAST-3.unknown",
-        several(
-            answers(200, to(POLL, word="NotFound")), body(to(POLL, word="NotFound"), {"state": "succeeded"})
+        combine(
+            responds_with(200, responses_to(POLL, word="NotFound")),
+            body(responses_to(POLL, word="NotFound"), {"state": "succeeded"}),
         ),
     ),
-    Broken(
-        "polls of no binding are 410", "R-LAST-3.unknown", answers(410, to(POLL_BINDING, word="NotFound"))
+    FaultyBroker(
+        "returns 410 to polls of an unknown binding",
+        "R-LAST-3.unknown",
+        responds_with(410, responses_to(POLL_BINDING, word="NotFound")),
     ),
-    Broken(
-        "polls of a deletion are 404",
+    FaultyBroker(
+        "returns 404 to polls of a deletion",
         "R-LAST-3.deletion",
-        answers(404, misdeeds.of_works(DEPROVISION, state="succeeded")),
+        responds_with(404, stateful_faults.polls_of(DEPROVISION, state="succeeded")),
         LATER,
     ),
     *(
-        each
+        faulty_broker
         for of, what in ((POLL, "an instance"), (POLL_BINDING, "a binding"))
-        for each in (
-            Broken(
-                f"polls {what} for any operation",
+        for faulty_broker in (
+            FaultyBroker(
+                f"accepts any operation in polls of {what}",
                 "R-LAST-4.unknown-operation",
-                reads(misdeeds.takes_any_operation(of)),
+                changes_requests(stateful_faults.takes_any_operation(of)),
                 LATER,
             ),
-            Broken(
-                f"forgets how it ended with {what}",
+            FaultyBroker(
+                f"forgets the outcome of operations on {what}",
                 "R-LAST-5.repeated",
-                answers(404, misdeeds.forgets_outcomes(of)),
+                responds_with(404, stateful_faults.forgets_outcomes(of)),
                 LATER,
             ),
         )
     ),
-    Broken(
-        "polls of operations on anything",
+    FaultyBroker(
+        "accepts operations of other resources in polls",
         "R-LAST-4.own-operation",
-        does("last_operation", misdeeds.polls_anything),
+        overrides("last_operation", stateful_faults.polls_anything),
         LATER,
     ),
-    Broken(
-        "tells credentials in polls of bindings",
+    FaultyBroker(
+        "returns credentials in polls of bindings",
         "R-LAST-1.no-credentials",
-        tells(to(POLL_BINDING, status=200), credentials={"uri": "db://"}),
+        with_fields(responses_to(POLL_BINDING, status=200), credentials={"uri": "db://"}),
         LATER,
     ),
 ]
