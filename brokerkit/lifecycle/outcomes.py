@@ -121,7 +121,7 @@ def is_gone(operation: Operation, error: BaseException) -> bool:
 def failure_outcome(error: BaseException) -> Outcome:
     """Return the outcome of a failed operation, without internal details in its description."""
     if not isinstance(error, BrokerError):
-        return Outcome(description="The service broker failed. Its log says why.")
+        return Outcome(description="The service broker failed. See its log for the cause.")
     return Outcome(
         description=error.description,
         instance_usable=error.instance_usable,
