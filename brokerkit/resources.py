@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct, field
 
-from ._internal.masking import Masked
+from ._internal.masked_struct import Masked
 from .catalog.models import MaintenanceInfo, ServiceOffering, ServicePlan
 from .results import Binding, InstanceMetadata
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
-from ._internal.masking import Masked
+from ._internal.masked_struct import Masked
 from .catalog.models import MaintenanceInfo
 
 MAX_OPERATION = 10_000

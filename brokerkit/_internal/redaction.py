@@ -10,7 +10,7 @@ import re
 
 import msgspec
 
-from .masking import MASK
+from .masked_struct import MASK
 
 # Names
 

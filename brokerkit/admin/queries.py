@@ -25,8 +25,8 @@ from ..lifecycle.policy import DEFAULT_DEADLINE, ResourceStatus, resource_status
 from ..requests import Operation
 from ..store import rows
 from ..store.errors import StoreError
-from ..store.keys import resource_key
 from ..store.models import BindingRecord, InstanceRecord, Mode, OperationRecord, Progress, Snapshot, State
+from ..store.resource_keys import resource_key
 from ..store.schema import NEWEST
 from ..store.statements.reads import select_bindings, select_instances, select_operations
 from ..store.store import Store

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .._internal.masking import MASK
+from .._internal.masked_struct import MASK
 from ..catalog.models import Catalog
 from ..lifecycle.conversion import resolve_plan
 from ..lifecycle.policy import ResourceStatus, resource_status

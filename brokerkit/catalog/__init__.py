@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._internal.public import set_home
+from .._internal.facade import set_home
 from .models import (
     BindingSchemas,
     Catalog,

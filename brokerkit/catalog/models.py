@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .._internal.masking import Masked
+from .._internal.masked_struct import Masked
 from .._internal.text import plural
 from .json_schema import Validator
 from .validation import SchemaKey, unknown_fields, validate

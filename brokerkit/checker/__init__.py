@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._internal.public import lazy
+from .._internal.facade import lazy
 from .options import Options, Progress
 from .report import Failure, Leftover, Level, Outcome, Report, Verdict
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from .._internal.masking import Masked
+from .._internal.masked_struct import Masked
 from ..client.platforms import PLATFORMS, Platform
 from .report import Level
 

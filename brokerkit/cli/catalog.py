@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from .._internal import console as display
-from .._internal.masking import MASK
+from .._internal.masked_struct import MASK
 from ..catalog.models import Catalog
 from .context import CommandContext
 from .options import broker_options

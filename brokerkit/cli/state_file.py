@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct, field
 
-from .._internal.masking import Masked
+from .._internal.masked_struct import Masked
 from ..requests import Operation
 from .output import CLIError
 

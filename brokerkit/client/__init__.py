@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._internal.public import lazy, set_home
+from .._internal.facade import lazy, set_home
 from .._internal.redaction import mask_json
 from .errors import (
     WORDS_OF_422,
@@ -23,9 +23,9 @@ from .errors import (
     Mitigation,
     OperationFailed,
     PollingTimeout,
-    leaves_an_orphan,
 )
 from .exchange import Exchange, login_secrets
+from .orphan_mitigation import leaves_an_orphan
 from .platforms import PLATFORMS, Platform, cloudfoundry, korifi, kubernetes
 from .session import PATIENCE, POLL_EVERY
 

@@ -51,9 +51,9 @@ from .errors import (
     Mitigation,
     OperationFailed,
     PollingTimeout,
-    leaves_an_orphan,
 )
 from .exchange import Exchange
+from .orphan_mitigation import leaves_an_orphan
 from .platforms import Platform
 from .session import PATIENCE, POLL_EVERY, Session
 from .transport import Login, Transport

@@ -113,17 +113,3 @@ class Mitigation(Struct, frozen=True, kw_only=True):
             "The resource that the request may have left behind could not be deleted"
             f" after {plural(self.deletes, 'attempt')} and may still exist: {last}"
         )
-
-
-def leaves_an_orphan(exchange: Exchange) -> bool:
-    """Whether a failed provision or bind may have left an orphaned resource (R-ERR-4).
-
-    Args:
-        exchange: The failed request.
-    """
-    status = exchange.status
-    if status is None:
-        return exchange.was_sent
-    if status == 422:  # Cloud Controller treats a 422 without a known error code as an invalid response
-        return exchange.error_code not in WORDS_OF_422
-    return status >= 500 or 201 <= status <= 299  # 200 is about a resource that existed before

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from .._internal.json_decode import decode_object
-from .._internal.masking import MASK
+from .._internal.masked_struct import MASK
 from .._internal.redaction import is_secret, mask_json, mask_text, strip_logins
 from .._internal.text import printable
 

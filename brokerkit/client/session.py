@@ -21,14 +21,14 @@ from .errors import (
     BrokerRefused,
     BrokerUnreachable,
     ClientError,
-    Mitigation,
     OperationFailed,
     PollingTimeout,
-    leaves_an_orphan,
 )
 from .exchange import Exchange
+from .orphan_mitigation import leaves_an_orphan, mitigate
 from .platforms import Platform
 from .responses import parse_response, unrequired
+from .time_limit import MIN_TIMEOUT, TimeLimit
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -38,9 +38,6 @@ POLL_EVERY = 1.0
 
 PATIENCE = 60.0
 """The default for the seconds that consecutive polls may go without a response, or with a 5xx."""
-
-_MIN_TIMEOUT = 1.0
-"""The minimum timeout in seconds of a request that is sent shortly before a time limit."""
 
 
 class Session:
@@ -118,7 +115,7 @@ class Session:
             return self.request(request, offering)
         except ClientError as error:
             if self._mitigate_for > 0 and leaves_an_orphan(error.exchange):
-                error.mitigation = self._mitigate(cleanup)
+                error.mitigation = mitigate(self, cleanup, TimeLimit(self._mitigate_for, self.sleep))
             raise
 
     def poll(self, request: APIRequest, *, timeout: float = math.inf) -> tuple[LastOperation, Exchange]:
@@ -143,14 +140,14 @@ class Session:
         sleep: Callable[[float], None],
     ) -> LastOperation:
         """Poll until an operation has finished. The arguments are those of `BrokerClient.wait`."""
-        clock = _Clock(timeout, sleep)
-        left_at_response = clock.left
+        limit = TimeLimit(timeout, sleep)
+        left_at_response = limit.left
         while True:
             try:
-                result, exchange = self.poll(request, timeout=max(_MIN_TIMEOUT, clock.left))
-                left_at_response = clock.left
+                result, exchange = self.poll(request, timeout=max(MIN_TIMEOUT, limit.left))
+                left_at_response = limit.left
             except (BrokerRefused, BrokerUnreachable) as error:
-                is_patient = left_at_response - clock.left < patience and clock.left > 0
+                is_patient = left_at_response - limit.left < patience and limit.left > 0
                 exchange = error.exchange
                 if deleting and exchange.status == 410:  # R-LAST-3
                     result = LastOperation.succeeded()
@@ -166,36 +163,9 @@ class Session:
             if result.state == "failed":
                 raise OperationFailed(result, exchange)
             pause = POLL_EVERY if result.retry_after is None else float(result.retry_after)
-            if clock.left <= 0:
+            if limit.left <= 0:
                 raise PollingTimeout(timeout, exchange)
-            clock.sleep(min(pause, clock.left))
-
-    def _mitigate(self, cleanup: APIRequest) -> Mitigation:
-        """Send DELETE requests until the broker confirms the deletion (R-ERR-4)."""
-        clock = _Clock(self._mitigate_for, self.sleep)
-        pause, deletes = 0.2, 0
-        while True:
-            deletes += 1
-            last = self._exchange(cleanup, for_user=False, timeout=max(_MIN_TIMEOUT, clock.left))
-            if last.status in (200, 410):
-                return Mitigation(gone=True, deletes=deletes, last=last)
-            if last.status == 202:
-                try:
-                    self.wait(
-                        endpoints.poll_of(cleanup, last.operation),
-                        deleting=True,
-                        timeout=max(0.0, clock.left),
-                        patience=0.0,
-                        progress=None,
-                        sleep=clock.sleep,
-                    )
-                    return Mitigation(gone=True, deletes=deletes, last=last)
-                except ClientError as error:
-                    last = error.exchange
-            if pause > clock.left:
-                return Mitigation(gone=False, deletes=deletes, last=last)
-            clock.sleep(pause)
-            pause = min(2 * pause, 10.0)
+            limit.sleep(min(pause, limit.left))
 
     def _result(self, operation: Operation, exchange: Exchange) -> Struct:
         response = parse_response(operation, exchange)
@@ -206,12 +176,12 @@ class Session:
         return response.result
 
     def _send(self, request: APIRequest, *, timeout: float = math.inf) -> Exchange:
-        exchange = self._exchange(request, timeout=timeout)
+        exchange = self.exchange(request, timeout=timeout)
         if exchange.status is None:
             raise BrokerUnreachable(exchange)
         return exchange
 
-    def _exchange(self, request: APIRequest, *, for_user: bool = True, timeout: float = math.inf) -> Exchange:
+    def exchange(self, request: APIRequest, *, for_user: bool = True, timeout: float = math.inf) -> Exchange:
         """Send a request.
 
         Args:
@@ -240,20 +210,3 @@ class Session:
 def _is_transient(error: BrokerRefused | BrokerUnreachable) -> bool:
     """Whether a retry may succeed, as after a restart of the broker."""
     return isinstance(error, BrokerUnreachable) or error.status >= 500
-
-
-class _Clock:
-    """A time limit. Each sleep counts in full, even if a test replaces it by a shorter one."""
-
-    def __init__(self, seconds: float, sleep: Callable[[float], None]) -> None:
-        self._until = time.monotonic() + seconds
-        self._seconds = seconds
-        self._sleep = sleep
-
-    @property
-    def left(self) -> float:
-        return min(self._until - time.monotonic(), self._seconds)
-
-    def sleep(self, pause: float) -> None:
-        self._seconds -= pause
-        self._sleep(pause)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .._internal.masking import MASK
+from .._internal.masked_struct import MASK
 from .._internal.text import single_line
 
 _MAX_DEPTH = 5

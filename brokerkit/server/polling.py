@@ -25,7 +25,6 @@ from ..requests import (
     Operation,
 )
 from ..results import Binding, LastOperation
-from ..store.keys import resource_key
 from ..store.models import (
     Attempt,
     BindingRecord,
@@ -36,6 +35,7 @@ from ..store.models import (
     Progress,
     Snapshot,
 )
+from ..store.resource_keys import resource_key
 from ..store.store import Store
 
 _logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._internal.public import lazy, set_home
+from .._internal.facade import lazy, set_home
 from .errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:

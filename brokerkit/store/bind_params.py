@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from .encryption import Encryptor
-from .keys import resource_key
 from .models import Attempt, Change, Mode, NewOperation, Outcome, Progress, State
+from .resource_keys import resource_key
 
 BindParams: TypeAlias = dict[str, Any]
 

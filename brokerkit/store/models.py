@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 from msgspec import Struct, field
 from msgspec.json import Decoder
 
-from .._internal.masking import Masked
+from .._internal.masked_struct import Masked
 from ..requests import Operation
 from ..resources import BindResource
 from ..results import Binding, InstanceMetadata
-from .keys import resource_key
+from .resource_keys import resource_key
 
 
 class State(StrEnum):

@@ -22,7 +22,6 @@ from .database import DATABASE_ERRORS, Database, driver_message
 from .encryption import KEY_COMMAND, Encryptor, KeyFile
 from .errors import StoreError, StoreUnavailable
 from .key_check import open_encryptor
-from .keys import resource_key
 from .lease import DEFAULT_LEASE, Lease
 from .models import (
     Attempt,
@@ -40,6 +39,7 @@ from .models import (
     Snapshot,
     State,
 )
+from .resource_keys import resource_key
 from .statements.compiled import statements_for
 from .statements.expressions import PerResource, clock
 from .transitions import Parameters, Query, Transition

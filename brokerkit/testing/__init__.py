@@ -14,7 +14,7 @@ Pytest finds these fixtures by itself if brokerkit is installed:
 
 from __future__ import annotations
 
-from .._internal.public import set_home
+from .._internal.facade import set_home
 from ..client.platforms import Platform, cloudfoundry, korifi, kubernetes
 from .live_server import serve
 from .step_executor import NothingDue, Step, StepByStep, StillRunning, step_by_step

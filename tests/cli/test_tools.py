@@ -130,7 +130,9 @@ def test_lint_yaml_without_pyyaml_names_install_command(
 ) -> None:
     (tmp_path / "catalog.yml").write_text("services: []")
     monkeypatch.setitem(sys.modules, "yaml", None)
-    assert "pip install 'osb-brokerkit[yaml]'" in author.refusal("lint", str(tmp_path / "catalog.yml"), code=2)
+    assert "pip install 'osb-brokerkit[yaml]'" in author.refusal(
+        "lint", str(tmp_path / "catalog.yml"), code=2
+    )
 
 
 # The command itself

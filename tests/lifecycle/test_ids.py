@@ -113,7 +113,7 @@ def test_similar_ids_are_distinct(platform: Platform, recorder: Recorder, one: s
 
 def test_id_equal_to_stored_key_is_distinct(platform: Platform) -> None:
     """The hashed key of a long id is a different id when a platform sends it."""
-    from brokerkit.store.keys import resource_key
+    from brokerkit.store.resource_keys import resource_key
 
     long = "x" * 300
     platform.put(path_of(long), PROVISION)

@@ -39,8 +39,8 @@ from brokerkit import (
 from brokerkit.audit import AuditRecord
 from brokerkit.server import polling as polls
 from brokerkit.store import tables
-from brokerkit.store.keys import resource_key
 from brokerkit.store.models import Mode
+from brokerkit.store.resource_keys import resource_key
 from brokerkit.store.store import Store
 
 from ..admin.test_commands import json_of
