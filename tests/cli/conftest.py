@@ -28,7 +28,7 @@ from brokerkit.cli.state_file import KnownInstance, StateFile
 from brokerkit.store.store import Store
 
 from ..support.broker import CREDENTIALS, make_app, make_offering
-from ..support.fake_broker import FakeBroker, Play, answer, faking_one, serving
+from ..support.fake_broker import FakeBroker, Responder, respond, serve_app, serve_fake
 from ..support.stateful import KEY, stop
 
 MAIL = ServiceOffering(
@@ -109,20 +109,20 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKERKIT_HOME", str(tmp_path / "home"))
 
 
-def offers(*offerings: ServiceOffering) -> Play:
+def offers(*offerings: ServiceOffering) -> Responder:
     """The answer to GET /v2/catalog."""
-    return answer(200, msgspec.json.decode(Catalog(offerings or [MAIL]).encoded))
+    return respond(200, msgspec.json.decode(Catalog(offerings or [MAIL]).encoded))
 
 
-def polled(state: str, description: str | None = None, **more: Any) -> Play:
+def polled(state: str, description: str | None = None, **more: Any) -> Responder:
     """The answer to a poll, which may be repeated at once."""
     told = {"state": state, **({} if description is None else {"description": description}), **more}
-    return answer(200, told, Retry_After="0")
+    return respond(200, told, Retry_After="0")
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeBroker]:
-    with faking_one() as made:
+    with serve_fake() as made:
         yield made
 
 
@@ -135,9 +135,9 @@ def person(fake: FakeBroker) -> Person:
 @pytest.fixture
 def orders(fake: FakeBroker, person: Person) -> Person:
     """Somebody who made an instance `orders` of the plan `post`."""
-    fake.will(offers(), answer(201))
+    fake.script(offers(), respond(201))
     person.run("provision", "mail", "post", "orders")
-    fake.asked.clear()
+    fake.requests.clear()
     return person
 
 
@@ -189,7 +189,7 @@ def pace() -> Iterator[Pace]:
 def real(tmp_path: Path, pace: Pace) -> Iterator[Person]:
     """Somebody in front of a real broker."""
     broker = quick_broker(tmp_path, pace)
-    with serving(make_app(broker)) as url:
+    with serve_app(make_app(broker)) as url:
         yield Person(url)
         pace.go.set()
     stop(broker)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ..support.fake_broker import FakeBroker, answer, faking_one, no_answer
+from ..support.fake_broker import FakeBroker, close_connection, respond, serve_fake
 from .conftest import Person, offers
 
 BASIC = "Basic " + base64.b64encode(b"platform:s3cret").decode()
@@ -35,23 +35,23 @@ BASIC = "Basic " + base64.b64encode(b"platform:s3cret").decode()
 def test_typed_credentials_override_environment(
     fake: FakeBroker, person: Person, environ: dict[str, str | None], typed: list[str], sent: str | None
 ) -> None:
-    fake.will(offers())
+    fake.script(offers())
     person.env |= environ
     person.run("catalog", *typed)
-    assert fake.asked[0].headers.get("Authorization") == sent
+    assert fake.requests[0].headers.get("Authorization") == sent
 
 
 def test_missing_password_is_prompted_for(
     fake: FakeBroker, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a terminal, a missing password is a usage error."""
-    fake.will(offers())
+    fake.script(offers())
     person.env["BROKER_PASSWORD"] = None
     assert "give a password too" in person.run("catalog", code=2).stderr
     monkeypatch.setattr("brokerkit.cli.login.can_prompt", lambda: True)
     result = person.run("catalog", typing="s3cret\n")
     assert "Password of platform" in result.stderr
-    assert fake.asked[0].headers["Authorization"] == BASIC
+    assert fake.requests[0].headers["Authorization"] == BASIC
 
 
 @pytest.mark.parametrize(
@@ -102,16 +102,16 @@ def test_certificates_are_verified_unless_disabled(
         monkeypatch.delenv(name, raising=False)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with faking_one(context) as fake:
+    with serve_fake(context) as fake:
         person = Person(fake.url)
-        fake.will(offers())
+        fake.script(offers())
         assert "TLS failed" in person.refusal("catalog")
         assert "By post" in person.told("catalog", "--insecure")
         assert "By post" in person.told("catalog", "--ca-file", str(certificate))
 
 
 def test_timeout_option_limits_the_request(fake: FakeBroker, person: Person) -> None:
-    fake.will(no_answer)
+    fake.script(close_connection)
     assert "no response" in person.refusal("catalog", "--timeout", "0.2")
 
 
@@ -119,9 +119,9 @@ def test_timeout_option_limits_the_request(fake: FakeBroker, person: Person) -> 
 
 
 def sent(fake: FakeBroker, person: Person, *typed: str, typing: str | None = None) -> Any:
-    fake.will(offers(), answer(201))
+    fake.script(offers(), respond(201))
     person.run("provision", "mail", "post", *typed, typing=typing)
-    return fake.asked[-1].json.get("parameters")
+    return fake.requests[-1].json.get("parameters")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_invalid_parameters_error_hides_values(fake: FakeBroker, person: Person,
     told = person.refusal("provision", "mail", "post", *typed, code=2)
     assert "Invalid value for -" in told
     assert "hush" not in told
-    assert fake.asked == []
+    assert fake.requests == []
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_unsendable_command_is_a_usage_error(
     fake: FakeBroker, orders: Person, command: tuple[str, ...]
 ) -> None:
     """A command with an invalid id or without a change sends nothing and leaves the state file unchanged."""
-    fake.will(offers())
+    fake.script(offers())
     before = orders.known
     orders.refusal(*command, code=2)
-    assert {asked.method for asked in fake.asked} <= {"GET"}
+    assert {asked.method for asked in fake.requests} <= {"GET"}
     assert orders.known == before

@@ -17,7 +17,7 @@ from brokerkit.cli.name_generator import new_name
 from brokerkit.cli.state_file import KnownBinding, KnownInstance, Pending, StateFile, state_folder
 from brokerkit.requests import Operation
 
-from ..support.fake_broker import FakeBroker, Play, answer
+from ..support.fake_broker import FakeBroker, Responder, respond
 from ..support.stateful import until
 from .conftest import Person, offers
 
@@ -109,21 +109,21 @@ def test_state_file_is_private_without_passwords(orders: Person) -> None:
 def test_state_is_saved_before_each_request(fake: FakeBroker, person: Person) -> None:
     seen: list[str] = []
 
-    def look(status: int, body: object = None) -> Play:
+    def look(status: int, body: object = None) -> Responder:
         def play(handler: BaseHTTPRequestHandler) -> None:
             known = person.known["orders"]
             seen.extend([known.state, *(each.state for each in known.bindings.values())])
-            answer(status, body)(handler)
+            respond(status, body)(handler)
 
         return play
 
-    fake.will(offers(), look(201))
+    fake.script(offers(), look(201))
     person.run("provision", "mail", "post", "orders")
-    fake.will(offers(), look(201, {"credentials": {}}))
+    fake.script(offers(), look(201, {"credentials": {}}))
     person.run("bind", "orders", "shop")
-    fake.will(offers(), look(200))
+    fake.script(offers(), look(200))
     person.run("update", "orders", "-p", "a=1")
-    fake.will(look(200))
+    fake.script(look(200))
     person.run("deprovision", "orders", "--yes")
     assert seen == [
         "creating",
@@ -153,21 +153,21 @@ def test_killed_command_leaves_resource_in_state(fake: FakeBroker, person: Perso
     def hold(handler: BaseHTTPRequestHandler) -> None:
         over.wait(15)
 
-    fake.will(offers(), hold)
+    fake.script(offers(), hold)
     with start(person, "provision", "mail", "post", "orders") as command:
-        until(lambda: len(fake.asked) == 2)
+        until(lambda: len(fake.requests) == 2)
         command.kill()
     over.set()
     assert person.known["orders"].state == "creating"
-    fake.will(answer(410))
+    fake.script(respond(410))
     assert person.told("deprovision", "orders") == "orders is deleted.\n"
 
 
 def test_concurrent_commands_lose_no_state(fake: FakeBroker, person: Person) -> None:
     def play(handler: BaseHTTPRequestHandler) -> None:
-        (offers() if handler.command == "GET" else answer(201))(handler)
+        (offers() if handler.command == "GET" else respond(201))(handler)
 
-    fake.will(play)
+    fake.script(play)
     commands = [start(person, "provision", "mail", "post", f"orders-{number}") for number in range(3)]
     for command in commands:
         _, told = command.communicate(timeout=30)
@@ -251,14 +251,14 @@ def test_damaged_state_file_is_reported_and_kept(
     file = person.memory.path
     file.parent.mkdir()
     file.write_bytes(content)
-    fake.will(offers())
+    fake.script(offers())
     for command in (["services"], ["provision", "mail", "post"], ["deprovision", "orders"]):
         told = person.refusal(*command)
         assert why in told
         assert str(file) in told
         assert told.count("\n") == 1
     assert file.read_bytes() == content
-    assert {asked.method for asked in fake.asked} <= {"GET"}
+    assert {asked.method for asked in fake.requests} <= {"GET"}
 
 
 def test_unreadable_state_file_is_named(
@@ -268,14 +268,14 @@ def test_unreadable_state_file_is_named(
     assert "services.json cannot be read: Is a directory" in person.refusal("services")
     (tmp_path / "file").touch()
     monkeypatch.setenv("BROKERKIT_HOME", str(tmp_path / "file"))
-    fake.will(offers())
+    fake.script(offers())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StateFile, "instances", lambda *anything: {})
         assert "services.json cannot be written" in person.refusal("provision", "mail", "post")
-    assert [asked.method for asked in fake.asked] == ["GET"]
+    assert [asked.method for asked in fake.requests] == ["GET"]
 
 
-def cannot_be_written(monkeypatch: pytest.MonkeyPatch, play: Play) -> Play:
+def cannot_be_written(monkeypatch: pytest.MonkeyPatch, play: Responder) -> Responder:
     """An answer after which the disk is full."""
 
     def full(*anything: object) -> None:
@@ -292,7 +292,7 @@ def cannot_be_written(monkeypatch: pytest.MonkeyPatch, play: Play) -> Play:
 def test_bind_shows_credentials_despite_write_failure(
     as_json: bool, fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.will(offers(), cannot_be_written(monkeypatch, answer(201, {"credentials": {"uri": "db://k3y"}})))
+    fake.script(offers(), cannot_be_written(monkeypatch, respond(201, {"credentials": {"uri": "db://k3y"}})))
     result = orders.run("bind", "orders", "shop", *(["--json"] if as_json else []), code=1)
     assert "db://k3y" in result.stdout
     assert "ready" in result.stdout
@@ -318,7 +318,7 @@ def test_command_shows_result_despite_write_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = [] if command[0] == "deprovision" else [offers()]
-    fake.will(*before, cannot_be_written(monkeypatch, answer(status)))
+    fake.script(*before, cannot_be_written(monkeypatch, respond(status)))
     result = orders.run(*command, code=1)
     assert stdout in result.stdout
     assert "ready" in result.stdout or "deleted" in result.stdout
@@ -328,7 +328,7 @@ def test_command_shows_result_despite_write_failure(
 def test_command_shows_refusal_despite_write_failure(
     fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.will(offers(), cannot_be_written(monkeypatch, answer(400, {"description": "There is no room."})))
+    fake.script(offers(), cannot_be_written(monkeypatch, respond(400, {"description": "There is no room."})))
     told = orders.refusal("bind", "orders", "shop")
     assert "There is no room." in told
     assert "services.json cannot be written" in told
@@ -357,7 +357,7 @@ def test_services_forget_removes_local_entry(fake: FakeBroker, orders: Person) -
     assert "nothing called nix was made" in orders.refusal("services", "--forget", "nix")
     assert orders.told_json("services", "--forget", "orders") == []
     assert orders.known == {}
-    assert fake.asked == []
+    assert fake.requests == []
     orders.env["BROKER_URL"] = None
     assert "--forget needs --url" in orders.refusal("services", "--forget", "orders", code=2)
 

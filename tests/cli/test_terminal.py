@@ -19,7 +19,7 @@ from brokerkit import LastOperation
 from brokerkit.cli.output import Output
 from brokerkit.cli.progress import progress
 
-from ..support.fake_broker import FakeBroker, answer
+from ..support.fake_broker import FakeBroker, respond
 from .conftest import Pace, Person, offers
 
 START = (
@@ -128,7 +128,7 @@ def test_interrupt_on_terminal_explains_how_to_continue(real: Person, pace: Pace
 def test_error_is_red_unless_no_color(
     person: Person, fake: FakeBroker, no_color: str | None, is_red: bool
 ) -> None:
-    fake.will(answer(403, {"description": "Not you."}))
+    fake.script(respond(403, {"description": "Not you."}))
     with terminal(person, "catalog", NO_COLOR=no_color) as screen:
         assert screen.end() == 1
     assert "returned 403: Not you." in screen.seen
@@ -137,20 +137,20 @@ def test_error_is_red_unless_no_color(
 
 
 def test_password_prompt_does_not_echo(person: Person, fake: FakeBroker) -> None:
-    fake.will(offers())
+    fake.script(offers())
     with terminal(person, "catalog", BROKER_PASSWORD=None) as screen:
         screen.until("Password of platform: ")
         screen.press("s3cret\n")
         assert screen.end() == 0
-    assert fake.asked[0].headers["Authorization"].startswith("Basic ")
+    assert fake.requests[0].headers["Authorization"].startswith("Basic ")
     assert "By post" in screen.seen
     assert "s3cret" not in screen.seen
 
 
 def test_terminal_prompts_before_deleting_bindings(orders: Person, fake: FakeBroker) -> None:
-    fake.will(offers(), answer(201, {"credentials": {}}))
+    fake.script(offers(), respond(201, {"credentials": {}}))
     orders.run("bind", "orders", "shop")
-    fake.will(answer(200))
+    fake.script(respond(200))
     with terminal(orders, "deprovision", "orders") as screen:
         screen.until("orders has bindings (shop). Delete them too? [y/N]")
         screen.press("y\n")

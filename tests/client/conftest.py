@@ -1,4 +1,4 @@
-"""What the tests of the client share: brokers that are right, and one that answers what a test tells it."""
+"""Fixtures of the client's tests: brokers of each kind, and a fake broker with scripted responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from brokerkit.client.client import BrokerClient
 from brokerkit.store.store import Store
 
 from ..support.broker import CREDENTIALS, Recorder, make_app, make_broker, make_offering
-from ..support.fake_broker import FakeBroker, Play, Street, faking
+from ..support.fake_broker import FakeBroker, FakeBrokers, Responder, serve_fakes
 from ..support.stateful import KEY, stop
 
 LOGIN = {"username": "platform", "password": "s3cret"}
@@ -27,63 +27,63 @@ SMALL, LARGE = OFFERING.plans
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxies and no certificates of whoever runs the tests."""
-    proxies = [f"{each}_proxy" for each in ("http", "https", "all", "no")]
+    """Remove the proxies and certificates of the developer's environment."""
+    proxies = [f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")]
     for name in (*proxies, *map(str.upper, proxies), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
-def street() -> Iterator[Street]:
-    with faking() as made:
-        yield made
+def fakes() -> Iterator[FakeBrokers]:
+    with serve_fakes() as fakes:
+        yield fakes
 
 
 @pytest.fixture
-def fake(street: Street) -> FakeBroker:
-    return street.move_in()
+def fake(fakes: FakeBrokers) -> FakeBroker:
+    return fakes.add()
 
 
-class Way(NamedTuple):
-    """How a broker works.
+class BrokerKind(NamedTuple):
+    """A kind of broker.
 
     Args:
-        store: Does it remember?
-        polled: Does it answer `Accepted`, to be asked how it goes?
-        background: Do its handlers work in the background?
+        has_store: Whether the broker has a store. Defaults to False.
+        is_asynchronous: Whether its handlers return `Accepted`. Defaults to False.
+        has_background: Whether it runs its handlers in the background. Defaults to False.
     """
 
-    store: bool = False
-    polled: bool = False
-    background: bool = False
+    has_store: bool = False
+    is_asynchronous: bool = False
+    has_background: bool = False
 
     @property
-    def waits(self) -> bool:
-        return self.polled or self.background
+    def needs_polling(self) -> bool:
+        return self.is_asynchronous or self.has_background
 
 
-WAYS = {
-    "at once": Way(),
-    "polled": Way(polled=True),
-    "store, at once": Way(store=True),
-    "store, polled": Way(store=True, polled=True),
-    "store, background": Way(store=True, background=True),
+BROKER_KINDS = {
+    "synchronous": BrokerKind(),
+    "asynchronous": BrokerKind(is_asynchronous=True),
+    "store, synchronous": BrokerKind(has_store=True),
+    "store, asynchronous": BrokerKind(has_store=True, is_asynchronous=True),
+    "store, background": BrokerKind(has_store=True, has_background=True),
 }
-CHANGING = ("provision", "update", "deprovision", "bind", "unbind")
+CHANGES = ("provision", "update", "deprovision", "bind", "unbind")
 
 
 @contextmanager
-def right_broker(way: Way, recorder: Recorder, folder: Path) -> Iterator[Flask]:
-    """A broker that works in this way."""
-    if way.polled:
-        recorder.answers |= {name: Accepted(operation=f"job of {name}/ü%") for name in CHANGING}
+def broker_app(kind: BrokerKind, recorder: Recorder, folder: Path) -> Iterator[Flask]:
+    """Create the app of a broker of a kind, and stop the broker on exit."""
+    if kind.is_asynchronous:
+        recorder.answers |= {name: Accepted(operation=f"job of {name}/ü%") for name in CHANGES}
         bound = LastOperation.succeeded(result=Binding(credentials={"uri": "db://secret"}))
         recorder.answers["last_binding_operation"] = lambda request: (
-            bound if way.store and "unbind" not in request.operation else LastOperation.succeeded()
+            bound if kind.has_store and "unbind" not in request.operation else LastOperation.succeeded()
         )
     else:
         recorder.answers["provision"] = Provisioned(dashboard_url="https://db.example.org/i1")
-    if not way.store:
+    if not kind.has_store:
         yield make_app(make_broker(recorder))
         return
     broker = Broker(
@@ -91,10 +91,10 @@ def right_broker(way: Way, recorder: Recorder, folder: Path) -> Iterator[Flask]:
         auth=CREDENTIALS,
         store=Store(f"sqlite:///{folder / 'broker.db'}", encryption_keys=[KEY]),
     )
-    for name in CHANGING:
+    for name in CHANGES:
         register = getattr(broker, name)
-        (register(background=True) if way.background else register)(recorder.handler(name))
-    if way.polled:
+        (register(background=True) if kind.has_background else register)(recorder.handler(name))
+    if kind.is_asynchronous:
         broker.last_operation(recorder.handler("last_operation"))
         broker.last_binding_operation(recorder.handler("last_binding_operation"))
     try:
@@ -103,20 +103,20 @@ def right_broker(way: Way, recorder: Recorder, folder: Path) -> Iterator[Flask]:
         stop(broker)
 
 
-def client_of(url: str, **options: Any) -> BrokerClient:
-    """A client that does not really wait."""
+def make_client(url: str, **options: Any) -> BrokerClient:
+    """Create a client that does not sleep between polls."""
     client = BrokerClient(url, **{**LOGIN, "timeout": 10.0, **options})
     client._session.sleep = lambda seconds: None
     return client
 
 
 @pytest.fixture
-def patience() -> Iterator[Play]:
-    """An answer that comes when the test is over."""
+def hang() -> Iterator[Responder]:
+    """A responder that holds the connection open without a response until the test is over."""
     over = Event()
 
-    def play(handler: BaseHTTPRequestHandler) -> None:
+    def wait(handler: BaseHTTPRequestHandler) -> None:
         over.wait(15)
 
-    yield play
+    yield wait
     over.set()

@@ -1,4 +1,4 @@
-"""Each way in which an answer can be wrong is told with its place; a refusal is told as what it is."""
+"""Tests of the exceptions for invalid responses and for error responses."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from brokerkit.client.client import BrokerClient, BrokerMistake, BrokerRefused
 from brokerkit.results import MAX_OPERATION
 
 from ..support.broker import make_offering
-from ..support.fake_broker import FakeBroker, answer, raw
-from .conftest import OFFERING, SMALL, client_of
+from ..support.fake_broker import FakeBroker, respond, respond_raw
+from .conftest import OFFERING, SMALL, make_client
 
 Call = Callable[[BrokerClient], Any]
 
@@ -31,13 +31,14 @@ CALLS: dict[str, Call] = {
 }
 
 
-def mistake(fake: FakeBroker, call: str) -> BrokerMistake:
+def mistake_of(fake: FakeBroker, call: str) -> BrokerMistake:
+    """Return the error that a call raises."""
     with pytest.raises(BrokerMistake) as caught:
-        CALLS[call](client_of(fake.url, mitigate_for=0))
+        CALLS[call](make_client(fake.url, mitigate_for=0))
     return caught.value
 
 
-WRONG_STATUSES = [
+UNEXPECTED_STATUSES = [
     ("catalog", 204, "200"),
     ("catalog", 304, "200"),
     ("provision", 204, "200 or 201 or 202, or an error status"),
@@ -52,42 +53,44 @@ WRONG_STATUSES = [
 ]
 
 
-@pytest.mark.parametrize(("call", "status", "wanted"), WRONG_STATUSES)
-def test_client_rejects_unexpected_status_code(call: str, status: int, wanted: str, fake: FakeBroker) -> None:
-    fake.will(answer(status, b"" if status in (204, 304) else None))
-    error = mistake(fake, call)
-    assert error.faults == (f"the status is {status}; it must be {wanted}",)
+@pytest.mark.parametrize(("call", "status", "expected"), UNEXPECTED_STATUSES)
+def test_client_rejects_unexpected_status_code(
+    call: str, status: int, expected: str, fake: FakeBroker
+) -> None:
+    fake.script(respond(status, b"" if status in (204, 304) else None))
+    error = mistake_of(fake, call)
+    assert error.faults == (f"the status is {status}; it must be {expected}",)
     assert error.exchange.status == status
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("location", ["/v2/elsewhere", "http://["])
 def test_client_does_not_follow_redirects(call: str, location: str, fake: FakeBroker) -> None:
-    fake.will(answer(302, Location=location), answer(200, {"services": [], "state": "succeeded"}))
-    (fault,) = mistake(fake, call).faults
+    fake.script(respond(302, Location=location), respond(200, {"services": [], "state": "succeeded"}))
+    (fault,) = mistake_of(fake, call).faults
     assert fault.startswith("the status is 302; it must be 200")
-    assert len(fake.asked) == 1
+    assert len(fake.requests) == 1
 
 
 BODIES = {
-    "nothing": b"",
+    "empty": b"",
     "HTML": b"<html>It works!</html>",
-    "an array": b"[]",
-    "a string": b'"ok"',
+    "array": b"[]",
+    "string": b'"ok"',
     "null": b"null",
-    "half an object": b'{"state": ',
+    "truncated object": b'{"state": ',
     "not UTF-8": b'{"state": "succe\xfcded", "services": []}',
-    "in UTF-16": '{"state": "succeeded"}'.encode("utf-16"),
-    "101 objects deep": b'{"a":' * 101 + b"1" + b"}" * 101,
-    "100,000 arrays deep": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "UTF-16": '{"state": "succeeded"}'.encode("utf-16"),
+    "101 nested objects": b'{"a":' * 101 + b"1" + b"}" * 101,
+    "100,000 nested arrays": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
 }
 
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("call", CALLS)
 def test_client_rejects_non_object_json_body(call: str, body: str, fake: FakeBroker) -> None:
-    fake.will(answer(200, BODIES[body]))
-    error = mistake(fake, call)
+    fake.script(respond(200, BODIES[body]))
+    error = mistake_of(fake, call)
     assert error.faults == ("the body is not a JSON object",)
     assert "the service broker returned an invalid response" in str(error)
 
@@ -224,8 +227,8 @@ FIELDS: list[tuple[str, int, dict[str, Any], list[str]]] = [
 def test_client_reports_every_invalid_field_with_path(
     call: str, status: int, body: dict[str, Any], faults: list[str], fake: FakeBroker
 ) -> None:
-    fake.will(answer(status, body))
-    error = mistake(fake, call)
+    fake.script(respond(status, body))
+    error = mistake_of(fake, call)
     assert list(error.faults) == faults
     for fault in faults:
         assert fault in str(error)
@@ -245,12 +248,12 @@ def test_client_reports_every_invalid_field_with_path(
     ],
 )
 def test_client_tolerates_harmless_deviations(call: str, status: int, body: object, fake: FakeBroker) -> None:
-    """Null fields, unknown fields and odd bodies of a 410 are accepted, as platforms accept them."""
-    fake.will(answer(status, body))
-    assert CALLS[call](client_of(fake.url)) is not None
+    """Null fields, unknown fields and bodies of a 410 that are not JSON are accepted, as by platforms."""
+    fake.script(respond(status, body))
+    assert CALLS[call](make_client(fake.url)) is not None
 
 
-FOR_OTHERS = {
+BINDING_WITH_FEATURES = {
     "syslog_drain_url": "syslog://logs.example.org",
     "route_service_url": "https://route.example.org",
     "volume_mounts": [MOUNT],
@@ -263,18 +266,18 @@ def test_binding_with_unrequired_features_is_rejected(fake: FakeBroker) -> None:
 
     After such a bind, the client deletes the binding.
     """
-    client = client_of(fake.url)
+    client = make_client(fake.url)
     faults = (
         "syslog_drain_url: the offering 'db' does not require 'syslog_drain'",
         "route_service_url: the offering 'db' does not require 'route_forwarding'",
         "volume_mounts: the offering 'db' does not require 'volume_mount'",
     )
-    fake.will(answer(201, FOR_OTHERS), answer(200))
+    fake.script(respond(201, BINDING_WITH_FEATURES), respond(200))
     with pytest.raises(BrokerMistake) as caught:
         client.bind("i1", "b1", OFFERING, SMALL)
     assert caught.value.faults == faults
-    assert fake.methods == ["PUT", "DELETE"], "no platform keeps it"
-    fake.will(answer(200, FOR_OTHERS))
+    assert fake.methods == ["PUT", "DELETE"], "the client must delete the invalid binding"
+    fake.script(respond(200, BINDING_WITH_FEATURES))
     with pytest.raises(BrokerMistake) as caught:
         client.get_binding("i1", "b1", offering=OFFERING)
     assert caught.value.faults == faults
@@ -283,9 +286,9 @@ def test_binding_with_unrequired_features_is_rejected(fake: FakeBroker) -> None:
 @pytest.mark.rule("R-BIND-2")
 def test_binding_with_required_features_is_accepted(fake: FakeBroker) -> None:
     offering = make_offering(requires=["syslog_drain", "route_forwarding", "volume_mount"])
-    client = client_of(fake.url)
-    fake.will(answer(201, FOR_OTHERS))
-    assert client.bind("i1", "b1", offering, SMALL) == client.bind("i1", "b1", "an id alone", SMALL)
+    client = make_client(fake.url)
+    fake.script(respond(201, BINDING_WITH_FEATURES))
+    assert client.bind("i1", "b1", offering, SMALL) == client.bind("i1", "b1", "another-id", SMALL)
 
 
 def test_invalid_catalog_reports_all_errors(fake: FakeBroker) -> None:
@@ -295,8 +298,8 @@ def test_invalid_catalog_reports_all_errors(fake: FakeBroker) -> None:
         "bindable": "yes",
         "plans": [{"id": "p", "name": "p", "description": "p"}],
     }
-    fake.will(answer(200, {"services": [offering, {**offering, "bindable": True, "description": "d"}]}))
-    faults = mistake(fake, "catalog").faults
+    fake.script(respond(200, {"services": [offering, {**offering, "bindable": True, "description": "d"}]}))
+    faults = mistake_of(fake, "catalog").faults
     assert any(fault.startswith("services[0]") and "'description' is required" in fault for fault in faults)
     assert any("services[0].bindable" in fault for fault in faults)
 
@@ -305,44 +308,44 @@ def test_invalid_catalog_reports_all_errors(fake: FakeBroker) -> None:
 def test_platform_specific_catalog_limits_are_warnings(fake: FakeBroker) -> None:
     plan = {"id": "p", "name": "p", "description": "d" * 10_001, "unknown": 1}
     offering = {"id": "s", "name": "s", "description": "s", "bindable": True, "plans": [plan]}
-    fake.will(answer(200, {"services": [offering]}))
-    catalog = client_of(fake.url).catalog()
+    fake.script(respond(200, {"services": [offering]}))
+    catalog = make_client(fake.url).catalog()
     assert catalog.warnings
     assert catalog.services[0].plans[0].free is True
 
 
 def test_catalog_error_response_raises_broker_refused(fake: FakeBroker) -> None:
-    fake.will(answer(503, {"description": "Come back later"}))
+    fake.script(respond(503, {"description": "Come back later"}))
     with pytest.raises(BrokerRefused, match="returned 503: Come back later"):
-        client_of(fake.url).catalog()
+        make_client(fake.url).catalog()
 
 
 @pytest.mark.parametrize("call", ["catalog", "provision", "last_operation"])
 @pytest.mark.parametrize("status", [200, 500])
 def test_oversized_response_body_is_abandoned(call: str, status: int, fake: FakeBroker) -> None:
     """The client stops after 16 MiB and reports the limit."""
-    fake.will(answer(status, b" " * (16 * 1024 * 1024 + 1)))
-    error = mistake(fake, call)
+    fake.script(respond(status, b" " * (16 * 1024 * 1024 + 1)))
+    error = mistake_of(fake, call)
     assert error.faults == ("the body is longer than 16,777,216 bytes",)
     assert len(str(error)) < 1000
 
 
 @pytest.mark.parametrize("call", ["catalog", "update"])
 def test_wrong_content_encoding_is_an_error(call: str, fake: FakeBroker) -> None:
-    fake.will(answer(200, b"{}", Content_Encoding="gzip"))
-    error = mistake(fake, call)
+    fake.script(respond(200, b"{}", Content_Encoding="gzip"))
+    error = mistake_of(fake, call)
     assert error.faults == ("the body is not valid gzip, which the header Content-Encoding names",)
 
 
 def test_compressed_response_is_decoded(fake: FakeBroker) -> None:
-    fake.will(answer(200, gzip.compress(b'{"state": "succeeded"}'), Content_Encoding="gzip"))
-    assert client_of(fake.url).last_operation("i1").state == "succeeded"
+    fake.script(respond(200, gzip.compress(b'{"state": "succeeded"}'), Content_Encoding="gzip"))
+    assert make_client(fake.url).last_operation("i1").state == "succeeded"
 
 
 def test_chunked_response_is_decoded(fake: FakeBroker) -> None:
     chunks = b'8\r\n{"state"\r\ne\r\n: "succeeded"}\r\n0\r\n\r\n'
-    fake.will(answer(200, chunks, Transfer_Encoding="chunked"))
-    assert client_of(fake.url).last_operation("i1").state == "succeeded"
+    fake.script(respond(200, chunks, Transfer_Encoding="chunked"))
+    assert make_client(fake.url).last_operation("i1").state == "succeeded"
 
 
 @pytest.mark.parametrize(
@@ -350,32 +353,31 @@ def test_chunked_response_is_decoded(fake: FakeBroker) -> None:
 )
 def test_malformed_response_headers_are_tolerated(head: bytes, fake: FakeBroker) -> None:
     body = b'{"state": "succeeded"}'
-    fake.will(raw(b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n" + head + b"\r\n\r\n" + body))
-    assert client_of(fake.url).last_operation("i1").state == "succeeded"
+    fake.script(respond_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n" + head + b"\r\n\r\n" + body))
+    assert make_client(fake.url).last_operation("i1").state == "succeeded"
 
 
-# Refusals
+# Error responses
 
-
-GONE_IS_A_SUCCESS = {("deprovision", 410), ("unbind", 410)}
-REFUSALS = [
+SUCCESSFUL_410 = {("deprovision", 410), ("unbind", 410)}
+ERROR_RESPONSES = [
     (call, status)
     for call in CALLS
     for status in (400, 401, 404, 409, 410, 412, 422, 500, 599)
-    if (call, status) not in GONE_IS_A_SUCCESS
+    if (call, status) not in SUCCESSFUL_410
 ]
 
 
-@pytest.mark.parametrize(("call", "status"), REFUSALS)
+@pytest.mark.parametrize(("call", "status"), ERROR_RESPONSES)
 def test_error_response_raises_broker_refused(call: str, status: int, fake: FakeBroker) -> None:
-    """The exception has the status code, the error word and the description."""
-    fake.will(answer(status, {"error": "ThisWord", "description": "For this reason"}))
+    """The exception has the status code, the error code and the description."""
+    fake.script(respond(status, {"error": "ErrorCode", "description": "The reason"}))
     with pytest.raises(BrokerRefused) as caught:
-        CALLS[call](client_of(fake.url, mitigate_for=0))
-    refused = caught.value
-    assert (refused.status, refused.error, refused.description) == (status, "ThisWord", "For this reason")
-    assert f"returned {status} ThisWord: For this reason" in str(refused)
-    assert f"→ {status} " in str(refused)
+        CALLS[call](make_client(fake.url, mitigate_for=0))
+    error = caught.value
+    assert (error.status, error.error, error.description) == (status, "ErrorCode", "The reason")
+    assert f"returned {status} ErrorCode: The reason" in str(error)
+    assert f"→ {status} " in str(error)
 
 
 @pytest.mark.parametrize(
@@ -383,9 +385,9 @@ def test_error_response_raises_broker_refused(call: str, status: int, fake: Fake
     [b"", b"<html>Bad gateway</html>", b"[]", b'{"error": 1, "description": []}', b'{"description": ""}'],
 )
 def test_error_response_without_description_is_accepted(body: bytes, fake: FakeBroker) -> None:
-    fake.will(answer(502, body))
+    fake.script(respond(502, body))
     with pytest.raises(BrokerRefused, match="returned 502: no description") as caught:
-        client_of(fake.url).update("i1", "s")
+        make_client(fake.url).update("i1", "s")
     assert (caught.value.error, caught.value.description) == (None, None)
 
 
@@ -403,7 +405,7 @@ def test_error_response_exposes_usability_flags(
     body: dict[str, Any], usable: bool | None, repeatable: bool | None, fake: FakeBroker
 ) -> None:
     """`instance_usable` and `update_repeatable` are read if they are booleans, and are None otherwise."""
-    fake.will(answer(500, body))
+    fake.script(respond(500, body))
     with pytest.raises(BrokerRefused) as caught:
-        client_of(fake.url).update("i1", "s")
+        make_client(fake.url).update("i1", "s")
     assert (caught.value.instance_usable, caught.value.update_repeatable) == (usable, repeatable)

@@ -1,4 +1,4 @@
-"""What an exchange shows: all of a request and its answer but the secrets, and how to repeat it."""
+"""Tests of an exchange: it shows a request and its response without secrets, and a curl command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 import pytest
 
-from brokerkit.client import endpoints as asking
+from brokerkit.client import endpoints
 from brokerkit.client.client import BrokerClient, ClientError
 from brokerkit.client.endpoints import APIRequest
 from brokerkit.client.exchange import Exchange, login_secrets, mask_json
@@ -22,31 +22,32 @@ from brokerkit.client.platforms import Platform, cloudfoundry
 from brokerkit.client.transport import Login, Transport
 from brokerkit.requests import Operation
 
-from ..support.fake_broker import FakeBroker, answer
-from .conftest import client_of
+from ..support.fake_broker import FakeBroker, respond
+from .conftest import make_client
 
 PASSWORD = 'pa"ss/wörd &s3cret'
 LOGIN = b64encode(f"platform:{PASSWORD}".encode()).decode()
 SECRETS = [PASSWORD, LOGIN, quote(PASSWORD, safe=""), quote_plus(PASSWORD), "hunter2", "s3cret", "w\\u00f6rd"]
 
 
-def exchange(**fields: Any) -> Exchange:
-    usual = {"method": "GET", "url": "http://h/v2/catalog", "headers": {}}
-    return Exchange(**{**usual, **fields})
+def make_exchange(**fields: Any) -> Exchange:
+    """Create an exchange; `fields` override the defaults."""
+    defaults = {"method": "GET", "url": "http://h/v2/catalog", "headers": {}}
+    return Exchange(**{**defaults, **fields})
 
 
-def shown(each: Exchange) -> str:
-    """All that an exchange shows."""
-    rich = " ".join(f"{name}={value}" for name, value in each.__rich_repr__())
+def rendered(exchange: Exchange) -> str:
+    """Return all texts of an exchange."""
+    rich = " ".join(f"{name}={value}" for name, value in exchange.__rich_repr__())
     return "\n".join(
         [
-            str(each),
-            repr(each),
-            each.request_line,
-            each.body_text,
-            each.response_line,
-            each.curl,
-            *each.response_header_lines,
+            str(exchange),
+            repr(exchange),
+            exchange.request_line,
+            exchange.body_text,
+            exchange.response_line,
+            exchange.curl,
+            *exchange.response_header_lines,
             rich,
         ]
     )
@@ -56,62 +57,64 @@ def shown(each: Exchange) -> str:
 
 BINDINGS: dict[str, Any] = {
     "credentials": {"credentials": {"uri": "db://u:hunter2@h", "a": ["hunter2", {"b": "hunter2"}], "n": 1}},
-    "a drain": {"syslog_drain_url": "https://hunter2.example.org"},
-    "a route service": {"route_service_url": "https://hunter2.example.org"},
-    "a mount": {"volume_mounts": [{"device": {"mount_config": {"key": "hunter2"}}}]},
+    "drain": {"syslog_drain_url": "https://hunter2.example.org"},
+    "route service": {"route_service_url": "https://hunter2.example.org"},
+    "mount": {"volume_mounts": [{"device": {"mount_config": {"key": "hunter2"}}}]},
     "parameters": {"parameters": {"admin_password": "hunter2", "apiKey": "hunter2", "pwd": "hunter2"}},
-    "a URL": {"dashboard_url": "https://user:hunter2@dash.example.org/x"},
-    "a URL with a slash in its password": {"description": "db://user:hun/hunter2@db.example.org/x"},
-    "a URL with an at in its password": {"description": "db://user:a@hunter2@db.example.org/x"},
-    "the password itself": {"description": f"wrong: {PASSWORD}"},
-    "the password in a URL": {"description": f"https://h/?p={quote(PASSWORD, safe='')}"},
-    "the password in a query": {"description": f"https://h/?p={quote_plus(PASSWORD)}"},
-    "the login": {"description": f"Authorization: Basic {LOGIN}"},
+    "URL": {"dashboard_url": "https://user:hunter2@dash.example.org/x"},
+    "URL with a slash in its password": {"description": "db://user:hun/hunter2@db.example.org/x"},
+    "URL with an at in its password": {"description": "db://user:a@hunter2@db.example.org/x"},
+    "password itself": {"description": f"wrong: {PASSWORD}"},
+    "password in a URL": {"description": f"https://h/?p={quote(PASSWORD, safe='')}"},
+    "password in a query": {"description": f"https://h/?p={quote_plus(PASSWORD)}"},
+    "login": {"description": f"Authorization: Basic {LOGIN}"},
 }
 BODIES: dict[str, bytes] = {
     **{name: msgspec.json.encode(body) for name, body in BINDINGS.items()},
-    "half of a JSON object": b'{"credentials": {"uri": "hunter2", "x": {"y": "hunter2"',
+    "truncated JSON object": b'{"credentials": {"uri": "hunter2", "x": {"y": "hunter2"',
     "Python": b"{'credentials': {'password': 'hunter2'}}",
     "HTML": b"<p>password: hunter2</p><p><token>hunter2</token></p>",
-    "a form": b"user=u&password=hunter2&secret_key='hunter2'",
-    "too deep": b'{"password": "hunter2", "a": ' + b"[" * 5000,
-    "in ASCII": b'{"description": "' + PASSWORD.replace('"', '\\"').replace("ö", "\\u00f6").encode() + b'"}',
+    "form": b"user=u&password=hunter2&secret_key='hunter2'",
+    "deeply nested JSON": b'{"password": "hunter2", "a": ' + b"[" * 5000,
+    "ASCII": b'{"description": "' + PASSWORD.replace('"', '\\"').replace("ö", "\\u00f6").encode() + b'"}',
     "not UTF-8": b'\xff"password"="hunter2"',
 }
 
 
-@pytest.mark.parametrize("what", BODIES)
+@pytest.mark.parametrize("case", BODIES)
 @pytest.mark.parametrize("status", [200, 201, 422, 500])
-def test_response_secrets_are_masked_everywhere(what: str, status: int, fake: FakeBroker) -> None:
+def test_response_secrets_are_masked_everywhere(case: str, status: int, fake: FakeBroker) -> None:
     """No exception, observed exchange or curl command shows a secret from a response, for any body and
     status.
     """
     seen: list[Exchange] = []
-    fake.will(answer(status, BODIES[what], X_Auth_Token="hunter2", Set_Cookie="s=hunter2"))
-    client = client_of(fake.url, password=PASSWORD, observe=seen.append, mitigate_for=1)
+    fake.script(respond(status, BODIES[case], X_Auth_Token="hunter2", Set_Cookie="s=hunter2"))
+    client = make_client(fake.url, password=PASSWORD, observe=seen.append, mitigate_for=1)
     calls: list[Callable[[], object]] = [
         client.catalog,
         lambda: client.bind("i1", "b1", "s", "p"),
         lambda: client.update("i1", "s"),
         lambda: client.wait("i1", patience=0),
     ]
-    told = []
+    texts = []
     for call in calls:
         try:
             call()
         except ClientError as error:
-            told += [str(error), repr(error), repr(error.args), repr(getattr(error, "faults", ""))]
-            told += [repr(getattr(error, "description", "")), repr(error.mitigation)]
-    told += [shown(each) for each in seen]
+            texts += [str(error), repr(error), repr(error.args), repr(getattr(error, "faults", ""))]
+            texts += [repr(getattr(error, "description", "")), repr(error.mitigation)]
+    texts += [rendered(exchange) for exchange in seen]
     assert len(seen) >= len(calls)
     for secret in SECRETS:
-        assert not any(secret in each for each in told), secret
+        assert not any(secret in text for text in texts), secret
 
 
 def test_failed_operation_description_masks_secrets(fake: FakeBroker) -> None:
-    fake.will(answer(200, {"state": "failed", "description": f"db://u:hunter2@h does not know {PASSWORD}"}))
+    fake.script(
+        respond(200, {"state": "failed", "description": f"db://u:hunter2@h does not know {PASSWORD}"})
+    )
     with pytest.raises(ClientError) as caught:
-        client_of(fake.url, password=PASSWORD).wait("i1")
+        make_client(fake.url, password=PASSWORD).wait("i1")
     assert "the operation failed: db://***@h does not know ***" in str(caught.value)
 
 
@@ -122,68 +125,68 @@ def test_request_secrets_are_masked(fake: FakeBroker) -> None:
     )
     client = BrokerClient(fake.url, token="t0ken-hunter2", platform=platform, observe=seen.append)
     client.provision("t0ken-hunter2", "s", "p", parameters={"token": "hunter2", "keep": "this"})
-    (each,) = seen
-    assert "hunter2" not in shown(each)
-    assert each.request_line.endswith("/v2/service_instances/***?accepts_incomplete=true")
-    assert '"parameters":{"token":"***","keep":"this"}' in each.body_text
+    (exchange,) = seen
+    assert "hunter2" not in rendered(exchange)
+    assert exchange.request_line.endswith("/v2/service_instances/***?accepts_incomplete=true")
+    assert '"parameters":{"token":"***","keep":"this"}' in exchange.body_text
 
 
 TEXTS_WITH_A_SECRET = {
-    "a connection string": "Server=h;Password=hunter2;Database=d",
-    "a query": "jdbc:postgresql://h/db?user=a&password=hunter2",
-    "a token in a query": "https://h.example.org/x?sv=1&sig=hunter2&se=2",
-    "a variable": "PGPASSWORD=hunter2 psql failed",
-    "a variable of MySQL": "MYSQL_PWD=hunter2",
-    "an option": "mysql --password=hunter2 -h db",
-    "an option with a space": "mysql --password hunter2 -h db",
-    "a colon": "Password: hunter2",
-    "a quoted one": "no such password: 'hunter2 hunter2'",
-    "a name in two words": "Access Key: hunter2",
-    "a name in camel case": "adminPw=hunter2 apiKey=hunter2 sasUrl=hunter2",
-    "an arrow": "'password' => 'hunter2'",
+    "connection string": "Server=h;Password=hunter2;Database=d",
+    "query": "jdbc:postgresql://h/db?user=a&password=hunter2",
+    "token in a query": "https://h.example.org/x?sv=1&sig=hunter2&se=2",
+    "variable": "PGPASSWORD=hunter2 psql failed",
+    "variable of MySQL": "MYSQL_PWD=hunter2",
+    "option": "mysql --password=hunter2 -h db",
+    "option with a space": "mysql --password hunter2 -h db",
+    "colon": "Password: hunter2",
+    "quoted value": "no such password: 'hunter2 hunter2'",
+    "name of two words": "Access Key: hunter2",
+    "name in camel case": "adminPw=hunter2 apiKey=hunter2 sasUrl=hunter2",
+    "arrow": "'password' => 'hunter2'",
     "SQL": "ALTER ROLE r PASSWORD 'hunter2' failed",
     "SQL of MySQL": "CREATE USER u IDENTIFIED BY 'hunter2'",
-    "a header": "Authorization: Bearer hunter2",
-    "a bearer token": "sent Bearer hunter2hunter2",
-    "a JSON Web Token": "got eyJhdunter2.eyJhunter2x.hunter2 of nobody",
+    "header": "Authorization: Bearer hunter2",
+    "bearer token": "sent Bearer hunter2hunter2",
+    "JSON Web Token": "got eyJhdunter2.eyJhunter2x.hunter2 of no user",
     "JSON": '{"password": "hunter2", "n": 1}',
-    "a list": '[{"credentials": {"a": "hunter2"}}]',
+    "list": '[{"credentials": {"a": "hunter2"}}]',
     "JSON after words": 'sent {"token": "hunter2 hunter2"}',
     "JSON, escaped": 'sent {\\"token\\": \\"hunter2 hunter2\\"}',
     "JSON in HTML": "sent {&quot;token&quot;: &quot;hunter2 hunter2&quot;}",
     "XML": "<config><db.password>hunter2 hunter2</db.password></config>",
     "XML in HTML": "&lt;password&gt;hunter2 hunter2&lt;/password&gt;",
-    "an attribute": "<add key='db_password' value='hunter2'/>",
-    "a name and its value": 'sent {"name": "password", "value": "hunter2"}',
-    "a private key": "-----BEGIN RSA PRIVATE KEY----- hunter2 hunter2 -----END RSA PRIVATE KEY-----",
-    "half of a private key": "-----BEGIN PRIVATE KEY----- hunter2 hunter2",
+    "attribute": "<add key='db_password' value='hunter2'/>",
+    "name and its value": 'sent {"name": "password", "value": "hunter2"}',
+    "private key": "-----BEGIN RSA PRIVATE KEY----- hunter2 hunter2 -----END RSA PRIVATE KEY-----",
+    "truncated private key": "-----BEGIN PRIVATE KEY----- hunter2 hunter2",
 }
 
 
-@pytest.mark.parametrize("what", TEXTS_WITH_A_SECRET)
-def test_secrets_inside_text_are_masked(what: str) -> None:
-    text = TEXTS_WITH_A_SECRET[what]
+@pytest.mark.parametrize("case", TEXTS_WITH_A_SECRET)
+def test_secrets_inside_text_are_masked(case: str) -> None:
+    text = TEXTS_WITH_A_SECRET[case]
     plain, in_json = text.encode(), msgspec.json.encode({"description": text})
-    for each in (
-        exchange(status=400, response_body=plain, body=plain),
-        exchange(status=400, response_body=in_json, body=in_json),
-        exchange(
+    for exchange in (
+        make_exchange(status=400, response_body=plain, body=plain),
+        make_exchange(status=400, response_body=in_json, body=in_json),
+        make_exchange(
             status=400, response_body=msgspec.json.encode({"a": [msgspec.json.encode([text]).decode()]})
         ),
-        exchange(failure=text, response_headers={"location": text, "x-y": text}),
+        make_exchange(failure=text, response_headers={"location": text, "x-y": text}),
     ):
-        told = f"{shown(each)} {each.clean(text)}"
-        assert "unter2" not in told
-        assert "***" in told
+        shown = f"{rendered(exchange)} {exchange.clean(text)}"
+        assert "unter2" not in shown
+        assert "***" in shown
 
 
 @pytest.mark.parametrize(
     "query", ["password=hunter2", "a=1&api_key=hunter2&b=2", "x=Server%3Dh;token=hunter2", "sig=hunter2"]
 )
 def test_query_secrets_are_masked(query: str) -> None:
-    told = shown(exchange(url=f"http://h/v2/x?{query}"))
-    assert "hunter2" not in told
-    assert "/v2/x?" in told
+    shown = rendered(make_exchange(url=f"http://h/v2/x?{query}"))
+    assert "hunter2" not in shown
+    assert "/v2/x?" in shown
 
 
 SENTENCES = [
@@ -212,15 +215,15 @@ SENTENCES = [
 
 @pytest.mark.parametrize("text", SENTENCES)
 def test_masking_keeps_ordinary_sentences(text: str) -> None:
-    assert exchange().clean(text) == text
+    assert make_exchange().clean(text) == text
     document = msgspec.json.encode({"error": "InvalidToken", "description": text})
-    each = exchange(
+    exchange = make_exchange(
         status=400, response_body=document, response_headers={"www-authenticate": text}, body=document
     )
-    assert each.response_line == f"400 {document.decode()}"
-    assert each.response_header_lines == (f"www-authenticate: {text}",)
-    assert shlex.split(each.curl)[-2] == document.decode()
-    assert exchange(status=400, response_body=text.encode()).response_line == f"400 {text}"
+    assert exchange.response_line == f"400 {document.decode()}"
+    assert exchange.response_header_lines == (f"www-authenticate: {text}",)
+    assert shlex.split(exchange.curl)[-2] == document.decode()
+    assert make_exchange(status=400, response_body=text.encode()).response_line == f"400 {text}"
 
 
 @pytest.mark.parametrize(
@@ -241,9 +244,9 @@ def test_masking_covers_secret_field_names(names: str) -> None:
             name: "***",
             "a": [{name: ["***", "***"]}],
         }
-        listed: dict[str, object] = {"name": name, "value": "hunter2"}
-        assert mask_json([listed]) == [{"name": name, "value": "***"}]
-        assert "hunter2" not in shown(exchange(response_headers={f"x-{name}": "hunter2"}))
+        field: dict[str, object] = {"name": name, "value": "hunter2"}
+        assert mask_json([field]) == [{"name": name, "value": "***"}]
+        assert "hunter2" not in rendered(make_exchange(response_headers={f"x-{name}": "hunter2"}))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +263,7 @@ def test_masking_ignores_other_field_names(names: str) -> None:
     for name in names.split():
         value = {name: "shown", "name": name, "value": "shown"}
         assert mask_json(value) == value
-        assert exchange(response_headers={name: "shown"}).response_header_lines == (f"{name}: shown",)
+        assert make_exchange(response_headers={name: "shown"}).response_header_lines == (f"{name}: shown",)
 
 
 def test_masking_keeps_catalog_names_about_secrets() -> None:
@@ -275,13 +278,16 @@ def test_masking_keeps_catalog_names_about_secrets() -> None:
     assert mask_json(offering) == offering
 
 
-WRONG_LOGINS = {
-    "one of its own": ("Basic " + b64encode(b"other:password").decode(), True),
-    "ours with more": ("Basic " + b64encode(f"platform:{PASSWORD}x".encode()).decode(), False),
-    "ours with less in front": ("Basic " + b64encode(f"x:{PASSWORD}".encode()).decode(), False),
-    "no Base64 at all": ("Basic ???", True),
-    "no UTF-8": ("Basic " + b64encode(b"other:\xff").decode(), True),
-    "ours with what is no UTF-8": (
+AUTHORIZATION_HEADERS = {
+    "another login": ("Basic " + b64encode(b"other:password").decode(), True),
+    "client's login with a suffix": (
+        "Basic " + b64encode(f"platform:{PASSWORD}x".encode()).decode(),
+        False,
+    ),
+    "client's password of another user": ("Basic " + b64encode(f"x:{PASSWORD}".encode()).decode(), False),
+    "not Base64": ("Basic ???", True),
+    "not UTF-8": ("Basic " + b64encode(b"other:\xff").decode(), True),
+    "client's login with invalid UTF-8": (
         "Basic " + b64encode(f"platform:{PASSWORD}".encode() + b"\xff").decode(),
         False,
     ),
@@ -291,21 +297,21 @@ WRONG_LOGINS = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG_LOGINS)
-def test_foreign_credentials_shown_unless_matching_ours(what: str) -> None:
+@pytest.mark.parametrize("case", AUTHORIZATION_HEADERS)
+def test_foreign_credentials_shown_unless_matching_ours(case: str) -> None:
     """A wrong Authorization header stays visible in the curl command unless it contains the client's own
     secret.
     """
-    value, is_shown = WRONG_LOGINS[what]
+    value, is_shown = AUTHORIZATION_HEADERS[case]
     secrets = login_secrets("platform", PASSWORD, None)
-    curl = exchange(headers={"Authorization": value}, secrets=secrets).curl
+    curl = make_exchange(headers={"Authorization": value}, secrets=secrets).curl
     assert "BROKER_PASSWORD" not in curl
     assert (value.split()[-1] in curl if value else "'Authorization;'" in curl) is is_shown
     assert is_shown or "***" in curl
 
 
 def test_exchange_shows_non_secret_values() -> None:
-    each = exchange(
+    exchange = make_exchange(
         method="PUT",
         url="https://h:8443/v2/x?accepts_incomplete=true",
         body=b'{"parameters": {"size": 3}}',
@@ -313,13 +319,13 @@ def test_exchange_shows_non_secret_values() -> None:
         response_body=b'{"dashboard_url": "https://dash.example.org:8443/bob@example.org", "a": [null, 1.5]}',
         response_headers={"content-type": "application/json", "set-cookie": "a=b"},
     )
-    assert each.request_line == "PUT /v2/x?accepts_incomplete=true"
-    assert each.body_text == '{"parameters":{"size":3}}'
-    assert each.response_line == (
+    assert exchange.request_line == "PUT /v2/x?accepts_incomplete=true"
+    assert exchange.body_text == '{"parameters":{"size":3}}'
+    assert exchange.response_line == (
         '201 {"dashboard_url":"https://dash.example.org:8443/bob@example.org","a":[null,1.5]}'
     )
-    assert each.response_header_lines == ("content-type: application/json", "set-cookie: ***")
-    assert str(each) == f"{each.request_line} {each.body_text}\n→ {each.response_line}"
+    assert exchange.response_header_lines == ("content-type: application/json", "set-cookie: ***")
+    assert str(exchange) == f"{exchange.request_line} {exchange.body_text}\n→ {exchange.response_line}"
 
 
 def test_login_without_password_has_no_secrets() -> None:
@@ -336,40 +342,50 @@ def test_masking_keeps_null_and_boolean_values() -> None:
     }
 
 
-# What is shown of what is long, odd or nothing
+# Long, binary and empty values
 
 
 def test_long_response_is_truncated() -> None:
-    each = exchange(status=200, response_body=b'"' + b"x" * 100_000 + b'"')
-    assert len(each.response_line) < 2100
-    assert each.response_line.endswith("… (100,002 bytes)")
+    exchange = make_exchange(status=200, response_body=b'"' + b"x" * 100_000 + b'"')
+    assert len(exchange.response_line) < 2100
+    assert exchange.response_line.endswith("… (100,002 bytes)")
 
 
 def test_response_control_characters_are_escaped() -> None:
-    each = exchange(status=200, response_body=b"\x1b[2J\x07 a\r\nb \xff \xe2\x80\xae", method="GET")
-    assert each.response_line == "200 \\x1b[2J\\x07 a b \\xff \\u202e"
-    assert each.response_line.isprintable()
+    exchange = make_exchange(status=200, response_body=b"\x1b[2J\x07 a\r\nb \xff \xe2\x80\xae", method="GET")
+    assert exchange.response_line == "200 \\x1b[2J\\x07 a b \\xff \\u202e"
+    assert exchange.response_line.isprintable()
 
 
 def test_empty_exchange_is_rendered_compactly() -> None:
-    """An exchange without a body or a response renders as the status code or "no answer"."""
-    each = exchange(status=200)
-    assert (each.response_line, each.body_text, each.document, each.error_code) == ("200", "", None, None)
-    assert exchange().response_line == "no response: unknown cause"
-    assert exchange(url="HTTPS://h").request_line == "GET /"
+    """An exchange without a body or a response renders as the status code or "no response"."""
+    exchange = make_exchange(status=200)
+    assert (exchange.response_line, exchange.body_text, exchange.document, exchange.error_code) == (
+        "200",
+        "",
+        None,
+        None,
+    )
+    assert make_exchange().response_line == "no response: unknown cause"
+    assert make_exchange(url="HTTPS://h").request_line == "GET /"
 
 
 def test_unusable_response_shows_the_reason() -> None:
-    each = exchange(status=200, failure="the body is too long", response_body=b"abc")
-    assert each.response_line == "200 (the body is too long) abc"
+    exchange = make_exchange(status=200, failure="the body is too long", response_body=b"abc")
+    assert exchange.response_line == "200 (the body is too long) abc"
 
 
 def test_exchange_exposes_response_fields() -> None:
     """The properties return strings, and None for absent or mistyped fields."""
     body = {"error": "E", "description": "D", "operation": "O", "state": "S"}
-    each = exchange(status=200, response_body=msgspec.json.encode(body))
-    assert (each.error_code, each.description, each.operation, each.state) == ("E", "D", "O", "S")
-    other = exchange(
+    exchange = make_exchange(status=200, response_body=msgspec.json.encode(body))
+    assert (exchange.error_code, exchange.description, exchange.operation, exchange.state) == (
+        "E",
+        "D",
+        "O",
+        "S",
+    )
+    other = make_exchange(
         status=200, response_body=msgspec.json.encode({"error": 1, "description": "", "state": None})
     )
     assert (other.error_code, other.description, other.operation, other.state) == (None, None, None, None)
@@ -377,72 +393,73 @@ def test_exchange_exposes_response_fields() -> None:
 
 # curl
 
-ASKS: dict[str, tuple[APIRequest, dict[str, str | None]]] = {
-    "a catalog": (asking.catalog(), {}),
-    "a provision": (
-        asking.provision(
+REQUESTS: dict[str, tuple[APIRequest, dict[str, str | None]]] = {
+    "catalog": (endpoints.catalog(), {}),
+    "provision": (
+        endpoints.provision(
             "a/b c", can_poll=True, service_id="s", plan_id="p", parameters={"a": "it's \\ $HOME `x` é"}
         ),
         {},
     ),
-    "an update": (asking.update("i1", can_poll=False, service_id="s"), {}),
-    "a delete": (asking.delete("i1", "b1", service_id="s&x", plan_id="p", can_poll=True), {}),
-    "a body with spaces": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b'{ "a" :\n\t1 }'), {}),
-    "a body that is no JSON": (
+    "update": (endpoints.update("i1", can_poll=False, service_id="s"), {}),
+    "delete": (endpoints.delete("i1", "b1", service_id="s&x", plan_id="p", can_poll=True), {}),
+    "body with spaces": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b'{ "a" :\n\t1 }'), {}),
+    "body that is not JSON": (
         APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b"@{'\\a\x1b[2J\n\xff\xc3\xa9"),
         {},
     ),
-    "an empty body": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b""), {}),
-    "a body without a type": (
+    "empty body": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b""), {}),
+    "body without a type": (
         APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b"{}"),
         {"Content-Type": None},
     ),
-    "an empty header": (asking.catalog(), {"X-Broker-API-Request-Identity": "", "X-Odd": "a'b\"c"}),
-    "no login": (asking.catalog(), {"Authorization": None}),
-    "another login": (asking.catalog(), {"Authorization": "Basic " + b64encode(b"u:v").decode()}),
+    "empty header": (endpoints.catalog(), {"X-Broker-API-Request-Identity": "", "X-Odd": "a'b\"c"}),
+    "no login": (endpoints.catalog(), {"Authorization": None}),
+    "another login": (endpoints.catalog(), {"Authorization": "Basic " + b64encode(b"u:v").decode()}),
     "sentences": (
-        asking.update(
+        endpoints.update(
             "i1",
             can_poll=True,
             service_id="password-manager",
-            parameters={"told": SENTENCES, "key": 1, "inner": '{ "a" : [1.0, "é"] }'},
+            parameters={"texts": SENTENCES, "key": 1, "inner": '{ "a" : [1.0, "é"] }'},
         ),
-        {"X-Told": "Wrong password: it must have 8 characters"},
+        {"X-Text": "Wrong password: it must have 8 characters"},
     ),
-    "a form": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b"key=1&user=a%3Db&primary_key=2"), {}),
-    "a poll": (
-        asking.poll("i1", None, operation="rotate-token/1?a=b&c", service_id="token-db", plan_id="secret"),
+    "form": (APIRequest(Operation.UPDATE, "PATCH", "/v2/x", body=b"key=1&user=a%3Db&primary_key=2"), {}),
+    "poll": (
+        endpoints.poll("i1", None, operation="rotate-token/1?a=b&c", service_id="token-db", plan_id="secret"),
         {},
     ),
 }
 
 
-def compared(fake: FakeBroker) -> list[tuple[Any, ...]]:
-    ours = {"user-agent", "accept", "accept-encoding", "connection", "content-length"}
+def comparable(fake: FakeBroker) -> list[tuple[Any, ...]]:
+    """Return the received requests without the headers that differ between clients."""
+    ignored = {"user-agent", "accept", "accept-encoding", "connection", "content-length"}
     return [
         (
-            asked.method,
-            asked.target,
-            asked.body,
-            {name.lower(): value for name, value in asked.headers.items() if name.lower() not in ours},
+            request.method,
+            request.target,
+            request.body,
+            {name.lower(): value for name, value in request.headers.items() if name.lower() not in ignored},
         )
-        for asked in fake.asked
+        for request in fake.requests
     ]
 
 
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="needs curl and bash")
-@pytest.mark.parametrize("what", ASKS)
+@pytest.mark.parametrize("case", REQUESTS)
 @pytest.mark.parametrize(
     "login", [Login("platform", PASSWORD), Login(token="t0ken"), Login()], ids=["basic", "token", "none"]
 )
-def test_curl_command_repeats_the_request(what: str, login: Login, fake: FakeBroker) -> None:
+def test_curl_command_repeats_the_request(case: str, login: Login, fake: FakeBroker) -> None:
     """Running the curl command sends the same request, for each login and operation."""
-    ask, headers = ASKS[what]
-    usual = {
+    request, headers = REQUESTS[case]
+    defaults = {
         "X-Broker-API-Version": "2.17",
         "X-Broker-API-Originating-Identity": cloudfoundry().originating_identity,
     }
-    sent = Transport(fake.url, login).send(ask, {**usual, **headers})
+    sent = Transport(fake.url, login).send(request, {**defaults, **headers})
     environment = {
         "PATH": os.environ["PATH"],
         "BROKER_USERNAME": "platform",
@@ -451,9 +468,9 @@ def test_curl_command_repeats_the_request(what: str, login: Login, fake: FakeBro
         "NO_PROXY": "*",
     }
     assert sent.curl.isprintable()
-    done = subprocess.run(["bash", "-c", sent.curl], capture_output=True, env=environment, check=True)
-    assert done.stdout.startswith(b"HTTP/1.1 200")
-    first, second = compared(fake)
+    completed = subprocess.run(["bash", "-c", sent.curl], capture_output=True, env=environment, check=True)
+    assert completed.stdout.startswith(b"HTTP/1.1 200")
+    first, second = comparable(fake)
     assert second == first
 
 
@@ -461,19 +478,19 @@ def test_curl_command_repeats_the_request(what: str, login: Login, fake: FakeBro
     ("verify", "option"), [(True, []), (False, ["-k"]), ("/etc/a b.pem", ["--cacert", "/etc/a b.pem"])]
 )
 def test_curl_command_uses_same_certificate_verification(verify: bool | str, option: list[str]) -> None:
-    words = shlex.split(exchange(verify=verify).curl)
+    words = shlex.split(make_exchange(verify=verify).curl)
     assert words == ["curl", "-i", "-X", "GET", *option, "http://h/v2/catalog"]
 
 
 def test_curl_command_replaces_secrets_by_variables() -> None:
     """The curl command reads the login from environment variables and masks secret parameters."""
     secrets = login_secrets("platform", PASSWORD, None)
-    each = exchange(
+    exchange = make_exchange(
         method="PUT",
         headers={"Authorization": f"Basic {LOGIN}", "Content-Type": "application/json"},
         body=b'{"parameters": {"password": "hunter2", "size": 3}}',
         secrets=secrets,
     )
-    words = shlex.split(each.curl)
+    words = shlex.split(exchange.curl)
     assert words[words.index("-u") + 1] == "$BROKER_USERNAME:$BROKER_PASSWORD"
     assert words[words.index("--data-raw") + 1] == '{"parameters":{"password":"***","size":3}}'

@@ -1,4 +1,4 @@
-"""What each platform says of itself, and the requests that a checker makes of its own."""
+"""Tests of the platforms' identities and contexts, and of requests that are modified before sending."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from base64 import b64decode
 
 import pytest
 
-from brokerkit.client import endpoints as asking
+from brokerkit.client import endpoints
 from brokerkit.client.endpoints import APIRequest
 from brokerkit.client.platforms import ORGANIZATION, SPACE, Platform, cloudfoundry, korifi, kubernetes
 from brokerkit.requests import Operation
@@ -31,9 +31,16 @@ def test_platform_sets_identity_and_api_version(platform: Platform, name: str | 
 @pytest.mark.rule("R-REQ-3")
 def test_originating_identity_encodes_user_attributes() -> None:
     """The header is the platform's name and the base64 of the user's JSON object."""
-    name, _, facts = (kubernetes("ann", uid="7", groups=("a", "b")).originating_identity or "").partition(" ")
+    name, _, encoded = (kubernetes("ann", uid="7", groups=("a", "b")).originating_identity or "").partition(
+        " "
+    )
     assert name == "kubernetes"
-    assert json.loads(b64decode(facts)) == {"username": "ann", "uid": "7", "groups": ["a", "b"], "extra": {}}
+    assert json.loads(b64decode(encoded)) == {
+        "username": "ann",
+        "uid": "7",
+        "groups": ["a", "b"],
+        "extra": {},
+    }
 
 
 def test_platform_without_user_sends_no_identity() -> None:
@@ -62,27 +69,31 @@ def test_platforms_share_no_mutable_state() -> None:
     assert Platform().headers == {}
 
 
-# Requests that are changed before they are sent
+# Requests that are modified before sending
 
 
 def test_request_body_and_query_can_be_modified() -> None:
     """A modified copy leaves the original request unchanged."""
-    ask = asking.provision("i1", can_poll=True, service_id="s", plan_id="p", context=None)
-    assert ask.body == {"service_id": "s", "plan_id": "p"}
-    assert ask.with_body(plan_id=None, more=1).body == {"service_id": "s", "plan_id": None, "more": 1}
-    assert ask.without_field("plan_id", "accepts_incomplete") == APIRequest(
+    request = endpoints.provision("i1", can_poll=True, service_id="s", plan_id="p", context=None)
+    assert request.body == {"service_id": "s", "plan_id": "p"}
+    assert request.with_body(plan_id=None, unknown=1).body == {
+        "service_id": "s",
+        "plan_id": None,
+        "unknown": 1,
+    }
+    assert request.without_field("plan_id", "accepts_incomplete") == APIRequest(
         Operation.PROVISION, "PUT", "/v2/service_instances/i1", (), {"service_id": "s"}
     )
-    assert ask.body == {"service_id": "s", "plan_id": "p"}, "it was not changed itself"
+    assert request.body == {"service_id": "s", "plan_id": "p"}, "the original request must not change"
 
 
 def test_request_body_bytes_are_sent_unchanged() -> None:
-    ask = asking.update("i1", can_poll=False)._replace(body=b"{")
-    assert ask.data == b"{"
-    assert ask.without_field("service_id").data == b"{"
-    assert asking.catalog().data is None
+    request = endpoints.update("i1", can_poll=False)._replace(body=b"{")
+    assert request.data == b"{"
+    assert request.without_field("service_id").data == b"{"
+    assert endpoints.catalog().data is None
 
 
 def test_request_path_and_query_are_encoded() -> None:
-    ask = asking.poll("i/1", None, operation="a b&c/ü")
-    assert ask.target == "/v2/service_instances/i%2F1/last_operation?operation=a%20b%26c%2F%C3%BC"
+    request = endpoints.poll("i/1", None, operation="a b&c/ü")
+    assert request.target == "/v2/service_instances/i%2F1/last_operation?operation=a%20b%26c%2F%C3%BC"

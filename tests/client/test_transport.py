@@ -1,4 +1,4 @@
-"""What goes wrong below HTTP, and what the client does not do because no platform does it."""
+"""Tests of the transport: failures, timeouts, connections, proxies, TLS and options."""
 
 from __future__ import annotations
 
@@ -22,16 +22,26 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from brokerkit.client import endpoints as asking
-from brokerkit.client import transport as _transport
+from brokerkit.client import endpoints
+from brokerkit.client import transport as transport_module
 from brokerkit.client.client import BrokerClient, BrokerUnreachable
 from brokerkit.client.transport import Login, Transport
 
-from ..support.fake_broker import FakeBroker, Play, Street, answer, faking, free_port, no_answer, raw
-from .conftest import client_of
+from ..support.fake_broker import (
+    FakeBroker,
+    FakeBrokers,
+    Responder,
+    close_connection,
+    respond,
+    respond_raw,
+    serve_fakes,
+)
+from ..support.servers import free_port
+from .conftest import make_client
 
 
 def unreachable(client: BrokerClient) -> BrokerUnreachable:
+    """Send a request without a response, check the texts of the error, and return the error."""
     with pytest.raises(BrokerUnreachable) as caught:
         client.get_instance("i1")
     error = caught.value
@@ -41,69 +51,69 @@ def unreachable(client: BrokerClient) -> BrokerUnreachable:
     return error
 
 
-NO_ANSWERS: dict[str, tuple[Play, str]] = {
-    "the end": (no_answer, "the connection was closed before a response"),
-    "half a status": (raw(b"HTTP/1.1 2"), "the response is not HTTP: HTTP/1.1 2"),
-    "half a body": (
-        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}"),
+FAILURES: dict[str, tuple[Responder, str]] = {
+    "closed connection": (close_connection, "the connection was closed before a response"),
+    "truncated status line": (respond_raw(b"HTTP/1.1 2"), "the response is not HTTP: HTTP/1.1 2"),
+    "truncated body": (
+        respond_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}"),
         "the connection was closed in the middle of the response",
     ),
-    "half a chunk": (
-        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"),
+    "truncated chunk": (
+        respond_raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"),
         "the connection was closed in the middle of the response",
     ),
-    "a chunk without a length": (
-        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n{}"),
+    "chunk without a length": (
+        respond_raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n{}"),
         "the response is not HTTP: a chunk has no length",
     ),
     "another protocol": (
-        raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+        respond_raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
         "the response is not HTTP: SSH-2.0-OpenSSH_9.2",
     ),
-    "a status that is none": (raw(b"HTTP/1.1 abc\r\n\r\n"), "the response is not HTTP: HTTP/1.1 abc"),
+    "invalid status code": (respond_raw(b"HTTP/1.1 abc\r\n\r\n"), "the response is not HTTP: HTTP/1.1 abc"),
     "200 headers": (
-        raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n"),
+        respond_raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n"),
         "the response is not HTTP: got more than 100 headers",
     ),
-    "a header without end": (
-        raw(b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 70_000 + b"\r\n\r\n"),
+    "endless header": (
+        respond_raw(b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 70_000 + b"\r\n\r\n"),
         "the response is not HTTP: got more than 65536 bytes when reading header line",
     ),
     "two lengths": (
-        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+        respond_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
         "the response is not HTTP: Content-Length contained multiple unmatching values (2, 3)",
     ),
 }
 
 
-@pytest.mark.parametrize("what", NO_ANSWERS)
-def test_missing_response_failure_is_described(what: str, fake: FakeBroker) -> None:
-    play, failure = NO_ANSWERS[what]
-    fake.will(play)
-    error = unreachable(client_of(fake.url))
+@pytest.mark.parametrize("case", FAILURES)
+def test_missing_response_failure_is_described(case: str, fake: FakeBroker) -> None:
+    responder, failure = FAILURES[case]
+    fake.script(responder)
+    error = unreachable(make_client(fake.url))
     assert error.exchange.failure == failure
     assert error.exchange.was_sent
 
 
 def test_refused_connection_is_reported() -> None:
-    error = unreachable(client_of(f"http://127.0.0.1:{free_port()}"))
+    error = unreachable(make_client(f"http://127.0.0.1:{free_port()}"))
     assert error.exchange.failure == "no connection: Connection refused"
     assert not error.exchange.was_sent
 
 
 def test_unknown_host_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    def look_up(*arguments: object, **options: object) -> None:
+    def resolve(*arguments: object, **options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    error = unreachable(client_of("http://broker.invalid"))
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    error = unreachable(make_client("http://broker.invalid"))
     assert error.exchange.failure == "no connection: Name or service not known"
     assert not error.exchange.was_sent
 
 
 @pytest.mark.parametrize("url", [f"http://{'a' * 64}.example", "http://a..b"])
 def test_impossible_host_name_is_reported(url: str) -> None:
-    error = unreachable(client_of(url))
+    error = unreachable(make_client(url))
     assert not error.exchange.was_sent
 
 
@@ -112,63 +122,65 @@ def test_connection_reset_is_reported(fake: FakeBroker) -> None:
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         handler.connection.close()
 
-    fake.will(reset)
-    error = unreachable(client_of(fake.url))
+    fake.script(reset)
+    error = unreachable(make_client(fake.url))
     assert error.exchange.failure == "the connection was closed before a response"
     assert error.exchange.was_sent
 
 
-# Time
+# Timeouts
 
 
-def dripping(before: bytes, drop: bytes, pause: float = 0.02) -> Callable[[Event], Play]:
-    def make(over: Event) -> Play:
-        def play(handler: BaseHTTPRequestHandler) -> None:
-            handler.wfile.write(before)
+def slow_response(start: bytes, repeated: bytes, pause: float = 0.02) -> Callable[[Event], Responder]:
+    """Create a responder that sends `start`, and then `repeated` after each pause, until an event is set."""
+
+    def make(over: Event) -> Responder:
+        def write(handler: BaseHTTPRequestHandler) -> None:
+            handler.wfile.write(start)
             while not over.wait(pause):
-                handler.wfile.write(drop)
+                handler.wfile.write(repeated)
                 handler.wfile.flush()
 
-        return play
+        return write
 
     return make
 
 
-HEAD = b"HTTP/1.1 200 OK\r\n"
-DRIPS = {
-    "the status": dripping(b"", b"H"),
-    "the headers": dripping(HEAD + b"X-A: ", b"x"),
-    "answers that are none yet": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "the body": dripping(HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
-    "chunks": dripping(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-    "a body without end": dripping(HEAD + b"\r\n", b" "),
-    "a body without end or pause": dripping(HEAD + b"\r\n", b" ", pause=0),
+STATUS_LINE = b"HTTP/1.1 200 OK\r\n"
+SLOW_RESPONSES = {
+    "status line": slow_response(b"", b"H"),
+    "headers": slow_response(STATUS_LINE + b"X-A: ", b"x"),
+    "100 Continue": slow_response(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body": slow_response(STATUS_LINE + b"Content-Length: 100000\r\n\r\n", b" "),
+    "chunks": slow_response(STATUS_LINE + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "endless body": slow_response(STATUS_LINE + b"\r\n", b" "),
+    "endless body without pauses": slow_response(STATUS_LINE + b"\r\n", b" ", pause=0),
 }
 
 
-@pytest.mark.parametrize("what", DRIPS)
-def test_slow_response_must_finish_within_timeout(what: str, fake: FakeBroker) -> None:
+@pytest.mark.parametrize("part", SLOW_RESPONSES)
+def test_slow_response_must_finish_within_timeout(part: str, fake: FakeBroker) -> None:
     """The timeout limits the whole response, not only the pause between two bytes."""
     over = Event()
-    fake.will(DRIPS[what](over))
-    began = time.monotonic()
-    error = unreachable(client_of(fake.url, timeout=0.3))
+    fake.script(SLOW_RESPONSES[part](over))
+    start = time.monotonic()
+    error = unreachable(make_client(fake.url, timeout=0.3))
     over.set()
-    assert 0.25 < time.monotonic() - began < 5
+    assert 0.25 < time.monotonic() - start < 5
     assert error.exchange.failure == "no complete response within the timeout"
     assert error.exchange.was_sent
     assert error.exchange.seconds >= 0.25
 
 
-def test_request_accepts_its_own_timeout(fake: FakeBroker, patience: Play) -> None:
-    fake.will(patience)
-    exchange = Transport(fake.url, Login()).send(asking.catalog(), {}, timeout=0.1)
+def test_request_accepts_its_own_timeout(fake: FakeBroker, hang: Responder) -> None:
+    fake.script(hang)
+    exchange = Transport(fake.url, Login()).send(endpoints.catalog(), {}, timeout=0.1)
     assert exchange.failure == "no complete response within the timeout"
 
 
-def test_transport_can_hang_up_after_sending(fake: FakeBroker, patience: Play) -> None:
-    fake.will(patience)
-    exchange = Transport(fake.url, Login()).send(asking.catalog(), {}, hang_up=True)
+def test_transport_can_hang_up_after_sending(fake: FakeBroker, hang: Responder) -> None:
+    fake.script(hang)
+    exchange = Transport(fake.url, Login()).send(endpoints.catalog(), {}, hang_up=True)
     assert exchange.status is None
     assert exchange.was_sent
     assert exchange.seconds < 5
@@ -177,15 +189,15 @@ def test_transport_can_hang_up_after_sending(fake: FakeBroker, patience: Play) -
 def test_unaccepted_connection_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        waiting = [socket.socket() for _ in range(4)]
+        clients = [socket.socket() for _ in range(4)]
         try:
-            for each in waiting:  # until its queue is full
-                each.setblocking(False)
-                each.connect_ex(server.getsockname())
-            error = unreachable(client_of(url, timeout=0.3))
+            for client in clients:  # fill the queue of connections
+                client.setblocking(False)
+                client.connect_ex(server.getsockname())
+            error = unreachable(make_client(url, timeout=0.3))
         finally:
-            for each in waiting:
-                each.close()
+            for client in clients:
+                client.close()
     assert error.exchange.failure == "no connection within the timeout"
     assert not error.exchange.was_sent
 
@@ -194,40 +206,40 @@ def test_unaccepted_connection_times_out() -> None:
 
 
 def test_each_request_uses_a_new_connection(fake: FakeBroker) -> None:
-    """A kept connection may be closed by the broker while the next request is in transit."""
+    """A broker may close an idle connection while the next request is in transit."""
     ports: list[int] = []
 
-    def note(handler: BaseHTTPRequestHandler) -> None:
+    def record_port(handler: BaseHTTPRequestHandler) -> None:
         ports.append(handler.client_address[1])
         handler.close_connection = False
-        answer()(handler)
+        respond()(handler)
 
-    fake.will(note)
-    client = client_of(fake.url)
+    fake.script(record_port)
+    client = make_client(fake.url)
     for _ in range(3):
         client.get_instance("i1")
     assert len(set(ports)) == 3
-    assert [asked.headers["Connection"] for asked in fake.asked] == ["close"] * 3
+    assert [request.headers["Connection"] for request in fake.requests] == ["close"] * 3
 
 
 def test_cookies_are_not_stored(fake: FakeBroker) -> None:
-    fake.will(answer(200, Set_Cookie="session=1; Path=/"))
-    client = client_of(fake.url)
+    fake.script(respond(200, Set_Cookie="session=1; Path=/"))
+    client = make_client(fake.url)
     for _ in range(2):
         client.get_instance("i1")
-    assert not any("Cookie" in asked.headers for asked in fake.asked)
+    assert not any("Cookie" in request.headers for request in fake.requests)
 
 
 def test_netrc_credentials_are_ignored(
     fake: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.write_text("machine 127.0.0.1 login someuser password other\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     BrokerClient(fake.url).get_instance("i1")
     BrokerClient(fake.url, token="t0ken").get_instance("i1")
-    assert [asked.headers.get("Authorization") for asked in fake.asked] == [None, "Bearer t0ken"]
+    assert [request.headers.get("Authorization") for request in fake.requests] == [None, "Bearer t0ken"]
 
 
 def test_environment_proxy_is_used(fake: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,12 +247,12 @@ def test_environment_proxy_is_used(fake: FakeBroker, monkeypatch: pytest.MonkeyP
 
     def proxy(handler: BaseHTTPRequestHandler) -> None:
         proxied.append(handler.path)
-        answer()(handler)
+        respond()(handler)
 
-    fake.will(proxy)
+    fake.script(proxy)
     monkeypatch.setenv("http_proxy", fake.url)
-    monkeypatch.setattr(Street, "find", lambda street, target: (fake, target))
-    client_of("http://broker.invalid").get_instance("i1")
+    monkeypatch.setattr(FakeBrokers, "route", lambda fakes, target: (fake, target))
+    make_client("http://broker.invalid").get_instance("i1")
     assert proxied == ["http://broker.invalid/v2/service_instances/i1"]
 
 
@@ -252,15 +264,15 @@ def test_loopback_broker_bypasses_proxy(
     host: str, name: str, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-    looked_up: list[str] = []
+    resolved: list[str] = []
 
-    def look_up(name: str, port: int, *arguments: object, **options: object) -> list[object]:
-        looked_up.append(name)
+    def resolve(name: str, port: int, *arguments: object, **options: object) -> list[object]:
+        resolved.append(name)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    client_of(fake.url.replace("127.0.0.1", host)).get_instance("i1")
-    assert looked_up == [host.strip("[]").lower()]
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    make_client(fake.url.replace("127.0.0.1", host)).get_instance("i1")
+    assert resolved == [host.strip("[]").lower()]
     assert fake.methods == ["GET"]
 
 
@@ -268,7 +280,7 @@ def test_loopback_broker_bypasses_proxy(
 def test_unreachable_proxy_counts_as_not_reached(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused connection to the proxy means that the broker received no request."""
     monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{free_port()}")
-    error = unreachable(client_of(f"{scheme}://broker.invalid"))
+    error = unreachable(make_client(f"{scheme}://broker.invalid"))
     assert error.exchange.failure == "no connection: Connection refused"
     assert not error.exchange.was_sent
 
@@ -278,11 +290,11 @@ def test_unreachable_proxy_counts_as_not_reached(scheme: str, monkeypatch: pytes
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a key and a certificate for 127.0.0.1, signed by itself."""
+    """The file of a key and a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -296,8 +308,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     file = tmp_path_factory.mktemp("tls") / "broker.pem"
     pem = serialization.Encoding.PEM
-    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    file.write_bytes(key.private_bytes(pem, *plain) + made.public_bytes(pem))
+    unencrypted = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    file.write_bytes(key.private_bytes(pem, *unencrypted) + certificate.public_bytes(pem))
     return file
 
 
@@ -305,47 +317,47 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def secure(certificate: Path) -> Iterator[FakeBroker]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with faking(context) as street:
-        yield street.move_in()
+    with serve_fakes(context) as fakes:
+        yield fakes.add()
 
 
 def test_untrusted_certificate_is_reported(secure: FakeBroker) -> None:
-    error = unreachable(client_of(secure.url))
+    error = unreachable(make_client(secure.url))
     failure = error.exchange.failure or ""
     assert failure.startswith("no connection: TLS failed: certificate verify failed: self")
     assert "_ssl.c" not in failure
     assert not error.exchange.was_sent
-    assert not secure.asked
+    assert not secure.requests
 
 
 def test_trusted_certificate_is_accepted(secure: FakeBroker, certificate: Path) -> None:
-    client_of(secure.url, verify=certificate).get_instance("i1")
+    make_client(secure.url, verify=certificate).get_instance("i1")
     assert secure.methods == ["GET"]
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_certificate_verification_can_be_disabled(secure: FakeBroker) -> None:
-    client_of(secure.url, verify=False).get_instance("i1")
+    make_client(secure.url, verify=False).get_instance("i1")
     assert secure.methods == ["GET"]
 
 
 def test_plain_http_broker_gives_tls_error(fake: FakeBroker) -> None:
-    error = unreachable(client_of(fake.url.replace("http:", "https:")))
+    error = unreachable(make_client(fake.url.replace("http:", "https:")))
     assert (error.exchange.failure or "").startswith("no connection: TLS failed: ")
     assert not error.exchange.was_sent
 
 
 def test_missing_tls_handshake_times_out(certificate: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        error = unreachable(client_of(f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.3))
+        error = unreachable(make_client(f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.3))
     assert error.exchange.failure == "no connection within the timeout"
     assert not error.exchange.was_sent
 
 
 def test_slow_tls_response_must_finish_within_timeout(secure: FakeBroker, certificate: Path) -> None:
     over = Event()
-    secure.will(DRIPS["the body"](over))
-    error = unreachable(client_of(secure.url, verify=str(certificate), timeout=0.5))
+    secure.script(SLOW_RESPONSES["body"](over))
+    error = unreachable(make_client(secure.url, verify=str(certificate), timeout=0.5))
     over.set()
     assert error.exchange.failure == "no complete response within the timeout"
 
@@ -353,7 +365,7 @@ def test_slow_tls_response_must_finish_within_timeout(secure: FakeBroker, certif
 def test_invalid_ca_file_is_reported(secure: FakeBroker, tmp_path: Path) -> None:
     file = tmp_path / "empty.pem"
     file.write_text("none")
-    error = unreachable(client_of(secure.url, verify=file))
+    error = unreachable(make_client(secure.url, verify=file))
     assert (error.exchange.failure or "").startswith("no connection: TLS failed: ")
     assert not error.exchange.was_sent
 
@@ -362,12 +374,12 @@ def test_missing_ca_file_from_environment_is_reported(
     secure: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
-    error = unreachable(client_of(secure.url))
+    error = unreachable(make_client(secure.url))
     assert "/nowhere.pem" in (error.exchange.failure or "")
     assert not error.exchange.was_sent
 
 
-# What is told when it is made
+# Options
 
 URLS = [
     "",
@@ -409,7 +421,7 @@ def test_credentials_in_url_are_rejected_and_hidden(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "why"),
+    ("options", "message"),
     [
         ({"username": "u"}, "give both a username and a password"),
         ({"password": "p"}, "give both a username and a password"),
@@ -422,42 +434,44 @@ def test_credentials_in_url_are_rejected_and_hidden(url: str) -> None:
         ({"verify": "/nowhere.pem"}, "the file does not exist"),
     ],
 )
-def test_invalid_client_options_are_rejected(options: dict[str, object], why: str) -> None:
-    with pytest.raises(ValueError, match=why):
+def test_invalid_client_options_are_rejected(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         BrokerClient("http://127.0.0.1:8080", **options)  # type: ignore[arg-type]
 
 
 def test_unsendable_header_is_reported(fake: FakeBroker) -> None:
     """The request is not sent, and the exchange explains the failure."""
-    exchange = Transport(fake.url, Login()).send(asking.catalog(), {"X-A": "a\r\nX-B: c"})
+    exchange = Transport(fake.url, Login()).send(endpoints.catalog(), {"X-A": "a\r\nX-B: c"})
     assert (exchange.failure or "").startswith("the request cannot be sent: ")
     assert not exchange.was_sent
-    assert not fake.asked
+    assert not fake.requests
 
 
 def test_given_headers_override_the_defaults(fake: FakeBroker) -> None:
     """A header set to None is not sent. Header names are case-insensitive."""
     transport = Transport(fake.url, Login("platform", "s3cret"))
-    told = {"authorization": "Basic d3Jvbmc=", "ACCEPT": None, "X-Empty": "", "X-Ü": "ü".strip("ü") or "é"}
-    exchange = transport.send(asking.catalog(), {**told, "X-Ü": None, "X-Latin": "é"})
-    (asked,) = fake.asked
-    assert asked.headers["authorization"] == "Basic d3Jvbmc="
+    headers = {"authorization": "Basic d3Jvbmc=", "ACCEPT": None, "X-Empty": "", "X-Ü": None, "X-Latin": "é"}
+    exchange = transport.send(endpoints.catalog(), headers)
+    (request,) = fake.requests
+    assert request.headers["authorization"] == "Basic d3Jvbmc="
     assert "Authorization" not in exchange.headers
-    assert "Accept" not in asked.headers
-    assert asked.headers["X-Empty"] == ""
-    assert asked.headers["X-Latin"].encode("latin-1").decode() == "é"
+    assert "Accept" not in request.headers
+    assert request.headers["X-Empty"] == ""
+    assert request.headers["X-Latin"].encode("latin-1").decode() == "é"
 
 
 def test_missing_requests_names_the_install_command() -> None:
     code = "import sys; sys.modules['requests'] = None; import brokerkit.client.client"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    told = "the client needs the package requests: pip install 'osb-brokerkit[check]'"
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {told}"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    message = "the client needs the package requests: pip install 'osb-brokerkit[check]'"
+    assert completed.returncode == 1
+    assert completed.stderr.splitlines()[-1] == f"ModuleNotFoundError: {message}"
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("brokerkit._transport_again", _transport.__file__)
+    spec = importlib.util.spec_from_file_location(
+        "brokerkit.client.transport_copy", transport_module.__file__
+    )
     assert spec is not None
     assert spec.loader is not None
     monkeypatch.setitem(sys.modules, "urllib3.connection", None)
@@ -470,7 +484,7 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_brokerkit_imports_without_requests() -> None:
     code = "import sys, brokerkit; print(sorted({'requests', 'urllib3'} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )
-    assert done.stdout.strip() == "[]"
+    assert completed.stdout.strip() == "[]"

@@ -1,8 +1,7 @@
-"""Brokers in a thread of the test: one that answers what a test tells it, and any app, on free ports."""
+"""A fake broker with scripted responses, and servers for tests in threads of the test process."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,8 +16,8 @@ from waitress.server import create_server  # type: ignore[import-untyped]
 from werkzeug.serving import make_server
 
 
-class Asked(NamedTuple):
-    """A request that came."""
+class ReceivedRequest(NamedTuple):
+    """A request that a fake broker received."""
 
     method: str
     target: str
@@ -41,15 +40,21 @@ class Asked(NamedTuple):
         return f"{self.method} {self.target}"
 
 
-Play = Callable[[BaseHTTPRequestHandler], None]
-"""Writes an answer."""
+Responder = Callable[[BaseHTTPRequestHandler], None]
+"""A function that writes a response to the connection of a request."""
 
 
-def answer(status: int = 200, body: object = None, **headers: str) -> Play:
-    """An answer; `body` is bytes, or what is to be JSON (an empty object unless told)."""
+def respond(status: int = 200, body: object = None, **headers: str) -> Responder:
+    """Create a responder.
+
+    Args:
+        status: The status code. Defaults to 200.
+        body: Bytes, or a value to encode as JSON. Defaults to an empty object.
+        headers: Additional headers. Underscores in the names stand for hyphens.
+    """
     data = body if isinstance(body, bytes) else msgspec.json.encode({} if body is None else body)
 
-    def play(handler: BaseHTTPRequestHandler) -> None:
+    def write(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response_only(status)
         for name, value in {"Content-Type": "application/json", **headers}.items():
             handler.send_header(name.replace("_", "-"), value)
@@ -58,72 +63,77 @@ def answer(status: int = 200, body: object = None, **headers: str) -> Play:
         handler.end_headers()
         handler.wfile.write(data)
 
-    return play
+    return write
 
 
-def raw(data: bytes) -> Play:
-    """These bytes, and then the end of the connection."""
+def respond_raw(data: bytes) -> Responder:
+    """Create a responder that writes bytes and closes the connection."""
     return lambda handler: cast(None, handler.wfile.write(data))
 
 
-def no_answer(handler: BaseHTTPRequestHandler) -> None:
-    """Close the connection."""
+def close_connection(handler: BaseHTTPRequestHandler) -> None:
+    """Close the connection without a response."""
 
 
 class FakeBroker:
-    """Answers what it is told, in that order, and the last of it ever after; notes what it was asked."""
+    """A broker that records its requests and returns scripted responses.
+
+    The responses are returned in order. The last one is repeated.
+    """
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.answers: list[Play] = []
+        self.requests: list[ReceivedRequest] = []
         self.url = ""
+        self._responders: list[Responder] = [respond()]
         self._lock = Lock()
 
-    def will(self, *answers: Play) -> FakeBroker:
-        self.answers = list(answers)
-        return self
+    def script(self, *responders: Responder) -> None:
+        """Set the next responses."""
+        self._responders = list(responders)
 
     @property
     def methods(self) -> list[str]:
-        return [asked.method for asked in self.asked]
+        return [request.method for request in self.requests]
 
-    def take(self, asked: Asked) -> Play:
+    def receive(self, request: ReceivedRequest) -> Responder:
+        """Record a request and return its responder."""
         with self._lock:
-            self.asked.append(asked)
-            return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            self.requests.append(request)
+            return self._responders.pop(0) if len(self._responders) > 1 else self._responders[0]
 
 
-class Street:
-    """Fake brokers on one server, each below a path of its own: a late request reaches only its own."""
+class FakeBrokers:
+    """The fake brokers of one server. Each has its own path, so that late requests reach no other broker."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._houses: dict[str, FakeBroker] = {}
+        self._brokers: dict[str, FakeBroker] = {}
 
-    def move_in(self) -> FakeBroker:
-        fake = FakeBroker().will(answer())
-        house = f"/{len(self._houses)}"
-        self._houses[house] = fake
-        fake.url = self.url + house
+    def add(self) -> FakeBroker:
+        """Add a fake broker with a new path."""
+        fake = FakeBroker()
+        prefix = f"/{len(self._brokers)}"
+        self._brokers[prefix] = fake
+        fake.url = self.url + prefix
         return fake
 
-    def find(self, target: str) -> tuple[FakeBroker, str]:
-        """The broker that a request is for, and its target there."""
-        house, slash, rest = target[1:].partition("/")
-        return self._houses[f"/{house}"], slash + rest
+    def route(self, target: str) -> tuple[FakeBroker, str]:
+        """Return the broker of a request and the request's target without the broker's path."""
+        prefix, slash, rest = target[1:].partition("/")
+        return self._brokers[f"/{prefix}"], slash + rest
 
 
-class Quiet(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news."""
+        """Ignore clients that close their connections."""
 
 
 @contextmanager
-def faking(tls: SSLContext | None = None) -> Iterator[Street]:
-    """A server of fake brokers on a free port."""
+def serve_fakes(tls: SSLContext | None = None) -> Iterator[FakeBrokers]:
+    """Serve fake brokers on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -137,65 +147,65 @@ def faking(tls: SSLContext | None = None) -> Iterator[Street]:
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.close_connection = True
-            fake, target = made.find(self.path)
-            fake.take(Asked(self.command, target, dict(self.headers.items()), body))(self)
+            fake, target = fakes.route(self.path)
+            fake.receive(ReceivedRequest(self.command, target, dict(self.headers.items()), body))(self)
 
         def log_message(self, *arguments: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
-    server = Quiet(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    made = Street(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}")
-    with running(lambda: server.serve_forever(0.02), server.shutdown):
-        yield made
+    fakes = FakeBrokers(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}")
+    with _run_in_thread(lambda: server.serve_forever(0.02), server.shutdown):
+        yield fakes
     server.server_close()
 
 
 @contextmanager
-def faking_one(tls: SSLContext | None = None) -> Iterator[FakeBroker]:
-    """A server of one fake broker."""
-    with faking(tls) as street:
-        yield street.move_in()
+def serve_fake(tls: SSLContext | None = None) -> Iterator[FakeBroker]:
+    """Serve one fake broker on a free port."""
+    with serve_fakes(tls) as fakes:
+        yield fakes.add()
 
 
 @contextmanager
-def running(serve: Callable[[], object], end: Callable[[], object]) -> Iterator[None]:
-    thread = Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        end()
-        thread.join(10)
-        assert not thread.is_alive()
+def serve_app(app: Flask, server_name: str = "werkzeug") -> Iterator[str]:
+    """Serve an app on a free port.
 
+    Args:
+        app: The app.
+        server_name: ``"werkzeug"`` or ``"waitress"``. Defaults to ``"werkzeug"``.
 
-@contextmanager
-def serving(app: Flask, kind: str = "werkzeug") -> Iterator[str]:
-    """The URL of an app, served on a free port."""
-    if kind == "waitress":
-        server, over = create_server(app, host="127.0.0.1", port=0, threads=8), Event()
+    Yields:
+        The app's URL.
+    """
+    if server_name == "waitress":
+        server, stopping = create_server(app, host="127.0.0.1", port=0, threads=8), Event()
 
         def serve() -> None:
-            while not over.is_set():
+            while not stopping.is_set():
                 server.asyncore.loop(timeout=0.02, map=server._map, count=1)
 
-        with running(serve, over.set):
+        with _run_in_thread(serve, stopping.set):
             yield f"http://127.0.0.1:{server.effective_port}"
         server.task_dispatcher.shutdown()
         server.asyncore.close_all(server._map)
     else:
         threaded = make_server("127.0.0.1", 0, app, threaded=True)
         threaded.log_startup = lambda: None  # type: ignore[method-assign]
-        with running(lambda: threaded.serve_forever(0.02), threaded.shutdown):
+        with _run_in_thread(lambda: threaded.serve_forever(0.02), threaded.shutdown):
             yield f"http://127.0.0.1:{threaded.server_port}"
         threaded.server_close()
 
 
-def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def _run_in_thread(serve: Callable[[], object], stop: Callable[[], object]) -> Iterator[None]:
+    thread = Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join(10)
+        assert not thread.is_alive(), "the server did not stop within 10 seconds"
