@@ -430,6 +430,7 @@ def compared(fake: FakeBroker) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="needs curl and bash")
 @pytest.mark.parametrize("what", ASKS)
 @pytest.mark.parametrize(
