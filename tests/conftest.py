@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,34 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+STARTS_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
+"""Events of Python's audit hooks."""
+
+_unmarked: pytest.Item | None = None
+"""The running test, if it has none of the markers that allow other processes."""
+
+
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
+    """Fail an unmarked test that starts a process: `make quick` must not run it."""
+    if _unmarked is not None and event in STARTS_PROCESS:
+        pytest.fail(f"{_unmarked.nodeid} starts a process; mark it with pytest.mark.integration")
+
+
+sys.addaudithook(_refuse_processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Set the test that must not start processes."""
+    global _unmarked
+    allowed = {"integration", "resilience", "chaos"}
+    _unmarked = None if allowed & {mark.name for mark in item.iter_markers()} else item
+    try:
+        return (yield)
+    finally:
+        _unmarked = None
 
 
 def pytest_xdist_auto_num_workers() -> int:

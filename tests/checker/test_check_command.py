@@ -137,6 +137,7 @@ def test_command_line_credentials_override_environment(
     assert check.options == wanted
 
 
+@pytest.mark.integration
 def test_password_prompt_does_not_echo() -> None:
     with Terminal("tests.checker.fake_check", "correct", samples.URL, "--username", "platform") as terminal:
         terminal.read_until("Password of platform: ")
@@ -145,6 +146,7 @@ def test_password_prompt_does_not_echo() -> None:
         assert samples.PASSWORD not in terminal.output
 
 
+@pytest.mark.integration
 def test_password_prompt_interrupted_exits_130() -> None:
     """Ctrl+C at the password prompt ends the command with exit code 130 and without a traceback."""
     with Terminal("tests.checker.fake_check", "correct", samples.URL, "--username", "platform") as terminal:
@@ -443,6 +445,7 @@ def test_usage_error_from_check_exits_two(check: Check) -> None:
     assert check.run(samples.URL).exit_code == 2
 
 
+@pytest.mark.integration
 def test_interrupted_check_still_prints_report() -> None:
     with Terminal("tests.checker.fake_check", "wait", samples.URL) as terminal:
         terminal.read_until("waiting")
@@ -454,6 +457,7 @@ def test_interrupted_check_still_prints_report() -> None:
         ]
 
 
+@pytest.mark.integration
 def test_second_interrupt_stops_and_warns_of_leftovers() -> None:
     """A second Ctrl+C ends the command with 130 and warns that created resources may still exist."""
     with Terminal("tests.checker.fake_check", "wait-long", samples.URL) as terminal:
@@ -476,6 +480,7 @@ def start(*command: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_report_write_prints_terminal_report(end: signal.Signals, tmp_path: Path) -> None:
     """A signal during a blocked file write still prints the leftovers and the summary, then exits with 2."""
@@ -491,6 +496,7 @@ def test_interrupted_report_write_prints_terminal_report(end: signal.Signals, tm
     assert process.returncode == 2
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_terminal_report_lists_leftovers(end: signal.Signals) -> None:
     """A signal during a blocked terminal report still lists the leftovers on stderr, then exits with 130."""
@@ -504,6 +510,7 @@ def test_interrupted_terminal_report_lists_leftovers(end: signal.Signals) -> Non
     assert message.endswith("Error: stopped; the report is not whole\n")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("more", [[], ["--list"]])
 def test_closed_stdout_pipe_keeps_exit_code(more: list[str]) -> None:
     """A closed pipe on stdout changes neither the exit code nor stderr."""

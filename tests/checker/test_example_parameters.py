@@ -14,6 +14,8 @@ from brokerkit.checker.example_parameters import accepted_examples, rejected_exa
 from brokerkit.checker.example_strings import string_matching
 from brokerkit.checker.targets import choose_parameters
 
+from ..support.examples import examples
+
 DRAFT = {"$schema": "http://json-schema.org/draft-07/schema#"}
 NEWER = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
@@ -172,7 +174,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(objects(NESTED).map(lambda schema: {**DRAFT, **schema}))
 def test_examples_agree_with_json_schema_validator(schema: dict[str, Any]) -> None:
     """For random schemas, valid examples pass a JSON Schema validator and invalid examples do not."""

@@ -280,6 +280,7 @@ def test_progress_bar_is_silent_in_pipe(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.integration
 def test_check_command_output_on_terminal() -> None:
     with Terminal("tests.checker.fake_check", "faulty", samples.URL, columns=60) as terminal:
         assert terminal.read_all() == 1
@@ -291,6 +292,7 @@ def test_check_command_output_on_terminal() -> None:
         assert terminal.lines[-1] == "requests in 5.2 s."
 
 
+@pytest.mark.integration
 def test_progress_bar_works_without_colours() -> None:
     with Terminal(
         "tests.checker.fake_check", "correct", samples.URL, environment={"NO_COLOR": "1"}

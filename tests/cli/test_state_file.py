@@ -146,6 +146,7 @@ def start(person: Person, *command: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.integration
 def test_killed_command_leaves_resource_in_state(fake: FakeBroker, person: Person) -> None:
     """A provision that was killed before its response can be deprovisioned by name."""
     over = Event()
@@ -163,6 +164,7 @@ def test_killed_command_leaves_resource_in_state(fake: FakeBroker, person: Perso
     assert person.told("deprovision", "orders") == "orders is deleted.\n"
 
 
+@pytest.mark.integration
 def test_concurrent_commands_lose_no_state(fake: FakeBroker, person: Person) -> None:
     def play(handler: BaseHTTPRequestHandler) -> None:
         (offers() if handler.command == "GET" else respond(201))(handler)

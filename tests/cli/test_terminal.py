@@ -96,6 +96,7 @@ def terminal(person: Person, *command: str, **more: str | None) -> Iterator[Term
         made.close()
 
 
+@pytest.mark.integration
 def test_progress_line_updates_during_operation(real: Person, pace: Pace) -> None:
     with terminal(real, "provision", "db", "large", "orders", "-v") as screen:
         seen = screen.until("Making a volume\\x1b[2J")
@@ -108,6 +109,7 @@ def test_progress_line_updates_during_operation(real: Person, pace: Pace) -> Non
     assert re.search(r"state +ready", re.sub(r"\x1b\[[0-9;]*m", "", screen.seen))
 
 
+@pytest.mark.integration
 def test_interrupt_on_terminal_explains_how_to_continue(real: Person, pace: Pace) -> None:
     """Ctrl+C exits with 130 and leaves the operation running. A later poll completes it."""
     with terminal(real, "provision", "db", "large", "orders") as screen:
@@ -124,6 +126,7 @@ def test_interrupt_on_terminal_explains_how_to_continue(real: Person, pace: Pace
     assert real.known["orders"].state == "ready"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("no_color", "is_red"), [(None, True), ("1", False)])
 def test_error_is_red_unless_no_color(
     person: Person, fake: FakeBroker, no_color: str | None, is_red: bool
@@ -136,6 +139,7 @@ def test_error_is_red_unless_no_color(
     assert ("\x1b" in screen.seen) == is_red
 
 
+@pytest.mark.integration
 def test_password_prompt_does_not_echo(person: Person, fake: FakeBroker) -> None:
     fake.script(offers())
     with terminal(person, "catalog", BROKER_PASSWORD=None) as screen:
@@ -147,6 +151,7 @@ def test_password_prompt_does_not_echo(person: Person, fake: FakeBroker) -> None
     assert "s3cret" not in screen.seen
 
 
+@pytest.mark.integration
 def test_terminal_prompts_before_deleting_bindings(orders: Person, fake: FakeBroker) -> None:
     fake.script(offers(), respond(201, {"credentials": {}}))
     orders.run("bind", "orders", "shop")

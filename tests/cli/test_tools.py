@@ -174,6 +174,7 @@ print(json.dumps([*{"requests", "rich", "urllib3", "yaml", "hypothesis"} & sys.m
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", [("new-id",), ("--help",)])
 def test_tools_load_no_optional_packages(command: tuple[str, ...]) -> None:
     run = subprocess.run(
@@ -182,6 +183,7 @@ def test_tools_load_no_optional_packages(command: tuple[str, ...]) -> None:
     assert json.loads(run.stdout.splitlines()[-1]) == []
 
 
+@pytest.mark.integration
 def test_package_runs_as_module() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "brokerkit", "new-id"], capture_output=True, text=True, check=True

@@ -447,6 +447,7 @@ def comparable(fake: FakeBroker) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="needs curl and bash")
 @pytest.mark.parametrize("case", REQUESTS)
 @pytest.mark.parametrize(

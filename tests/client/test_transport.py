@@ -460,6 +460,7 @@ def test_given_headers_override_the_defaults(fake: FakeBroker) -> None:
     assert request.headers["X-Latin"].encode("latin-1").decode() == "é"
 
 
+@pytest.mark.integration
 def test_missing_requests_names_the_install_command() -> None:
     code = "import sys; sys.modules['requests'] = None; import brokerkit.client.client"
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -481,6 +482,7 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
+@pytest.mark.integration
 def test_brokerkit_imports_without_requests() -> None:
     code = "import sys, brokerkit; print(sorted({'requests', 'urllib3'} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONWARNINGS": "error"}

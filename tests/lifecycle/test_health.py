@@ -138,6 +138,7 @@ def test_hanging_database_blocks_one_health_thread(platform: Platform, serve: Se
     until(lambda: ask(platform) == (200, WELL))
 
 
+@pytest.mark.integration
 def test_frozen_postgresql_blocks_one_health_thread(
     recorder: Recorder,
 ) -> None:
@@ -154,6 +155,7 @@ def test_frozen_postgresql_blocks_one_health_thread(
         serve.stop()
 
 
+@pytest.mark.integration
 def test_unavailable_database_health_hides_details(recorder: Recorder) -> None:
     """The response names the failed part only, and health recovers with the database."""
     with Server(fsync="off") as server, fresh_database(server.url) as url:

@@ -45,6 +45,7 @@ from brokerkit.store.store import Store
 
 from ..admin.test_commands import json_of
 from ..support.broker import CREDENTIALS, error_of, make_app, make_offering
+from ..support.examples import examples
 from ..support.stateful import CAN_POLL, CHANGING, KEY, POLLED, Platform, listening, stop
 from .model import BACK, LARGE, SMALL, Expected, Model, Op
 from .test_audit import assert_same
@@ -592,7 +593,7 @@ def test_random_lifecycles_match_model(store_url: str, monkeypatch: pytest.Monke
         url = store_url
 
     profile = settings(
-        max_examples=80 if store_url.startswith("sqlite") else 40,
+        max_examples=examples(80 if store_url.startswith("sqlite") else 40),
         stateful_step_count=80,
         derandomize=True,
         database=None,

@@ -482,6 +482,7 @@ def check_away(platform: Platform) -> None:
         assert threads.count(name) <= 1
 
 
+@pytest.mark.integration
 def test_hanging_postgresql_does_not_block_scrape(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (server, serve, platform):
         running = serve.brokers[-1]._runtime
@@ -494,6 +495,7 @@ def test_hanging_postgresql_does_not_block_scrape(recorder: Recorder) -> None:
             os.kill(server.pid, signal.SIGCONT)
 
 
+@pytest.mark.integration
 def test_unreachable_postgresql_is_reported(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (server, _, platform):
         server.stop("immediate")
@@ -503,6 +505,7 @@ def test_unreachable_postgresql_is_reported(recorder: Recorder) -> None:
         server.start()
 
 
+@pytest.mark.integration
 def test_deferred_result_is_counted_once(
     recorder: Recorder,
 ) -> None:
@@ -520,6 +523,7 @@ def test_deferred_result_is_counted_once(
         assert scrape(platform.app).value("requests_total", **ended, status="503") == 1
 
 
+@pytest.mark.integration
 def test_slow_count_serves_previous_counts(recorder: Recorder) -> None:
     with measured_on_postgres(recorder) as (_, serve, platform):
         libpq = make_url(serve.url).set(drivername="postgresql").render_as_string(hide_password=False)

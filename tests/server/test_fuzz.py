@@ -28,10 +28,11 @@ from brokerkit import (
 )
 
 from ..support.broker import BINDING, CREDENTIALS, DELETE_QUERY, IDS, INSTANCE, PROVISION, Platform, make_app
+from ..support.examples import examples
 from .test_requests import ENDPOINTS, WITH_BODY, SampleRequest, every_body, every_endpoint
 
 fuzz = settings(
-    max_examples=100,
+    max_examples=examples(100),
     deadline=None,
     database=None,
     derandomize=True,
