@@ -1,1 +1,1 @@
-"""The `brokerkit` command: a platform for one person, a checker, and tools for authors of brokers."""
+"""The `brokerkit` command: a client for service brokers, a checker, and tools for authors of brokers."""

@@ -1,4 +1,4 @@
-"""What is done with service bindings: made, fetched, deleted."""
+"""The commands for service bindings: `bind`, `unbind` and `credentials`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import click
 from ..client.client import ClientError
 from ..requests import Operation
 from ..results import Binding
-from .change import Change, Subject, delete, document_of, fetch
+from .change import Change, Subject, binding_document, delete, fetch
 from .context import CommandContext, check_id
 from .errors import cli_error_of
 from .formatting import show_binding, show_deleted
 from .name_generator import new_name
-from .options import broker_options, of_someone_else, wait_option, with_parameters
+from .options import broker_options, foreign_instance_options, parameter_options, wait_option
 from .output import CLIError
 from .parameters import read_parameters
 from .state_file import KnownBinding, KnownInstance, Pending
@@ -24,15 +24,15 @@ from .state_file import KnownBinding, KnownInstance, Pending
 @click.command(epilog="\b\nExample:\n  brokerkit bind orders shop --app 6cd3a6bb-4b5e-4f6a-9d5c-52f6a8d3b1c7")
 @click.argument("name")
 @click.argument("binding", required=False)
-@click.option("--id", "binding_id", help="The id of the binding; a new one unless told.")
-@click.option("--app", metavar="GUID", help="The application that it is for.")
-@click.option("--rotate", metavar="PREDECESSOR", help="The binding that it is to follow; its name or id.")
-@with_parameters
+@click.option("--id", "binding_id", help="The id of the binding. Defaults to a new UUID.")
+@click.option("--app", metavar="GUID", help="The application that uses the binding.")
+@click.option("--rotate", metavar="PREDECESSOR", help="The binding to replace, by name or id.")
+@parameter_options
 @wait_option
-@of_someone_else
+@foreign_instance_options
 @broker_options
 def bind(
-    desk: CommandContext,
+    context: CommandContext,
     name: str,
     binding: str | None,
     binding_id: str | None,
@@ -41,31 +41,33 @@ def bind(
     pairs: tuple[str, ...],
     document: str | None,
     wait: bool,
-    service: str | None,
+    offering: str | None,
     plan: str | None,
 ) -> None:
-    """Make a service binding of the service instance NAME, call it BINDING, and show its credentials.
+    """Create a service binding of the service instance NAME and show its credentials.
 
-    Where the broker cannot be asked for the credentials again, they are kept for 'brokerkit credentials', in
-    the file that 'brokerkit services --help' tells of.
+    BINDING is a name of your choice for the other commands. It defaults to a generated name.
+
+    If the credentials cannot be fetched again from the broker, they are stored for 'brokerkit credentials'.
+    'brokerkit services --help' describes the file.
     """
     parameters = read_parameters(pairs, document)
-    instance = desk.find(name, service, plan)
-    offered = desk.find_plan(instance)
-    names = {each.name for each in instance.bindings.values()}
+    instance = context.find(name, offering, plan)
+    chosen = context.find_plan(instance)
+    taken_names = {record.name for record in instance.bindings.values()}
     pending = Pending(kind=Operation.BIND)
-    known = KnownBinding(
-        name=new_name(names) if binding is None else check_id(binding),
+    record = KnownBinding(
+        name=new_name(taken_names) if binding is None else check_id(binding),
         binding_id=str(uuid4()) if binding_id is None else check_id(binding_id),
         pending=pending,
     )
-    predecessor = None if rotate is None else desk.find_binding(instance, rotate).binding_id
-    desk.memory.add_binding(desk.url, instance, known)
-    making = Change(desk, Subject(instance, known), pending)
-    result = making.run(
-        lambda: desk.client.bind(
+    predecessor = None if rotate is None else context.find_binding(instance, rotate).binding_id
+    context.state_file.add_binding(context.url, instance, record)
+    change = Change(context, Subject(instance, record), pending)
+    result = change.run(
+        lambda: context.client.bind(
             instance.instance_id,
-            known.binding_id,
+            record.binding_id,
             instance.service_id,
             instance.plan_id,
             parameters=parameters,
@@ -73,51 +75,52 @@ def bind(
             predecessor=predecessor,
         ),
         wait=wait,
-        plan=None if offered is None else offered.plan,
+        plan=None if chosen is None else chosen.plan,
     )
-    _show(desk, making.now, result)
+    _show(context, change.current, result)
 
 
 @click.command(epilog="\b\nExample:\n  brokerkit unbind orders shop")
 @click.argument("name")
 @click.argument("binding")
 @wait_option
-@of_someone_else
+@foreign_instance_options
 @broker_options
 def unbind(
-    desk: CommandContext, name: str, binding: str, wait: bool, service: str | None, plan: str | None
+    context: CommandContext, name: str, binding: str, wait: bool, offering: str | None, plan: str | None
 ) -> None:
     """Delete the service binding BINDING of the service instance NAME."""
-    instance = desk.find(name, service, plan)
-    deleting = delete(desk, Subject(instance, desk.find_binding(instance, binding)), wait=wait)
-    if deleting.done:
-        show_deleted(*deleting.subject, as_json=desk.talk.as_json)
+    instance = context.find(name, offering, plan)
+    change = delete(context, Subject(instance, context.find_binding(instance, binding)), wait=wait)
+    if change.done:
+        show_deleted(*change.subject, as_json=context.output.as_json)
     else:
-        _show(desk, deleting.now, None)
+        _show(context, change.current, None)
 
 
 @click.command(epilog="\b\nExample:\n  brokerkit credentials orders shop --json")
 @click.argument("name")
 @click.argument("binding", required=False)
-@of_someone_else
+@foreign_instance_options
 @broker_options
 def credentials(
-    desk: CommandContext, name: str, binding: str | None, service: str | None, plan: str | None
+    context: CommandContext, name: str, binding: str | None, offering: str | None, plan: str | None
 ) -> None:
     """Show the credentials of the service binding BINDING of the service instance NAME.
 
-    BINDING can be left out if there is only one. The broker is asked for them, where it can be.
+    BINDING is optional if the instance has only one. The credentials are fetched from the broker if it
+    supports that.
     """
-    instance = desk.find(name, service, plan)
-    known = _only_binding(instance) if binding is None else desk.find_binding(instance, binding)
-    if known.result is not None:
-        result = known.result
+    instance = context.find(name, offering, plan)
+    record = _only_binding(instance) if binding is None else context.find_binding(instance, binding)
+    if record.result is not None:
+        result = record.result
     else:
         try:
-            result = document_of(fetch(desk, instance, known))
+            result = binding_document(fetch(context, instance, record))
         except ClientError as error:
             raise cli_error_of(error) from None
-    show_binding(instance, known, result, as_json=desk.talk.as_json)
+    show_binding(instance, record, result, as_json=context.output.as_json)
 
 
 def _only_binding(instance: KnownInstance) -> KnownBinding:
@@ -125,14 +128,14 @@ def _only_binding(instance: KnownInstance) -> KnownBinding:
         case [only]:
             return only
         case []:
-            raise CLIError(f"{instance.name} has no bindings", error="NotKnown")
+            raise CLIError(f"{instance.name} has no bindings", error="NotFound")
         case several:
-            names = ", ".join(each.name for each in several)
-            raise CLIError(f"{instance.name} has several bindings, say which: {names}", error="NotKnown")
+            names = ", ".join(record.name for record in several)
+            raise CLIError(f"{instance.name} has several bindings; give one of: {names}", error="NotFound")
 
 
-def _show(desk: CommandContext, subject: Subject, result: Any) -> None:
-    instance, known = subject
-    assert known is not None, "it is a binding"
-    told = document_of(result) if isinstance(result, Binding) else None
-    show_binding(instance, known, told, as_json=desk.talk.as_json)
+def _show(context: CommandContext, subject: Subject, result: Any) -> None:
+    instance, record = subject
+    assert record is not None, "the subject must be a binding"
+    document = binding_document(result) if isinstance(result, Binding) else None
+    show_binding(instance, record, document, as_json=context.output.as_json)

@@ -1,4 +1,4 @@
-"""`brokerkit catalog`: what a broker offers."""
+"""`brokerkit catalog`: list the offerings and plans of a broker."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import click
 import msgspec
 
-from .._internal import console as display
+from .._internal import console
 from .._internal.masked_struct import MASK
 from ..catalog.models import Catalog
 from .context import CommandContext
 from .options import broker_options
 
-_CATALOG = {
-    "service": "offering",
+_COLUMNS = {
+    "offering": "offering",
     "plan": "plan",
     "description": "description",
     "free": "free",
@@ -26,15 +26,15 @@ _CATALOG = {
 
 @click.command(epilog="\b\nExample:\n  brokerkit catalog --url http://127.0.0.1:8080 --username platform")
 @broker_options
-def catalog(desk: CommandContext) -> None:
-    """Show the service offerings of a broker, and their plans."""
-    found = desk.catalog
-    if desk.talk.as_json:
-        display.print_json(_document(found))
+def catalog(context: CommandContext) -> None:
+    """List the service offerings of a broker and their plans."""
+    catalog = context.catalog
+    if context.output.as_json:
+        console.print_json(_document(catalog))
         return
     rows = [
         {
-            "service": service.name,
+            "offering": offering.name,
             "plan": plan.name,
             "description": plan.description,
             "free": plan.free,
@@ -42,21 +42,21 @@ def catalog(desk: CommandContext) -> None:
             "plan_updateable": plan.plan_updateable,
             "version": plan.maintenance_info.version if plan.maintenance_info else None,
         }
-        for service in found.services
-        for plan in service.plans
+        for offering in catalog.services
+        for plan in offering.plans
     ]
     if rows:
-        display.print_table(rows, _CATALOG)
+        console.print_table(rows, _COLUMNS)
     else:
-        desk.talk.note("The catalog has no offerings.")
-    for warning in found.warnings:
-        desk.talk.note(f"Warning: {warning}")
+        context.output.note("The catalog has no offerings.")
+    for warning in catalog.warnings:
+        context.output.note(f"Warning: {warning}")
 
 
 def _document(catalog: Catalog) -> dict[str, Any]:
-    """The catalog without the secrets of its dashboard clients."""
-    found: dict[str, Any] = msgspec.json.decode(catalog.encoded)
-    for service in found["services"]:
-        if "dashboard_client" in service:
-            service["dashboard_client"]["secret"] = MASK
-    return found
+    """Decode the catalog as the broker sent it, and mask the secrets of its dashboard clients."""
+    document: dict[str, Any] = msgspec.json.decode(catalog.encoded)
+    for offering in document["services"]:
+        if "dashboard_client" in offering:
+            offering["dashboard_client"]["secret"] = MASK
+    return document

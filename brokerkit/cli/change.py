@@ -1,4 +1,4 @@
-"""One change: remembered before it is asked for, sent, polled, and remembered as it ended."""
+"""A change of an instance or a binding: record it, send the request, poll, and record the outcome."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ from .output import CLIError, interrupted
 from .progress import progress
 from .state_file import KnownBinding, KnownInstance, Pending
 
-_DOING = {
-    Operation.PROVISION: "Making",
+_PROGRESS_LABELS = {
+    Operation.PROVISION: "Provisioning",
     Operation.BIND: "Binding",
     Operation.UPDATE: "Updating",
-    Operation.DEPROVISION: "Deleting",
+    Operation.DEPROVISION: "Deprovisioning",
     Operation.UNBIND: "Unbinding",
 }
-_MAKING = frozenset({Operation.PROVISION, Operation.BIND})
+_CREATIONS = frozenset({Operation.PROVISION, Operation.BIND})
 
 
 class Subject(NamedTuple):
-    """What is changed: an instance, or one of its bindings."""
+    """The subject of a change: an instance, or one of its bindings."""
 
     instance: KnownInstance
     binding: KnownBinding | None = None
 
     @property
     def name(self) -> str:
-        """How the person calls it: ``orders``, ``orders/shop``."""
+        """The display name: ``orders``, ``orders/shop``."""
         return "/".join(self._names)
 
     @property
-    def known(self) -> KnownInstance | KnownBinding:
-        """What is remembered of it."""
+    def record(self) -> KnownInstance | KnownBinding:
+        """The record of the subject in the state file."""
         return self.binding or self.instance
 
-    def changed(self, **fields: Any) -> Subject:
-        """What is known of it after a change."""
+    def replace(self, **fields: Any) -> Subject:
+        """Return the subject with other values in fields of its record."""
         if self.binding is None:
             return Subject(structs.replace(self.instance, **fields))
         return Subject(self.instance, structs.replace(self.binding, **fields))
 
     def command(self, name: str) -> str:
-        """A command about it, as it is typed."""
-        words = shlex.join(("brokerkit", name, *self._names))
+        """Return the command line of a command for the subject."""
+        line = shlex.join(("brokerkit", name, *self._names))
         if not self.instance.adopted:
-            return words
-        return f"{words} {shlex.join(('--service', self.instance.service, '--plan', self.instance.plan))}"
+            return line
+        return f"{line} {shlex.join(('--offering', self.instance.offering, '--plan', self.instance.plan))}"
 
     @property
-    def deletion(self) -> str:
-        """The command that deletes it."""
+    def delete_command(self) -> str:
+        """The command line that deletes the subject."""
         return self.command("deprovision" if self.binding is None else "unbind")
 
     @property
@@ -71,247 +71,256 @@ class Subject(NamedTuple):
 
 
 class Change:
-    """A change of one thing.
+    """A change of an instance or a binding.
 
     Args:
-        desk: Where.
-        subject: Of what.
-        pending: Which change.
+        context: The context of the command.
+        subject: The instance or binding to change.
+        pending: The operation.
     """
 
-    def __init__(self, desk: CommandContext, subject: Subject, pending: Pending) -> None:
-        self.desk, self.subject, self.pending = desk, subject, pending
-        #: Is it through?
+    def __init__(self, context: CommandContext, subject: Subject, pending: Pending) -> None:
+        self.context, self.subject, self.pending = context, subject, pending
+        #: Whether the operation has finished.
         self.done = False
 
     @property
-    def now(self) -> Subject:
-        """What is known of the subject now."""
+    def current(self) -> Subject:
+        """The subject as the state file has it now."""
         instance, binding = self.subject
-        if self.desk.talk.late is not None:  # what is remembered is not what there is
+        if self.context.output.deferred_error is not None:  # the state file is out of date
             return self.subject
-        instance = self.desk.memory.instances(self.desk.url).get(instance.instance_id, instance)
+        instance = self.context.state_file.instances(self.context.url).get(instance.instance_id, instance)
         return Subject(instance, binding and instance.bindings.get(binding.binding_id, binding))
 
     def run(
-        self, ask: Callable[[], Struct], *, wait: bool = True, plan: ServicePlan | None = None
+        self, send: Callable[[], Struct], *, wait: bool = True, plan: ServicePlan | None = None
     ) -> Struct | None:
-        """Ask for it, and wait for it.
+        """Send the request, and wait for the operation.
 
         Args:
-            ask: Sends the request.
-            wait: Wait until it is through?
-            plan: Says for how long a platform would wait.
+            send: Sends the request.
+            wait: Whether to wait for an asynchronous operation. Defaults to True.
+            plan: The plan that limits the time to poll. Optional.
 
         Returns:
-            The result; None if it goes on.
+            The result; None if the operation continues.
 
         Raises:
-            Fault: It did not go well.
+            CLIError: The request or the operation failed.
         """
-        if self.pending.kind in _MAKING:  # and remembered before it comes here
-            self.desk.talk.making = self.subject.name
+        if self.pending.kind in _CREATIONS:  # the caller has added the record with its pending operation
+            self.context.output.creating = self.subject.name
         else:
-            self.desk.memory.change(self.desk.url, *self.subject, pending=self.pending)
+            self.context.state_file.update(self.context.url, *self.subject, pending=self.pending)
         try:
-            answer = ask()
+            response = send()
         except ClientError as error:
-            raise cli_error_of(error, *self._remember_refusal(error)) from None
+            raise cli_error_of(error, *self._record_refusal(error)) from None
         except KeyboardInterrupt:
             raise interrupted(
-                f"Interrupted; {self.subject.name} may be changed by the service broker all the same.",
-                f"'{self.subject.command('poll')}' asks for it; '{self.subject.deletion}' deletes it.",
+                f"Interrupted. The service broker may still process the request for {self.subject.name}.",
+                f"To check the outcome: {self.subject.command('poll')}",
+                f"To delete it: {self.subject.delete_command}",
             ) from None
-        if not isinstance(answer, Accepted):
-            return self._end(answer)
-        self.pending = structs.replace(self.pending, operation=answer.operation)
-        self._remember(pending=self.pending)
-        if answer.dashboard_url is not None:
-            self._remember(dashboard_url=answer.dashboard_url)
+        if not isinstance(response, Accepted):
+            return self._finish(response)
+        self.pending = structs.replace(self.pending, operation=response.operation)
+        self._record(pending=self.pending)
+        if response.dashboard_url is not None:
+            self._record(dashboard_url=response.dashboard_url)
         if wait:
             return self.wait(plan)
-        self.desk.talk.note(f"It goes on at the service broker: {self.subject.command('poll')}")
+        self.context.output.note(
+            f"The operation continues at the service broker. To wait for it: {self.subject.command('poll')}"
+        )
         return None
 
     def wait(self, plan: ServicePlan | None = None) -> Struct:
-        """Poll until it is through.
+        """Poll until the operation has finished.
 
         Args:
-            plan: Says for how long a platform would wait.
+            plan: The plan that limits the time to poll. Optional.
 
         Raises:
-            Fault: It did not go well.
+            CLIError: A poll or the operation failed, or the time is over.
         """
         poll = self.subject.command("poll")
         try:
-            found: Struct = follow(self.desk, self.subject, self.pending, plan)
+            result: Struct = wait_for_operation(self.context, self.subject, self.pending, plan)
         except OperationFailed as error:
-            raise cli_error_of(error, *self._remember_failure(error.last_operation)) from None
+            raise cli_error_of(error, *self._record_failure(error.last_operation)) from None
         except PollingTimeout as error:
-            raise cli_error_of(error, f"A platform gives up now; '{poll}' goes on asking.") from None
+            raise cli_error_of(error, f"Platforms stop polling now. To continue: {poll}") from None
         except ClientError as error:
-            raise cli_error_of(error, f"'{poll}' asks again; '{self.subject.deletion}' deletes it.") from None
+            raise cli_error_of(
+                error, f"To try again: {poll}", f"To delete it: {self.subject.delete_command}"
+            ) from None
         except KeyboardInterrupt:
             raise interrupted(
-                f"Interrupted; {self.subject.name} goes on at the service broker.", f"Come back to it: {poll}"
+                f"Interrupted. The operation on {self.subject.name} continues at the service broker.",
+                f"To wait for it: {poll}",
             ) from None
-        return self._end(found)
+        return self._finish(result)
 
-    # How it ended
+    # Outcomes
 
-    def _end(self, answer: Struct) -> Struct:
-        """Remember that it is through."""
+    def _finish(self, result: Struct) -> Struct:
+        """Record the successful end of the operation, and return the result to show."""
         self.done = True
         binding = self.subject.binding
         if self.pending.is_deletion:
-            self._forget()
-            return answer
+            self._remove()
+            return result
         fields: dict[str, Any] = {"pending": None, "failed": False}
-        if isinstance(answer, Binding):
-            if not self._can_be_fetched:
-                fields["result"] = document_of(answer)
+        if isinstance(result, Binding):
+            if not self._is_retrievable:
+                fields["result"] = binding_document(result)
         elif binding is not None:
-            answer = self._fetch(binding)
-        elif isinstance(answer, Provisioned | Updated) and answer.dashboard_url is not None:
-            fields["dashboard_url"] = answer.dashboard_url
-        moved = {
+            result = self._fetch(binding)
+        elif isinstance(result, Provisioned | Updated) and result.dashboard_url is not None:
+            fields["dashboard_url"] = result.dashboard_url
+        target = {
             "plan_id": self.pending.to_plan_id,
             "plan": self.pending.to_plan,
             "version": self.pending.to_version,
         }
-        fields |= {name: told for name, told in moved.items() if told is not None}
-        self._remember(**fields)
-        return answer
+        fields |= {name: value for name, value in target.items() if value is not None}
+        self._record(**fields)
+        return result
 
     @property
-    def _can_be_fetched(self) -> bool:
-        chosen = self.desk.find_plan(self.subject.instance)
+    def _is_retrievable(self) -> bool:
+        chosen = self.context.find_plan(self.subject.instance)
         return chosen is not None and chosen.offering.bindings_retrievable
 
     def _fetch(self, binding: KnownBinding) -> Binding:
         try:
-            return fetch(self.desk, self.subject.instance, binding)
+            return fetch(self.context, self.subject.instance, binding)
         except ClientError as error:
-            self._remember(pending=None, failed=False)
+            self._record(pending=None, failed=False)
             credentials = self.subject.command("credentials")
             raise cli_error_of(
-                error, f"The binding is there, but cannot be fetched; '{credentials}' tries again."
+                error, f"The binding exists, but cannot be fetched. To try again: {credentials}"
             ) from None
 
-    def _remember_refusal(self, error: ClientError) -> tuple[str, ...]:
-        """Remember what is left after a refusal or no answer (R-ERR-4, R-REQ-8), and say what to do."""
-        gone = _changed_nothing(error)
-        if self.pending.kind in _MAKING:
-            if gone:
-                self._forget()
+    def _record_refusal(self, error: ClientError) -> tuple[str, ...]:
+        """Record the state after an error response or no response (R-ERR-4, R-REQ-8), and return hints."""
+        unchanged = _is_unchanged(error)
+        if self.pending.kind in _CREATIONS:
+            if unchanged:
+                self._remove()
                 return ()
-            self._remember(pending=None, failed=True)
-            return (f"'{self.subject.deletion}' deletes what may be left of it.",)
-        if gone:
-            self._remember(pending=self.subject.known.pending)
+            self._record(pending=None, failed=True)
+            return (f"{self.subject.name} may still exist. To delete it: {self.subject.delete_command}",)
+        if unchanged:
+            self._record(pending=self.subject.record.pending)
             return ()
-        return (f"Whether it was done is not known; '{self.subject.command('poll')}' asks.",)
+        return (f"The outcome is unknown. To check it: {self.subject.command('poll')}",)
 
-    def _remember_failure(self, found: LastOperation) -> tuple[str, ...]:
-        """Remember that it failed in the end, and say what to do."""
+    def _record_failure(self, operation: LastOperation) -> tuple[str, ...]:
+        """Record that the operation failed, and return hints."""
         if self.pending.kind is Operation.UPDATE:
-            self._remember(pending=None, failed=found.instance_usable is False)
+            self._record(pending=None, failed=operation.instance_usable is False)
             return ()
-        self._remember(pending=None, failed=True)
-        return (f"'{self.subject.deletion}' deletes what is left of it.",)
+        self._record(pending=None, failed=True)
+        return (f"To delete the failed resource: {self.subject.delete_command}",)
 
-    def _remember(self, **fields: Any) -> None:
-        """Remember what the broker did. If that cannot be, the result is shown all the same."""
-        with self._late_is_enough():
-            self.desk.memory.change(self.desk.url, *self.subject, **fields)
-        self.subject = self.subject.changed(**fields)
+    def _record(self, **fields: Any) -> None:
+        """Update the record of the subject. If the file cannot be written, the result is still shown."""
+        with self._defer_error():
+            self.context.state_file.update(self.context.url, *self.subject, **fields)
+        self.subject = self.subject.replace(**fields)
 
-    def _forget(self) -> None:
-        with self._late_is_enough():
-            self.desk.memory.forget(self.desk.url, *self.subject)
+    def _remove(self) -> None:
+        with self._defer_error():
+            self.context.state_file.remove(self.context.url, *self.subject)
 
     @contextmanager
-    def _late_is_enough(self) -> Iterator[None]:
+    def _defer_error(self) -> Iterator[None]:
+        """Raise an error of the state file only after the result is printed."""
         try:
             yield
-        except CLIError as fault:
-            fault.hints += (f"The service broker did its part of {self.subject.name} all the same.",)
-            self.desk.talk.late = fault
+        except CLIError as error:
+            error.hints += (
+                f"The service broker is not affected; only the record of {self.subject.name} is out of date.",
+            )
+            self.context.output.deferred_error = error
 
 
-def delete(desk: CommandContext, subject: Subject, *, wait: bool = True) -> Change:
+def delete(context: CommandContext, subject: Subject, *, wait: bool = True) -> Change:
     """Delete an instance or a binding.
 
     Args:
-        desk: Where.
-        subject: Which.
-        wait: Wait until it is gone?
+        context: The context of the command.
+        subject: The instance or binding.
+        wait: Whether to wait for the deletion. Defaults to True.
 
     Raises:
-        Fault: It did not go well.
+        CLIError: The request or the operation failed.
     """
     instance, binding = subject
     ids = (instance.service_id, instance.plan_id)
 
-    def ask() -> Struct:
+    def send() -> Struct:
         if binding is None:
-            return desk.client.deprovision(instance.instance_id, *ids)
-        return desk.client.unbind(instance.instance_id, binding.binding_id, *ids)
+            return context.client.deprovision(instance.instance_id, *ids)
+        return context.client.unbind(instance.instance_id, binding.binding_id, *ids)
 
     kind = Operation.DEPROVISION if binding is None else Operation.UNBIND
-    deleting = Change(desk, subject, Pending(kind=kind))
-    deleting.run(ask, wait=wait)
-    return deleting
+    change = Change(context, subject, Pending(kind=kind))
+    change.run(send, wait=wait)
+    return change
 
 
-def follow(
-    desk: CommandContext, subject: Subject, pending: Pending | None, plan: ServicePlan | None = None
+def wait_for_operation(
+    context: CommandContext, subject: Subject, pending: Pending | None, plan: ServicePlan | None = None
 ) -> LastOperation:
-    """Poll until an operation is through, and show how far it is.
+    """Poll until an operation has finished, and show its progress.
 
     Args:
-        desk: Where.
-        subject: Of what.
-        pending: Which operation; None for the last that there was.
-        plan: Says for how long a platform would wait.
+        context: The context of the command.
+        subject: The instance or binding.
+        pending: The operation; None for the last operation of the subject.
+        plan: The plan that limits the time to poll. Optional.
 
     Raises:
-        ClientError: As `BrokerClient.wait`.
+        ClientError: `BrokerClient.wait` failed.
     """
     instance, binding = subject
-    doing = "Asking for" if pending is None else _DOING[pending.kind]
-    with progress(desk.talk, f"{doing} {subject.name}") as told:
-        return desk.client.wait(
+    label = "Polling" if pending is None else _PROGRESS_LABELS[pending.kind]
+    with progress(context.output, f"{label} {subject.name}") as update:
+        return context.client.wait(
             instance.instance_id,
             None if binding is None else binding.binding_id,
             operation=None if pending is None else pending.operation,
             offering=instance.service_id,
-            plan=plan or instance.plan_id,  # the one before an update (R-UPD-6)
+            plan=plan or instance.plan_id,  # the plan before an update (R-UPD-6)
             deleting=pending is not None and pending.is_deletion,
-            progress=told,
+            progress=update,
         )
 
 
-def _changed_nothing(error: ClientError) -> bool:
-    """Is it certain that the broker has what it had before?"""
+def _is_unchanged(error: ClientError) -> bool:
+    """Whether the failed request certainly changed nothing at the broker."""
     if error.mitigation is not None:
         return error.mitigation.gone
     status = error.exchange.status
     return not error.exchange.was_sent if status is None else status >= 400
 
 
-def fetch(desk: CommandContext, instance: KnownInstance, binding: KnownBinding) -> Binding:
+def fetch(context: CommandContext, instance: KnownInstance, binding: KnownBinding) -> Binding:
     """Fetch a binding from the broker.
 
     Raises:
-        ClientError: It did not go well.
+        ClientError: The request failed.
     """
-    return desk.client.get_binding(
+    return context.client.get_binding(
         instance.instance_id, binding.binding_id, offering=instance.service_id, plan=instance.plan_id
     )
 
 
-def document_of(binding: Binding) -> dict[str, Any]:
-    """A binding as its broker wrote it."""
+def binding_document(binding: Binding) -> dict[str, Any]:
+    """Return a binding as the JSON object of the broker's response."""
     fields: dict[str, Any] = msgspec.to_builtins(binding)
     return {name: value for name, value in fields.items() if name not in ("exists", "data")}

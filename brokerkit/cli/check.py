@@ -1,4 +1,4 @@
-"""`brokerkit check`: judges a service broker by the rules of the API, and reports."""
+"""`brokerkit check`: check a service broker against the rules of the API, and write reports."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from .._internal import console as display
+from .._internal import console
 from .._internal.text import printable
 from ..checker.options import Options, key_matches
 from ..checker.parameter_file import ParametersError, read_parameters
 from ..checker.report import Level
 from ..checker.reporters.common import family, leftover_name
 from ..client.exchange import mask_json
-from .login import given_login, given_verify, with_login
+from .login import login_options, resolve_login, resolve_verify
 from .report_files import STDOUT, ReportFile, write_file
 
 if TYPE_CHECKING:
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
     from ..checker.reporters.terminal import RuleRow
 
 _COULD_NOT_CHECK = 2
-_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_END_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @click.command(
     epilog="\b\nExample:\n  export BROKER_USERNAME=platform BROKER_PASSWORD=…\n"
     "  brokerkit check http://127.0.0.1:8080 --html report.html\n\n"
-    "The exit code is 0; 1 if the broker breaks a rule that it MUST keep; 2 if that could not be found out, "
-    "or something is left behind."
+    "The exit code is 0 on success, 1 if the broker breaks a MUST rule, and 2 if the check could not be "
+    "completed or a resource is left behind."
 )
 @click.argument("url", envvar="BROKER_URL", required=False)
-@with_login
+@login_options
 @click.option(
     "--plan",
     "plans",
     metavar="OFFERING[/PLAN]",
     multiple=True,
-    help="Work through this only; names or ids. Can be repeated.",
+    help="Check only this offering or plan, by name or id. Can be repeated.",
 )
 @click.option(
     "--parameters",
     "parameter_file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="What to order with (JSON or YAML): {offering/plan: {provision: {…}, update: {…}, bind: {…}}}.",
+    help="Parameters to send (JSON or YAML): {offering/plan: {provision: {…}, update: {…}, bind: {…}}}.",
 )
 @click.option(
     "--level",
@@ -60,38 +60,40 @@ _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sign
     default=Level.INTEROP.value,
     metavar="|".join(Level),
     show_default=True,
-    help="Judge rules of this level and those above it.",
+    help="Evaluate the rules of this level and of higher levels.",
 )
-@click.option("--only", metavar="RULE", multiple=True, help="Judge R-PROV, R-PROV-4 … only. Can be repeated.")
 @click.option(
-    "--skip", metavar="RULE", multiple=True, help="Do not judge R-PROV, R-PROV-4 … Can be repeated."
+    "--only", metavar="RULE", multiple=True, help="Evaluate only R-PROV, R-PROV-4 … Can be repeated."
+)
+@click.option(
+    "--skip", metavar="RULE", multiple=True, help="Do not evaluate R-PROV, R-PROV-4 … Can be repeated."
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
-    help="How many seconds an answer may take.",
+    help="Seconds to wait for a response.",
 )
 @click.option(
     "--operation-timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=600.0,
     show_default=True,
-    help="How many seconds an asynchronous operation may take.",
+    help="Seconds to wait for an asynchronous operation.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1, 100),
     default=4,
     show_default=True,
-    help="How many offerings to work through at a time.",
+    help="The number of offerings to check concurrently.",
 )
 @click.option("--junit", type=ReportFile(), metavar="FILE", help="Write JUnit XML, for CI; - is stdout.")
 @click.option("--json", type=ReportFile(), metavar="FILE", help="Write JSON, for programs; - is stdout.")
-@click.option("--html", type=ReportFile(), metavar="FILE", help="Write a page to hand on; - is stdout.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every failure, with the headers of the answer.")
-@click.option("--list", "listed", is_flag=True, help="List the rules, and check nothing.")
+@click.option("--html", type=ReportFile(), metavar="FILE", help="Write a page for readers; - is stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every failure, with the response headers.")
+@click.option("--list", "listed", is_flag=True, help="List the rules without checking a broker.")
 def check(
     url: str | None,
     username: str | None,
@@ -116,20 +118,21 @@ def check(
 ) -> None:
     """Check the service broker at URL against the rules of the API.
 
-    It orders every plan, synchronously and asynchronously, changes it, binds it, repeats and contradicts
-    itself, and deletes all that it made. So it needs a broker whose services may be ordered.
+    The command provisions every plan, synchronously and asynchronously, updates and binds the instances, and
+    sends repeated and conflicting requests. It deletes every resource that it creates. Use a broker whose
+    plans may be provisioned.
 
-    URL is the broker's address, without /v2; or BROKER_URL.
+    URL is the address of the broker, without /v2. It defaults to BROKER_URL.
     """
-    files = {name: told for name, told in (("html", html), ("json", json), ("junit", junit)) if told}
-    _need_different_places(files)
-    with _no_result_is_no_verdict():
+    files = {name: path for name, path in (("html", html), ("json", json), ("junit", junit)) if path}
+    _reject_duplicate_paths(files)
+    with _report_internal_errors():
         from ..checker.registry import RULES
         from ..checker.reporters.terminal import print_rules
 
-        _need_known(RULES, "--only", only)
-        _need_known(RULES, "--skip", skip)
-        login = {} if listed else given_login(username, password, token)._asdict()
+        _reject_unknown_rules(RULES, "--only", only)
+        _reject_unknown_rules(RULES, "--skip", skip)
+        login = {} if listed else resolve_login(username, password, token)._asdict()
         try:
             options = Options(
                 **login,
@@ -142,40 +145,40 @@ def check(
                 timeout=timeout,
                 operation_timeout=operation_timeout,
                 jobs=jobs,
-                verify=given_verify(ca_file, insecure=insecure),
+                verify=resolve_verify(ca_file, insecure=insecure),
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        wanted = [rule for rule in RULES if options.wants(rule.key, rule.level)]
-        if not wanted:
-            raise click.UsageError("no rule is left to judge; --list lists all of them")
+        selected = [rule for rule in RULES if options.wants(rule.key, rule.level)]
+        if not selected:
+            raise click.UsageError("no rule is selected; --list lists all rules")
         if listed:
-            with _until_nobody_reads():
-                print_rules(wanted)
+            with _ignore_closed_pipe():
+                print_rules(selected)
             return
         if not url:
-            raise click.UsageError("where is the broker? Give its URL, or BROKER_URL")
+            raise click.UsageError("give the URL of the broker, or set BROKER_URL")
         code = _check(url, options, files, verbose=verbose)
     sys.exit(code)
 
 
 def _check(url: str, options: Options, files: Mapping[str, str], *, verbose: bool) -> int:
-    """Check, and report; the exit code."""
+    """Run the check, write the reports, and return the exit code."""
     from ..checker.reporters.terminal import print_report, progress_bar
-    from ..checker.runner import check as judge
+    from ..checker.runner import check as run_check
     from ..client.transport import Login, Transport
 
     try:
         Transport(url, Login())
     except ValueError as error:
         raise click.UsageError(printable(str(mask_json(str(error))))) from None
-    with _to_end_is_to_interrupt():
-        with progress_bar() as tell:
-            report = judge(url, options, progress=tell)
+    with _interrupt_on_end_signals():
+        with progress_bar() as update:
+            report = run_check(url, options, progress=update)
         try:
             all_written = _write_all(files, report)
-            with _until_nobody_reads():
-                for name in (name for name, told in files.items() if told == STDOUT):
+            with _ignore_closed_pipe():
+                for name in (name for name, path in files.items() if path == STDOUT):
                     click.echo(_text(name, report).encode(), nl=False)
                 print_report(report, verbose=verbose, err=STDOUT in files.values())
         except KeyboardInterrupt:
@@ -184,32 +187,32 @@ def _check(url: str, options: Options, files: Mapping[str, str], *, verbose: boo
 
 
 def _write_all(files: Mapping[str, str], report: Report) -> bool:
-    """Write the reports; False if one could not be, or if somebody did not want to wait for that."""
+    """Write the reports, and return whether all are written. Ctrl-C stops the writing."""
     try:
-        written = [_write(name, told, report) for name, told in files.items()]
+        written = [_write(name, path, report) for name, path in files.items()]
     except KeyboardInterrupt:
-        display.print_note("Error: interrupted; not all reports are written")
+        console.print_note("Error: interrupted; some reports were not written")
         return False
     return all(written)
 
 
 def _interrupted_report(report: Report) -> _Interrupted:
-    """What to say when a report is not printed to its end: whatever it says, what is left has to be known."""
-    for each in report.leftovers:
-        display.print_note(f"could not be deleted: {leftover_name(each)}; try again: {each.curl}")
+    """Print the leftover resources of an incomplete report, and build its error."""
+    for leftover in report.leftovers:
+        console.print_note(f"could not be deleted: {leftover_name(leftover)}; try again: {leftover.curl}")
     if report.leftovers:
-        return _Interrupted("stopped; the report is not whole")
-    return _Interrupted("stopped; the report is not whole, but all that the check made is deleted")
+        return _Interrupted("interrupted; the report is incomplete")
+    return _Interrupted("interrupted; the report is incomplete, but all created resources are deleted")
 
 
-def _write(name: str, told: str, report: Report) -> bool:
-    """Write a report; False if that could not be."""
-    if told == STDOUT:
-        return True  # it comes when all files are written
+def _write(name: str, path: str, report: Report) -> bool:
+    """Write a report, and return whether it is written."""
+    if path == STDOUT:
+        return True  # printed after all files
     try:
-        write_file(told, _text(name, report))
+        write_file(path, _text(name, report))
     except OSError as error:
-        display.print_note(f"Error: {told} could not be written: {error.strerror}")
+        console.print_note(f"Error: {path} could not be written: {error.strerror}")
         return False
     return True
 
@@ -230,11 +233,11 @@ def _text(name: str, report: Report) -> str:
             return junit(report)
 
 
-# What was told
+# Options
 
 
 def _parameters(path: str | None) -> Mapping[str, Any]:
-    """What is in the parameters file."""
+    """Read the parameter file, if one is given."""
     if path is None:
         return {}
     try:
@@ -246,100 +249,100 @@ def _parameters(path: str | None) -> Mapping[str, Any]:
         raise click.UsageError("\n".join(lines)) from None
 
 
-def _need_different_places(files: Mapping[str, str]) -> None:
-    """Refuse two reports in one place."""
-    found: dict[Path | str, str] = {}
-    for name, told in files.items():
-        place = told if told == STDOUT else Path(told).resolve()
-        if place in found:
-            raise click.UsageError(f"--{found[place]} and --{name} cannot both go to {told}")
-        found[place] = name
+def _reject_duplicate_paths(files: Mapping[str, str]) -> None:
+    """Reject two reports with the same path."""
+    options: dict[Path | str, str] = {}
+    for name, path in files.items():
+        target = path if path == STDOUT else Path(path).resolve()
+        if target in options:
+            raise click.UsageError(f"--{options[target]} and --{name} cannot both go to {path}")
+        options[target] = name
 
 
-def _need_known(rules: Sequence[RuleRow], option: str, prefixes: Sequence[str]) -> None:
-    """Refuse names that no rule has."""
+def _reject_unknown_rules(rules: Sequence[RuleRow], option: str, prefixes: Sequence[str]) -> None:
+    """Reject prefixes that match no rule."""
     for prefix in prefixes:
         if not any(key_matches(rule.key, prefix) for rule in rules):
             names = {name.upper(): name for rule in rules for name in _names(rule.key)}
-            close = [names[each] for each in get_close_matches(prefix.upper(), names)]
-            hint = f"did you mean {' or '.join(close)}?" if close else "--list lists all of them"
+            close = [names[match] for match in get_close_matches(prefix.upper(), names)]
+            hint = f"did you mean {' or '.join(close)}?" if close else "--list lists all rules"
             raise click.UsageError(f"{option}: there is no rule {prefix!r}; {hint}")
 
 
 def _names(key: str) -> tuple[str, ...]:
-    """What may be said of a rule: its key, its number, its family."""
+    """Return the names of a rule for --only and --skip: its key, its number, its family."""
     return key, key.partition(".")[0], family(key)
 
 
-# What can go wrong
+# Errors
 
 
 class _Stop(click.ClickException):
-    """Why there is no verdict: with an exit code of its own, as 1 is said of brokers."""
+    """An error that prevents the check. Its exit code is not 1, which means a broken rule."""
 
     exit_code = _COULD_NOT_CHECK
 
 
 class _Interrupted(_Stop):
-    """Somebody did not want to wait; not even for what was made to be deleted."""
+    """An interruption that left the report or the cleanup incomplete."""
 
     exit_code = 130
 
 
 class _Bug(_Stop):
-    """A mistake of the checker, shown with its traceback."""
+    """A bug in the checker, shown with its traceback."""
 
     def __init__(self) -> None:
-        super().__init__("this is a mistake of the checker, and not of the broker")
+        super().__init__("this is a bug in the checker, not in the broker")
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print it to stderr."""
+        """Print the traceback and the message to stderr."""
         for part in traceback.format_exception(self.__cause__):
             for line in part.rstrip().split("\n"):
-                display.print_note(line)
+                console.print_note(line)
         super().show(file)
 
 
 @contextmanager
-def _no_result_is_no_verdict() -> Iterator[None]:
-    """Let nothing that goes wrong here look like a rule that a broker breaks."""
+def _report_internal_errors() -> Iterator[None]:
+    """Convert internal errors, so that their exit code is never that of a broken rule."""
     try:
         yield
     except click.ClickException:
         raise
     except click.Abort:
-        raise _Interrupted("stopped before it began") from None
+        raise _Interrupted("interrupted before the check started") from None
     except KeyboardInterrupt:
-        raise _Interrupted("stopped; what the check made may be there still") from None
+        raise _Interrupted("interrupted; resources that the check created may still exist") from None
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name == __name__.partition(".")[0]:
             raise _Bug from error
-        told = str(error)
-        raise _Stop(
-            told if "pip" in told else f"'brokerkit check' needs {name}: pip install {name}"
-        ) from None
+        message = str(error)
+        if "pip install" not in message:
+            message = f"'brokerkit check' needs the package {name}: pip install 'osb-brokerkit[check]'"
+        raise _Stop(message) from None
     except Exception as error:
         raise _Bug from error
 
 
 @contextmanager
-def _to_end_is_to_interrupt() -> Iterator[None]:
-    """Let SIGTERM, and a terminal that is closed, do what Ctrl-C does: what was made is deleted first."""
-    before = {}
-    for each in _ENDS:
-        if signal.getsignal(each) is signal.SIG_DFL:  # such as nohup ignores one
-            before[each] = signal.signal(each, signal.default_int_handler)
+def _interrupt_on_end_signals() -> Iterator[None]:
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that created resources are deleted first."""
+    previous = {}
+    for number in _END_SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup, for example, ignores SIGHUP
+            previous[number] = signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def _until_nobody_reads() -> Iterator[None]:
-    """Print until the other end of the pipe is closed, as by ``head``."""
+def _ignore_closed_pipe() -> Iterator[None]:
+    """Stop printing without an error when the reader closes the pipe, as ``head`` does."""
     try:
         yield
         sys.stdout.flush()

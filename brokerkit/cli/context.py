@@ -1,4 +1,4 @@
-"""What a command works with: a broker, what it offers, and what is remembered of it."""
+"""The context of a command: the broker, its catalog, and the state file."""
 
 from __future__ import annotations
 
@@ -16,130 +16,134 @@ from .state_file import KnownBinding, KnownInstance, StateFile
 
 
 class ChosenPlan(NamedTuple):
-    """An offering and its plan."""
+    """An offering and one of its plans."""
 
     offering: ServiceOffering
     plan: ServicePlan
 
 
 class CommandContext:
-    """What a command works with: a broker, what is remembered of it, and someone to talk to.
+    """The broker, the state file and the output of a command.
 
     Args:
-        client: The broker.
-        memory: What was made there.
-        talk: Who is to be told.
+        client: The client of the broker.
+        state_file: The file that lists the resources created at brokers.
+        output: Writes notes and errors to stderr.
     """
 
-    def __init__(self, client: BrokerClient, memory: StateFile, talk: Output) -> None:
-        self.client, self.memory, self.talk = client, memory, talk
+    def __init__(self, client: BrokerClient, state_file: StateFile, output: Output) -> None:
+        self.client, self.state_file, self.output = client, state_file, output
 
     @property
     def url(self) -> str:
-        """Where the broker is."""
+        """The URL of the broker."""
         return self.client.url
 
     @functools.cached_property
     def catalog(self) -> Catalog:
-        """What the broker offers.
+        """The broker's catalog, fetched on first use.
 
         Raises:
-            Fault: It does not say, or says it wrong.
+            CLIError: The request failed, or the catalog is invalid.
         """
         try:
             return self.client.catalog()
         except ClientError as error:
             raise cli_error_of(error) from None
 
-    def choose(self, service: str, plan: str) -> ChosenPlan:
-        """The offering and plan with these names or ids.
+    def choose(self, offering: str, plan: str) -> ChosenPlan:
+        """Find an offering and a plan in the catalog by their names or ids.
 
         Raises:
-            Fault: There are none.
+            CLIError: The catalog does not have them.
         """
         offerings = self.catalog.services
-        offering = _named(service, offerings)
-        if offering is None:
-            raise _not_offered(f"the service broker does not offer {service}", offerings)
-        return self.choose_plan(offering, plan)
+        match = _by_name_or_id(offering, offerings)
+        if match is None:
+            raise _not_offered(f"the service broker has no offering {offering}", offerings)
+        return self.choose_plan(match, plan)
 
     def choose_plan(self, offering: ServiceOffering, plan: str) -> ChosenPlan:
-        """The plan of an offering with this name or id.
+        """Find a plan of an offering by its name or id.
 
         Raises:
-            Fault: There is none.
+            CLIError: The offering does not have it.
         """
-        found = _named(plan, offering.plans)
-        if found is None:
+        match = _by_name_or_id(plan, offering.plans)
+        if match is None:
             raise _not_offered(f"{offering.name} has no plan {plan}", offering.plans)
-        return ChosenPlan(offering, found)
+        return ChosenPlan(offering, match)
 
     def find_plan(self, instance: KnownInstance) -> ChosenPlan | None:
-        """The offering and plan of an instance, if the catalog still has them."""
-        found = self.catalog.find_plan(instance.plan_id)
-        return None if found is None else ChosenPlan(*found)
+        """Find the offering and plan of an instance; None if the catalog no longer has them."""
+        match = self.catalog.find_plan(instance.plan_id)
+        return None if match is None else ChosenPlan(*match)
 
-    def find(self, told: str, service: str | None = None, plan: str | None = None) -> KnownInstance:
-        """The instance with this name or id.
+    def find(self, name_or_id: str, offering: str | None = None, plan: str | None = None) -> KnownInstance:
+        """Find an instance in the state file, or build a record for an instance created elsewhere.
 
         Args:
-            told: Its name, or its id.
-            service: The name or id of its offering, if it is not remembered.
-            plan: The name or id of its plan, if it is not remembered.
+            name_or_id: The name or id of the instance.
+            offering: The name or id of its offering, if the instance is not in the state file.
+            plan: The name or id of its plan, if the instance is not in the state file.
 
         Raises:
-            Fault: It is not remembered, and not told what it is.
+            CLIError: The instance is not in the state file, and the offering or plan is missing.
         """
-        found = self.memory.find(self.url, told)
-        if found is None:
-            if service is None or plan is None:
-                raise CLIError(
-                    f"nothing called {told} was made at {self.url}; 'brokerkit services' lists what was; of"
-                    " an instance of someone else give the id, --service and --plan",
-                    error="NotKnown",
-                )
-            offering, its_plan = self.choose(service, plan)
-            found = KnownInstance(
-                instance_id=check_id(told),
-                name=told,
-                service_id=offering.id,
-                service=offering.name,
-                plan_id=its_plan.id,
-                plan=its_plan.name,
-                adopted=True,
+        instance = self.state_file.find(self.url, name_or_id)
+        if instance is not None:
+            return instance
+        if offering is None or plan is None:
+            raise CLIError(
+                f"the state file has no instance {name_or_id} at {self.url}; 'brokerkit services' lists the"
+                " instances; for an instance created elsewhere, give its id, --offering and --plan",
+                error="NotFound",
             )
-        return found
+        chosen = self.choose(offering, plan)
+        return KnownInstance(
+            instance_id=check_id(name_or_id),
+            name=name_or_id,
+            service_id=chosen.offering.id,
+            offering=chosen.offering.name,
+            plan_id=chosen.plan.id,
+            plan=chosen.plan.name,
+            adopted=True,
+        )
 
-    def find_binding(self, instance: KnownInstance, told: str) -> KnownBinding:
-        """The binding of an instance with this name; or one that is not remembered, with this id."""
-        found = instance.binding(told)
-        return found or KnownBinding(binding_id=check_id(told), name=told, adopted=True)
+    def find_binding(self, instance: KnownInstance, name_or_id: str) -> KnownBinding:
+        """Find a binding of an instance, or build a record for a binding created elsewhere."""
+        return instance.binding(name_or_id) or KnownBinding(
+            binding_id=check_id(name_or_id), name=name_or_id, adopted=True
+        )
 
-    def context_of(self, instance: KnownInstance) -> dict[str, Any]:
-        """What the platform says of an instance; Cloud Foundry says how its user calls it."""
-        told = self.client.platform.instance_context
-        return {**told, "instance_name": instance.name} if "instance_name" in told else dict(told)
+    def instance_context(self, instance: KnownInstance) -> dict[str, Any]:
+        """Build the `context` that the platform sends for an instance.
+
+        Cloud Foundry includes the name that the user gave the instance.
+        """
+        context = dict(self.client.platform.instance_context)
+        return {**context, "instance_name": instance.name} if "instance_name" in context else context
 
 
-def check_id(told: str) -> str:
-    """Let only ids pass that can stand in a path.
+def check_id(resource_id: str) -> str:
+    """Return an id that can be a segment of a URL path.
 
     Raises:
-        click.BadParameter: This one cannot.
+        click.BadParameter: The id is empty, `.` or `..`.
     """
-    if told in ("", ".", ".."):
-        raise click.BadParameter(f"{told!r} can be no id")
-    return told
+    if resource_id in ("", ".", ".."):
+        raise click.BadParameter(f"{resource_id!r} cannot be an id")
+    return resource_id
 
 
-_Offered = TypeVar("_Offered", ServiceOffering, ServicePlan)
+_Item = TypeVar("_Item", ServiceOffering, ServicePlan)
 
 
-def _named(told: str, offered: Sequence[_Offered]) -> _Offered | None:
-    by_name = (each for each in offered if each.name == told)
-    return next(by_name, None) or next((each for each in offered if each.id == told), None)
+def _by_name_or_id(name_or_id: str, items: Sequence[_Item]) -> _Item | None:
+    by_name = (item for item in items if item.name == name_or_id)
+    return next(by_name, None) or next((item for item in items if item.id == name_or_id), None)
 
 
-def _not_offered(told: str, offered: Sequence[ServiceOffering] | Sequence[ServicePlan]) -> CLIError:
-    names = ", ".join(each.name for each in offered)
-    return CLIError(f"{told}; it has {names}" if names else f"{told}, nor anything else", error="NotOffered")
+def _not_offered(message: str, items: Sequence[ServiceOffering] | Sequence[ServicePlan]) -> CLIError:
+    names = ", ".join(item.name for item in items) or "none"
+    return CLIError(f"{message}; available: {names}", error="NotOffered")

@@ -1,4 +1,4 @@
-"""From what a :class:`~brokerkit.client.client.BrokerClient` raises to what a person or a script is told."""
+"""Conversion of the errors of :class:`~brokerkit.client.client.BrokerClient` to errors of the command."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from .output import CLIError
 
 
 def cli_error_of(error: ClientError, *hints: str) -> CLIError:
-    """What to say of an error.
+    """Build the command's error for an error of the client.
 
     Args:
-        error: What the client raised.
-        hints: What can be done about it.
+        error: The error of the client.
+        hints: Sentences that say what to do, one per line.
     """
     if error.mitigation is not None:
         hints = (str(error.mitigation), *hints)
-    word: str | None = type(error).__name__
+    code: str | None = type(error).__name__
     description: str | None = None
-    told = str(error.args[0])
+    message = str(error.args[0])
     match error:
         case BrokerRefused():
-            word, description = error.error, error.description
+            code, description = error.error, error.description
         case OperationFailed():
-            told_last = error.last_operation.description
-            description = None if told_last is None else error.exchange.clean(told_last)
+            cause = error.last_operation.description
+            description = None if cause is None else error.exchange.clean(cause)
         case BrokerMistake():
-            told = f"the service broker returned an invalid response: {'; '.join(error.faults)}"
-    return CLIError(told, error=word, description=description, status=error.exchange.status, hints=hints)
+            message = f"the service broker returned an invalid response: {'; '.join(error.faults)}"
+    return CLIError(message, error=code, description=description, status=error.exchange.status, hints=hints)

@@ -1,31 +1,31 @@
-"""What instances and bindings look like on stdout: facts for people, a JSON document for programs."""
+"""Output of instances and bindings on stdout: fields for people, a JSON document for programs."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from .._internal import console as display
+from .._internal import console
 from .state_file import KnownBinding, KnownInstance
 
 
 def instance_report(url: str, instance: KnownInstance) -> dict[str, Any]:
-    """An instance, as programs see it; no credentials are in it."""
+    """Describe an instance and its bindings as a JSON object, without credentials."""
     return {
         "url": url,
         "name": instance.name,
         "instance_id": instance.instance_id,
-        "service": instance.service,
+        "offering": instance.offering,
         "service_id": instance.service_id,
         "plan": instance.plan,
         "plan_id": instance.plan_id,
         "state": instance.state,
         "version": instance.version,
         "dashboard_url": instance.dashboard_url,
-        "made_at": instance.made_at.isoformat(timespec="seconds"),
+        "made_at": instance.created_at.isoformat(timespec="seconds"),
         "bindings": [
-            {"name": each.name, "binding_id": each.binding_id, "state": each.state}
-            for each in instance.bindings.values()
+            {"name": binding.name, "binding_id": binding.binding_id, "state": binding.state}
+            for binding in instance.bindings.values()
         ],
     }
 
@@ -33,7 +33,7 @@ def instance_report(url: str, instance: KnownInstance) -> dict[str, Any]:
 _FACTS = {
     "name": "name",
     "instance_id": "id",
-    "service": "offering",
+    "offering": "offering",
     "plan": "plan",
     "version": "version",
     "state": "state",
@@ -45,19 +45,19 @@ def show_instance(url: str, instance: KnownInstance, *, as_json: bool) -> None:
     """Print an instance."""
     report = instance_report(url, instance)
     if as_json:
-        display.print_json(report)
+        console.print_json(report)
     else:
-        display.print_facts(
+        console.print_facts(
             {title: report[name] for name, title in _FACTS.items() if report[name] is not None}
         )
 
 
 def show_deleted(instance: KnownInstance, binding: KnownBinding | None = None, *, as_json: bool) -> None:
-    """Print that something is gone."""
+    """Print that an instance or a binding is deleted."""
     if as_json:
-        display.print_json(_names(instance, binding) | {"state": "deleted"})
+        console.print_json(_names(instance, binding) | {"state": "deleted"})
     else:
-        display.print_text(f"{(binding or instance).name} is deleted.")
+        console.print_text(f"{(binding or instance).name} is deleted.")
 
 
 def show_binding(
@@ -66,24 +66,24 @@ def show_binding(
     """Print a binding with its credentials.
 
     Args:
-        instance: Of what.
-        binding: Which.
-        result: What the broker answered; None while it is in progress.
-        as_json: Is it for a program?
+        instance: The instance of the binding.
+        binding: The binding.
+        result: The broker's response; None while the binding is in progress.
+        as_json: Whether to print a JSON document.
     """
     report = _names(instance, binding) | {"state": binding.state}
     if as_json:
-        display.print_json(report | (result or {}))
+        console.print_json(report | (result or {}))
         return
-    display.print_facts(report)
-    found = dict(result or {})
-    credentials = found.pop("credentials", None)
+    console.print_facts(report)
+    other_fields = dict(result or {})
+    credentials = other_fields.pop("credentials", None)
     if credentials:
-        display.print_text("")
-        display.print_facts({name: _exact(value) for name, value in credentials.items()}, exact=True)
-    if found:
-        display.print_text("")
-        display.print_facts(found)
+        console.print_text("")
+        console.print_facts({name: _exact(value) for name, value in credentials.items()}, exact=True)
+    if other_fields:
+        console.print_text("")
+        console.print_facts(other_fields)
 
 
 def _names(instance: KnownInstance, binding: KnownBinding | None) -> dict[str, Any]:
@@ -96,5 +96,5 @@ def _names(instance: KnownInstance, binding: KnownBinding | None) -> dict[str, A
 
 
 def _exact(value: object) -> str:
-    """A value that can be told from others that look like it."""
+    """Format a value unambiguously: text as it is, everything else and the empty text as JSON."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)

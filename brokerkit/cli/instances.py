@@ -1,4 +1,4 @@
-"""What is done with service instances: made, changed, deleted."""
+"""The commands for service instances: `provision`, `update` and `deprovision`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .change import Change, Subject, delete
 from .context import CommandContext, check_id
 from .formatting import show_deleted, show_instance
 from .name_generator import new_name
-from .options import broker_options, of_someone_else, wait_option, with_parameters
+from .options import broker_options, foreign_instance_options, parameter_options, wait_option
 from .output import CLIError, can_prompt
 from .parameters import read_parameters
 from .state_file import KnownInstance, Pending
@@ -26,12 +26,12 @@ from .state_file import KnownInstance, Pending
 @click.argument("offering")
 @click.argument("plan")
 @click.argument("name", required=False)
-@click.option("--id", "instance_id", help="The id of the instance; a new one unless told.")
-@with_parameters
+@click.option("--id", "instance_id", help="The id of the instance. Defaults to a new UUID.")
+@parameter_options
 @wait_option
 @broker_options
 def provision(
-    desk: CommandContext,
+    context: CommandContext,
     offering: str,
     plan: str,
     name: str | None,
@@ -40,79 +40,83 @@ def provision(
     document: str | None,
     wait: bool,
 ) -> None:
-    """Make a service instance of PLAN of OFFERING, and call it NAME.
+    """Create a service instance of the plan PLAN of the offering OFFERING.
 
-    OFFERING and PLAN are names or ids. NAME is yours, for the other commands; a new one unless told. An order
-    that leaves in doubt what there is, is deleted, as platforms do (orphan mitigation).
+    OFFERING and PLAN are names or ids. NAME is a name of your choice for the other commands. It defaults to a
+    generated name.
+
+    If the outcome of the request is unclear, the command deletes the instance, as platforms do (orphan
+    mitigation).
     """
     parameters = read_parameters(pairs, document)
-    service, chosen = desk.choose(offering, plan)
-    known = desk.memory.instances(desk.url).values()
+    chosen = context.choose(offering, plan)
+    instances = context.state_file.instances(context.url).values()
+    pending = Pending(kind=Operation.PROVISION)
     instance = KnownInstance(
-        name=check_id(name) if name is not None else new_name({each.name for each in known}),
+        name=check_id(name) if name is not None else new_name({record.name for record in instances}),
         instance_id=str(uuid4()) if instance_id is None else check_id(instance_id),
-        service_id=service.id,
-        service=service.name,
-        plan_id=chosen.id,
-        plan=chosen.name,
-        version=_version(chosen),
-        pending=Pending(kind=Operation.PROVISION),
+        service_id=chosen.offering.id,
+        offering=chosen.offering.name,
+        plan_id=chosen.plan.id,
+        plan=chosen.plan.name,
+        version=_version(chosen.plan),
+        pending=pending,
     )
-    desk.memory.add(desk.url, instance)
-    making = Change(desk, Subject(instance), Pending(kind=Operation.PROVISION))
-    making.run(
-        lambda: desk.client.provision(
+    context.state_file.add(context.url, instance)
+    change = Change(context, Subject(instance), pending)
+    change.run(
+        lambda: context.client.provision(
             instance.instance_id,
-            service,
-            chosen,
+            chosen.offering,
+            chosen.plan,
             parameters=parameters,
-            context=desk.context_of(instance),
-            maintenance_info=_maintenance_info(chosen),
+            context=context.instance_context(instance),
+            maintenance_info=_maintenance_info(chosen.plan),
         ),
         wait=wait,
-        plan=chosen,
+        plan=chosen.plan,
     )
-    show(making)
+    _show(change)
 
 
 @click.command(epilog="\b\nExample:\n  brokerkit update orders --plan large")
 @click.argument("name")
-@click.option("--plan", "new_plan", metavar="PLAN", help="The plan to move to; its name or id.")
-@click.option("--upgrade", is_flag=True, help="Move to the version that the catalog has.")
-@with_parameters
+@click.option("--plan", "new_plan", metavar="PLAN", help="The plan to change to, by name or id.")
+@click.option("--upgrade", is_flag=True, help="Upgrade to the maintenance version of the catalog.")
+@parameter_options
 @wait_option
-@click.option("--service", metavar="OFFERING", help="The offering of an instance of someone else.")
-@click.option("--current-plan", metavar="PLAN", help="The plan of an instance of someone else.")
+@click.option("--offering", metavar="OFFERING", help="The offering of an instance created elsewhere.")
+@click.option("--current-plan", metavar="PLAN", help="The plan of an instance created elsewhere.")
 @broker_options
 def update(
-    desk: CommandContext,
+    context: CommandContext,
     name: str,
     new_plan: str | None,
     upgrade: bool,
     pairs: tuple[str, ...],
     document: str | None,
     wait: bool,
-    service: str | None,
+    offering: str | None,
     current_plan: str | None,
 ) -> None:
     """Change the plan, parameters or version of the service instance NAME."""
     parameters = read_parameters(pairs, document)
     if parameters is None and new_plan is None and not upgrade:
-        raise click.UsageError("say what to change: --plan, -p, -c or --upgrade")
-    instance = desk.find(name, service, current_plan)
-    before = desk.find_plan(instance)
-    after = _plan_after(desk, instance, new_plan)
-    moves = after is not None and after.id != instance.plan_id
-    info = _maintenance_info(after) if after is not None and (moves or upgrade) else None
+        raise click.UsageError("nothing to change; give --plan, -p, -c or --upgrade")
+    instance = context.find(name, offering, current_plan)
+    before = context.find_plan(instance)
+    after = _plan_after(context, instance, new_plan)
+    plan_changes = after is not None and after.id != instance.plan_id
+    info = _maintenance_info(after) if after is not None and (plan_changes or upgrade) else None
     if upgrade and info is None:
         raise CLIError(f"the catalog has no version to upgrade {instance.name} to", error="NoUpgrade")
     pending = Pending(
         kind=Operation.UPDATE,
-        to_plan_id=after.id if after is not None and moves else None,
-        to_plan=after.name if after is not None and moves else None,
+        to_plan_id=after.id if after is not None and plan_changes else None,
+        to_plan=after.name if after is not None and plan_changes else None,
         to_version=None if info is None else info.version,
     )
-    platform = desk.client.platform
+    platform = context.client.platform
     previous: dict[str, Any] = {
         "service_id": instance.service_id,
         "plan_id": instance.plan_id,
@@ -121,68 +125,74 @@ def update(
     }
     if instance.version is not None:
         previous["maintenance_info"] = {"version": instance.version}
-    changing = Change(desk, Subject(instance), pending)
-    changing.run(
-        lambda: desk.client.update(
+    change = Change(context, Subject(instance), pending)
+    change.run(
+        lambda: context.client.update(
             instance.instance_id,
             instance.service_id,
             plan=after or instance.plan_id,
             parameters=parameters,
-            context=None if platform.name is None else desk.context_of(instance),
+            context=None if platform.name is None else context.instance_context(instance),
             previous_values=previous,
             maintenance_info=info,
         ),
         wait=wait,
         plan=before.plan if before else None,
     )
-    show(changing)
+    _show(change)
 
 
-def _plan_after(desk: CommandContext, instance: KnownInstance, told: str | None) -> ServicePlan | None:
-    """The plan that an instance is to have; None if it keeps one that the catalog has no more."""
-    if told is None:
-        before = desk.find_plan(instance)
+def _plan_after(context: CommandContext, instance: KnownInstance, new_plan: str | None) -> ServicePlan | None:
+    """Find the plan of an instance after an update.
+
+    Returns:
+        The plan. None if the plan does not change and the catalog no longer has it.
+    """
+    if new_plan is None:
+        before = context.find_plan(instance)
         return None if before is None else before.plan
-    offering = desk.catalog.offering(instance.service_id)
+    offering = context.catalog.offering(instance.service_id)
     if offering is None:
-        raise CLIError(f"the service broker offers {instance.service} no more", error="NotOffered")
-    return desk.choose_plan(offering, told).plan
+        raise CLIError(
+            f"the service broker no longer has the offering {instance.offering}", error="NotOffered"
+        )
+    return context.choose_plan(offering, new_plan).plan
 
 
 @click.command(epilog="\b\nExample:\n  brokerkit deprovision orders --yes")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Delete its bindings too, without asking.")
+@click.option("--yes", is_flag=True, help="Delete the bindings of the instance without confirmation.")
 @wait_option
-@of_someone_else
+@foreign_instance_options
 @broker_options
 def deprovision(
-    desk: CommandContext, name: str, yes: bool, wait: bool, service: str | None, plan: str | None
+    context: CommandContext, name: str, yes: bool, wait: bool, offering: str | None, plan: str | None
 ) -> None:
-    """Delete the service instance NAME, and its bindings before."""
-    instance = desk.find(name, service, plan)
+    """Delete the service instance NAME, after its bindings."""
+    instance = context.find(name, offering, plan)
     if instance.bindings and not yes:
-        names = ", ".join(each.name for each in instance.bindings.values())
+        names = ", ".join(binding.name for binding in instance.bindings.values())
         if not can_prompt():
             raise CLIError(
                 f"{instance.name} has bindings ({names}); unbind them, or give --yes", error="HasBindings"
             )
         question = printable(f"{instance.name} has bindings ({names}). Delete them too?")
         if not click.confirm(question, err=True):
-            raise CLIError("nothing is deleted", error="Declined")
+            raise CLIError("nothing was deleted", error="Declined")
     for binding in instance.bindings.values():
-        delete(desk, Subject(instance, binding))
-        desk.talk.note(f"{instance.name}/{binding.name} is deleted.")
-    deleting = delete(desk, Subject(instance), wait=wait)
-    if deleting.done:
-        show_deleted(instance, as_json=desk.talk.as_json)
+        delete(context, Subject(instance, binding))
+        context.output.note(f"{instance.name}/{binding.name} is deleted.")
+    change = delete(context, Subject(instance), wait=wait)
+    if change.done:
+        show_deleted(instance, as_json=context.output.as_json)
     else:
-        show(deleting)
+        _show(change)
 
 
-def show(undertaking: Change) -> None:
+def _show(change: Change) -> None:
     """Print an instance as it is after a change."""
-    desk = undertaking.desk
-    show_instance(desk.url, undertaking.now.instance, as_json=desk.talk.as_json)
+    context = change.context
+    show_instance(context.url, change.current.instance, as_json=context.output.as_json)
 
 
 def _version(plan: ServicePlan) -> str | None:
@@ -190,6 +200,6 @@ def _version(plan: ServicePlan) -> str | None:
 
 
 def _maintenance_info(plan: ServicePlan) -> MaintenanceInfo | None:
-    """What Cloud Foundry says of the version of a plan."""
+    """Build the `maintenance_info` that Cloud Foundry sends for a plan: the version alone."""
     version = _version(plan)
     return None if version is None else MaintenanceInfo(version)

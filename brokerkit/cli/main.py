@@ -1,4 +1,4 @@
-"""`brokerkit …`: finds the commands, and loads only the one that is asked for."""
+"""The `brokerkit` command group, which imports only the module of the requested command."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _EXTRAS = frozenset({"requests", "rich", "urllib3"})
 
 
 class _Row(NamedTuple):
-    """A command that is not loaded yet.
+    """A row of the table of commands.
 
     Args:
-        section: Under which heading the help has it.
-        module: Where it is; its name there is that of the command, with underscores.
-        sentence: What the help says of it.
+        section: The heading in the help.
+        module: The module that defines the command, under its name with underscores.
+        sentence: The description in the help.
     """
 
     section: str
@@ -25,26 +25,26 @@ class _Row(NamedTuple):
     sentence: str
 
 
-_TRY, _MAKE = "Try a service broker", "Build one"
+_USE, _DEVELOP = "Use a service broker", "Develop a service broker"
 _COMMANDS = {
-    "catalog": _Row(_TRY, "catalog", "Show what a broker offers."),
-    "provision": _Row(_TRY, "instances", "Make a service instance."),
-    "update": _Row(_TRY, "instances", "Change a service instance."),
-    "deprovision": _Row(_TRY, "instances", "Delete a service instance."),
-    "bind": _Row(_TRY, "bindings", "Make a service binding, and show its credentials."),
-    "unbind": _Row(_TRY, "bindings", "Delete a service binding."),
-    "credentials": _Row(_TRY, "bindings", "Show the credentials of a service binding."),
-    "poll": _Row(_TRY, "poll", "Wait for what is in progress."),
-    "services": _Row(_TRY, "services", "List what this command made."),
-    "check": _Row(_MAKE, "check", "Check a broker against the API."),
-    "lint": _Row(_MAKE, "tools", "Find the faults of catalog files."),
-    "new-id": _Row(_MAKE, "tools", "Make ids for a catalog."),
-    "hash-password": _Row(_MAKE, "tools", "Make a hash that BasicAuth takes for a password."),
+    "catalog": _Row(_USE, "catalog", "List the offerings and plans of a broker."),
+    "provision": _Row(_USE, "instances", "Create a service instance."),
+    "update": _Row(_USE, "instances", "Update a service instance."),
+    "deprovision": _Row(_USE, "instances", "Delete a service instance."),
+    "bind": _Row(_USE, "bindings", "Create a service binding and show its credentials."),
+    "unbind": _Row(_USE, "bindings", "Delete a service binding."),
+    "credentials": _Row(_USE, "bindings", "Show the credentials of a service binding."),
+    "poll": _Row(_USE, "poll", "Wait for an operation in progress."),
+    "services": _Row(_USE, "services", "List the instances that this command created."),
+    "check": _Row(_DEVELOP, "check", "Check a broker against the API."),
+    "lint": _Row(_DEVELOP, "tools", "Find faults in catalog files."),
+    "new-id": _Row(_DEVELOP, "tools", "Generate ids for a catalog."),
+    "hash-password": _Row(_DEVELOP, "tools", "Hash a password for BasicAuth."),
 }
 
 
 class _Commands(click.Group):
-    """Commands that are loaded when they are asked for; help needs none of them."""
+    """A group that imports a command on first use. Its help imports no command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -58,15 +58,15 @@ class _Commands(click.Group):
         except ModuleNotFoundError as error:
             if error.name not in _EXTRAS:
                 raise
-            needs = (
+            message = (
                 f"'brokerkit {cmd_name}' needs the package {error.name}: pip install 'osb-brokerkit[check]'"
             )
-            raise click.ClickException(needs) from None
+            raise click.ClickException(message) from None
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section in (_TRY, _MAKE):
+        for section in (_USE, _DEVELOP):
             with formatter.section(section):
                 formatter.write_dl(
                     [(name, row.sentence) for name, row in _COMMANDS.items() if row.section == section]
@@ -83,18 +83,18 @@ class _Commands(click.Group):
     sys.modules[__name__.partition(".")[0]].__version__, prog_name="brokerkit", message="%(prog)s %(version)s"
 )
 def cli() -> None:
-    """Be a service broker's platform, or its author.
+    """Use a service broker as a platform does, or develop one.
 
-    Results go to stdout, all else to stderr. The exit code is 0; 1 if something was refused or went wrong; 2
-    if the command was written wrong; 130 after Ctrl-C.
+    Results go to stdout, and everything else to stderr. The exit code is 0 on success, 1 if a request was
+    refused or failed, 2 if the command line is invalid, and 130 after Ctrl-C.
     """
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit."""
+    """Run the command of `sys.argv`, and exit."""
     try:
         "".join(sys.argv).encode()
     except UnicodeEncodeError:
-        click.echo("Error: an argument is not in the encoding of this terminal", err=True)
+        click.echo("Error: an argument is not in the encoding of the terminal", err=True)
         sys.exit(2)
     cli(prog_name="brokerkit")

@@ -1,11 +1,11 @@
-"""Names that a person can read, remember and type, for what was given none."""
+"""Generated names that are easy to read and type."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Container
 
-_HOW = (
+_ADJECTIVES = (
     "amber",
     "brave",
     "calm",
@@ -19,7 +19,7 @@ _HOW = (
     "lively",
     "proud",
 )
-_WHO = (
+_ANIMALS = (
     "badger",
     "beaver",
     "crane",
@@ -36,14 +36,14 @@ _WHO = (
 
 
 def new_name(taken: Container[str]) -> str:
-    """A name such as ``calm-otter``.
+    """Generate a unique name such as ``calm-otter``.
 
     Args:
-        taken: Those that are there.
+        taken: The names in use.
     """
-    name = f"{secrets.choice(_HOW)}-{secrets.choice(_WHO)}"
-    number, found = 1, name
-    while found in taken:
+    base = f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_ANIMALS)}"
+    number, name = 1, base
+    while name in taken:
         number += 1
-        found = f"{name}-{number}"
-    return found
+        name = f"{base}-{number}"
+    return name

@@ -1,4 +1,4 @@
-"""What a command says beside its result: on stderr, and never into the JSON of a script."""
+"""Output on stderr: notes, errors and requests. The JSON on stdout stays free of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from .._internal import console as display
+from .._internal import console
 from .._internal.text import printable
 from ..client.exchange import Exchange
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 class CLIError(click.ClickException):
-    """Why a command ends without a result.
+    """An error that ends a command without a result.
 
     Args:
-        told: What is wrong, in a sentence.
-        error: A word for it, for programs; the broker's own, if it is the broker's.
-        description: What is wrong, for programs; `told` unless given.
-        status: That of the broker's answer.
-        hints: What to do about it, a line each.
-        code: The exit code.
+        message: The error message, a sentence.
+        error: An error code for programs. The broker's own code if the broker refused the request.
+        description: The error message for programs. Defaults to `message`.
+        status: The status code of the broker's response. Defaults to None, for no response.
+        hints: Sentences that say what to do, one per line.
+        code: The exit code. Defaults to 1.
     """
 
     def __init__(
         self,
-        told: str,
+        message: str,
         *,
         error: str | None,
         description: str | None = None,
@@ -40,90 +40,91 @@ class CLIError(click.ClickException):
         hints: tuple[str, ...] = (),
         code: int = 1,
     ) -> None:
-        super().__init__(" ".join(told.split()))
+        super().__init__(" ".join(message.split()))
         self.error, self.status, self.hints = error, status, hints
         self.description = description or self.message
-        self.exit_code = code  # type: ignore[misc]  # click reads it of the instance
+        self.exit_code = code  # type: ignore[misc]  # click reads the attribute of the instance
         self.as_json = False
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Say it on stderr: in red, or as a JSON object on one line."""
+        """Print the error to stderr: in red, or as a JSON object on one line."""
         if self.as_json:
-            told = {"error": self.error, "description": self.description, "status": self.status}
-            click.echo(json.dumps(told | ({"hints": self.hints} if self.hints else {})), err=True)
+            document = {"error": self.error, "description": self.description, "status": self.status}
+            click.echo(json.dumps(document | ({"hints": self.hints} if self.hints else {})), err=True)
             return
         if self.exit_code == INTERRUPTED:
-            display.print_note(self.message)
+            console.print_note(self.message)
         else:
-            display.print_error(f"Error: {self.message}")
+            console.print_error(f"Error: {self.message}")
         for hint in self.hints:
-            display.print_note(hint)
+            console.print_note(hint)
 
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as of a shell."""
+"""The exit code after Ctrl-C, as shells define it."""
 
 
-def interrupted(told: str, *hints: str) -> CLIError:
-    """What to say after Ctrl-C."""
-    return CLIError(told, error="Interrupted", hints=hints, code=INTERRUPTED)
+def interrupted(message: str, *hints: str) -> CLIError:
+    """Build the error for Ctrl-C."""
+    return CLIError(message, error="Interrupted", hints=hints, code=INTERRUPTED)
 
 
 def can_prompt() -> bool:
-    """Is there somebody at the keyboard?"""
+    """Whether the command can prompt the user, because stdin is a terminal."""
     return sys.stdin.isatty()
 
 
 class Output:
-    """How much a command says, and to whom.
+    """Output of a command on stderr.
 
     Args:
-        as_json: Is it asked by a program? Then nothing is said but its result, or its fault.
-        verbose: Show each request and its answer?
+        as_json: Whether a program reads the output. It gets only the result or the error.
+        verbose: Whether to show each request and its response.
     """
 
     def __init__(self, *, as_json: bool, verbose: bool) -> None:
         self.as_json, self.verbose = as_json, verbose
-        #: Where a line is kept up to date, as long as one is; what is said goes above it.
-        self.live: Console | None = None
-        #: What is being made; a DELETE that is sent meanwhile is of what a failure may have left (R-ERR-4).
-        self.making: str | None = None
-        #: What went wrong beside the result; it is told when the result is.
-        self.late: CLIError | None = None
+        #: The console of the current progress line, if there is one. Notes are printed above that line.
+        self.console: Console | None = None
+        #: The name of the resource that is being created. A DELETE request meanwhile is orphan mitigation
+        #: (R-ERR-4).
+        self.creating: str | None = None
+        #: An error of the state file that is raised after the result is printed.
+        self.deferred_error: CLIError | None = None
 
     def note(self, text: str) -> None:
-        """Say a sentence, unless to a program."""
+        """Print a sentence, except for programs."""
         if not self.as_json:
-            self._say(text)
+            self._print(text)
 
     def show(self, exchange: Exchange) -> None:
-        """Show a request and its answer, if that is wanted or somebody waits for it; secrets are masked."""
+        """Print a request and its response in verbose mode, and explain a wait for orphan mitigation."""
         if self.verbose:
-            self._say(f"> {exchange.request_line} {exchange.body_text}".rstrip())
-            self._say(f"< {exchange.response_line} ({exchange.seconds:.2f} s)")
-            self._say(f"  {exchange.curl}")
-        if self.making and exchange.method == "DELETE" and exchange.status not in (200, 202, 410):
-            self.note(f"Cannot clean up {self.making} yet ({exchange.response_line}); retrying")
+            self._print(f"> {exchange.request_line} {exchange.body_text}".rstrip())
+            self._print(f"< {exchange.response_line} ({exchange.seconds:.2f} s)")
+            self._print(f"  {exchange.curl}")
+        if self.creating and exchange.method == "DELETE" and exchange.status not in (200, 202, 410):
+            self.note(f"Cannot clean up {self.creating} yet ({exchange.response_line}); retrying")
 
-    def _say(self, text: str) -> None:
-        if self.live is None:
-            display.print_note(text)
+    def _print(self, text: str) -> None:
+        if self.console is None:
+            console.print_note(text)
         else:
-            self.live.out(printable(text), highlight=False)
+            self.console.out(printable(text), highlight=False)
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Tell what goes wrong inside to whom it concerns."""
+    def report_errors(self) -> Iterator[None]:
+        """Set the format of the errors raised inside, and raise the deferred error at the end."""
         try:
             yield
-            if self.late is not None:
-                raise self.late
-        except CLIError as fault:
-            fault.as_json = self.as_json
-            if self.late not in (None, fault):
-                fault.hints += (self.late.message, *self.late.hints)
+            if self.deferred_error is not None:
+                raise self.deferred_error
+        except CLIError as error:
+            error.as_json = self.as_json
+            if self.deferred_error not in (None, error):
+                error.hints += (self.deferred_error.message, *self.deferred_error.hints)
             raise
         except KeyboardInterrupt:
-            end = interrupted("Interrupted.")
-            end.as_json = self.as_json
-            raise end from None
+            interruption = interrupted("Interrupted.")
+            interruption.as_json = self.as_json
+            raise interruption from None

@@ -1,6 +1,6 @@
-"""From what is typed after `-p` and `-c` to the parameters of a request.
+"""Parsing of the options `-p` and `-c` to the parameters of a request.
 
-No message repeats a value, since it may be a password.
+No message contains a value, because it may be a password.
 """
 
 from __future__ import annotations
@@ -17,48 +17,53 @@ from .._internal.json_decode import decode_object
 
 
 def read_parameters(pairs: Sequence[str], document: str | None) -> dict[str, Any] | None:
-    """The parameters; None if nothing was said of them.
+    """Parse the parameters of a request.
 
     Args:
-        pairs: Those after `-p`: ``size=3``, ``disk.size=3``; they win.
-        document: What follows `-c`: a JSON object, or ``@`` and the name of a file with one.
+        pairs: The values of `-p`: ``size=3``, ``disk.size=3``. They take precedence over `document`.
+        document: The value of `-c`: a JSON object, or ``@`` and the name of a file with one.
+
+    Returns:
+        The parameters; None if neither option is given.
 
     Raises:
-        click.BadParameter: It is neither.
+        click.BadParameter: A value is invalid.
     """
     if not pairs and document is None:
         return None
-    found = {} if document is None else _object(document)
+    parameters = {} if document is None else _object(document)
     for pair in pairs:
-        _put(found, pair)
-    return found
+        _put(parameters, pair)
+    return parameters
 
 
-def _object(told: str) -> dict[str, Any]:
-    raw = told.encode()
-    if told.startswith("@"):
-        name = told[1:]
+def _object(document: str) -> dict[str, Any]:
+    raw = document.encode()
+    if document.startswith("@"):
+        name = document[1:]
         try:
             raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         except OSError as error:
-            raise _wrong("-c", f"{name} cannot be read: {error.strerror}") from None
+            raise _invalid("-c", f"{name} cannot be read: {error.strerror}") from None
     try:
         return decode_object(raw)
     except ValueError:
-        raise _wrong("-c", "takes a JSON object, '{\"size\": 3}', or @ and a file that holds one") from None
+        raise _invalid(
+            "-c", "expected a JSON object such as '{\"size\": 3}', or @ and a file with one"
+        ) from None
 
 
-def _put(found: dict[str, Any], pair: str) -> None:
+def _put(parameters: dict[str, Any], pair: str) -> None:
     key, equals, text = pair.partition("=")
     *path, last = key.split(".")
     if not equals or not all((*path, last)):
-        raise _wrong("-p", "takes a name and a value: size=3, or disk.size=3")
-    place = found
+        raise _invalid("-p", "expected a name and a value, such as size=3 or disk.size=3")
+    target = parameters
     for name in path:
-        place = place.setdefault(name, {})
-        if not isinstance(place, dict):
-            raise _wrong("-p", f"{key}: {name} has a value of its own already")
-    place[last] = _value(text)
+        target = target.setdefault(name, {})
+        if not isinstance(target, dict):
+            raise _invalid("-p", f"{key}: {name} already has a value that is not an object")
+    target[last] = _value(text)
 
 
 def _value(text: str) -> Any:
@@ -68,5 +73,5 @@ def _value(text: str) -> Any:
         return text
 
 
-def _wrong(option: str, told: str) -> click.BadParameter:
-    return click.BadParameter(told, param_hint=option)
+def _invalid(option: str, message: str) -> click.BadParameter:
+    return click.BadParameter(message, param_hint=option)

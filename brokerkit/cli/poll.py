@@ -1,53 +1,57 @@
-"""`brokerkit poll`: goes on where --no-wait, Ctrl-C or a crash left off."""
+"""`brokerkit poll`: wait for an operation that --no-wait, Ctrl-C or a crash left in progress."""
 
 from __future__ import annotations
 
 import click
 
-from .._internal import console as display
+from .._internal import console
 from ..client.client import ClientError
-from .change import Change, Subject, follow
+from .change import Change, Subject, wait_for_operation
 from .context import CommandContext
 from .errors import cli_error_of
 from .formatting import show_binding, show_deleted, show_instance
-from .options import broker_options, of_someone_else
+from .options import broker_options, foreign_instance_options
 
 
 @click.command(epilog="\b\nExample:\n  brokerkit poll orders")
 @click.argument("name")
 @click.argument("binding", required=False)
-@of_someone_else
+@foreign_instance_options
 @broker_options
-def poll(desk: CommandContext, name: str, binding: str | None, service: str | None, plan: str | None) -> None:
-    """Wait for what is in progress on the service instance NAME, or on one BINDING of it.
+def poll(
+    context: CommandContext, name: str, binding: str | None, offering: str | None, plan: str | None
+) -> None:
+    """Wait for the operation in progress on the service instance NAME, or on its binding BINDING.
 
-    This goes on where --no-wait or Ctrl-C left it, for however long it takes.
+    The command continues after --no-wait or Ctrl-C, without a time limit.
     """
-    instance = desk.find(name, service, plan)
-    subject = Subject(instance, None if binding is None else desk.find_binding(instance, binding))
-    pending = subject.known.pending
+    instance = context.find(name, offering, plan)
+    subject = Subject(instance, None if binding is None else context.find_binding(instance, binding))
+    pending = subject.record.pending
     if pending is None:
-        _ask(desk, subject)
+        _poll_last_operation(context, subject)
         return
-    undertaking = Change(desk, subject, pending)
-    undertaking.wait()
-    instance, known = undertaking.now
+    change = Change(context, subject, pending)
+    change.wait()
+    instance, binding_record = change.current
     if pending.is_deletion:
-        show_deleted(instance, known, as_json=desk.talk.as_json)
-    elif known is None:
-        show_instance(desk.url, instance, as_json=desk.talk.as_json)
+        show_deleted(instance, binding_record, as_json=context.output.as_json)
+    elif binding_record is None:
+        show_instance(context.url, instance, as_json=context.output.as_json)
     else:
-        show_binding(instance, known, None, as_json=desk.talk.as_json)
+        show_binding(instance, binding_record, None, as_json=context.output.as_json)
 
 
-def _ask(desk: CommandContext, subject: Subject) -> None:
-    """Poll for an operation that is not remembered."""
+def _poll_last_operation(context: CommandContext, subject: Subject) -> None:
+    """Wait for the last operation of a resource that has none in progress in the state file."""
     try:
-        found = follow(desk, subject, None)
+        operation = wait_for_operation(context, subject, None)
     except ClientError as error:
         raise cli_error_of(error) from None
-    if desk.talk.as_json:
-        display.print_json({"name": subject.name, "state": found.state, "description": found.description})
+    if context.output.as_json:
+        console.print_json(
+            {"name": subject.name, "state": operation.state, "description": operation.description}
+        )
     else:
-        more = f": {found.description}" if found.description else ""
-        display.print_text(f"The last operation of {subject.name} {found.state}{more}")
+        suffix = f": {operation.description}" if operation.description else ""
+        console.print_text(f"The last operation of {subject.name} {operation.state}{suffix}")

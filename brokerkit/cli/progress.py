@@ -1,4 +1,4 @@
-"""What one sees while an operation is polled: a line that is kept up to date, or a line for each change."""
+"""Progress of an operation on stderr: a live line on a terminal, otherwise a line for each change."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from .._internal.text import printable
 from ..results import LastOperation
 from .output import Output
 
-ProgressState = Callable[[LastOperation], None]
+ProgressCallback = Callable[[LastOperation], None]
 
 
 @contextmanager
-def progress(talk: Output, doing: str) -> Iterator[ProgressState]:
-    """Tell how far an operation is.
+def progress(output: Output, label: str) -> Iterator[ProgressCallback]:
+    """Show the progress of an operation.
 
     Args:
-        talk: To whom.
-        doing: What is done: ``"Making orders"``.
+        output: The output of the command.
+        label: The name of the operation, such as ``"Provisioning orders"``.
 
     Yields:
-        What is to be called with the answer to each poll.
+        A function to call with the result of each poll.
     """
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and find_spec("rich") is not None:
-        with _live_line(talk, doing) as told:
-            yield told
+        with _live_line(output, label) as update:
+            yield update
     else:
-        yield _lines(talk, doing)
+        yield _plain_lines(output, label)
 
 
 @contextmanager
-def _live_line(talk: Output, doing: str) -> Iterator[ProgressState]:
+def _live_line(output: Output, label: str) -> Iterator[ProgressCallback]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
@@ -42,29 +42,32 @@ def _live_line(talk: Output, doing: str) -> Iterator[ProgressState]:
     console = Console(stderr=True, highlight=False)
     spinner = SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
     column = Column(no_wrap=True, overflow="ellipsis")
-    what = TextColumn("{task.description}", markup=False, table_column=column)
-    how_far = TextColumn("{task.fields[told]}", markup=False, table_column=column)
-    line = Progress(spinner, what, TimeElapsedColumn(), how_far, console=console, transient=True)
+    label_column = TextColumn("{task.description}", markup=False, table_column=column)
+    status_column = TextColumn("{task.fields[status]}", markup=False, table_column=column)
+    line = Progress(
+        spinner, label_column, TimeElapsedColumn(), status_column, console=console, transient=True
+    )
     with line:
-        talk.live = console
-        task = line.add_task(printable(doing), total=None, told="")
+        output.console = console
+        task = line.add_task(printable(label), total=None, status="")
 
-        def told(found: LastOperation) -> None:
-            line.update(task, told=printable(found.description or ""))
+        def update(operation: LastOperation) -> None:
+            line.update(task, status=printable(operation.description or ""))
 
         try:
-            yield told
+            yield update
         finally:
-            talk.live = None
+            output.console = None
 
 
-def _lines(talk: Output, doing: str) -> ProgressState:
-    last = [""]
+def _plain_lines(output: Output, label: str) -> ProgressCallback:
+    last_text = ""
 
-    def told(found: LastOperation) -> None:
-        text = f"{doing}: {found.description or found.state}"
-        if text != last[0]:
-            last[0] = text
-            talk.note(text)
+    def update(operation: LastOperation) -> None:
+        nonlocal last_text
+        text = f"{label}: {operation.description or operation.state}"
+        if text != last_text:
+            last_text = text
+            output.note(text)
 
-    return told
+    return update

@@ -1,20 +1,20 @@
-"""Files that reports go to: told before the check begins if they cannot be there, and never written half."""
+"""Files for reports: checked before the check starts, and written atomically."""
 
 from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import click
+
+from .._internal.files import write_atomically
 
 STDOUT = "-"
 
 
 class ReportFile(click.ParamType[str]):
-    """A file to write a report to, or ``-`` for stdout."""
+    """A path to write a report to, or ``-`` for stdout."""
 
     name = "file"
 
@@ -24,51 +24,42 @@ class ReportFile(click.ParamType[str]):
         if value == STDOUT:
             return STDOUT
         if path.is_dir():
-            self.fail(f"{path} is a folder; give the file in it", param, ctx)
+            self.fail(f"{path} is a folder; give a file", param, ctx)
         if not folder.is_dir():
             self.fail(f"{path} cannot be written: there is no folder {folder}", param, ctx)
-        if not os.access(path if _is_other(path) else folder, os.W_OK):
-            self.fail(f"{path} cannot be written: {folder} is not yours to write to", param, ctx)
+        if not os.access(path if _is_special(path) else folder, os.W_OK):
+            self.fail(f"{path} cannot be written: no permission to write to {folder}", param, ctx)
         return str(path)
 
 
-def write_file(told: str, text: str) -> None:
-    """Write a file as a whole: who reads it meanwhile has the one before.
+def write_file(name: str, text: str) -> None:
+    """Write a report. A regular file is replaced atomically; a pipe or a device is written to.
 
     Args:
-        told: Where.
-        text: What.
+        name: The path.
+        text: The report.
 
     Raises:
-        OSError: It cannot be written. Then there is what there was before.
+        OSError: The file cannot be written. A regular file has its old content then.
     """
-    path = Path(told)
-    if _is_other(path):
+    path = Path(name)
+    if _is_special(path):
         _write_through(path, text.encode())
         return
-    path = path.resolve()  # of a link, what it leads to is replaced
-    with NamedTemporaryFile("w", encoding="utf-8", newline="", dir=path.parent, delete=False) as file:
-        try:
-            file.write(text)
-            file.flush()
-            Path(file.name).chmod(_mode(path))
-            Path(file.name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(file.name).unlink()
-            raise
+    path = path.resolve()  # replace the target of a symbolic link, not the link
+    write_atomically(path, text.encode(), mode=_mode(path))
 
 
 def _write_through(path: Path, data: bytes) -> None:
-    """Write to a pipe without a buffer, which would be emptied into it even after Ctrl-C."""
+    """Write to a pipe unbuffered. A buffer would be flushed to the pipe even after Ctrl-C."""
     with path.open("wb", buffering=0) as file:
-        left = memoryview(data)
-        while left:
-            left = left[file.write(left) :]
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
-def _is_other(path: Path) -> bool:
-    """Is it there, and no file? A device or a pipe is written to, and not replaced."""
+def _is_special(path: Path) -> bool:
+    """Whether a path is a pipe, a device or the like, which must not be replaced by a file."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -76,7 +67,7 @@ def _is_other(path: Path) -> bool:
 
 
 def _mode(path: Path) -> int:
-    """The permissions of a file: those that it has, or what files get that are made here."""
+    """Return the permissions of an existing file, or the default permissions of a new one."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:

@@ -1,14 +1,15 @@
-"""What this command made, at which broker: one file for each user, kept through crashes and Ctrl-C.
+"""The state file: the resources that this command created, by broker. Each user has one.
 
-The file is JSON, readable by its owner alone. It holds no password of a broker; it holds the credentials of
-bindings that their broker cannot be asked for again. What is about to be made is written down before the
-broker is asked, so that nothing is there that nobody knows of.
+The file is JSON, and only its owner can read it. It contains no password of a broker. It contains the
+credentials of the bindings that cannot be fetched from their broker again.
+
+A new resource is written to the file before its request is sent, so a crash or Ctrl-C never leaves a resource
+at the broker that the file does not list.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct, field
 
+from .._internal.files import write_atomically
 from .._internal.masked_struct import Masked
 from ..requests import Operation
 from .output import CLIError
@@ -35,14 +37,14 @@ _STATES = {
 
 
 class Pending(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was asked, and is not known to be through.
+    """An operation that was requested and whose end is not recorded yet.
 
     Args:
-        kind: What it is.
-        operation: The string to poll with; None where the broker gave none, or has not answered yet.
-        to_plan_id: Of an update to another plan: its id.
-        to_plan: The plan's name.
-        to_version: Of an update to another version: which.
+        kind: The kind of operation.
+        operation: The `operation` to poll with; None if the broker sent none or has not responded yet.
+        to_plan_id: The id of the new plan, for an update to another plan.
+        to_plan: The name of the new plan.
+        to_version: The new version, for an update to another version.
     """
 
     kind: Operation
@@ -53,41 +55,42 @@ class Pending(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_deletion(self) -> bool:
-        """Is it to be gone?"""
+        """Whether the operation deletes the resource."""
         return self.kind in (Operation.DEPROVISION, Operation.UNBIND)
 
 
-class _Known(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """What instances and bindings have in common.
+class _Resource(Masked, frozen=True, kw_only=True, omit_defaults=True):
+    """The common fields of instances and bindings.
 
     Args:
-        name: What the person calls it.
-        made_at: When it was asked for.
-        pending: What is in progress.
-        failed: Did making or deleting it fail?
-        adopted: Did someone else make it? Then it is forgotten when nothing of it is in progress.
+        name: The name that the user chose, or a generated one.
+        created_at: The time of the request that created the resource.
+        pending: The operation in progress.
+        failed: Whether the creation or deletion of the resource failed.
+        adopted: Whether the resource was created elsewhere. Then its record is removed when no operation is
+            in progress.
     """
 
     name: str
-    made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC), name="made_at")
     pending: Pending | None = None
     failed: bool = False
     adopted: bool = False
 
     @property
     def state(self) -> str:
-        """Ready, failed, creating, updating or deleting."""
+        """The state: ready, failed, creating, updating or deleting."""
         if self.pending is not None:
             return _STATES[self.pending.kind]
         return "failed" if self.failed else "ready"
 
 
-class KnownBinding(_Known, frozen=True, kw_only=True, omit_defaults=True):
-    """A service binding.
+class KnownBinding(_Resource, frozen=True, kw_only=True, omit_defaults=True):
+    """A service binding in the state file.
 
     Args:
-        binding_id: Its id.
-        result: What the broker answered, where it cannot be asked again.
+        binding_id: The id.
+        result: The broker's response, if the binding cannot be fetched again.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"result"})
@@ -96,33 +99,33 @@ class KnownBinding(_Known, frozen=True, kw_only=True, omit_defaults=True):
     result: dict[str, Any] | None = None
 
 
-class KnownInstance(_Known, frozen=True, kw_only=True, omit_defaults=True):
-    """A service instance.
+class KnownInstance(_Resource, frozen=True, kw_only=True, omit_defaults=True):
+    """A service instance in the state file.
 
     Args:
-        instance_id: Its id.
-        service_id: The id of its offering.
-        service: The name of its offering.
-        plan_id: The id of its plan.
-        plan: The name of its plan.
-        version: The version of its `maintenance_info`.
-        dashboard_url: Where its user manages it.
-        bindings: Its bindings, by id.
+        instance_id: The id.
+        service_id: The id of the offering.
+        offering: The name of the offering.
+        plan_id: The id of the plan.
+        plan: The name of the plan.
+        version: The version of the plan's `maintenance_info`.
+        dashboard_url: The URL of the dashboard.
+        bindings: The bindings, by id.
     """
 
     instance_id: str
     service_id: str
-    service: str
+    offering: str = field(name="service")
     plan_id: str
     plan: str
     version: str | None = None
     dashboard_url: str | None = None
     bindings: dict[str, KnownBinding] = field(default_factory=dict)
 
-    def binding(self, told: str) -> KnownBinding | None:
-        """The binding with this name or id."""
-        named = (each for each in self.bindings.values() if each.name == told)
-        return next(named, None) or self.bindings.get(told)
+    def binding(self, name_or_id: str) -> KnownBinding | None:
+        """Find a binding by its name, or else by its id."""
+        by_name = (binding for binding in self.bindings.values() if binding.name == name_or_id)
+        return next(by_name, None) or self.bindings.get(name_or_id)
 
 
 class _Document(Struct):
@@ -135,112 +138,115 @@ class _Version(Struct):
 
 
 class StateFile:
-    """The file, and how it is changed: by one command at a time, as a whole or not at all.
+    """The state file of a user. A lock serializes the commands that change it, and each write is atomic.
 
     Args:
-        folder: Where it is; made when something is written.
+        folder: The folder of the file. It is created on the first write.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "services.json"
 
     @classmethod
-    def of_user(cls) -> StateFile:
-        """The one of who runs this.
+    def for_user(cls) -> StateFile:
+        """Return the state file of the current user.
 
         Raises:
-            Fault: The user has no home.
+            CLIError: The user has no home directory.
         """
         try:
             return cls(state_folder(os.environ))
         except RuntimeError:
-            raise _fault("there is no home directory; set BROKERKIT_HOME to a folder of yours") from None
+            raise _unusable("there is no home directory; set BROKERKIT_HOME to a folder") from None
 
     def brokers(self) -> dict[str, dict[str, KnownInstance]]:
-        """All instances by the URL of their broker and their id, in the order in which they were made."""
+        """Return all instances by the URL of their broker and their id, in the order of their creation."""
         return self._read().brokers
 
     def instances(self, url: str) -> dict[str, KnownInstance]:
-        """The instances at one broker, by id."""
+        """Return the instances at one broker, by id."""
         return self.brokers().get(url, {})
 
-    def find(self, url: str, told: str) -> KnownInstance | None:
-        """The instance with this name, or this id."""
-        found = self.instances(url)
-        return next((each for each in found.values() if each.name == told), None) or found.get(told)
+    def find(self, url: str, name_or_id: str) -> KnownInstance | None:
+        """Find an instance by its name, or else by its id."""
+        instances = self.instances(url)
+        by_name = (instance for instance in instances.values() if instance.name == name_or_id)
+        return next(by_name, None) or instances.get(name_or_id)
 
     def add(self, url: str, instance: KnownInstance) -> None:
-        """Remember a new instance.
+        """Add a new instance.
 
         Raises:
-            Fault: Its name or id is taken.
+            CLIError: Its name or id is taken.
         """
-        with self._changing() as brokers:
-            known = brokers.setdefault(url, {})
-            if instance.instance_id in known or any(each.name == instance.name for each in known.values()):
-                raise _taken(f"there is a service instance {instance.name} already")
-            known[instance.instance_id] = instance
+        with self._edit() as brokers:
+            instances = brokers.setdefault(url, {})
+            names = {other.name for other in instances.values()}
+            if instance.instance_id in instances or instance.name in names:
+                raise _name_taken(f"a service instance {instance.name} already exists")
+            instances[instance.instance_id] = instance
 
     def add_binding(self, url: str, instance: KnownInstance, binding: KnownBinding) -> None:
-        """Remember a new binding, and its instance.
+        """Add a new binding, and its instance if the file does not have it.
 
         Raises:
-            Fault: Its name or id is taken.
+            CLIError: Its name or id is taken.
         """
-        with self._changing() as brokers:
-            known = brokers.setdefault(url, {})
-            there = known.get(instance.instance_id, instance)
-            if binding.binding_id in there.bindings or there.binding(binding.name) is not None:
-                raise _taken(f"{there.name} has a binding {binding.name} already")
-            known[instance.instance_id] = _with_binding(there, binding)
+        with self._edit() as brokers:
+            instances = brokers.setdefault(url, {})
+            stored = instances.get(instance.instance_id, instance)
+            if binding.binding_id in stored.bindings or stored.binding(binding.name) is not None:
+                raise _name_taken(f"{stored.name} already has a binding {binding.name}")
+            instances[instance.instance_id] = _with_binding(stored, binding)
 
-    def change(
+    def update(
         self, url: str, instance: KnownInstance, binding: KnownBinding | None = None, **fields: Any
     ) -> None:
-        """Change what is remembered of an instance, or of one of its bindings.
+        """Change fields of an instance, or of one of its bindings.
 
         Args:
-            url: Of the broker.
-            instance: Which; as it is to be remembered from now on, if someone else made it.
-            binding: Which; likewise.
-            fields: What changes; all else stays as other commands may have left it.
+            url: The URL of the broker.
+            instance: The instance. If it was created elsewhere and is not in the file, it is added.
+            binding: The binding. If it was created elsewhere and is not in the file, it is added.
+            fields: The new values. Other fields keep the values that other commands may have written.
         """
-        with self._changing() as brokers:
-            known = brokers.setdefault(url, {})
-            there = known.get(instance.instance_id, instance if instance.adopted else None)
-            if there is None:
+        with self._edit() as brokers:
+            instances = brokers.setdefault(url, {})
+            stored = instances.get(instance.instance_id, instance if instance.adopted else None)
+            if stored is None:
                 return  # another command has deleted it
             if binding is None:
-                there = msgspec.structs.replace(there, **fields)
+                stored = msgspec.structs.replace(stored, **fields)
             else:
-                bound = there.bindings.get(binding.binding_id, binding if binding.adopted else None)
-                if bound is not None:
-                    there = _with_binding(there, msgspec.structs.replace(bound, **fields))
-            _keep(known, there)
+                stored_binding = stored.bindings.get(binding.binding_id, binding if binding.adopted else None)
+                if stored_binding is not None:
+                    stored = _with_binding(stored, msgspec.structs.replace(stored_binding, **fields))
+            _put(instances, stored)
 
-    def forget(self, url: str, instance: KnownInstance, binding: KnownBinding | None = None) -> None:
-        """Forget an instance and its bindings, or one of its bindings."""
-        with self._changing() as brokers:
-            known = brokers.setdefault(url, {})
-            there = known.get(instance.instance_id)
+    def remove(self, url: str, instance: KnownInstance, binding: KnownBinding | None = None) -> None:
+        """Remove an instance with its bindings, or one of its bindings."""
+        with self._edit() as brokers:
+            instances = brokers.setdefault(url, {})
+            stored = instances.get(instance.instance_id)
             if binding is None:
-                known.pop(instance.instance_id, None)
-            elif there is not None:
-                left = {name: each for name, each in there.bindings.items() if name != binding.binding_id}
-                _keep(known, msgspec.structs.replace(there, bindings=left))
+                instances.pop(instance.instance_id, None)
+            elif stored is not None:
+                bindings = {key: value for key, value in stored.bindings.items() if key != binding.binding_id}
+                _put(instances, msgspec.structs.replace(stored, bindings=bindings))
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, dict[str, KnownInstance]]]:
+    def _edit(self) -> Iterator[dict[str, dict[str, KnownInstance]]]:
+        """Lock the file, yield its brokers, and write them back."""
         try:
-            place = Path(os.path.realpath(self.path))  # of a link, what it leads to is replaced
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(place.with_suffix(".lock")):
+            path = Path(os.path.realpath(self.path))  # replace the target of a symbolic link, not the link
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(path.with_suffix(".lock")):
                 document = self._read()
                 yield document.brokers
-                document.brokers = {url: known for url, known in document.brokers.items() if known}
-                _write(place, document)
+                document.brokers = {url: value for url, value in document.brokers.items() if value}
+                write_atomically(path, msgspec.json.format(msgspec.json.encode(document), indent=1))
         except OSError as error:
-            raise _fault(f"{self.path} cannot be written: {error.strerror}") from None
+            raise _unusable(f"{self.path} cannot be written: {error.strerror}") from None
 
     def _read(self) -> _Document:
         try:
@@ -248,59 +254,46 @@ class StateFile:
         except FileNotFoundError:
             return _Document()
         except OSError as error:
-            raise _fault(f"{self.path} cannot be read: {error.strerror}") from None
+            raise _unusable(f"{self.path} cannot be read: {error.strerror}") from None
         try:
             version = msgspec.json.decode(raw, type=_Version).version
             if version != VERSION:
-                raise _fault(
-                    f"{self.path} is of another brokerkit (its version is {version}, not {VERSION}); use"
-                    " that one, or set BROKERKIT_HOME to another folder"
+                raise _unusable(
+                    f"{self.path} has version {version}, expected {VERSION}; use the release of brokerkit"
+                    " that wrote it, or set BROKERKIT_HOME to another folder"
                 )
             return msgspec.json.decode(raw, type=_Document)
         except (ValueError, RecursionError) as error:
-            raise _fault(
-                f"{self.path}, which remembers what was made, is damaged ({error}); mend it, or move it"
-                " away, and delete what it names by its ids"
+            raise _unusable(
+                f"{self.path} is damaged ({error}); repair it, or move it away and delete the resources in"
+                " it by their ids"
             ) from None
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Where a user's state belongs on this platform.
+    """Return the folder for a user's state on this operating system.
 
     Args:
-        environ: The environment.
+        environ: The environment variables.
 
     Raises:
-        RuntimeError: The user has no home.
+        RuntimeError: The user has no home directory.
     """
-    if told := environ.get("BROKERKIT_HOME"):
-        return Path(told)
+    if home := environ.get("BROKERKIT_HOME"):
+        return Path(home)
     if sys.platform == "win32" and (local := environ.get("LOCALAPPDATA")):  # pragma: no cover
         return Path(local) / "brokerkit"
-    told = environ.get("XDG_STATE_HOME", "")
-    if Path(told).is_absolute():
-        return Path(told) / "brokerkit"
+    state_home = environ.get("XDG_STATE_HOME", "")
+    if Path(state_home).is_absolute():
+        return Path(state_home) / "brokerkit"
     if environ.get("HOME") == "":
-        raise RuntimeError("HOME is empty")  # which Path.home() takes for the root folder
+        raise RuntimeError("HOME is empty")  # Path.home() would return the root folder
     return Path.home() / ".local" / "state" / "brokerkit"
-
-
-def _write(path: Path, document: _Document) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Let only one command be inside at a time; a lock ends with the process that has it."""
+    """Hold an exclusive lock. The operating system releases it when the process ends."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(descriptor)
@@ -326,20 +319,22 @@ def _with_binding(instance: KnownInstance, binding: KnownBinding) -> KnownInstan
     return msgspec.structs.replace(instance, bindings={**instance.bindings, binding.binding_id: binding})
 
 
-def _keep(known: dict[str, KnownInstance], instance: KnownInstance) -> None:
-    """Keep an instance, but what others made only while there is something to remember of it."""
-    left = {
-        name: each for name, each in instance.bindings.items() if not each.adopted or each.pending is not None
+def _put(instances: dict[str, KnownInstance], instance: KnownInstance) -> None:
+    """Store an instance, without the resources created elsewhere that have no operation in progress."""
+    bindings = {
+        binding_id: binding
+        for binding_id, binding in instance.bindings.items()
+        if not binding.adopted or binding.pending is not None
     }
-    if instance.adopted and instance.pending is None and not left:
-        known.pop(instance.instance_id, None)
+    if instance.adopted and instance.pending is None and not bindings:
+        instances.pop(instance.instance_id, None)
     else:
-        known[instance.instance_id] = msgspec.structs.replace(instance, bindings=left)
+        instances[instance.instance_id] = msgspec.structs.replace(instance, bindings=bindings)
 
 
-def _fault(told: str) -> CLIError:
-    return CLIError(told, error="MemoryUnusable")
+def _unusable(message: str) -> CLIError:
+    return CLIError(message, error="StateFileUnusable")
 
 
-def _taken(told: str) -> CLIError:
-    return CLIError(f"{told}; give another name", error="NameTaken")
+def _name_taken(message: str) -> CLIError:
+    return CLIError(f"{message}; give another name", error="NameTaken")

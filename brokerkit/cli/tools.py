@@ -1,4 +1,4 @@
-"""What authors of brokers need, and no broker is asked for: ids, hashes, the faults of a catalog file."""
+"""The commands for authors of brokers that send no requests: `new-id`, `hash-password` and `lint`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import click
 
-from .._internal import console as display
+from .._internal import console
 from ..catalog.models import Catalog, CatalogError, suppress_warnings
 from .options import json_option
 from .output import CLIError, Output, can_prompt
@@ -17,24 +17,29 @@ from .output import CLIError, Output, can_prompt
 @click.command(epilog="\b\nExample:\n  brokerkit new-id 3")
 @click.argument("number", metavar="[N]", type=click.IntRange(1, 10_000), default=1)
 def new_id(number: int) -> None:
-    """Make N ids, one if not told, for the offerings and plans of a catalog."""
+    """Generate N ids for the offerings and plans of a catalog. N defaults to 1."""
     for _ in range(number):
         click.echo(str(uuid4()))
 
 
-_OF_THE_BROKER = "It is for the broker's environment; in yours, BROKER_PASSWORD is what you log in with."
+_HASH_NOTE = (
+    "Set the hash in the broker's environment. In your own, BROKER_PASSWORD is the password to log in with."
+)
 
 
-@click.command(epilog=f"\b\nExample:\n  brokerkit hash-password\n\n{_OF_THE_BROKER}")
+@click.command(epilog=f"\b\nExample:\n  brokerkit hash-password\n\n{_HASH_NOTE}")
 def hash_password() -> None:
-    """Make a hash of a password, which BasicAuth takes in its place.
+    """Hash a password. BasicAuth accepts the hash in place of the password.
 
-    The password is asked for, or read from stdin if that is no terminal; a newline at its end is not of it.
+    The command prompts for the password, or reads it from stdin if stdin is not a terminal. A newline at the
+    end is removed.
     """
     from werkzeug.security import generate_password_hash
 
     if can_prompt():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt="Once more", err=True)
+        password = click.prompt(
+            "Password", hide_input=True, confirmation_prompt="Repeat the password", err=True
+        )
     else:
         password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
     if not password:
@@ -42,7 +47,7 @@ def hash_password() -> None:
     click.echo(generate_password_hash(password))
 
 
-class _Verdict(NamedTuple):
+class _LintResult(NamedTuple):
     file: str
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -52,39 +57,39 @@ class _Verdict(NamedTuple):
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False)
 )
-@click.option("--strict", is_flag=True, help="Exit with 1 also for warnings.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 @json_option
 def lint(files: tuple[str, ...], strict: bool, as_json: bool) -> None:
-    """Find the faults of catalog files (YAML, JSON or TOML), each with its place.
+    """Find faults in catalog files (YAML, JSON or TOML), and print each with its location.
 
-    A warning is of what only Cloud Foundry refuses, of what is not recommended, or of a field that the API
-    does not have. The exit code is 1 if there are faults.
+    There are warnings for content that only Cloud Foundry refuses, for content that the API does not
+    recommend, and for fields that the API does not define. The exit code is 1 if there are faults.
     """
-    talk = Output(as_json=as_json, verbose=False)
-    with talk.telling():
-        verdicts = [_judge(file) for file in files]
+    output = Output(as_json=as_json, verbose=False)
+    with output.report_errors():
+        results = [_lint(file) for file in files]
         if as_json:
-            display.print_json([verdict._asdict() for verdict in verdicts])
-        for verdict in [] if as_json else verdicts:
+            console.print_json([result._asdict() for result in results])
+        for result in [] if as_json else results:
             for kind, colour, lines in (
-                ("fault", "red", verdict.faults),
-                ("warning", "yellow", verdict.warnings),
+                ("fault", "red", result.faults),
+                ("warning", "yellow", result.warnings),
             ):
                 for line in lines:
-                    display.print_text(f"{verdict.file}: {kind}: {' '.join(line.split())}", colour=colour)
-            if not verdict.faults and not verdict.warnings:
-                talk.note(f"{verdict.file} has no faults.")
-        if any(verdict.faults or (strict and verdict.warnings) for verdict in verdicts):
+                    console.print_text(f"{result.file}: {kind}: {' '.join(line.split())}", colour=colour)
+            if not result.faults and not result.warnings:
+                output.note(f"{result.file} has no faults.")
+        if any(result.faults or (strict and result.warnings) for result in results):
             click.get_current_context().exit(1)
 
 
-def _judge(file: str) -> _Verdict:
+def _lint(file: str) -> _LintResult:
     try:
         with suppress_warnings():
-            return _Verdict(file, (), Catalog.from_file(file).warnings)
+            return _LintResult(file, (), Catalog.from_file(file).warnings)
     except CatalogError as error:
-        return _Verdict(file, error.faults, ())
+        return _LintResult(file, error.faults, ())
     except OSError as error:
-        return _Verdict(file, (f"cannot be read: {error.strerror}",), ())
+        return _LintResult(file, (f"cannot be read: {error.strerror}",), ())
     except ModuleNotFoundError as error:
-        raise CLIError(str(error), error="NotInstalled", code=2) from None  # 1 is said of catalogs
+        raise CLIError(str(error), error="NotInstalled", code=2) from None  # 1 is for faults in catalogs

@@ -165,7 +165,7 @@ def test_insecure_option_disables_certificate_verification(check: Check) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "where is the broker? Give its URL, or BROKER_URL"),
+        ([], "give the URL of the broker, or set BROKER_URL"),
         (["127.0.0.1:8080"], "'127.0.0.1:8080' is not the URL of a broker; give one such as http://127"),
         (["ftp://u:hunter2@x"], "the URL contains a login"),
         (["http://u:hunter2@x"], "the URL contains a login"),
@@ -173,8 +173,8 @@ def test_insecure_option_disables_certificate_verification(check: Check) -> None
             [samples.URL, "--token", "t", "--username", "u"],
             "give a username and password, or a token, not both",
         ),
-        ([samples.URL, "--password", "p"], "whose password is it? Give --username too"),
-        ([samples.URL, "--username", "u"], "give a password too; best in BROKER_PASSWORD"),
+        ([samples.URL, "--password", "p"], "the password needs a username; give --username too"),
+        ([samples.URL, "--username", "u"], "the username needs a password; set BROKER_PASSWORD"),
         ([samples.URL, "--insecure", "--ca-file", __file__], "give --insecure or --ca-file, not both"),
         (
             [samples.URL, "--timeout", "1e9"],
@@ -182,9 +182,9 @@ def test_insecure_option_disables_certificate_verification(check: Check) -> None
         ),
         ([samples.URL, "--only", "R-PRV"], "--only: there is no rule 'R-PRV'; did you mean R-PROV"),
         ([samples.URL, "--skip", "r-prov-4.same-operatoin"], "did you mean R-PROV-4.same-operation"),
-        ([samples.URL, "--skip", "xyz"], "--skip: there is no rule 'xyz'; --list lists all of them"),
-        ([samples.URL, "--skip", "R"], "no rule is left to judge; --list lists all of them"),
-        ([samples.URL, "--only", "R-CAT", "--level", "MUST"], "no rule is left to judge"),
+        ([samples.URL, "--skip", "xyz"], "--skip: there is no rule 'xyz'; --list lists all rules"),
+        ([samples.URL, "--skip", "R"], "no rule is selected; --list lists all rules"),
+        ([samples.URL, "--only", "R-CAT", "--level", "MUST"], "no rule is selected"),
         ([samples.URL, "--level", "MAY"], "Invalid value for '--level'"),
         ([samples.URL, "--jobs", "0"], "Invalid value for '--jobs'"),
         ([samples.URL, "--parameters", "nothing.json"], "Invalid value for '--parameters'"),
@@ -267,7 +267,7 @@ def test_unwritable_report_folder_is_rejected_early(
     check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    assert "is not yours to write to" in check.refusal(samples.URL, "--json", tmp_path / "x")
+    assert "no permission to write to" in check.refusal(samples.URL, "--json", tmp_path / "x")
 
 
 def test_report_file_replacement_is_atomic(
@@ -385,7 +385,7 @@ def test_internal_checker_error_exits_with_two(check: Check) -> None:
     result = check.run(samples.URL)
     assert (result.exit_code, result.stdout) == (2, "")
     assert r"RuntimeError: no\x1b[31m" in result.stderr
-    assert result.stderr.endswith("Error: this is a mistake of the checker, and not of the broker\n")
+    assert result.stderr.endswith("Error: this is a bug in the checker, not in the broker\n")
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_internal_checker_error_exits_with_two(check: Check) -> None:
         ),
         (
             ModuleNotFoundError("No module named 'urllib3'", name="urllib3"),
-            "Error: 'brokerkit check' needs urllib3: pip install urllib3\n",
+            "Error: 'brokerkit check' needs the package urllib3: pip install 'osb-brokerkit[check]'\n",
         ),
     ],
 )
@@ -422,7 +422,8 @@ def test_missing_rich_names_the_install_command(check: Check, monkeypatch: pytes
 
     monkeypatch.delitem(sys.modules, "brokerkit.checker.reporters.terminal", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
-    assert check.refusal(samples.URL) == "'brokerkit check' needs rich: pip install rich"
+    message = check.refusal(samples.URL)
+    assert message == "'brokerkit check' needs the package rich: pip install 'osb-brokerkit[check]'"
 
 
 def test_missing_own_module_is_internal_error(check: Check) -> None:
@@ -434,7 +435,7 @@ def test_missing_own_module_is_internal_error(check: Check) -> None:
     check.report = fail
     result = check.run(samples.URL)
     assert result.exit_code == 2
-    assert result.stderr.endswith("Error: this is a mistake of the checker, and not of the broker\n")
+    assert result.stderr.endswith("Error: this is a bug in the checker, not in the broker\n")
 
 
 def test_usage_error_from_check_exits_two(check: Check) -> None:
@@ -466,7 +467,9 @@ def test_second_interrupt_stops_and_warns_of_leftovers() -> None:
         terminal.read_until("deleting")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.read_all() == 130
-        assert terminal.output.endswith("Error: stopped; what the check made may be there still\n")
+        assert terminal.output.endswith(
+            "Error: interrupted; resources that the check created may still exist\n"
+        )
         assert "Traceback" not in terminal.output
 
 
@@ -490,7 +493,7 @@ def test_interrupted_report_write_prints_terminal_report(end: signal.Signals, tm
         assert reads.read(1) == b"<"
         process.send_signal(end)
         stdout, stderr = process.communicate(timeout=30)
-    assert stderr == "Error: interrupted; not all reports are written\n"
+    assert stderr == "Error: interrupted; some reports were not written\n"
     assert "curl -X DELETE b1" in stdout
     assert stdout.splitlines()[-1].startswith("5,001 rules passed, 0 failed")
     assert process.returncode == 2
@@ -507,7 +510,7 @@ def test_interrupted_terminal_report_lists_leftovers(end: signal.Signals) -> Non
         _, message = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "could not be deleted: service binding b1 of the service instance i1; try again: curl" in message
-    assert message.endswith("Error: stopped; the report is not whole\n")
+    assert message.endswith("Error: interrupted; the report is incomplete\n")
 
 
 @pytest.mark.integration
@@ -557,4 +560,4 @@ def test_list_prints_every_rule(check: Check, monkeypatch: pytest.MonkeyPatch) -
 
 def test_help_explains_exit_codes(check: Check) -> None:
     message = " ".join(check.run("--help").stdout.split())
-    assert "The exit code is 0; 1 if the broker breaks a rule that it MUST keep; 2 if" in message
+    assert "The exit code is 0 on success, 1 if the broker breaks a MUST rule, and 2 if" in message

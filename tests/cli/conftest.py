@@ -1,4 +1,4 @@
-"""What the tests of the command share: somebody who types, a home of theirs, and brokers."""
+"""Shared fixtures of the command's tests: a runner of commands, a home folder, and brokers."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ MAIL = ServiceOffering(
         ServicePlan(id="tin-id", name="tin", description="By tin", maximum_polling_duration=1),
     ],
 )
-"""What the fake broker offers: bindings cannot be fetched."""
+"""The offering of the fake broker. Its bindings cannot be fetched."""
 
 
-class Person:
-    """Types commands at one broker, and reads what they say."""
+class CommandRunner:
+    """A runner of commands for one broker."""
 
     def __init__(self, url: str) -> None:
         self.env: dict[str, str | None] = {
@@ -66,90 +66,91 @@ class Person:
         return self.env["BROKER_URL"] or ""
 
     @property
-    def memory(self) -> StateFile:
+    def state_file(self) -> StateFile:
         return StateFile(Path(os.environ["BROKERKIT_HOME"]))
 
     @property
-    def known(self) -> dict[str, KnownInstance]:
-        """What is remembered of this broker, by name."""
-        return {each.name: each for each in self.memory.instances(self.url).values()}
+    def instances(self) -> dict[str, KnownInstance]:
+        """The instances of this broker in the state file, by name."""
+        return {instance.name: instance for instance in self.state_file.instances(self.url).values()}
 
     def run(self, *command: str, code: int = 0, typing: str | bytes | None = None) -> Result:
-        """Run a command, which must end with this code and without a traceback."""
+        """Run a command, and assert its exit code and that it raises no exception."""
         result = CliRunner().invoke(cli, command, env=self.env, input=typing, prog_name="brokerkit")
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert result.exit_code == code, result.output
         assert "s3cret" not in result.output
         return result
 
-    def told(self, *command: str) -> str:
+    def output(self, *command: str) -> str:
+        """Run a command and return its stdout."""
         return self.run(*command).stdout
 
-    def told_json(self, *command: str) -> Any:
-        """The document that a command prints for programs, to whom it says nothing else."""
+    def json(self, *command: str) -> Any:
+        """Run a command with --json and return its document. It must print nothing to stderr."""
         result = self.run(*command, "--json")
         assert result.stderr == ""
         return json.loads(result.stdout)
 
-    def refusal(self, *command: str, code: int = 1) -> str:
-        """What a command says that ends without a result."""
+    def error(self, *command: str, code: int = 1) -> str:
+        """Run a command that fails, and return its stderr. It must print nothing to stdout."""
         result = self.run(*command, code=code)
         assert result.stdout == ""
         return result.stderr
 
-    def refusal_json(self, *command: str, code: int = 1) -> Any:
-        return json.loads(self.refusal(*command, "--json", code=code))
+    def error_json(self, *command: str, code: int = 1) -> Any:
+        return json.loads(self.error(*command, "--json", code=code))
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home without a past, and an environment that says nothing."""
+    """Set an empty home folder, and unset the environment variables of the command."""
     for name in ("BROKER_URL", "BROKER_USERNAME", "BROKER_PASSWORD", "BROKER_TOKEN", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BROKERKIT_HOME", str(tmp_path / "home"))
 
 
-def offers(*offerings: ServiceOffering) -> Responder:
-    """The answer to GET /v2/catalog."""
+def catalog_response(*offerings: ServiceOffering) -> Responder:
+    """Return the response to GET /v2/catalog."""
     return respond(200, msgspec.json.decode(Catalog(offerings or [MAIL]).encoded))
 
 
-def polled(state: str, description: str | None = None, **more: Any) -> Responder:
-    """The answer to a poll, which may be repeated at once."""
-    told = {"state": state, **({} if description is None else {"description": description}), **more}
-    return respond(200, told, Retry_After="0")
+def poll_response(state: str, description: str | None = None, **fields: Any) -> Responder:
+    """Return the response to a poll, which the client may repeat without a delay."""
+    body = {"state": state, **({} if description is None else {"description": description}), **fields}
+    return respond(200, body, Retry_After="0")
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeBroker]:
-    with serve_fake() as made:
-        yield made
+    with serve_fake() as fake:
+        yield fake
 
 
 @pytest.fixture
-def person(fake: FakeBroker) -> Person:
-    """Somebody in front of the fake broker."""
-    return Person(fake.url)
+def runner(fake: FakeBroker) -> CommandRunner:
+    """A runner of commands for the fake broker."""
+    return CommandRunner(fake.url)
 
 
 @pytest.fixture
-def orders(fake: FakeBroker, person: Person) -> Person:
-    """Somebody who made an instance `orders` of the plan `post`."""
-    fake.script(offers(), respond(201))
-    person.run("provision", "mail", "post", "orders")
+def orders(fake: FakeBroker, runner: CommandRunner) -> CommandRunner:
+    """A runner of commands that has created an instance `orders` of the plan `post`."""
+    fake.script(catalog_response(), respond(201))
+    runner.run("provision", "mail", "post", "orders")
     fake.requests.clear()
-    return person
+    return runner
 
 
-class Pace:
-    """Holds what works in the background until a test lets it go on."""
+class Gate:
+    """A gate that holds the background work of the broker until a test opens it."""
 
     def __init__(self) -> None:
-        self.go = Event()
+        self.opened = Event()
 
 
-def quick_broker(folder: Path, pace: Pace) -> Broker:
-    """A broker with a store: `small` is there at once, `large` when `pace` says so, `tiny` fails."""
+def quick_broker(folder: Path, gate: Gate) -> Broker:
+    """Create a broker with a store: `small` is synchronous, `large` waits for the gate, `tiny` fails."""
     offering = make_offering()
     tiny = ServicePlan(id="tiny-id", name="tiny", description="A tiny one")
     offering = msgspec.structs.replace(offering, plans=[*offering.plans, tiny])
@@ -167,7 +168,7 @@ def quick_broker(folder: Path, pace: Pace) -> Broker:
     @broker.provision(plan="large", background=True)
     def provision_large(request: ProvisionRequest) -> Generator[str, None, None]:
         yield "Making a volume\x1b[2J"
-        pace.go.wait(15)
+        gate.opened.wait(15)
         yield "Starting the server"
 
     @broker.provision(plan="tiny", background=True)
@@ -179,17 +180,17 @@ def quick_broker(folder: Path, pace: Pace) -> Broker:
 
 
 @pytest.fixture
-def pace() -> Iterator[Pace]:
-    made = Pace()
-    yield made
-    made.go.set()
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.opened.set()
 
 
 @pytest.fixture
-def real(tmp_path: Path, pace: Pace) -> Iterator[Person]:
-    """Somebody in front of a real broker."""
-    broker = quick_broker(tmp_path, pace)
+def real(tmp_path: Path, gate: Gate) -> Iterator[CommandRunner]:
+    """A runner of commands for a real broker."""
+    broker = quick_broker(tmp_path, gate)
     with serve_app(make_app(broker)) as url:
-        yield Person(url)
-        pace.go.set()
+        yield CommandRunner(url)
+        gate.opened.set()
     stop(broker)

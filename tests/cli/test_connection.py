@@ -1,4 +1,4 @@
-"""How the command reaches a broker, and as whom; and what is typed of parameters."""
+"""Tests of the options for the connection, the login and the parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ..support.fake_broker import FakeBroker, close_connection, respond, serve_fake
-from .conftest import Person, offers
+from .conftest import CommandRunner, catalog_response
+
+pytestmark = pytest.mark.integration
 
 BASIC = "Basic " + base64.b64encode(b"platform:s3cret").decode()
 
@@ -33,29 +35,33 @@ BASIC = "Basic " + base64.b64encode(b"platform:s3cret").decode()
     ],
 )
 def test_typed_credentials_override_environment(
-    fake: FakeBroker, person: Person, environ: dict[str, str | None], typed: list[str], sent: str | None
+    fake: FakeBroker,
+    runner: CommandRunner,
+    environ: dict[str, str | None],
+    typed: list[str],
+    sent: str | None,
 ) -> None:
-    fake.script(offers())
-    person.env |= environ
-    person.run("catalog", *typed)
+    fake.script(catalog_response())
+    runner.env |= environ
+    runner.run("catalog", *typed)
     assert fake.requests[0].headers.get("Authorization") == sent
 
 
 def test_missing_password_is_prompted_for(
-    fake: FakeBroker, person: Person, monkeypatch: pytest.MonkeyPatch
+    fake: FakeBroker, runner: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a terminal, a missing password is a usage error."""
-    fake.script(offers())
-    person.env["BROKER_PASSWORD"] = None
-    assert "give a password too" in person.run("catalog", code=2).stderr
+    fake.script(catalog_response())
+    runner.env["BROKER_PASSWORD"] = None
+    assert "the username needs a password" in runner.run("catalog", code=2).stderr
     monkeypatch.setattr("brokerkit.cli.login.can_prompt", lambda: True)
-    result = person.run("catalog", typing="s3cret\n")
+    result = runner.run("catalog", typing="s3cret\n")
     assert "Password of platform" in result.stderr
     assert fake.requests[0].headers["Authorization"] == BASIC
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (["--token", "t", "--username", "u"], "not both"),
         (["--url", "127.0.0.1"], "is not the URL of a broker"),
@@ -65,22 +71,24 @@ def test_missing_password_is_prompted_for(
         (["--ca-file", "nowhere.pem"], "--ca-file"),
     ],
 )
-def test_conflicting_options_are_usage_errors(person: Person, command: list[str], told: str) -> None:
-    assert told in person.refusal("catalog", *command, code=2)
+def test_conflicting_options_are_usage_errors(
+    runner: CommandRunner, command: list[str], message: str
+) -> None:
+    assert message in runner.error("catalog", *command, code=2)
 
 
-def test_broker_url_is_required(person: Person) -> None:
-    person.env["BROKER_URL"] = None
-    assert "BROKER_URL" in person.refusal("catalog", code=2)
+def test_broker_url_is_required(runner: CommandRunner) -> None:
+    runner.env["BROKER_URL"] = None
+    assert "BROKER_URL" in runner.error("catalog", code=2)
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A file with a key and a certificate for 127.0.0.1, signed by itself."""
+    """A file with a key and a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
@@ -91,7 +99,7 @@ def certificate(tmp_path: Path) -> Path:
     pem = serialization.Encoding.PEM
     plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     file = tmp_path / "broker.pem"
-    file.write_bytes(key.private_bytes(pem, *plain) + made.public_bytes(pem))
+    file.write_bytes(key.private_bytes(pem, *plain) + certificate.public_bytes(pem))
     return file
 
 
@@ -103,24 +111,24 @@ def test_certificates_are_verified_unless_disabled(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with serve_fake(context) as fake:
-        person = Person(fake.url)
-        fake.script(offers())
-        assert "TLS failed" in person.refusal("catalog")
-        assert "By post" in person.told("catalog", "--insecure")
-        assert "By post" in person.told("catalog", "--ca-file", str(certificate))
+        runner = CommandRunner(fake.url)
+        fake.script(catalog_response())
+        assert "TLS failed" in runner.error("catalog")
+        assert "By post" in runner.output("catalog", "--insecure")
+        assert "By post" in runner.output("catalog", "--ca-file", str(certificate))
 
 
-def test_timeout_option_limits_the_request(fake: FakeBroker, person: Person) -> None:
+def test_timeout_option_limits_the_request(fake: FakeBroker, runner: CommandRunner) -> None:
     fake.script(close_connection)
-    assert "no response" in person.refusal("catalog", "--timeout", "0.2")
+    assert "no response" in runner.error("catalog", "--timeout", "0.2")
 
 
 # Parameters
 
 
-def sent(fake: FakeBroker, person: Person, *typed: str, typing: str | None = None) -> Any:
-    fake.script(offers(), respond(201))
-    person.run("provision", "mail", "post", *typed, typing=typing)
+def sent(fake: FakeBroker, runner: CommandRunner, *typed: str, typing: str | None = None) -> Any:
+    fake.script(catalog_response(), respond(201))
+    runner.run("provision", "mail", "post", *typed, typing=typing)
     return fake.requests[-1].json.get("parameters")
 
 
@@ -137,16 +145,18 @@ def sent(fake: FakeBroker, person: Person, *typed: str, typing: str | None = Non
     ],
 )
 def test_parameter_options_parse_json_or_text(
-    fake: FakeBroker, person: Person, typed: list[str], parameters: Any
+    fake: FakeBroker, runner: CommandRunner, typed: list[str], parameters: Any
 ) -> None:
     """A `-p` value is parsed as JSON and is text otherwise. Dotted names make nested objects."""
-    assert sent(fake, person, *typed) == parameters
+    assert sent(fake, runner, *typed) == parameters
 
 
-def test_parameters_can_come_from_file_or_stdin(fake: FakeBroker, person: Person, tmp_path: Path) -> None:
+def test_parameters_can_come_from_file_or_stdin(
+    fake: FakeBroker, runner: CommandRunner, tmp_path: Path
+) -> None:
     (tmp_path / "parameters.json").write_text('{"size": 3}')
-    assert sent(fake, person, "-c", f"@{tmp_path / 'parameters.json'}", "-p", "b=1") == {"size": 3, "b": 1}
-    assert sent(fake, person, "-c", "@-", typing='{"size": 4}') == {"size": 4}
+    assert sent(fake, runner, "-c", f"@{tmp_path / 'parameters.json'}", "-p", "b=1") == {"size": 3, "b": 1}
+    assert sent(fake, runner, "-c", "@-", typing='{"size": 4}') == {"size": 4}
 
 
 @pytest.mark.parametrize(
@@ -163,10 +173,12 @@ def test_parameters_can_come_from_file_or_stdin(fake: FakeBroker, person: Person
         ["-c", "@/"],
     ],
 )
-def test_invalid_parameters_error_hides_values(fake: FakeBroker, person: Person, typed: list[str]) -> None:
-    told = person.refusal("provision", "mail", "post", *typed, code=2)
-    assert "Invalid value for -" in told
-    assert "hush" not in told
+def test_invalid_parameters_error_hides_values(
+    fake: FakeBroker, runner: CommandRunner, typed: list[str]
+) -> None:
+    message = runner.error("provision", "mail", "post", *typed, code=2)
+    assert "Invalid value for -" in message
+    assert "hush" not in message
     assert fake.requests == []
 
 
@@ -181,11 +193,11 @@ def test_invalid_parameters_error_hides_values(fake: FakeBroker, person: Person,
     ],
 )
 def test_unsendable_command_is_a_usage_error(
-    fake: FakeBroker, orders: Person, command: tuple[str, ...]
+    fake: FakeBroker, orders: CommandRunner, command: tuple[str, ...]
 ) -> None:
     """A command with an invalid id or without a change sends nothing and leaves the state file unchanged."""
-    fake.script(offers())
-    before = orders.known
-    orders.refusal(*command, code=2)
-    assert {asked.method for asked in fake.requests} <= {"GET"}
-    assert orders.known == before
+    fake.script(catalog_response())
+    before = orders.instances
+    orders.error(*command, code=2)
+    assert {request.method for request in fake.requests} <= {"GET"}
+    assert orders.instances == before

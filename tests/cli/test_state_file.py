@@ -1,7 +1,8 @@
-"""What the command remembers of what it made: where, when, and through what."""
+"""Tests of the state file: its location, its writes, its content, and the command `services`."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -19,29 +20,29 @@ from brokerkit.requests import Operation
 
 from ..support.fake_broker import FakeBroker, Responder, respond
 from ..support.stateful import until
-from .conftest import Person, offers
+from .conftest import CommandRunner, catalog_response
 
 URL = "http://broker.example.org"
 
 
-def instance(name: str, **more: object) -> KnownInstance:
+def instance(name: str, **overrides: object) -> KnownInstance:
     fields = {
         "name": name,
         "instance_id": f"{name}-id",
         "service_id": "mail-id",
-        "service": "mail",
+        "offering": "mail",
         "plan_id": "post-id",
         "plan": "post",
     }
-    return KnownInstance(**{**fields, **more})  # type: ignore[arg-type]
+    return KnownInstance(**{**fields, **overrides})  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> StateFile:
+def state_file(tmp_path: Path) -> StateFile:
     return StateFile(tmp_path / "home")
 
 
-# Where
+# Location
 
 
 @pytest.mark.parametrize(
@@ -60,72 +61,78 @@ def test_state_folder_follows_environment_variables(
     assert state_folder(environ) == Path(folder)
 
 
+@pytest.mark.integration
 def test_undetermined_home_names_environment_variable(
-    person: Person, monkeypatch: pytest.MonkeyPatch
+    runner: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nowhere() -> Path:
+    def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("BROKERKIT_HOME")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", nowhere)
-    assert "set BROKERKIT_HOME" in person.refusal("services")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert "set BROKERKIT_HOME" in runner.error("services")
 
 
-def test_empty_home_names_environment_variable(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.integration
+def test_empty_home_names_environment_variable(
+    runner: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("BROKERKIT_HOME")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", "")
-    assert "there is no home directory; set BROKERKIT_HOME" in person.refusal("services")
+    assert "there is no home directory; set BROKERKIT_HOME" in runner.error("services")
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_state_file_keeps_symbolic_link(memory: StateFile, tmp_path: Path, is_there: bool) -> None:
+@pytest.mark.parametrize("exists", [True, False])
+def test_state_file_keeps_symbolic_link(state_file: StateFile, tmp_path: Path, exists: bool) -> None:
     """Writing replaces the target of a symbolic link and keeps the link."""
     target = tmp_path / "elsewhere" / "mine.json"
-    if is_there:
-        memory.add(URL, instance("letters"))
+    if exists:
+        state_file.add(URL, instance("letters"))
         target.parent.mkdir()
-        memory.path.rename(target)
-    memory.path.parent.mkdir(exist_ok=True)
-    memory.path.symlink_to(target)
-    memory.add(URL, instance("orders"))
-    assert memory.path.is_symlink()
-    assert {each.name for each in memory.instances(URL).values()} >= {"orders"}
-    assert sorted(each.name for each in target.parent.iterdir()) == ["mine.json", "mine.lock"]
+        state_file.path.rename(target)
+    state_file.path.parent.mkdir(exist_ok=True)
+    state_file.path.symlink_to(target)
+    state_file.add(URL, instance("orders"))
+    assert state_file.path.is_symlink()
+    assert {instance.name for instance in state_file.instances(URL).values()} >= {"orders"}
+    assert sorted(path.name for path in target.parent.iterdir()) == ["mine.json", "mine.lock"]
 
 
-def test_state_file_is_private_without_passwords(orders: Person) -> None:
-    file = orders.memory.path
+@pytest.mark.integration
+def test_state_file_is_private_without_passwords(orders: CommandRunner) -> None:
+    file = orders.state_file.path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert "s3cret" not in file.read_text()
-    assert sorted(each.name for each in file.parent.iterdir()) == ["services.json", "services.lock"]
+    assert sorted(path.name for path in file.parent.iterdir()) == ["services.json", "services.lock"]
 
 
-# When
+# Writes
 
 
-def test_state_is_saved_before_each_request(fake: FakeBroker, person: Person) -> None:
-    seen: list[str] = []
+@pytest.mark.integration
+def test_state_is_saved_before_each_request(fake: FakeBroker, runner: CommandRunner) -> None:
+    states: list[str] = []
 
-    def look(status: int, body: object = None) -> Responder:
+    def record_states(status: int, body: object = None) -> Responder:
         def play(handler: BaseHTTPRequestHandler) -> None:
-            known = person.known["orders"]
-            seen.extend([known.state, *(each.state for each in known.bindings.values())])
+            instance = runner.instances["orders"]
+            states.extend([instance.state, *(binding.state for binding in instance.bindings.values())])
             respond(status, body)(handler)
 
         return play
 
-    fake.script(offers(), look(201))
-    person.run("provision", "mail", "post", "orders")
-    fake.script(offers(), look(201, {"credentials": {}}))
-    person.run("bind", "orders", "shop")
-    fake.script(offers(), look(200))
-    person.run("update", "orders", "-p", "a=1")
-    fake.script(look(200))
-    person.run("deprovision", "orders", "--yes")
-    assert seen == [
+    fake.script(catalog_response(), record_states(201))
+    runner.run("provision", "mail", "post", "orders")
+    fake.script(catalog_response(), record_states(201, {"credentials": {}}))
+    runner.run("bind", "orders", "shop")
+    fake.script(catalog_response(), record_states(200))
+    runner.run("update", "orders", "-p", "a=1")
+    fake.script(record_states(200))
+    runner.run("deprovision", "orders", "--yes")
+    assert states == [
         "creating",
         *("ready", "creating"),
         *("updating", "ready"),
@@ -134,8 +141,8 @@ def test_state_is_saved_before_each_request(fake: FakeBroker, person: Person) ->
     ]
 
 
-def start(person: Person, *command: str) -> subprocess.Popen[str]:
-    environ = {**os.environ, **{name: value for name, value in person.env.items() if value is not None}}
+def start(runner: CommandRunner, *command: str) -> subprocess.Popen[str]:
+    environ = {**os.environ, **{name: value for name, value in runner.env.items() if value is not None}}
     return subprocess.Popen(
         [sys.executable, "-m", "brokerkit", *command],
         env=environ,
@@ -147,86 +154,100 @@ def start(person: Person, *command: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.integration
-def test_killed_command_leaves_resource_in_state(fake: FakeBroker, person: Person) -> None:
+def test_killed_command_leaves_resource_in_state(fake: FakeBroker, runner: CommandRunner) -> None:
     """A provision that was killed before its response can be deprovisioned by name."""
-    over = Event()
+    killed = Event()
 
     def hold(handler: BaseHTTPRequestHandler) -> None:
-        over.wait(15)
+        killed.wait(15)
 
-    fake.script(offers(), hold)
-    with start(person, "provision", "mail", "post", "orders") as command:
+    fake.script(catalog_response(), hold)
+    with start(runner, "provision", "mail", "post", "orders") as command:
         until(lambda: len(fake.requests) == 2)
         command.kill()
-    over.set()
-    assert person.known["orders"].state == "creating"
+    killed.set()
+    assert runner.instances["orders"].state == "creating"
     fake.script(respond(410))
-    assert person.told("deprovision", "orders") == "orders is deleted.\n"
+    assert runner.output("deprovision", "orders") == "orders is deleted.\n"
 
 
 @pytest.mark.integration
-def test_concurrent_commands_lose_no_state(fake: FakeBroker, person: Person) -> None:
+def test_concurrent_commands_lose_no_state(fake: FakeBroker, runner: CommandRunner) -> None:
     def play(handler: BaseHTTPRequestHandler) -> None:
-        (offers() if handler.command == "GET" else respond(201))(handler)
+        (catalog_response() if handler.command == "GET" else respond(201))(handler)
 
     fake.script(play)
-    commands = [start(person, "provision", "mail", "post", f"orders-{number}") for number in range(3)]
+    commands = [start(runner, "provision", "mail", "post", f"orders-{number}") for number in range(3)]
     for command in commands:
-        _, told = command.communicate(timeout=30)
-        assert (command.returncode, told) == (0, "")
-    assert person.known.keys() == {"orders-0", "orders-1", "orders-2"}
+        _, stderr = command.communicate(timeout=30)
+        assert (command.returncode, stderr) == (0, "")
+    assert runner.instances.keys() == {"orders-0", "orders-1", "orders-2"}
 
 
-def test_concurrent_writers_are_serialized(memory: StateFile) -> None:
-    memory.add(URL, instance("orders"))
+def test_concurrent_writers_are_serialized(state_file: StateFile) -> None:
+    state_file.add(URL, instance("orders"))
 
     def write(number: int) -> None:
         binding = KnownBinding(name=f"b{number}", binding_id=f"b{number}-id")
-        memory.add_binding(URL, instance("orders"), binding)
-        memory.change(URL, instance("orders"), version=str(number))
+        state_file.add_binding(URL, instance("orders"), binding)
+        state_file.update(URL, instance("orders"), version=str(number))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(24)))
-    (known,) = memory.instances(URL).values()
-    assert len(known.bindings) == 24
+    (stored,) = state_file.instances(URL).values()
+    assert len(stored.bindings) == 24
 
 
-# What
+# Content
 
 
-def test_change_does_not_restore_deleted_resource(memory: StateFile) -> None:
+def test_change_does_not_restore_deleted_resource(state_file: StateFile) -> None:
     """A change does not restore a resource that another command deleted."""
     binding = KnownBinding(name="shop", binding_id="b1")
-    memory.change(URL, instance("orders"), version="2.0.0")
-    memory.forget(URL, instance("orders"))
-    memory.forget(URL, instance("orders"), binding)
-    assert memory.brokers() == {}
-    memory.add(URL, instance("orders"))
-    memory.change(URL, instance("orders"), binding, failed=True)
-    assert memory.instances(URL)["orders-id"].bindings == {}
+    state_file.update(URL, instance("orders"), version="2.0.0")
+    state_file.remove(URL, instance("orders"))
+    state_file.remove(URL, instance("orders"), binding)
+    assert state_file.brokers() == {}
+    state_file.add(URL, instance("orders"))
+    state_file.update(URL, instance("orders"), binding, failed=True)
+    assert state_file.instances(URL)["orders-id"].bindings == {}
 
 
-def test_adopted_instance_is_stored_while_in_progress(memory: StateFile) -> None:
+def test_state_file_of_earlier_release_is_readable(state_file: StateFile) -> None:
+    """The fields keep their names in the file, so that all releases read the same files."""
+    text = """{"version": 1, "brokers": {"http://broker.example.org": {"orders-id": {
+        "name": "orders", "made_at": "2026-01-02T03:04:05Z", "instance_id": "orders-id",
+        "service_id": "mail-id", "service": "mail", "plan_id": "post-id", "plan": "post"}}}}"""
+    state_file.path.parent.mkdir()
+    state_file.path.write_text(text)
+    stored = state_file.instances(URL)["orders-id"]
+    assert (stored.offering, stored.created_at.year) == ("mail", 2026)
+    state_file.update(URL, stored, failed=True)
+    written = json.loads(state_file.path.read_text())["brokers"][URL]["orders-id"]
+    assert written == {**json.loads(text)["brokers"][URL]["orders-id"], "failed": True}
+
+
+def test_adopted_instance_is_stored_while_in_progress(state_file: StateFile) -> None:
     """An instance that was created elsewhere stays in the state file only during an operation."""
-    theirs = instance("orders", adopted=True)
-    memory.change(URL, theirs, pending=Pending(kind=Operation.UPDATE))
-    assert memory.instances(URL)["orders-id"].state == "updating"
-    memory.change(URL, theirs, pending=None)
-    assert memory.brokers() == {}
+    foreign = instance("orders", adopted=True)
+    state_file.update(URL, foreign, pending=Pending(kind=Operation.UPDATE))
+    assert state_file.instances(URL)["orders-id"].state == "updating"
+    state_file.update(URL, foreign, pending=None)
+    assert state_file.brokers() == {}
 
 
-def test_state_is_separate_per_broker(memory: StateFile) -> None:
-    memory.add(URL, instance("orders"))
-    memory.add("http://other.example.org", instance("orders"))
-    assert [*memory.brokers()] == [URL, "http://other.example.org"]
+def test_state_is_separate_per_broker(state_file: StateFile) -> None:
+    state_file.add(URL, instance("orders"))
+    state_file.add("http://other.example.org", instance("orders"))
+    assert [*state_file.brokers()] == [URL, "http://other.example.org"]
 
 
-def test_name_lookup_takes_precedence_over_id(memory: StateFile) -> None:
-    memory.add(URL, instance("orders"))
-    memory.add(URL, instance("orders-id", instance_id="other"))
-    found = memory.find(URL, "orders-id")
-    assert found is not None
-    assert found.instance_id == "other"
+def test_name_lookup_takes_precedence_over_id(state_file: StateFile) -> None:
+    state_file.add(URL, instance("orders"))
+    state_file.add(URL, instance("orders-id", instance_id="other"))
+    result = state_file.find(URL, "orders-id")
+    assert result is not None
+    assert result.instance_id == "other"
 
 
 def test_generated_names_are_unique() -> None:
@@ -236,73 +257,83 @@ def test_generated_names_are_unique() -> None:
     assert len(taken) == 300
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "message"),
     [
         (b"", "is damaged"),
         (b'{"version": 1, "bro', "is damaged"),
         (b"[]", "is damaged"),
         (b'{"version": 1, "brokers": {"http://x": {"i": {"name": 1}}}}', "is damaged"),
-        (b'{"version": 2, "things": []}', "is of another brokerkit (its version is 2, not 1)"),
+        (
+            b'{"version": 2, "things": []}',
+            "has version 2, expected 1; use the release of brokerkit that wrote it",
+        ),
     ],
 )
 def test_damaged_state_file_is_reported_and_kept(
-    fake: FakeBroker, person: Person, content: bytes, why: str
+    fake: FakeBroker, runner: CommandRunner, content: bytes, message: str
 ) -> None:
     """A damaged file, or a file of another version, is named in the error and never overwritten."""
-    file = person.memory.path
+    file = runner.state_file.path
     file.parent.mkdir()
     file.write_bytes(content)
-    fake.script(offers())
+    fake.script(catalog_response())
     for command in (["services"], ["provision", "mail", "post"], ["deprovision", "orders"]):
-        told = person.refusal(*command)
-        assert why in told
-        assert str(file) in told
-        assert told.count("\n") == 1
+        error = runner.error(*command)
+        assert message in error
+        assert str(file) in error
+        assert error.count("\n") == 1
     assert file.read_bytes() == content
-    assert {asked.method for asked in fake.requests} <= {"GET"}
+    assert {request.method for request in fake.requests} <= {"GET"}
 
 
+@pytest.mark.integration
 def test_unreadable_state_file_is_named(
-    fake: FakeBroker, person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake: FakeBroker, runner: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    person.memory.path.mkdir(parents=True)
-    assert "services.json cannot be read: Is a directory" in person.refusal("services")
+    runner.state_file.path.mkdir(parents=True)
+    assert "services.json cannot be read: Is a directory" in runner.error("services")
     (tmp_path / "file").touch()
     monkeypatch.setenv("BROKERKIT_HOME", str(tmp_path / "file"))
-    fake.script(offers())
+    fake.script(catalog_response())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StateFile, "instances", lambda *anything: {})
-        assert "services.json cannot be written" in person.refusal("provision", "mail", "post")
-    assert [asked.method for asked in fake.requests] == ["GET"]
+        patch.setattr(StateFile, "instances", lambda *arguments: {})
+        assert "services.json cannot be written" in runner.error("provision", "mail", "post")
+    assert [request.method for request in fake.requests] == ["GET"]
 
 
-def cannot_be_written(monkeypatch: pytest.MonkeyPatch, play: Responder) -> Responder:
-    """An answer after which the disk is full."""
+def answer_and_fill_disk(monkeypatch: pytest.MonkeyPatch, play: Responder) -> Responder:
+    """Return a response after which the disk is full."""
 
-    def full(*anything: object) -> None:
+    def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    def answer_and_fill(handler: BaseHTTPRequestHandler) -> None:
+    def play_and_fill(handler: BaseHTTPRequestHandler) -> None:
         monkeypatch.setattr(os, "fsync", full)
         play(handler)
 
-    return answer_and_fill
+    return play_and_fill
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("as_json", [False, True])
 def test_bind_shows_credentials_despite_write_failure(
-    as_json: bool, fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
+    as_json: bool, fake: FakeBroker, orders: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.script(offers(), cannot_be_written(monkeypatch, respond(201, {"credentials": {"uri": "db://k3y"}})))
+    fake.script(
+        catalog_response(),
+        answer_and_fill_disk(monkeypatch, respond(201, {"credentials": {"uri": "db://k3y"}})),
+    )
     result = orders.run("bind", "orders", "shop", *(["--json"] if as_json else []), code=1)
     assert "db://k3y" in result.stdout
     assert "ready" in result.stdout
     assert "services.json cannot be written: No space left on device" in result.stderr
-    assert "did its part of orders/shop" in result.stderr
-    assert orders.known["orders"].bindings.keys()
+    assert "only the record of orders/shop is out of date" in result.stderr
+    assert orders.instances["orders"].bindings.keys()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("command", "status", "stdout"),
     [
@@ -316,55 +347,62 @@ def test_command_shows_result_despite_write_failure(
     status: int,
     stdout: str,
     fake: FakeBroker,
-    orders: Person,
+    orders: CommandRunner,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = [] if command[0] == "deprovision" else [offers()]
-    fake.script(*before, cannot_be_written(monkeypatch, respond(status)))
+    before = [] if command[0] == "deprovision" else [catalog_response()]
+    fake.script(*before, answer_and_fill_disk(monkeypatch, respond(status)))
     result = orders.run(*command, code=1)
     assert stdout in result.stdout
     assert "ready" in result.stdout or "deleted" in result.stdout
     assert "cannot be written" in result.stderr
 
 
+@pytest.mark.integration
 def test_command_shows_refusal_despite_write_failure(
-    fake: FakeBroker, orders: Person, monkeypatch: pytest.MonkeyPatch
+    fake: FakeBroker, orders: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.script(offers(), cannot_be_written(monkeypatch, respond(400, {"description": "There is no room."})))
-    told = orders.refusal("bind", "orders", "shop")
-    assert "There is no room." in told
-    assert "services.json cannot be written" in told
+    fake.script(
+        catalog_response(),
+        answer_and_fill_disk(monkeypatch, respond(400, {"description": "There is no room."})),
+    )
+    message = orders.error("bind", "orders", "shop")
+    assert "There is no room." in message
+    assert "services.json cannot be written" in message
 
 
-# The list
+# `brokerkit services`
 
 
-def test_services_lists_one_or_all_brokers(orders: Person) -> None:
-    orders.memory.add(URL, instance("letters", failed=True))
-    assert [line.split()[:4] for line in orders.told("services").splitlines()] == [
+@pytest.mark.integration
+def test_services_lists_one_or_all_brokers(orders: CommandRunner) -> None:
+    orders.state_file.add(URL, instance("letters", failed=True))
+    assert [line.split()[:4] for line in orders.output("services").splitlines()] == [
         ["name", "offering", "plan", "state"],
         ["orders", "mail", "post", "ready"],
     ]
-    everywhere = orders.told("services", "--all")
+    everywhere = orders.output("services", "--all")
     assert URL in everywhere
     assert "failed" in everywhere
-    assert [each["name"] for each in orders.told_json("services", "--all")] == ["orders", "letters"]
-    assert [each["name"] for each in orders.told_json("services", "--url", f"{URL}/v2/")] == ["letters"]
+    assert [instance["name"] for instance in orders.json("services", "--all")] == ["orders", "letters"]
+    assert [instance["name"] for instance in orders.json("services", "--url", f"{URL}/v2/")] == ["letters"]
     orders.env["BROKER_URL"] = None
-    assert len(orders.told("services").splitlines()) == 3
+    assert len(orders.output("services").splitlines()) == 3
 
 
-def test_services_forget_removes_local_entry(fake: FakeBroker, orders: Person) -> None:
+@pytest.mark.integration
+def test_services_forget_removes_local_entry(fake: FakeBroker, orders: CommandRunner) -> None:
     """`--forget` removes the entry without a request to the broker."""
-    assert "nothing called nix was made" in orders.refusal("services", "--forget", "nix")
-    assert orders.told_json("services", "--forget", "orders") == []
-    assert orders.known == {}
+    assert "the state file has no instance nix" in orders.error("services", "--forget", "nix")
+    assert orders.json("services", "--forget", "orders") == []
+    assert orders.instances == {}
     assert fake.requests == []
     orders.env["BROKER_URL"] = None
-    assert "--forget needs --url" in orders.refusal("services", "--forget", "orders", code=2)
+    assert "--forget needs --url" in orders.error("services", "--forget", "orders", code=2)
 
 
-def test_services_reports_an_empty_list(person: Person) -> None:
-    assert person.run("services").stderr == f"Nothing was made at {person.url}.\n"
-    assert person.run("services", "--all").stderr == "Nothing was made.\n"
-    assert person.told_json("services") == []
+@pytest.mark.integration
+def test_services_reports_an_empty_list(runner: CommandRunner) -> None:
+    assert runner.run("services").stderr == f"There are no instances at {runner.url}.\n"
+    assert runner.run("services", "--all").stderr == "There are no instances.\n"
+    assert runner.json("services") == []

@@ -1,4 +1,4 @@
-"""What authors of brokers do with the command; and which part of it needs what."""
+"""Tests of the commands for authors of brokers, of the command group, and of its dependencies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import brokerkit
 from brokerkit import BasicAuth
 from brokerkit.cli import main
 
-from .conftest import Person
+from .conftest import CommandRunner
 
 RIGHT: dict[str, Any] = {
     "id": "s",
@@ -28,14 +28,14 @@ RIGHT: dict[str, Any] = {
 
 
 @pytest.fixture
-def author() -> Person:
-    """Somebody without a broker."""
-    return Person("")
+def author() -> CommandRunner:
+    """A runner of commands without a broker."""
+    return CommandRunner("")
 
 
 @pytest.fixture
 def catalogs(tmp_path: Path) -> Path:
-    """A folder with a right catalog, one to be warned of, and a wrong one."""
+    """A folder with a valid catalog, one with a warning, and an invalid one."""
     warned = {**RIGHT, "name": "air mail", "color": "blue"}
     wrong = {**RIGHT, "plans": [{"id": "p", "name": "post"}, {"id": "p", "name": "bird"}]}
     for name, offering in (("right", RIGHT), ("warned", warned), ("wrong", wrong)):
@@ -46,30 +46,32 @@ def catalogs(tmp_path: Path) -> Path:
 # Ids and passwords
 
 
-def test_new_id_prints_requested_number_of_uuids(author: Person) -> None:
-    lines = [*author.told("new-id").split(), *author.told("new-id", "3").split()]
+def test_new_id_prints_requested_number_of_uuids(author: CommandRunner) -> None:
+    lines = [*author.output("new-id").split(), *author.output("new-id", "3").split()]
     assert len({UUID(line).version for line in lines} | {4}) == 1
     assert len(set(lines)) == 4
     author.run("new-id", "0", code=2)
 
 
 @pytest.mark.parametrize("typing", ["pässword\n", "pässword\r\n", "pässword"])
-def test_hash_password_reads_stdin(author: Person, typing: str) -> None:
+def test_hash_password_reads_stdin(author: CommandRunner, typing: str) -> None:
     """The hash of a password from stdin is accepted by BasicAuth."""
-    told = author.run("hash-password", typing=typing.encode()).stdout.strip()
-    assert told.startswith("scrypt:")
-    assert check_password_hash(told, "pässword")
-    BasicAuth("platform", told)
+    password_hash = author.run("hash-password", typing=typing.encode()).stdout.strip()
+    assert password_hash.startswith("scrypt:")
+    assert check_password_hash(password_hash, "pässword")
+    BasicAuth("platform", password_hash)
 
 
-def test_hash_password_prompts_twice_without_echo(author: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hash_password_prompts_twice_without_echo(
+    author: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("brokerkit.cli.tools.can_prompt", lambda: True)
     result = author.run("hash-password", typing="hush\nhash\nhush\nhush\n")
     assert check_password_hash(result.stdout.splitlines()[-1], "hush")
     assert "hush" not in result.output
 
 
-def test_hash_password_rejects_empty_password(author: Person) -> None:
+def test_hash_password_rejects_empty_password(author: CommandRunner) -> None:
     result = author.run("hash-password", typing="\n", code=1)
     assert (result.stdout, result.stderr) == ("", "Error: the password is empty\n")
 
@@ -77,12 +79,12 @@ def test_hash_password_rejects_empty_password(author: Person) -> None:
 # Catalog files
 
 
-def test_lint_accepts_valid_catalog(author: Person, catalogs: Path) -> None:
+def test_lint_accepts_valid_catalog(author: CommandRunner, catalogs: Path) -> None:
     result = author.run("lint", "--strict", str(catalogs / "right.json"))
     assert (result.stdout, result.stderr) == ("", f"{catalogs / 'right.json'} has no faults.\n")
 
 
-def test_lint_reports_errors_with_file_and_path(author: Person, catalogs: Path) -> None:
+def test_lint_reports_errors_with_file_and_path(author: CommandRunner, catalogs: Path) -> None:
     wrong, warned = str(catalogs / "wrong.json"), str(catalogs / "warned.json")
     lines = author.run("lint", wrong, warned, code=1).stdout.splitlines()
     assert f"{wrong}: fault: services[0].plans[0]: 'description' is required" in lines
@@ -92,13 +94,13 @@ def test_lint_reports_errors_with_file_and_path(author: Person, catalogs: Path) 
 
 @pytest.mark.parametrize(("options", "code"), [((), 0), (("--strict",), 1)])
 def test_lint_strict_fails_on_warnings(
-    author: Person, catalogs: Path, options: tuple[str, ...], code: int
+    author: CommandRunner, catalogs: Path, options: tuple[str, ...], code: int
 ) -> None:
     result = author.run("lint", str(catalogs / "warned.json"), *options, code=code)
     assert "warning: services[0]" in result.stdout
 
 
-def test_lint_prints_json(author: Person, catalogs: Path) -> None:
+def test_lint_prints_json(author: CommandRunner, catalogs: Path) -> None:
     files = [str(catalogs / f"{name}.json") for name in ("right", "warned", "wrong")]
     result = author.run("lint", "--json", *files, code=1)
     right, warned, wrong = json.loads(result.stdout)
@@ -108,65 +110,63 @@ def test_lint_prints_json(author: Person, catalogs: Path) -> None:
     assert result.stderr == ""
 
 
-def test_lint_rejects_unknown_file_format(author: Person, tmp_path: Path) -> None:
+def test_lint_rejects_unknown_file_format(author: CommandRunner, tmp_path: Path) -> None:
     (tmp_path / "catalog.txt").touch()
     assert "fault: unknown format" in author.run("lint", str(tmp_path / "catalog.txt"), code=1).stdout
     author.run("lint", str(tmp_path / "nowhere.json"), code=2)
 
 
 def test_lint_reports_unreadable_file(
-    author: Person, catalogs: Path, monkeypatch: pytest.MonkeyPatch
+    author: CommandRunner, catalogs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Path) -> bytes:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    told = author.run("lint", str(catalogs / "right.json"), code=1).stdout
-    assert "fault: cannot be read: Input/output error" in told
+    message = author.run("lint", str(catalogs / "right.json"), code=1).stdout
+    assert "fault: cannot be read: Input/output error" in message
 
 
 def test_lint_yaml_without_pyyaml_names_install_command(
-    author: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    author: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "catalog.yml").write_text("services: []")
     monkeypatch.setitem(sys.modules, "yaml", None)
-    assert "pip install 'osb-brokerkit[yaml]'" in author.refusal(
-        "lint", str(tmp_path / "catalog.yml"), code=2
-    )
+    assert "pip install 'osb-brokerkit[yaml]'" in author.error("lint", str(tmp_path / "catalog.yml"), code=2)
 
 
-# The command itself
+# The command group
 
 
-def test_version_option_prints_package_version(author: Person) -> None:
-    assert author.told("--version") == f"brokerkit {brokerkit.__version__}\n"
+def test_version_option_prints_package_version(author: CommandRunner) -> None:
+    assert author.output("--version") == f"brokerkit {brokerkit.__version__}\n"
 
 
 COMMANDS = [name for name in main._COMMANDS if name != "check"]
 
 
-def test_help_lists_every_command(author: Person) -> None:
-    told = author.told("--help")
-    assert all(f"  {name} " in told for name in (*COMMANDS, "check"))
+def test_help_lists_every_command(author: CommandRunner) -> None:
+    output = author.output("--help")
+    assert all(f"  {name} " in output for name in (*COMMANDS, "check"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_help_has_usage_and_example(author: Person, command: str) -> None:
-    told = author.told(command, "--help")
-    assert f"Usage: brokerkit {command} " in told
-    assert "Example:\n" in told
+def test_command_help_has_usage_and_example(author: CommandRunner, command: str) -> None:
+    output = author.output(command, "--help")
+    assert f"Usage: brokerkit {command} " in output
+    assert "Example:\n" in output
 
 
-def test_unknown_command_is_a_usage_error(author: Person) -> None:
+def test_unknown_command_is_a_usage_error(author: CommandRunner) -> None:
     assert "No such command 'nix'" in author.run("nix", code=2).stderr
 
 
-def test_shell_completion_lists_commands(author: Person) -> None:
+def test_shell_completion_lists_commands(author: CommandRunner) -> None:
     author.env |= {"_BROKERKIT_COMPLETE": "bash_complete", "COMP_WORDS": "brokerkit new", "COMP_CWORD": "1"}
-    assert author.told() == "plain,new-id\n"
+    assert author.output() == "plain,new-id\n"
 
 
-NEEDS_NOTHING = """
+RUN_AND_LIST_MODULES = """
 import json, sys
 from brokerkit.cli.main import cli
 cli([*sys.argv[1:]], standalone_mode=False)
@@ -178,7 +178,7 @@ print(json.dumps([*{"requests", "rich", "urllib3", "yaml", "hypothesis"} & sys.m
 @pytest.mark.parametrize("command", [("new-id",), ("--help",)])
 def test_tools_load_no_optional_packages(command: tuple[str, ...]) -> None:
     run = subprocess.run(
-        [sys.executable, "-c", NEEDS_NOTHING, *command], capture_output=True, text=True, check=True
+        [sys.executable, "-c", RUN_AND_LIST_MODULES, *command], capture_output=True, text=True, check=True
     )
     assert json.loads(run.stdout.splitlines()[-1]) == []
 
@@ -195,9 +195,9 @@ def test_undecodable_argument_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["brokerkit", "catalog", "\udcff"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main.main()
-    assert ended.value.code == 2
+    assert exit_info.value.code == 2
     assert "not in the encoding" in capsys.readouterr().err
 
 
@@ -205,27 +205,27 @@ def test_console_script_runs_the_command_group(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["brokerkit", "new-id"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main.main()
-    assert ended.value.code == 0
+    assert exit_info.value.code == 0
     assert UUID(capsys.readouterr().out.strip())
 
 
 @pytest.mark.parametrize("missing", ["requests", "rich"])
 def test_missing_package_gives_one_line_error(
-    author: Person, monkeypatch: pytest.MonkeyPatch, missing: str
+    author: CommandRunner, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    if missing == "requests":  # loaded by other tests
+    if missing == "requests":  # other tests may have imported it
         for name in ("client.transport", "client.client", "cli.errors", "cli.context", "cli.catalog"):
             monkeypatch.delitem(sys.modules, f"brokerkit.{name}", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     author.env["BROKER_URL"] = "http://127.0.0.1:1"
-    told = author.refusal("catalog")
-    assert f"needs the package {missing}: pip install 'osb-brokerkit[check]'" in told
-    assert told.count("\n") == 1
+    message = author.error("catalog")
+    assert f"needs the package {missing}: pip install 'osb-brokerkit[check]'" in message
+    assert message.count("\n") == 1
 
 
-def test_missing_own_module_is_not_hidden(author: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_own_module_is_not_hidden(author: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing module of brokerkit itself is raised, not reported as a package to install."""
     monkeypatch.delitem(sys.modules, "brokerkit.cli.tools", raising=False)
     monkeypatch.setitem(sys.modules, "brokerkit.cli.tools", None)
