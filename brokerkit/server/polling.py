@@ -126,7 +126,7 @@ def _operation(
     if last is None or (subject is None and not _is_finished_unbind(last[0])):
         raise InstanceDoesNotExist if binding_id is None else BindingDoesNotExist
     if request.operation is not None:
-        raise BrokerError("The operation does not exist.", status=400, error="UnsnapshotOperation")
+        raise BrokerError("The operation does not exist.", status=400, error="UnknownOperation")
     return last
 
 
