@@ -252,9 +252,9 @@ class Broker(HandlerGroup):
         if faults:
             raise SetupError(faults)
         if self._runtime is not None:
-            from .admin.commands import is_upgrade_command
+            from .admin.commands import is_finding_command
 
-            if not is_upgrade_command():
+            if not is_finding_command():
                 self._runtime.store.open()
         for group in self._groups:
             group._attached = True

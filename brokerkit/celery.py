@@ -1,6 +1,6 @@
-"""The executor of background operations on Celery workers, `CeleryExecutor`.
+"""`CeleryExecutor`, an executor that runs background operations on Celery workers.
 
-A message contains the id of an operation only. The operation's row in the store is the source of truth, so
+A message contains only the id of an operation. The operation's row in the store is the source of truth, so
 lost, duplicate and late messages are harmless.
 """
 
@@ -24,13 +24,13 @@ except ModuleNotFoundError as missing:
 from .background.queue_executor import QueueExecutor, WorkerHost
 
 _VISIBILITY_TIMEOUT = 3600.0
-"""The seconds after which kombu redelivers unacknowledged messages from Redis, unless configured."""
+"""Kombu's default for the seconds until an unacknowledged message is redelivered from Redis."""
 
 _LONGEST_DELAY = 900.0
-"""The maximum delay in seconds. Workers hold delayed messages unacknowledged, RabbitMQ for 30 minutes."""
+"""The maximum delay in seconds. Workers do not acknowledge delayed messages; RabbitMQ allows 30 minutes."""
 
 _RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-"""One retry with a new connection, because an idle connection may have been closed unnoticed."""
+"""One retry with a new connection, because the message broker may have closed an idle connection."""
 
 _NAMES: WeakKeyDictionary[Celery, set[str]] = WeakKeyDictionary()
 
@@ -123,8 +123,8 @@ class CeleryExecutor(QueueExecutor):
 class _WorkerProcess:
     """The start and stop of a broker's runtime in each process of a Celery worker.
 
-    The main process learns first that the worker shuts down. It notifies its children by closing a socket
-    that they have inherited, which also notifies them when the main process is killed.
+    The main process is the first to know of a shutdown. It notifies its children by closing a socket that
+    they have inherited. The socket also closes when the main process is killed.
 
     Args:
         celery_app: The Celery app.
@@ -150,7 +150,7 @@ class _WorkerProcess:
             self._main_socket, self._child_socket = socket.socketpair()
 
     def _start(self, **_: object) -> None:
-        """Start the runtime in a child process, or in the main process if that runs the tasks."""
+        """Start the runtime in a child process, or in the main process of a worker without children."""
         if self._main_pid is None or self._started_pid == os.getpid() or not self._host.is_attached:
             return
         self._started_pid = os.getpid()
@@ -170,9 +170,9 @@ class _WorkerProcess:
         self._host.drain()
 
     def _notify_children(self, **_: object) -> None:
-        """Notify the children of the shutdown. It runs in a signal handler, where few calls are safe."""
+        """Notify the children of the shutdown. A signal handler calls this, so it must not block or log."""
         if self._main_pid == os.getpid():
-            with suppress(OSError):  # they were notified before
+            with suppress(OSError):  # the children have been notified already
                 self._main_socket.shutdown(socket.SHUT_RDWR)
 
     def _stop(self, **_: object) -> None:

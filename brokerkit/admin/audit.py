@@ -26,7 +26,7 @@ _MAX_CLOCK_SKEW = 86400.0
 
 
 class UnreadableRecord(Struct, frozen=True):
-    """A change whose row cannot be read, and the reason."""
+    """A reference to a change with an unreadable row, and the reason."""
 
     operation_id: str
     reason: str
@@ -37,9 +37,9 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
 
     Args:
         instance_keys: Keys of an instance. Changes of its bindings are included. Defaults to all instances.
-        binding_keys: Keys of bindings. Defaults to all.
+        binding_keys: Keys of bindings. Defaults to all bindings.
         since: The earliest time of the request, in seconds since 1970 by the database's clock. Defaults to
-            none.
+            no limit.
     """
 
     instance_keys: Collection[str] = ()
@@ -52,15 +52,15 @@ def read_audit(
 ) -> Iterator[AuditRecord | UnreadableRecord]:
     """Read the changes, the newest first. Changes that are added during the read are not included.
 
-    The order is that of the ids, which begin with the time by the clock of the process that received the
-    request. So the primary key is read page by page, and no index on `created_at` has to be written for each
-    operation. If the clocks of machines differ, the order can be wrong, but the selected changes are right.
+    The changes are ordered by id. An id begins with the time, by the clock of the process that received the
+    request. So a page is read by primary key, and `created_at` needs no index. If the clocks of machines
+    differ, the order can be wrong, but the selection is correct.
 
     Args:
         store: The store.
-        catalog: Has the names of offerings and plans.
+        catalog: The source of the names of offerings and plans.
         audit_filter: Selects the changes.
-        limit: The maximum number of changes. Defaults to all.
+        limit: The maximum number of changes. Defaults to no limit.
     """
     last_id: str | None = None
     while limit is None or limit > 0:
@@ -86,7 +86,7 @@ def _read_row(store: Store, catalog: Catalog, row: rows.Row) -> AuditRecord | Un
         return audit_record_of(store, catalog, rows.operation(row))
     except StoreError as error:
         return UnreadableRecord(row[0], str(error))
-    except (msgspec.MsgspecError, TypeError, ValueError):  # its message can quote secrets
+    except (msgspec.MsgspecError, TypeError, ValueError):  # the message of the error can contain secrets
         return UnreadableRecord(row[0], "its format is not one of this brokerkit or of an earlier version")
 
 

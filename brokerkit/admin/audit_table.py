@@ -32,7 +32,7 @@ def print_changes(records: Iterator[AuditRecord], empty: str) -> None:
     """Print records as tables. Long lists are split, because a table needs all rows to align its columns.
 
     Args:
-        records: The records, in their order.
+        records: The records, in the order of the table.
         empty: The text to print in place of an empty table.
     """
     is_empty = True
@@ -69,7 +69,7 @@ def _cells(record: AuditRecord) -> _Cells:
 
 
 def _stacked(row: _Cells) -> _Cells:
-    """Combine the cells for a terminal that is too narrow for one line."""
+    """Combine the cells for a terminal that is too narrow for one line per change."""
     prefixes = {"who": "by ", "instance_id": "instance ", "binding_id": "binding ", "description": ""}
     details = (f"{prefix}{row[name]}" for name, prefix in prefixes.items() if row[name])
     return {

@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 
 class AdminContext(NamedTuple):
-    """The broker that the commands work on.
+    """The catalog and the store that the commands work on.
 
     Args:
         catalog: Returns the catalog.
-        store: The store. None for a broker without one.
+        store: The store, or None for a broker without a store.
     """
 
     catalog: Callable[[], Catalog]
     store: Store | None
 
 
-def is_upgrade_command() -> bool:
-    """Whether Flask's command line loads the app only to list its commands.
+def is_finding_command() -> bool:
+    """Whether Flask's command line is loading the app to find or list its commands.
 
-    Then the store is not opened, so that `upgrade-store` can be found even if the store has another version.
-    `flask run` and every other server load the app differently, and open the store first.
+    Then the broker does not open the store, so that `upgrade-store` works even if the schema version is old.
+    `flask run` and other servers load the app differently, and open the store first.
     """
     context = click.get_current_context(silent=True)
     return (
@@ -81,7 +81,7 @@ def _make_command(context: AdminContext, function: Callable[..., None]) -> click
 
 @contextmanager
 def _errors_in_one_line(context: AdminContext) -> Iterator[None]:
-    """Print an error of the store once, on one line and without a traceback."""
+    """Print an error of the store on one line, without a traceback and without log records."""
     logger, null_handler = logging.getLogger("brokerkit"), logging.NullHandler()
     logger.addHandler(null_handler)  # prevents logging's fallback to stderr, but not the app's own handlers
     try:
@@ -281,7 +281,7 @@ def _timestamp(moment: datetime | None) -> float | None:
 def _readable(
     results: Iterable[AuditRecord | UnreadableRecord], unreadable: list[str]
 ) -> Iterator[AuditRecord]:
-    """Yield the readable records. Print an error for each of the others, and collect their ids."""
+    """Yield the readable records. Print an error for each unreadable one, and collect its operation id."""
     from ..audit import AuditRecord
 
     for result in results:
@@ -317,7 +317,7 @@ def show(context: AdminContext, resource: str, limit: int, reveal: bool, as_json
 
 
 def _find_all(store: Store, reporter: Reporter, resource_id: str, limit: int) -> tuple[list[Report], bool]:
-    """Return reports on everything with an id, and whether one of their lists of operations is truncated."""
+    """Return reports on all resources and operations with an id, and whether a list was truncated."""
     from . import queries
 
     reports: list[Report] = []

@@ -45,7 +45,7 @@ BindingRow: TypeAlias = tuple[InstanceRecord, BindingRecord]
 
 
 class CommandRefused(Exception):
-    """A command that cannot be carried out. The message says why."""
+    """A command that cannot be executed. The message is the reason."""
 
 
 class PurgeResult(Struct, frozen=True):
@@ -121,12 +121,12 @@ def find_instance(store: Store, resource_id: str) -> InstanceRow | None:
 
 
 def find_bindings(store: Store, resource_id: str) -> list[BindingRow]:
-    """Return the bindings with an id. Each instance can have one."""
+    """Return the bindings with an id. Several instances can have a binding with the same id."""
     return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in matching_keys(resource_id))))[0]
 
 
 def find_deleted_bindings(store: Store, resource_id: str) -> list[tuple[str, str]]:
-    """Return the instance keys and binding keys of deleted bindings, which only operations still name."""
+    """Return the instance keys and binding keys of deleted bindings, from their operations."""
     keys = or_(*(operations.c.binding_id == key for key in matching_keys(resource_id)))
     has_binding = exists(
         select(bindings.c.id).where(
@@ -163,7 +163,7 @@ def _select(store: Store, statement: Select[Any], limit: int) -> tuple[list[Any]
 
 
 def matching_keys(resource_id: str) -> Collection[str]:
-    """Return the keys that an id from a list can stand for: as it is, unescaped, or shortened."""
+    """Return the keys that an id from a list can represent: the plain, unescaped or shortened id."""
     unescaped = _ESCAPED.sub(lambda match: chr(int(match[1][1:], 16)), resource_id)
     return dict.fromkeys((resource_key(resource_id), resource_key(unescaped), resource_id.replace("\0", "")))
 
@@ -181,7 +181,7 @@ def retry_operation(store: Store, catalog: Catalog, operation_id: str) -> Operat
         The operation. A running process of the broker starts it.
 
     Raises:
-        CommandRefused: There is no such operation, or it cannot be retried.
+        CommandRefused: The operation does not exist, or cannot be retried.
     """
     result = store.find_operation(operation_id)
     if result is None:
@@ -201,7 +201,7 @@ def retry_operation(store: Store, catalog: Catalog, operation_id: str) -> Operat
 
 
 def retry_obstacle(operation: OperationRecord, snapshot: Snapshot, now: float) -> str | None:
-    """Return the reason why an operation cannot be retried, or None if it can."""
+    """Return the reason why an operation cannot be retried, or None if a retry is possible."""
     of_binding = operation.binding_key is not None
     resource = "binding" if of_binding else "instance"
     subject: InstanceRecord | BindingRecord | None = snapshot.binding if of_binding else snapshot.instance
@@ -241,15 +241,15 @@ def retry_obstacle(operation: OperationRecord, snapshot: Snapshot, now: float) -
 
 
 def purge_records(store: Store, older_than: float, *, dry_run: bool = False) -> PurgeResult:
-    """Delete the records of instances that were deleted, and of operations that ended, some seconds ago.
+    """Delete the old records of deleted instances and of finished operations.
 
-    These rows stay: operations in progress, operations with a running attempt, the last operation of each
-    existing resource, and all operations of an instance with an operation in progress.
+    Operations are kept if they are in progress, have a running attempt, or are the last operation of an
+    existing resource. All operations of an instance are kept while one of them is in progress.
 
     Args:
         store: The store.
-        older_than: The minimum age in seconds.
-        dry_run: Whether to count only. Defaults to False.
+        older_than: The minimum age in seconds, since the deletion or the end.
+        dry_run: Whether to only count the records. Defaults to False.
     """
     now = store.now()
     old = _old_instances(now - older_than, now)
@@ -308,7 +308,7 @@ def _count(store: Store, table: Table, condition: ColumnElement[bool]) -> int:
 
 
 def _delete(store: Store, table: Table, condition: ColumnElement[bool]) -> int:
-    # The condition is repeated, because a row can change until it is locked.
+    # Repeat the condition, because a row can change before it is locked.
     batch = select(table.c.id).where(condition).limit(_BATCH)
     statement = delete(table).where(table.c.id.in_(batch), condition)
     query = Query(store.database.engine.dialect, statement)

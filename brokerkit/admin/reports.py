@@ -28,7 +28,7 @@ class Reporter:
 
     Args:
         store: The store of the records.
-        catalog: Has the names of offerings and plans.
+        catalog: The source of the names of offerings and plans.
         reveal: Whether to include secrets. Defaults to False.
     """
 

@@ -1,4 +1,4 @@
-"""The protocol for the end of an attempt, for background handlers and for synchronous handlers."""
+"""The end of an attempt, for background and synchronous handlers: store it, then publish it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ StoredResult: TypeAlias = InstanceResult | BindingResult | None
 
 
 class AttemptEnding(Struct, frozen=True):
-    """The end of an attempt that is to be stored.
+    """The end of an attempt, before it is stored.
 
     Args:
-        write: Stores the end, and returns whether the attempt still had its claim.
+        write: Stores the end. Returns False if the operation was cancelled or taken over.
         leads_to: The state of the operation after the write.
         publish: Publishes the end after the write. Defaults to None.
         outcome: The outcome of a failure. Defaults to None.
@@ -51,10 +51,10 @@ class AttemptEnding(Struct, frozen=True):
 
 
 class AttemptProtocol(ABC):
-    """The end of an attempt, which is stored first and published then.
+    """A base class that stores the end of an attempt and then publishes it.
 
-    If the operation was cancelled or taken over, the attempt is released instead. A driver defines how writes
-    are retried and what is published.
+    If the operation was cancelled or taken over, the attempt is released instead. A subclass defines how
+    writes are retried and what is published.
 
     Args:
         store: The store.
@@ -62,7 +62,7 @@ class AttemptProtocol(ABC):
         request: The request of the handler.
         instance: The instance before the attempt.
         binding: The binding before the attempt.
-        submit: Submits an operation to the executor.
+        submit: Submits an operation to the executor, after a delay in seconds.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class AttemptProtocol(ABC):
         return self._end(AttemptEnding(write, Progress.SUCCEEDED, publish, result=change.result))
 
     def accepted(self, result: Accepted) -> bool:
-        """Store that the operation continues outside of the broker, and publish it.
+        """Store and publish that the operation continues outside of the broker.
 
         Returns:
-            Whether it is stored. Otherwise the attempt is released.
+            Whether the acceptance is stored. Otherwise the attempt is released.
 
         Raises:
             StoreUnavailable: The store stayed unavailable.
@@ -147,7 +147,7 @@ class AttemptProtocol(ABC):
             self._submit(follower, 0.0)
 
     def _end(self, ending: AttemptEnding) -> bool:
-        # An error of the release or of a receiver must not defer the write again.
+        # Settle outside of `_write`: an error of the release or of a receiver must not defer the write again.
         written = self._write(ending)
         return self._settle(ending, written)
 
@@ -160,11 +160,11 @@ class AttemptProtocol(ABC):
 
     @abstractmethod
     def _write(self, ending: AttemptEnding) -> bool:
-        """Store an ending, and return whether the attempt still had its claim."""
+        """Store an ending. Return False if the operation was cancelled or taken over."""
 
     @abstractmethod
     def _write_release(self, write: Callable[[], bool]) -> bool:
-        """Store a release, and return whether the attempt still had its lease."""
+        """Store a release. Return False if the attempt had lost its lease."""
 
     @abstractmethod
     def _publish_success(self, result: Any) -> None:

@@ -12,11 +12,11 @@ from threading import Lock
 def register_exit_hook(hook: Callable[[], None]) -> None:
     """Register a function to be called when this process exits normally.
 
-    A server may create its processes with `multiprocessing`, as granian does. If such a process was forked,
-    it exits without `atexit` but runs finalizers.
+    Some servers, for example granian, create their processes with `multiprocessing`. If such a process was
+    forked, it does not run `atexit` functions when it exits, but it runs the finalizers of `multiprocessing`.
 
     Args:
-        hook: The function. It may be called twice, and in forked children as well.
+        hook: The function. It may be called twice, and also in forked children.
     """
     atexit.register(hook)
     multiprocessing = sys.modules.get("multiprocessing.process")
@@ -27,14 +27,14 @@ def register_exit_hook(hook: Callable[[], None]) -> None:
 
 
 def unregister_exit_hook(hook: Callable[[], None]) -> None:
-    """Remove a function from `atexit`. Finalizers remain, as an additional call is harmless."""
+    """Remove a function from `atexit`. Finalizers stay registered, because another call is harmless."""
     atexit.unregister(hook)
 
 
 def check_threads() -> None:
     """Check that Python's threads were not replaced after import, as gevent does.
 
-    Objects of both kinds would wait for each other indefinitely.
+    A mix of original and replaced threads and locks would deadlock.
 
     Raises:
         RuntimeError: The threads were replaced.

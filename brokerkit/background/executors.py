@@ -1,7 +1,7 @@
 """Executors of background operations: the protocol, and threads of the serving process.
 
 An executor receives operation ids and calls the function it was started with. The operation's row in the
-store is the source of truth, so a lost id, a duplicate or a delivery to another process is harmless.
+store is the source of truth. So a lost id, a duplicate or a delivery to another process is harmless.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _logger = logging.getLogger(__name__)
 
 
 class Executor(Protocol):
-    """An executor of background operations, in this process or in others.
+    """An executor of background operations, in this process or in worker processes.
 
-    It may also implement `ReportsLiveness`, for the broker's health.
+    An executor may also implement `ReportsLiveness`, for the broker's health.
     """
 
     def start(self, run: Callable[[str], None]) -> None:
         """Start in a process that serves requests.
 
         Args:
-            run: Runs an attempt of the operation with the given id if the operation is due. It raises no
+            run: Takes an operation id, and runs an attempt of the operation if it is due. Raises no
                 exceptions.
         """
         ...
@@ -44,7 +44,7 @@ class Executor(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop accepting operations, and wait a limited time for running attempts."""
+        """Stop accepting operations, and wait for running attempts for a limited time."""
         ...
 
 
@@ -61,7 +61,7 @@ class ReportsLiveness(Protocol):
 
 
 def is_alive(executor: Executor) -> bool:
-    """Whether an executor reports that it works. True for an executor that reports nothing."""
+    """Whether an executor works. True for an executor that does not implement `ReportsLiveness`."""
     if not isinstance(executor, ReportsLiveness):
         return True
     try:
@@ -76,8 +76,8 @@ class ThreadExecutor:
 
     Args:
         workers: The maximum number of concurrent operations. Defaults to 8.
-        grace: The seconds to wait at exit for running operations. Another process, or the next one, resumes
-            the operations that have not finished. Defaults to 10.
+        grace: The seconds to wait at exit for running operations. Operations that have not finished are
+            resumed by another process, or by this one after its restart. Defaults to 10.
 
     Raises:
         ValueError: An argument is out of range.
@@ -103,7 +103,7 @@ class ThreadExecutor:
         self._stopping = Event()
 
     def submit(self, operation_id: str, delay: float = 0) -> None:
-        """Implement :meth:`Executor.submit`. Delayed operations wait in the store only."""
+        """Implement :meth:`Executor.submit`. Delayed operations are ignored: they wait in the store."""
         if delay > 0 or self._run is None:
             return
         with self._lock:

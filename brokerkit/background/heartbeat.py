@@ -1,6 +1,6 @@
-"""The heartbeat of a process, which renews the leases of its running attempts.
+"""The heartbeat of a process, which renews the leases of running attempts.
 
-It has a thread of its own, so that no other work delays a renewal.
+It runs in a separate thread, so that no other work delays a renewal.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Heartbeat:
                 attempts = list(self._attempts.values())
             try:
                 for attempt in self._store.renew(attempts) if attempts else ():
-                    self.remove(attempt)  # it lost its lease, or has just ended
+                    self.remove(attempt)  # the attempt lost its lease, or has just ended
             except StoreUnavailable:
                 pause = min(1.0, self._interval)
             except BaseException:

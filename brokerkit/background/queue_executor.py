@@ -1,7 +1,7 @@
 """The base class of executors whose workers run in other processes and receive operations from a task queue.
 
-A publisher thread enqueues the ids, so that no request waits for an unavailable queue. Across all processes,
-each id is enqueued once: the store grants that to one process, and decides when a message counts as lost.
+A publisher thread enqueues the ids, so that no request waits for an unavailable queue. The store ensures that
+only one process enqueues an operation, and decides when a message counts as lost and is enqueued again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..store.errors import StoreUnavailable
 _logger = logging.getLogger(__name__)
 
 _RETRY_AFTER = 1.0
-"""The seconds without another attempt to publish after the queue failed."""
+"""The seconds to wait after the queue failed, before the next operation is published."""
 
 _GRACE = 5.0
 """The maximum seconds at exit to publish the operations that were submitted before."""
@@ -30,14 +30,14 @@ class WorkerHost(Protocol):
 
     @property
     def is_attached(self) -> bool:
-        """Whether the broker is attached to an app, whose context handlers run in."""
+        """Whether the broker is attached to an app. Handlers run in the context of that app."""
 
     @property
     def is_stopping(self) -> bool:
         """Whether this process no longer accepts work."""
 
     def ensure_started(self) -> None:
-        """Start the background threads and the executor, in each process after it was forked."""
+        """Start the background threads and the executor of this process, unless they are running."""
 
     def drain(self) -> None:
         """Stop accepting work. Generators stop at their next `yield`, and another process resumes them."""
@@ -46,7 +46,7 @@ class WorkerHost(Protocol):
         """Stop all background work of this process."""
 
     def mark_enqueued(self, operation_id: str, delay: float) -> bool:
-        """Mark an operation as enqueued, and return whether the caller is to enqueue it."""
+        """Mark an operation as enqueued, and return whether the caller must enqueue it."""
 
     def requeue(self, operation_id: str, after: float) -> None:
         """Make an operation due again after a number of seconds, because the queue did not accept it."""
@@ -58,9 +58,9 @@ class _QueuedOperation(NamedTuple):
 
 
 class QueueExecutor(ABC):
-    """An executor that enqueues operation ids; workers in other processes pass them to :meth:`work`.
+    """An executor that enqueues operation ids. Workers in other processes pass the ids to :meth:`work`.
 
-    A subclass implements :meth:`publish`. Give each broker an executor of its own.
+    A subclass implements :meth:`publish`. Each broker needs a separate executor.
     """
 
     _host: WorkerHost | None = None
@@ -73,7 +73,7 @@ class QueueExecutor(ABC):
 
         Args:
             operation_id: The id of the operation.
-            delay: The seconds after which a worker is to receive it, at most :attr:`longest_delay`.
+            delay: The seconds until a worker should receive the id, at most :attr:`longest_delay`.
 
         Raises:
             Exception: The id was not enqueued. The broker will retry.
@@ -85,7 +85,7 @@ class QueueExecutor(ABC):
         return 0.0
 
     def attach(self, host: WorkerHost) -> None:
-        """Bind the executor to the runtime of its broker. The broker calls it once, when it is created.
+        """Attach the executor to the runtime of a broker. The broker calls this once, when it is created.
 
         Raises:
             ValueError: The executor belongs to another broker.
@@ -150,7 +150,7 @@ class QueueExecutor(ABC):
             self._queue = None
 
     def alive(self) -> bool:
-        """Whether the publisher thread is running, as `ReportsLiveness.alive`."""
+        """Implement `ReportsLiveness.alive`. An executor that has not started counts as alive."""
         return self._queue is None or self._thread.is_alive()
 
     def _publish_all(self) -> None:

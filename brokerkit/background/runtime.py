@@ -1,4 +1,4 @@
-"""The background work of a process, from its first request to its exit.
+"""The background work of a process, from the first request to the exit.
 
 The runtime owns the heartbeat, the scheduler, the executor and the worker.
 """
@@ -131,7 +131,7 @@ class Runtime:
         if self._pid != os.getpid() or self._is_shut_down:
             return
         self._is_shut_down = True
-        _logger.info("Background work of the process %d stops", self._pid)
+        _logger.info("Shutting down the background work of the process %d", self._pid)
         self.stopping.set()
         self._executor.stop()
         self.scheduler.stop()
@@ -140,7 +140,7 @@ class Runtime:
     def replace_executor(
         self, executor: Executor, at_yield: Callable[[], None] | None = None
     ) -> tuple[Executor, Callable[[], None]]:
-        """Stop the current executor and use another one from now on, for tests.
+        """Stop the runtime and replace its executor, for tests.
 
         Args:
             executor: The executor.
@@ -148,7 +148,7 @@ class Runtime:
                 function without effect.
 
         Returns:
-            The previous pair, to be restored with another call.
+            The previous executor and `at_yield`, to restore them with another call.
         """
         self.stop()
         previous = self._executor, self._at_yield
@@ -161,7 +161,7 @@ class Runtime:
         return self._pid != os.getpid() or (self.heartbeat.is_alive and self.scheduler.is_alive)
 
     def health(self) -> Health:
-        """Return the health of this process within a second, even if the database does not respond."""
+        """Return the health of this process within one second, even if the database does not respond."""
         if self.is_stopping:
             return Health(status=HealthStatus.STOPPING)
         return self._health_check.result()
@@ -189,7 +189,7 @@ class Runtime:
             delay: The minimum delay in seconds. Defaults to 0.
         """
         if self.is_stopping and not isinstance(self._executor, QueueExecutor):
-            return  # its threads no longer accept operations
+            return  # the threads of other executors no longer accept operations
         try:
             self._executor.submit(operation_id, delay)
         except Exception:
@@ -198,7 +198,7 @@ class Runtime:
             self.scheduler.wake_in(delay)
 
     def mark_enqueued(self, operation_id: str, delay: float) -> bool:
-        """Mark an operation as enqueued, and return whether the caller is to enqueue it."""
+        """Mark an operation as enqueued, and return whether the caller must enqueue it."""
         return self.store.mark_enqueued(operation_id, delay)
 
     def requeue(self, operation_id: str, after: float) -> None:
@@ -206,7 +206,7 @@ class Runtime:
         self.store.requeue(operation_id, after)
 
     def handle_due(self, operation: OperationRecord, now: float) -> None:
-        """Handle a due operation that no process seems to run: fail it, challenge its lease or submit it."""
+        """Handle a due operation. Depending on its state, fail it, challenge its lease or submit it."""
         if operation.mode is not Mode.INLINE and operation.deadline <= now:
             # While an attempt works on a binding, no operation may start on its instance. The failure is
             # therefore stored after the attempt has ended.
@@ -227,7 +227,7 @@ class Runtime:
         outcome: Outcome,
         transition: Callable[[Attempt, Outcome, Change], bool],
     ) -> bool:
-        """Fail an operation from outside of its attempt.
+        """Fail an operation without its attempt, for example after its deadline or its deletion.
 
         Args:
             operation: The operation.
@@ -240,7 +240,7 @@ class Runtime:
         if not transition(Attempt.of(operation), outcome, failure_change(operation.kind)):
             return False
         _logger.warning("%s failed: %r", describe(operation), outcome.description)
-        with self.app.app_context():  # receivers run in an app context in every other case as well
+        with self.app.app_context():  # receivers of signals may rely on an app context
             self._publish_failure(operation, outcome)
         return True
 
@@ -279,5 +279,5 @@ class HealthCheck:
         self._call = BackgroundCall(check, name="brokerkit-health-check", timeout=_PATIENCE, interval=_FRESH)
 
     def result(self) -> Health:
-        """Return a recent result, or that of a new check if it does not exceed the timeout."""
+        """Return a recent or a new result. If the check times out, the store counts as failed."""
         return self._call.result() or _UNRESPONSIVE

@@ -1,6 +1,7 @@
 """The scheduler of a process: a thread that handles due operations and deferred writes.
 
-It finds an operation whose process died within one lease, and submits retries when they are due.
+If a process dies, the scheduler of another process finds its operations after one lease. It also submits
+retries when they are due.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .heartbeat import Heartbeat
 _logger = logging.getLogger(__name__)
 
 _MAX_INTERVAL = 5.0
-"""The maximum seconds between two checks for due operations, which another process may have left."""
+"""The maximum seconds between two checks for due operations, including those of other processes."""
 
 _BATCH = 500
 """The maximum number of operations per check."""
@@ -32,7 +33,7 @@ class Scheduler:
         store: The store.
         heartbeat: The heartbeat, which tracks the attempts of this process.
         handle_due: Called with each due operation that is not running in this process, and the current time
-            of the store's clock. It may raise `StoreUnavailable`.
+            of the store's clock. The function may raise `StoreUnavailable`.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Scheduler:
         self._thread.join(_MAX_INTERVAL)
 
     def wake_in(self, seconds: float) -> None:
-        """Check for due operations after a number of seconds at the latest."""
+        """Check for due operations within a number of seconds."""
         check_at = monotonic() + seconds
         with self._lock:
             if check_at >= self._next_check:
@@ -74,11 +75,11 @@ class Scheduler:
         self._wakeup.set()
 
     def defer_write(self, attempt: Attempt, write: Callable[[], object]) -> None:
-        """Write the end of an attempt when the store is available, and keep its heartbeat until then.
+        """Write the end of an attempt when the store is available again, and renew its lease until then.
 
         Args:
             attempt: The attempt.
-            write: Writes the end. It raises `StoreUnavailable` while the store is unavailable.
+            write: Writes the end. Raises `StoreUnavailable` while the store is unavailable.
         """
         with self._lock:
             self._deferred_writes.append((attempt, write))
@@ -112,7 +113,7 @@ class Scheduler:
         if monotonic() < self._next_check:
             return
         with self._lock:
-            self._next_check = inf  # so that each `wake_in` from now on sets an earlier time
+            self._next_check = inf  # so that every later call of `wake_in` sets an earlier time
         due, now, wait = self._store.due(_BATCH)
         for operation in due:
             if self._stopping:

@@ -56,12 +56,12 @@ class Worker:
         publisher: The publisher of signals.
         store: The store.
         heartbeat: The heartbeat, which renews the leases of attempts.
-        app: Returns the Flask app whose context handlers run in.
+        app: Returns the Flask app. Handlers run in the context of that app.
         table: Returns the handler table.
-        submit: Submits an operation again after a number of seconds.
-        stopping: Set when the process is about to exit.
-        at_yield: Called in the thread of an attempt after each `yield` of its handler, when the progress is
-            published and the attempt continues.
+        submit: Submits an operation again, after a delay in seconds.
+        stopping: The event that is set when the process is about to exit.
+        at_yield: Called after each `yield` of a handler, in the thread of the attempt, if the operation was
+            not cancelled or taken over.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Worker:
             )
 
     def _is_served(self, operation: OperationRecord) -> bool:
-        """Whether this process has a handler for an operation. During a rollout, only some processes may."""
+        """Whether this process has a handler for an operation. During a rollout, some processes have none."""
         table = self._table()
         offering, plan = resolve_plan(table.catalog, operation.service_id, operation.plan_id)
         if table.handlers_for(operation.kind, offering, plan):
@@ -159,7 +159,7 @@ class _BackgroundAttempt(AttemptProtocol):
 
     Attributes:
         end: How the attempt ended.
-        cause: The exception that ended it, if any.
+        cause: The exception that ended the attempt, or None.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class _BackgroundAttempt(AttemptProtocol):
         try:
             steps.close()
         except Exception:
-            _logger.exception("Cleanup of %s failed", handler)
+            _logger.exception("Cleanup of %s failed [%s]", handler, describe(self._operation))
 
     def _record_progress(self, description: str | None) -> bool:
         """Store and publish progress. Return False if the operation was cancelled or taken over."""
@@ -328,7 +328,7 @@ class _BackgroundAttempt(AttemptProtocol):
         self._worker.publisher.failed(self._ref, self._request, outcome, self._seconds)
 
     def _publish_retry(self, retry: Retry) -> None:
-        cause = retry.__cause__  # it explains repeated retries in the log
+        cause = retry.__cause__  # the cause explains repeated retries in the log
         _logger.log(
             logging.WARNING if cause else logging.INFO,
             "%s will be retried in %g seconds",
@@ -346,7 +346,7 @@ class _BackgroundAttempt(AttemptProtocol):
 
 
 def describe(operation: OperationRecord) -> str:
-    """Describe an operation at the beginning of a log record."""
+    """Describe an operation by its id, kind and instance, for log records."""
     return f"Operation {operation.id} ({operation.kind} of {quote_id(operation.instance_key)})"
 
 

@@ -44,7 +44,7 @@ _LastBindingOperation = TypeVar("_LastBindingOperation", bound=LastBindingOperat
 class Handler(NamedTuple):
     """A function that serves an operation for some or all offerings and plans.
 
-    `offering` and `plan` are the names or ids that the author passed; None stands for all.
+    `offering` and `plan` are the names or ids that the decorator received. None means all.
     """
 
     operation: Operation
@@ -72,8 +72,9 @@ class HandlerGroup:
         def provision_cluster(request): ...
 
     `offering` and `plan` are names or ids from the catalog. They limit a handler to that offering or plan.
-    The most specific handler serves a request: one for the plan, else one for the offering, else one for all.
-    `service=`, the API's own word, is accepted in place of `offering=`; passing both is a TypeError.
+    The most specific handler serves a request: first a handler for the plan, then one for the offering, then
+    one for all plans. `service=`, the word of the API, is an alias of `offering=`. Passing both raises a
+    TypeError.
 
     A handler takes the request as its only argument, and may be ``async def`` (extra `async`). Returning None
     means success, if the decorator allows it.
@@ -88,11 +89,12 @@ class HandlerGroup:
             ...
             return Provisioned(data={"volume": volume.id})
 
-    A background handler may raise :class:`Retry`. It is also run again after an interruption, so each of its
-    steps must be idempotent. The operation fails after `max_attempts` attempts. Defaults to no limit.
+    A background handler may raise :class:`Retry`. An interrupted handler runs again from the beginning,
+    so each step must be idempotent. The operation fails after `max_attempts` attempts, which defaults to no
+    limit.
 
     Args:
-        offering: The offering of the handlers that name none. Defaults to all offerings.
+        offering: The offering of handlers that are registered without one. Defaults to all offerings.
     """
 
     @overload
@@ -194,7 +196,7 @@ class HandlerGroup:
     ) -> Any:
         """Register an update handler: `UpdateRequest` to `Updated`, `Accepted` or None (R-UPD).
 
-        With `plan`, it serves the updates *to* that plan.
+        With `plan`, the handler serves updates *to* that plan.
         """
         return self._register(Operation.UPDATE, handler, offering, plan, service, background, max_attempts)
 
@@ -454,7 +456,7 @@ class HandlerGroup:
 
 
 def _check_offering(where: str, offering: object, service: object) -> Any:
-    """Check the two spellings of an offering, and return the one that is given."""
+    """Check the arguments `offering` and `service`, and return the value of the given one."""
     if offering is not None and service is not None:
         raise TypeError(f"{where}: offering= and service= are two names of one argument; pass only offering=")
     keyword, value = ("offering", offering) if service is None else ("service", service)

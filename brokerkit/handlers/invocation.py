@@ -20,9 +20,9 @@ _POLL_OPERATION: dict[Operation, Operation] = {
     Operation.BIND: Operation.LAST_BINDING_OPERATION,
     Operation.UNBIND: Operation.LAST_BINDING_OPERATION,
 }
-"""The operation with which a platform polls after a 202."""
+"""For each operation, the operation that polls it after a 202."""
 
-_BIND = Operation.BIND  # looking a member up in its enum is slow
+_BIND = Operation.BIND  # a global is faster than a lookup in the enum
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def naming_handler(handler: Handler) -> Iterator[None]:
 
 
 def call_handler(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
-    """Call a handler, synchronous or async.
+    """Call a handler, which may be an async function.
 
     Returns:
         The handler and its result.
@@ -64,7 +64,7 @@ def check_pollable(
         operation: The accepted operation.
         handler: The handler that accepted it.
         offering: The service offering.
-        plan: The plan that polls will name; None if unknown.
+        plan: The plan that polls will name, or None if it is unknown.
 
     Raises:
         HandlerMistake: There is no handler for the polls, or the platform could not fetch the binding.

@@ -15,13 +15,13 @@ from .group import Handler
 
 
 class HandlerTable:
-    """The handlers of a broker, resolved against a catalog once, so that a request costs one look-up.
+    """The handlers of a broker, resolved against a catalog once, so that a request needs one lookup.
 
     Args:
         handlers: The handlers of the broker.
         catalog: The catalog of the broker.
-        has_store: Whether the broker has a store. It then needs no handlers for fetches, and knows the plan
-            of the operation that is polled. Defaults to False.
+        has_store: Whether the broker has a store. With a store, the broker needs no handlers for fetches, and
+            knows the plan of a polled operation. Defaults to False.
 
     Attributes:
         catalog: The catalog of the broker.
@@ -52,8 +52,8 @@ class HandlerTable:
 
         Without a plan, a handler that serves all plans is the only candidate, except for an update.
 
-        In a broker without a store, a poll of an instance may belong to an update, but names the plan before
-        it (R-UPD-6). If the plan is updateable, the handlers of the other plans are candidates too.
+        In a broker without a store, a poll of an instance may belong to an update, but names the old plan
+        (R-UPD-6). If the plan is updateable, the handlers of the other plans are candidates too.
         """
         if plan is not None:
             return self._by_plan.get((operation, plan.id), ())
@@ -75,11 +75,11 @@ class HandlerTable:
                     self._by_plan[operation, plan.id] = (handler,)
                     plan_handlers.append(handler)
             if operation is Operation.LAST_OPERATION and not self._has_store:
-                # A poll during an update names the plan before it.
+                # A poll during an update names the old plan.
                 for plan in filter(lambda plan: plan.plan_updateable, offering.plans):
                     own = self._by_plan.get((operation, plan.id), ())
                     self._by_plan[operation, plan.id] = _distinct((*own, *plan_handlers))
-            if operation is Operation.UPDATE:  # a change must not be made on a guess of the plan
+            if operation is Operation.UPDATE:  # an update must not run in the handler of a guessed plan
                 candidates = plan_handlers
             else:
                 for_offering = [s.handler for s in scopes if s.plan is None and s.offering is offering]
@@ -129,7 +129,7 @@ class _Scope(NamedTuple):
         return self.offering in (None, offering) and self.plan in (None, plan)
 
     def rank(self) -> int:
-        """Return how specific the scope is: 2 for a plan, 1 for an offering, 0 for all."""
+        """Return how specific the scope is: 2 for a plan, 1 for an offering, 0 for all plans."""
         return 2 if self.plan else 1 if self.offering else 0
 
 
@@ -163,7 +163,7 @@ def _resolve(handler: Handler, catalog: Catalog) -> _Scope:
 
 
 def _hint(name: str, items: Sequence[ServiceOffering | ServicePlan]) -> str:
-    """Return a question with the closest name or id; empty if none is close."""
+    """Return a question that suggests the closest name or id, or an empty string if none is close."""
     candidates = [candidate for item in items for candidate in (item.name, item.id)]
     close = difflib.get_close_matches(name, candidates, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
@@ -185,7 +185,7 @@ def _distinct(handlers: Sequence[Handler]) -> tuple[Handler, ...]:
 
 
 def signature_faults(handlers: Sequence[Handler], *, has_store: bool = False) -> Iterator[str]:
-    """Yield a message for each handler that cannot be called, whatever the catalog contains.
+    """Yield a message for each handler that cannot be called, independent of the catalog.
 
     Args:
         handlers: The handlers of the broker.
@@ -213,7 +213,7 @@ def signature_faults(handlers: Sequence[Handler], *, has_store: bool = False) ->
 
 
 def _supports(offering: ServiceOffering, operation: Operation) -> bool:
-    """Whether an offering supports an operation: fetches are optional (R-GETI, R-GETB), others are not."""
+    """Whether an offering supports an operation. Only fetches are optional (R-GETI, R-GETB)."""
     match operation:
         case Operation.GET_INSTANCE:
             return offering.instances_retrievable

@@ -1,4 +1,4 @@
-"""Conversion of stored records to the objects of handlers, and of requests to stored documents and back."""
+"""Conversion of records to objects for handlers, and of requests to stored documents and back."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _hints(kind: Callable[..., InstanceRequest]) -> dict[str, Any]:
 
 
 def resolve_plan(catalog: Catalog, offering_id: str, plan_id: str) -> tuple[ServiceOffering, ServicePlan]:
-    """Return an offering and a plan of the catalog, or placeholders for those it no longer contains."""
+    """Return an offering and a plan of the catalog, or placeholders if the catalog no longer has them."""
     pair = catalog.find_plan(plan_id)
     if pair is not None and pair[0].id == offering_id:
         return pair

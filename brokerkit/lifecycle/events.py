@@ -25,7 +25,7 @@ class OperationRef(Struct, frozen=True):
         operation_id: The id of the operation.
         kind: The kind of the operation.
         requested_at: The time of the request, in seconds since 1970.
-        attempt: The number of attempts that were started. Defaults to 1.
+        attempt: The number of attempts that have started. Defaults to 1.
     """
 
     operation_id: str
@@ -55,7 +55,7 @@ class EventPublisher:
         self.sender = sender
 
     def accepted(self, ref: OperationRef, request: InstanceRequest, result: Accepted, seconds: float) -> None:
-        """Publish that an operation continues after its response."""
+        """Publish that an operation continues after the response."""
         self._publish(ref, request, result, seconds)
         self._audit(ref, request, Progress.IN_PROGRESS, _NO_OUTCOME, seconds)
 
@@ -73,12 +73,12 @@ class EventPublisher:
         seconds: float,
         outcome: Outcome = _NO_OUTCOME,
     ) -> None:
-        """Publish that an operation succeeded, with its handler's result and its stored outcome."""
+        """Publish that an operation succeeded, with the handler's result and the stored outcome."""
         self._publish(ref, request, result, seconds)
         self._audit(ref, request, Progress.SUCCEEDED, outcome, seconds)
 
     def failed(self, ref: OperationRef, request: InstanceRequest, outcome: Outcome, seconds: float) -> None:
-        """Publish that an operation failed or was cancelled after its response."""
+        """Publish that an operation failed or was cancelled after the response."""
         result = LastOperation.failed(
             outcome.description,
             instance_usable=outcome.instance_usable,
@@ -107,7 +107,7 @@ class EventPublisher:
 def audit_record(
     ref: OperationRef, request: Any, state: Progress, outcome: Outcome, changed_at: float
 ) -> AuditRecord:
-    """Build the audit record of an operation. All audit records are built here.
+    """Build the audit record of an operation, for a signal or for a command.
 
     Args:
         ref: The operation.

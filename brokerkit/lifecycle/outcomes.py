@@ -1,4 +1,4 @@
-"""Changes of an instance or binding, and outcomes of its operation, at the end of a handler."""
+"""Changes of an instance or binding, and outcomes of an operation, at the end of a handler."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DELETING = frozenset({Operation.DEPROVISION, Operation.UNBIND})
 def planned_change(operation: Operation, request: InstanceRequest, instance: InstanceRecord | None) -> Change:
     """Return the change of an instance or binding on success, without the handler's result.
 
-    Call it before the handler, which may change the request's dicts.
+    Call this function before the handler, because a handler may modify the request's dicts.
     """
     if operation in _DELETING:
         return Change(state=State.DELETED)
@@ -96,7 +96,8 @@ def accepted_outcome(
 ) -> tuple[Outcome, InstanceResult | BindingResult | None]:
     """Return the outcome of an asynchronous operation, and the stored result of its instance or binding.
 
-    The result of an update is part of the outcome until the update succeeds, because it may fail (R-UPD-5).
+    The result of an update is part of the outcome until the update succeeds, because a failed update must not
+    change the instance (R-UPD-5).
 
     Raises:
         HandlerMistake: The `data` of the result is not a JSON object.
@@ -109,12 +110,12 @@ def accepted_outcome(
 
 
 def failure_change(operation: Operation) -> Change:
-    """Return the change after a failure: a resource that could not be created must be deleted (R-DEL-5)."""
+    """Return the change after a failure. After a failed creation, the platform must delete it (R-DEL-5)."""
     return Change(state=State.FAILED) if operation in _CREATING else UNCHANGED
 
 
 def is_gone(operation: Operation, error: BaseException) -> bool:
-    """Whether the handler of a delete reported that the resource does not exist, which is a success."""
+    """Whether the handler of a delete reported that the resource does not exist. That is a success."""
     return operation in _DELETING and isinstance(error, InstanceDoesNotExist | BindingDoesNotExist)
 
 

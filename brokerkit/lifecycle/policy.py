@@ -1,6 +1,6 @@
-"""Decision tables: operation and status of the instance or binding to the response of the broker.
+"""Decision tables that map an operation and the status of its resource to the response of the broker.
 
-The rule ids refer to `docs/rules.md`. The functions here read a snapshot of the store and have no effects.
+The rule ids refer to `docs/rules.md`. The functions here only read a snapshot of the store.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..store.models import (
 DEFAULT_DEADLINE = 7 * 24 * 3600.0
 """The default maximum duration of an operation, in seconds.
 
-It applies to plans without `maximum_polling_duration`, and is the maximum of Cloud Foundry's polling.
+It applies to plans without `maximum_polling_duration`. Cloud Foundry polls for at most this long.
 """
 
 
@@ -111,7 +111,7 @@ RULES: dict[Operation, _Rules] = {
         _S.DELETING: _D.REPLAY_ACCEPTED,  # R-UNB-1
     },
 }
-"""Decisions by operation and status. A pair is for a request that is identical to the stored one, or not."""
+"""Decisions by operation and status. In a pair, the first is for a request identical to the stored one."""
 
 INSTANCE_RULES: dict[Operation, Mapping[ResourceStatus, Decision]] = {
     Operation.BIND: {  # R-BIND-5
@@ -127,7 +127,7 @@ INSTANCE_RULES: dict[Operation, Mapping[ResourceStatus, Decision]] = {
         _S.DELETING: _D.BUSY,
     },
 }
-"""Decisions for a request about a binding by the status of its instance, instead of a handler call."""
+"""Decisions for a binding by the status of its instance. They replace a handler call or a cancellation."""
 
 
 def decide(operation: Operation, snapshot: Snapshot, *, identical: bool = True) -> Decision:
@@ -136,8 +136,8 @@ def decide(operation: Operation, snapshot: Snapshot, *, identical: bool = True) 
     Args:
         operation: The requested operation.
         snapshot: The stored state.
-        identical: Whether the request is identical to the stored one, or, for an update, to the state that
-            is in effect or the update in progress. Defaults to True.
+        identical: Whether the request is identical to the stored one. For an update: whether the request
+            leads to the current state, or to the state after the update in progress. Defaults to True.
     """
     of_binding = operation in _BINDING_OPERATIONS
     subject = snapshot.binding if of_binding else snapshot.instance
@@ -171,7 +171,7 @@ _AT_REST = {
 
 
 def resource_status(subject: InstanceRecord | BindingRecord | None) -> ResourceStatus:
-    """Return the status of a resource, from its operation in progress or else from its state."""
+    """Return the status of a resource: from its operation in progress if any, otherwise from its state."""
     if subject is None:
         return ResourceStatus.ABSENT
     operation = subject.operation
@@ -180,11 +180,11 @@ def resource_status(subject: InstanceRecord | BindingRecord | None) -> ResourceS
     return _AT_REST[subject.state]
 
 
-# Comparison of requests with stored resources
+# Comparison of requests with stored instances and bindings
 
 
 def requested_instance(request: ProvisionRequest) -> InstanceAttributes:
-    """Return the requested attributes of an instance. The version defaults to that of the catalog."""
+    """Return the requested attributes of an instance. The version defaults to the catalog's."""
     maintenance_info = request.maintenance_info or request.plan.maintenance_info
     return InstanceAttributes(
         instance_id=request.instance_id,

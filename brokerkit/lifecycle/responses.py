@@ -28,7 +28,7 @@ DEADLINE_EXCEEDED = Outcome(description="The operation took longer than its serv
 
 
 def refusal(decision: Decision, request: object, snapshot: Snapshot) -> BrokerError:
-    """Return the error response for a request that was decided against."""
+    """Return the error for a request that is refused, by the decision."""
     of_binding = isinstance(request, BindingRequest)
     subject = snapshot.binding if of_binding else snapshot.instance
     if decision is Decision.BUSY:
@@ -112,9 +112,9 @@ _REPORTING_USABLE = frozenset({Operation.UPDATE, Operation.DEPROVISION})
 
 
 def _retry_after(operation: OperationRecord, now: float) -> int:
-    """Return the polling interval: a tenth of the elapsed time, and not before a scheduled retry."""
+    """Return the polling interval in seconds: a tenth of the elapsed time, or until a scheduled retry."""
     interval = (now - operation.created_at) / 10
-    # A first attempt that follows another operation starts as soon as that has ended, not at `wake_at`.
+    # A first attempt that waits for another operation starts when that operation ends, not at `wake_at`.
     awaits_predecessor = operation.follows is not None and operation.tries == 0
     is_scheduled = operation.mode is Mode.BACKGROUND and operation.lease_until is None
     if is_scheduled and not awaits_predecessor and operation.wake_at is not None:

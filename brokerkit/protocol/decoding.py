@@ -1,4 +1,4 @@
-"""Decoding of HTTP requests to the structs that handlers get, or rejection with 400.
+"""Decoding of HTTP requests to the structs for handlers. Invalid requests are rejected with 400.
 
 Each operation has one function. It decodes the query string and the body, finds the offering and the plan in
 the catalog, and builds the struct. :data:`DECODERS` lists the functions.
@@ -40,14 +40,14 @@ _RequestT = TypeVar("_RequestT", bound=Request)
 
 
 class RawRequest(Struct, frozen=True, gc=False):
-    """An HTTP request whose query string and body are not decoded yet.
+    """An HTTP request before its query string and body are decoded.
 
     Args:
         catalog: The current catalog.
         headers: The parsed headers.
-        ids: The `instance_id` and `binding_id` from the path, if it has them.
+        ids: The `instance_id` and `binding_id` from the path, if the path has them.
         query_string: The query string as WSGI provides it.
-        body: The body, or no bytes for operations without a body.
+        body: The body. Empty for operations without a body.
         require_organization: Whether a provision must name an organization and a space.
     """
 
@@ -139,7 +139,7 @@ def _decode_body(raw: RawRequest, kind: type[_BodyT]) -> tuple[dict[str, Any], _
 
 
 def _normalize_maintenance_info(document: dict[str, Any]) -> dict[str, Any]:
-    """Reduce each `maintenance_info` to its version; without a version it is absent (R-REQ-7, R-REQ-10)."""
+    """Reduce each `maintenance_info` to its version, or to None without a version (R-REQ-7, R-REQ-10)."""
     result = dict(document)
     for name in result.keys() & {"maintenance_info", "previous_values"}:
         value = result[name]
@@ -182,9 +182,9 @@ def _find_plan_for_delete(raw: RawRequest, query: Query) -> tuple[ServiceOfferin
 
 
 def _find_plan_for_read(raw: RawRequest, query: Query) -> tuple[ServiceOffering | None, ServicePlan | None]:
-    """Find the offering and the plan of a fetch or poll, which only help to select the handler.
+    """Find the offering and the plan of a fetch or poll. They are only used to select the handler.
 
-    Unknown ids are ignored. A platform may poll for a plan that has been removed from the catalog, and Cloud
+    Unknown ids are ignored, because a platform may poll for a plan that was removed from the catalog. Cloud
     Controller interprets a 400 response to a poll as a failed operation (R-ERR-4).
     """
     offering = raw.catalog.offering(query.service_id) if query.service_id else None
@@ -300,7 +300,7 @@ def bind(raw: RawRequest) -> BindRequest:
 
 
 def delete(kind: Callable[..., _RequestT]) -> Callable[[RawRequest], _RequestT]:
-    """Make the function that decodes a DELETE, whose query string must have offering and plan (R-DEL-2)."""
+    """Make the function that decodes a DELETE. The query string must name offering and plan (R-DEL-2)."""
 
     def decode(raw: RawRequest) -> _RequestT:
         query = _parse_query(raw.query_string)

@@ -1,6 +1,6 @@
 """Encoding of results, errors and the catalog to HTTP responses.
 
-A result that the API does not allow becomes a `HandlerMistake`, whose message is for the handler's author.
+A result that the API does not allow raises a `HandlerMistake`, with a message for the author of the handler.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..results import (
 
 
 class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
-    """An HTTP response: status code, body and the headers besides those of the body."""
+    """An HTTP response: status code, body, and all headers except `Content-Type` and `Content-Length`."""
 
     status: int
     body: bytes
@@ -46,7 +46,7 @@ EMPTY_RESULTS: Mapping[Operation, object] = {
     for operation, endpoint in ENDPOINTS.items()
     if endpoint.empty_result is not None
 }
-"""The results that None stands for when a handler returns it."""
+"""The result that replaces None, for each operation with an optional result."""
 
 _CONSTRUCTORS: dict[type, str] = {LastOperation: "LastOperation.in_progress(…), .succeeded(…) or .failed(…)"}
 
@@ -57,7 +57,7 @@ _STORED_FIELDS: dict[type, str] = {
     Binding: "data",
     LastOperation: "result",
 }
-"""The field of each type of result that is for the store only and is not sent to platforms."""
+"""For each type of result, the field that is stored and not sent to platforms."""
 
 _EMPTY_OBJECT = b"{}"
 _encoder = msgspec.json.Encoder()
@@ -70,7 +70,7 @@ def encode_result(
 
     Args:
         operation: The operation.
-        result: The result; the caller has replaced None by the entry of :data:`EMPTY_RESULTS`.
+        result: The result. The caller has replaced None by the entry in :data:`EMPTY_RESULTS`.
         offering: The offering, or None if it is unknown.
         accepts_incomplete: Whether the platform can poll.
 
@@ -125,12 +125,12 @@ def check_stateless(result: object) -> None:
 
 
 def encode_catalog(catalog: Catalog, if_none_match: str | None) -> EncodedResponse:
-    """Build the response with the catalog, or a 304 if the platform has this version of it (R-CAT-8).
+    """Build the response with the catalog, or a 304 if the platform has this version already (R-CAT-8).
 
     Args:
         catalog: The catalog.
-        if_none_match: The header ``If-None-Match``, or None. Its tags may be weak, because proxies that
-            compress responses weaken them.
+        if_none_match: The header ``If-None-Match``, or None. Weak tags match too, because proxies that
+            compress responses weaken the tag.
     """
     headers = (("ETag", catalog.etag),)
     if if_none_match is not None and parse_etags(if_none_match).contains_weak(unquote_etag(catalog.etag)[0]):
@@ -196,7 +196,7 @@ def _without_stored_field(result: Any) -> Any:
 
 
 def _encode_checked(result: msgspec.Struct) -> bytes:
-    """Encode a result and decode it again, because only decoding checks the types of the fields."""
+    """Encode a result, and decode it to check the types of the fields, because encoding does not."""
     kind = type(result)
     try:
         body = _encoder.encode(_with_formatted_times(result) if kind is Binding else result)
@@ -211,7 +211,7 @@ def _encode_checked(result: msgspec.Struct) -> bytes:
 
 
 def _with_formatted_times(binding: Any) -> object:
-    """Format the times in a binding's metadata (R-BIND-4). A binding without metadata is returned as is."""
+    """Format the times in a binding's metadata (R-BIND-4). Return a binding without metadata unchanged."""
     if binding.metadata is None:
         return binding
     fields = msgspec.structs.asdict(binding)

@@ -28,7 +28,7 @@ _TRACE_HEADERS = {
         "x-b3-flags",
     )
 }
-_TRACE_HEADER_LIMIT = 1024  # characters, because the store saves the headers with each operation
+_TRACE_HEADER_LIMIT = 1024  # characters; limited because each operation is stored with these headers
 
 
 def parse_headers(
@@ -80,7 +80,7 @@ def parse_headers(
 
 
 def get_trace_context(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Collect the headers of the platform's trace (R-REQ-5). Headers that are too long are ignored."""
+    """Collect the trace headers of the platform (R-REQ-5). Headers that are too long are ignored."""
     return {
         name: environ[key]
         for key, name in _TRACE_HEADERS.items()

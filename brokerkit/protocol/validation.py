@@ -1,6 +1,6 @@
 """Validation of requests against a plan: parameters, versions, plan changes and bindings.
 
-The caller determines the plan of an existing instance: from the store, or, without a store, from the
+The caller provides the current plan of an existing instance: from the store, or without a store from the
 platform's `previous_values`.
 """
 
@@ -86,7 +86,7 @@ def _check_maintenance_info(plan: ServicePlan, info: MaintenanceInfo | None) -> 
 
 
 def _check_plan_change(current: ServicePlan | ServiceOffering) -> None:
-    """Check that the plan can be changed; for a plan that was removed, its offering decides (R-UPD-3)."""
+    """Check that the plan can be changed. The offering decides for a removed plan (R-UPD-3)."""
     if not current.plan_updateable:
         raise PlanChangeNotSupported
 
@@ -101,7 +101,7 @@ def _check_context_update(offering: ServiceOffering) -> None:
 
 
 def _check_any_plan(catalog: Catalog, plans: Sequence[ServicePlan], request: UpdateRequest) -> None:
-    """Reject an update that none of the plans accepts; the instance has one of them."""
+    """Reject an update if none of the plans accepts it. The instance has one of these plans."""
     refusals: list[BrokerError] = []
     for plan in plans:
         try:

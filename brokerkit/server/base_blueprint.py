@@ -57,7 +57,7 @@ def json_response(status: int, body: object, **headers: str) -> Response:
     Args:
         status: The status code.
         body: The value to encode.
-        **headers: Further headers.
+        **headers: Additional headers.
     """
     all_headers = {"Cache-Control": "no-store", **headers}
     return Response(msgspec.json.encode(body), status, all_headers, mimetype="application/json")

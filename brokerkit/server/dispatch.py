@@ -51,10 +51,10 @@ _UNSUPPORTED_OPERATIONS: dict[Operation, tuple[int, str, str]] = {
 
 
 class Dispatch(Protocol):
-    """Serves the requests that are authenticated and decoded."""
+    """The interface that serves authenticated, decoded requests."""
 
     def ensure_started(self) -> None:
-        """Start the background work of this process, if there is any and it has not started."""
+        """Start the background work of this process, unless it is running or the broker has none."""
         ...
 
     def serve(
@@ -64,7 +64,7 @@ class Dispatch(Protocol):
 
         Args:
             table: The handlers for the current catalog.
-            operation: The operation, which is not the catalog.
+            operation: Any operation except the catalog.
             request: The decoded request.
 
         Returns:
@@ -87,7 +87,7 @@ class StatelessDispatch:
         self._sender = sender
 
     def ensure_started(self) -> None:
-        """Do nothing; there is no background work without a store."""
+        """Do nothing: a broker without a store has no background work."""
 
     def serve(
         self, table: HandlerTable, operation: Operation, request: Any
@@ -130,7 +130,7 @@ class StatelessDispatch:
 
 
 def _check_update(catalog: Catalog, request: UpdateRequest) -> None:
-    """Check an update of an instance whose plan is that in the platform's `previous_values`."""
+    """Check an update. Without a store, only `previous_values` names the current plan of the instance."""
     previous = catalog.find_plan(request.previous_values.plan_id or "")
     check_update(catalog, request, previous[1] if previous and previous[0] is request.offering else None)
 
@@ -145,7 +145,7 @@ _REQUEST_CHECKS: dict[Operation, Callable[[Catalog, Any], None]] = {
 def _call_candidates(
     handlers: Sequence[Handler], operation: Operation, request: InstanceRequest
 ) -> tuple[Handler, object]:
-    """Call the handlers one after another until one knows the resource, for a request without a plan."""
+    """Call one handler after another until one finds the resource, for a request without a plan."""
     if operation is Operation.UPDATE:  # an update must not run in the wrong handler
         raise BadRequest("previous_values.plan_id: is required if the request has no plan_id")
     *others, last = handlers
@@ -156,7 +156,7 @@ def _call_candidates(
 
 
 def _get_polled_plan(table: HandlerTable, operation: Operation, request: Any) -> ServicePlan | None:
-    """Get the plan that the platform names in its polls; for an update, the previous plan (R-UPD-6)."""
+    """Get the plan that the platform will send with its polls. After an update, the old one (R-UPD-6)."""
     if operation is not Operation.UPDATE:
         plan: ServicePlan = request.plan
         return plan

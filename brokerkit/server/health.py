@@ -19,8 +19,8 @@ _PATH = "/health"
 class HealthBlueprint(BaseBlueprint):
     """The blueprint with the health endpoints, for `app.register_blueprint` with any prefix.
 
-    ``/health`` reports whether this process can serve requests; ``/health/live`` reports whether it must
-    be restarted.
+    ``/health`` reports whether this process can serve requests. ``/health/live`` reports whether this process
+    must be restarted.
 
     Args:
         ready: Returns the health for ``/health``.

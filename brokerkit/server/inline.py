@@ -1,4 +1,4 @@
-"""Synchronous handlers, which run once in the request and whose result is stored before the response."""
+"""Execution of synchronous handlers: one call per request, with the result stored before the response."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from ..store.models import Attempt, BindingRecord, Change, InstanceRecord, Outco
 from ..store.retry import is_written, persist
 
 _PATIENCE = 3.0
-"""The maximum seconds that a response waits for a store that became unavailable during the handler."""
+"""The maximum seconds that a response waits if the store became unavailable during the handler."""
 
 
 class ClaimedRequest(Struct, frozen=True):
-    """A request whose operation was claimed, and the stored state before the claim.
+    """A request with a claimed operation, and the stored state before the claim.
 
     Args:
         attempt: The attempt of the operation.
         request: The request for the handler.
-        instance: The instance before the request.
-        binding: The binding before the request.
-        previous: The id of the previous operation.
+        instance: The instance before the request. Defaults to None.
+        binding: The binding before the request. Defaults to None.
+        previous: The id of the last operation before this one. Defaults to None.
     """
 
     attempt: Attempt
@@ -62,7 +62,8 @@ def run_inline(
         The result of the handler, and the response.
 
     Raises:
-        BrokerError: The handler refused the request, which changes nothing, or failed, which is stored.
+        BrokerError: The handler refused the request, and the claim is undone. Or the handler failed, and the
+            failure is stored.
         HandlerMistake: The handler returned an invalid result.
     """
     attempt, request = claimed.attempt, claimed.request
@@ -106,7 +107,7 @@ def _call(
 
 
 class _InlineAttempt(AttemptProtocol):
-    """The attempt of a synchronous handler, whose end is stored before the response."""
+    """The attempt of a synchronous handler. Its end is stored before the response."""
 
     def __init__(self, runtime: Runtime, claimed: ClaimedRequest, planned: Change) -> None:
         attempt = claimed.attempt
@@ -121,7 +122,7 @@ class _InlineAttempt(AttemptProtocol):
         self._is_deferred = False
 
     def close(self) -> None:
-        """Stop the heartbeat of the attempt, unless its end is yet to be written."""
+        """Stop the heartbeat of the attempt, unless its end must still be written."""
         if not self._is_deferred:
             self._runtime.heartbeat.remove(self._attempt)
 
@@ -129,7 +130,8 @@ class _InlineAttempt(AttemptProtocol):
         """Store the result of a handler.
 
         Raises:
-            ConcurrencyError: The operation was cancelled. The operation that follows receives the result.
+            ConcurrencyError: The operation was cancelled. The operation that deletes the resource receives
+                the result.
             StoreUnavailable: The store is unavailable. The result is stored when it is available again.
         """
         if isinstance(result, Accepted):
@@ -176,7 +178,7 @@ class _InlineAttempt(AttemptProtocol):
 
     def _write_deferred(self, ending: AttemptEnding) -> None:
         written = ending.write() or is_written(self._store, self._attempt, ending.leads_to, ending.outcome)
-        with self._runtime.app.app_context():  # receivers run in an app context in every other case as well
+        with self._runtime.app.app_context():  # receivers of signals may rely on an app context
             self._settle(ending, written)
 
     def _write_release(self, write: Callable[[], bool]) -> bool:
@@ -197,7 +199,7 @@ class _InlineAttempt(AttemptProtocol):
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether an exception is a valid error with a 4xx status, after which nothing has changed."""
+    """Whether an exception is a valid error with a 4xx status, which means that nothing changed."""
     if not isinstance(error, BrokerError):
         return False
     try:

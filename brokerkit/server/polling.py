@@ -1,4 +1,4 @@
-"""Polls of operations, from the store or by a call of the polling handler, whose result is stored."""
+"""Responses to polls, from the store or from the polling handler. The handler's result is stored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from ..store.store import Store
 _logger = logging.getLogger(__name__)
 
 QUIET = 60.0
-"""The seconds without a change after which a conflicting request polls an operation."""
+"""If an operation has not changed for this many seconds, a conflicting request polls it."""
 
 Subject: TypeAlias = InstanceRecord | BindingRecord
 
@@ -72,9 +72,9 @@ def poll(
 def poll_quiet_operation(
     runtime: Runtime, table: HandlerTable, request: InstanceRequest, subject: Subject, now: float
 ) -> bool:
-    """Poll an operation that blocks a request and has not changed for a while.
+    """Poll an operation that blocks a request, if it has not changed for :data:`QUIET` seconds.
 
-    A platform that lost the response with the 202 never polls it.
+    Otherwise it would block until its deadline if the platform lost the 202 response and never polls.
 
     Returns:
         Whether the operation has ended.
@@ -108,7 +108,7 @@ def _endpoint(request: LastOperationRequest | LastBindingOperationRequest) -> Op
 def _operation(
     runtime: Runtime, request: LastOperationRequest | LastBindingOperationRequest
 ) -> tuple[OperationRecord, float]:
-    """Return the operation with the requested id, or the last operation, and the current time."""
+    """Return the requested operation and the current time. Without an id, return the last operation."""
     store = runtime.store
     binding_id = getattr(request, "binding_id", None)
     keys = (resource_key(request.instance_id), None if binding_id is None else resource_key(binding_id))
@@ -126,7 +126,7 @@ def _operation(
     if last is None or (subject is None and not _is_finished_unbind(last[0])):
         raise InstanceDoesNotExist if binding_id is None else BindingDoesNotExist
     if request.operation is not None:
-        raise BrokerError("The operation does not exist.", status=400, error="UnsnapshotOperation")
+        raise BrokerError("The operation does not exist.", status=400, error="UnknownOperation")
     return last
 
 
@@ -181,7 +181,7 @@ def _call_handler(
 
 
 def _with_pending_result(store: Store, operation: OperationRecord) -> Snapshot:
-    """Return the stored state with the pending result of an update, for the polling handler."""
+    """Return the stored state for the polling handler, with the pending result of an update."""
     snapshot = store.find_by_key(operation.instance_key, operation.binding_key)
     pending = store.outcome_of(operation).result
     if pending is None or snapshot.instance is None:
@@ -233,7 +233,7 @@ def _success(
     result = polled.result
     if result is None:
         result = EMPTY_RESULTS.get(operation.kind)
-    if result is None:  # a bind, whose credentials must come from the result or from a fetch
+    if result is None:  # a bind: the credentials must come from the result or from a fetch
         if not table.handlers_for(Operation.GET_BINDING, request.offering, request.plan):
             raise HandlerMistake(
                 "returned LastOperation.succeeded() for a bind without its result; return"

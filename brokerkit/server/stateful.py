@@ -1,4 +1,4 @@
-"""Dispatch of requests in a broker with a store: stored responses, and handler calls for new operations."""
+"""The dispatch of requests in a broker with a store: stored responses, or handler calls."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ _PATIENCE = 20.0
 """The maximum seconds that a synchronous delete waits for the attempt that it cancelled."""
 
 _MAX_CLAIMS = 100
-"""The maximum number of times that a request reads the store again after a concurrent change."""
+"""The maximum number of times that a request tries to claim its operation, after concurrent changes."""
 
 CANCELLED = Outcome(description="The resource was deleted before the operation finished.", cancelled=True)
 
 
 class StatefulDispatch:
-    """Dispatcher that responds from the store where possible, and calls handlers for new operations only.
+    """The dispatch of a broker with a store. It responds from the store if possible, or calls a handler.
 
     Args:
         runtime: The background work of this process.
@@ -103,7 +103,7 @@ class StatefulDispatch:
     # Changes
 
     def _provision(self, table: HandlerTable, request: ProvisionRequest) -> tuple[object, EncodedResponse]:
-        # Most provisions are new: the first claim is attempted without reading the store.
+        # Most provisions are new, so try the first claim without reading the store.
         snapshot, is_loaded = Snapshot(), False
         for _ in range(_MAX_CLAIMS):
             identical = is_identical_instance(snapshot.instance, request)
@@ -158,7 +158,7 @@ class StatefulDispatch:
     def _is_identical_update(
         self, table: HandlerTable, instance: InstanceRecord, request: UpdateRequest, plan: ServicePlan
     ) -> bool:
-        """Whether an update leads to the current state, or to that of the update in progress."""
+        """Whether an update leads to the current state, or to the same state as the update in progress."""
         requested = (plan.id, updated_instance(instance, request, plan))
         operation = instance.operation
         if operation is None or operation.state is not Progress.IN_PROGRESS:
@@ -202,7 +202,7 @@ class StatefulDispatch:
         raise ConcurrencyError
 
     def _predecessor(self, request: BindRequest) -> BindingRecord | None:
-        """Return the predecessor of a requested binding, after checking that it is valid (R-BIND-6)."""
+        """Check the predecessor that a bind request names, and return it, or None without one (R-BIND-6)."""
         if request.predecessor is None:
             return None
         snapshot = self._store.find(request.instance_id, request.predecessor)
@@ -262,7 +262,7 @@ class StatefulDispatch:
         instance: InstanceRecord,
         binding: BindingRecord | None,
     ) -> Any:
-        """Return a request with the stored plan, as a platform may not know the result of an update."""
+        """Return a request with the stored plan, because a platform may not know the result of an update."""
         pair = table.catalog.find_plan(instance.plan_id)
         fields: dict[str, Any] = {"instance": service_instance(self._store, table.catalog, instance)}
         if pair is not None:
@@ -363,9 +363,9 @@ class StatefulDispatch:
     def _poll_if_busy(
         self, decision: Decision, table: HandlerTable, request: Any, snapshot: Snapshot
     ) -> bool:
-        """Poll the operation that a request conflicts with, and return whether it has ended.
+        """Poll the operation that a request conflicts with, and return whether the operation has ended.
 
-        Its platform may have lost the response and never poll it.
+        The platform that started the operation may have lost the response, and then never polls.
         """
         if decision is not Decision.BUSY or snapshot.instance is None:
             return False
@@ -429,7 +429,7 @@ def _check_no_attempt_runs(operation: OperationRecord | None, now: float) -> Non
 
 
 def _would_lose_credentials(operation: Operation, running: OperationRecord, request: Any) -> bool:
-    """Whether a 202 would lose the credentials, which only the first request can return."""
+    """Whether a 202 would lose the credentials, because only the first request can return them."""
     is_bind = operation is Operation.BIND and running.mode is Mode.INLINE
     return is_bind and not request.offering.bindings_retrievable
 

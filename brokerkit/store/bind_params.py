@@ -1,4 +1,4 @@
-"""Bind parameters of statements, made from attempts, new operations and changes."""
+"""Bind parameters of statements, built from attempts, new operations and changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def claim_params(new: NewOperation, lease: float, encryptor: Encryptor) -> BindP
     """Build the parameters of a claim.
 
     Args:
-        new: The new operation. The first attempt of a synchronous one starts with a lease.
+        new: The new operation. If it is synchronous, its first attempt starts with a lease.
         lease: The term of that lease, in seconds.
         encryptor: Encrypts the request.
     """

@@ -1,7 +1,7 @@
 """Commits: one for each transition on PostgreSQL, one for all waiting threads on SQLite.
 
 SQLite allows one writer at a time, and every commit writes to the disk. So while one thread commits, the
-other threads queue their writes, and the next commit has all of them.
+other threads queue their writes. The next commit contains all of these writes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Committer(Protocol):
         """Run transitions in order, and wait until they are durable.
 
         Returns:
-            Whether each of them was applied.
+            For each transition, whether it was applied.
 
         Raises:
             StoreUnavailable: The database cannot be reached, or cannot write.
@@ -90,12 +90,12 @@ class GroupCommitter:
             for ticket in tickets:
                 ticket.fail(error)
         except Exception:  # noqa: BLE001 - raised again in the ticket's thread
-            for ticket in tickets:  # one of them failed; commit the others
+            for ticket in tickets:  # a ticket failed; commit each one separately
                 try:
                     self._commit([ticket])
                 except Exception as error:  # noqa: BLE001 - raised again in the ticket's thread
                     ticket.fail(error)
-        except BaseException:  # concerns only this thread, for example the abort of a request
+        except BaseException:  # concerns only this thread, for example an aborted request
             for ticket in tickets:
                 ticket.fail(StoreUnavailable())
             raise
@@ -133,7 +133,7 @@ class _Ticket:
         self.error, self.is_finished = error, True
 
     def error_for_thread(self) -> Exception:
-        """Return the error as a separate object, because each thread adds to its traceback."""
+        """Return a copy of the error, because each thread adds to the traceback of its own."""
         assert self.error is not None, "the ticket has no error"
         if isinstance(self.error, StoreUnavailable):
             copy = StoreUnavailable()

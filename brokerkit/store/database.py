@@ -31,7 +31,7 @@ from .errors import StoreError, StoreUnavailable
 _logger = logging.getLogger(__name__)
 
 _TIMEOUTS = {
-    "connect_timeout": 10,  # in seconds, like all but the last, which is in milliseconds
+    "connect_timeout": 10,  # seconds; only `tcp_user_timeout` is in milliseconds
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 2,
@@ -49,7 +49,7 @@ _LOCK_TIMEOUT = 10
 """The maximum wait for a SQLite lock of another process, in seconds."""
 
 _RETRY_PAUSE = 0.01
-"""The pause between two attempts, in seconds, where SQLite itself does not wait."""
+"""The pause between two attempts, in seconds, for statements that do not wait for a lock."""
 
 _STORE_PARAMETERS = frozenset({"lease"})
 _PARAM_STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
@@ -68,8 +68,9 @@ class Database:
     Raises:
         StoreError: The URL is invalid or names an unsupported database, or the driver is not installed.
 
-    :attr:`settings` has the parameters of the URL that are for the store and not for the driver. The
-    callbacks in :attr:`after_fork` are called in the child process after a fork.
+    Attributes:
+        settings: The parameters of the URL that are for the store, not for the driver.
+        after_fork: Callbacks for the child process after a fork.
     """
 
     def __init__(self, url: str | URL, options: dict[str, Any]) -> None:
@@ -86,7 +87,7 @@ class Database:
         _reset_in_forked_children(self)
 
     def __str__(self) -> str:
-        without_query = self.url.set(query={})  # the query can have a password too
+        without_query = self.url.set(query={})  # the query can also contain a password
         return without_query.render_as_string(hide_password=True)
 
     @property
@@ -95,10 +96,10 @@ class Database:
         return Path(self.url.database or "")
 
     def check_folder(self) -> None:
-        """Check that a SQLite database can be created or written.
+        """Check that a SQLite database can be created or written to.
 
         Raises:
-            StoreError: It cannot. SQLite's own message would not say why.
+            StoreError: The folder is missing or not writable. SQLite's own message does not name the reason.
         """
         if not self.is_sqlite or self.is_in_memory:
             return
@@ -116,7 +117,7 @@ class Database:
             )
 
     def reading(self) -> AbstractContextManager[DBAPIConnection]:
-        """Return a driver connection to read from. It skips SQLAlchemy's own, which costs more than the read.
+        """Return a driver connection to read from. SQLAlchemy's own would take longer than the read.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
@@ -124,7 +125,7 @@ class Database:
         return _ConnectionContext(self, self._read_lock)
 
     def writing(self) -> AbstractContextManager[DBAPIConnection]:
-        """Return a driver connection to write to, as :meth:`reading` does.
+        """Return a driver connection to write to. On SQLite, only one thread at a time has it.
 
         Raises:
             StoreUnavailable: The database cannot be reached, or cannot write.
@@ -153,7 +154,7 @@ class Database:
         self.engine.dispose()
 
     def _make_locks(self) -> None:
-        # SQLite allows one writer at a time, and polls for its lock. Waiting for a thread lock is faster.
+        # SQLite allows one writer at a time, and polls for its lock. A thread lock is faster.
         self._write_lock = Lock() if self.is_sqlite else None
         self._read_lock = self._write_lock if self.is_in_memory else None
 
@@ -192,7 +193,7 @@ class Database:
 class _ConnectionContext:
     """A context manager for a pooled connection.
 
-    It is a class because a generator would add a tenth to the time of a poll.
+    A class, because a generator would make a poll 10 % slower.
 
     Args:
         database: The database.
@@ -221,7 +222,7 @@ class _ConnectionContext:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if error is not None:
-            self._pooled.invalidate()  # which rolls back an open transaction
+            self._pooled.invalidate()  # this rolls back an open transaction
         if self._lock is not None:
             self._lock.release()
         if error is not None:
@@ -229,7 +230,7 @@ class _ConnectionContext:
             return
         self._pooled.close()
         if self._database.engine.pool is not self._pool:
-            self._pool.dispose()  # the pool was replaced meanwhile, and its connections must still be closed
+            self._pool.dispose()  # the pool was replaced during the use; close the connections of the old one
 
 
 _CONNECT_ERRORS = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)

@@ -1,7 +1,7 @@
-"""Encryption at rest: everything that a platform or a handler sent is encrypted before it is stored.
+"""Encryption at rest: all data from platforms and handlers is encrypted before it is stored.
 
 Encryption is `cryptography`'s Fernet (AES-128-CBC with HMAC-SHA-256). The first key encrypts, and every key
-decrypts. So a new key can be put in front of the old ones. The old ones can be removed when everything has
+decrypts. So a new key can be added in front of the old keys. The old keys can be removed after everything has
 been reencrypted.
 """
 
@@ -126,7 +126,7 @@ class KeyFile:
         """Return the keys in the file, the newest first, or None if there is no file.
 
         Raises:
-            StoreError: The file cannot be read, is empty, or is readable by other users than its owner.
+            StoreError: The file cannot be read, is empty, or gives access to other users than its owner.
         """
         try:
             with self.path.open() as file:
@@ -167,12 +167,12 @@ class KeyFile:
         return keys
 
     def replace(self, keys: Sequence[str]) -> None:
-        """Replace the keys in the file atomically. Its owner and group stay.
+        """Replace the keys in the file atomically. The owner and the group of the file do not change.
 
         Raises:
             StoreError: The file is not writable.
         """
-        path = self.path.resolve()  # a symbolic link stays, and its target is replaced
+        path = self.path.resolve()  # if the path is a symbolic link, replace its target
         try:
             data = "".join(f"{key}\n" for key in keys).encode()
             write_atomically(path, data, like=path.stat())

@@ -6,7 +6,7 @@ from ..errors import BrokerError
 
 
 class StoreError(Exception):
-    """An error in a store's configuration, keys or tables. The message says what to do about it."""
+    """An error in a store's configuration, keys or tables. The message includes the remedy, if known."""
 
 
 class StoreUnavailable(BrokerError):

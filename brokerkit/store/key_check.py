@@ -58,7 +58,7 @@ def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> En
 def _write_key_check(
     database: Database, encryptor: Encryptor, keys: Sequence[str | bytes] | None
 ) -> Encryptor:
-    """Write the key check. If another process wrote it first, check the keys against that one."""
+    """Write the key check. If another process was first, check the keys against its key check."""
     try:
         with database.engine.connect() as connection:
             connection.execute(insert(tables.keys).values(id=1, sealed=encryptor.encrypt(_KEY_CHECK)))

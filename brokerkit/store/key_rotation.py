@@ -1,7 +1,7 @@
 """Key rotation: reencryption of the whole store while brokers run on it.
 
-Every encrypted value is replaced by a compare-and-set of its own. A value that a request changes meanwhile is
-read again in the next pass. The key check is last. After it, the newest key alone can decrypt everything.
+Each encrypted value is replaced by a separate compare-and-set. If a request changes a value during the pass,
+the next pass reads it again. The key check is reencrypted last. Then the newest key can decrypt everything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BATCH = 200
 """The number of rows that are reencrypted in one transaction."""
 
 _PASSES = 10
-"""The maximum number of passes, if each finds a value that was written with an older key meanwhile."""
+"""The maximum number of passes. A further pass is needed if another process still writes with an old key."""
 
 
 class RotationResult(Struct, frozen=True, kw_only=True):
@@ -64,9 +64,9 @@ def rotate(store: Store) -> RotationResult:
 
 
 def _add_key(store: Store, file: KeyFile) -> tuple[Sequence[str], bool]:
-    """Add a new key in front, and return all keys and whether one was added.
+    """Add a new key in front. Return all keys, and whether a key was added.
 
-    A key that an interrupted rotation has added is used instead of another one.
+    If an interrupted rotation has already added a key, that key is used.
     """
     with _exclusive(store) as connection:
         file_keys = _read_keys(file)
@@ -78,7 +78,7 @@ def _add_key(store: Store, file: KeyFile) -> tuple[Sequence[str], bool]:
 
 
 def _remove_old_keys(store: Store, file: KeyFile, newest: str) -> int:
-    """Remove all keys but the newest and its predecessor, unless another rotation has begun meanwhile."""
+    """Remove all but the two newest keys, unless another rotation has begun. Return their number."""
     with _exclusive(store) as connection:
         file_keys = _read_keys(file)
         if (
@@ -176,7 +176,7 @@ class _TableRotation:
         """Reencrypt all rows once.
 
         Returns:
-            The number of rows that had a value under an older key, and how many of them were rewritten.
+            The number of rows with a value under an older key, and how many of these were rewritten.
         """
         query, position = self._first, dict[str, Any]()
         outdated = written = 0
@@ -205,7 +205,7 @@ class _TableRotation:
         return updates
 
     def _write(self, changes: Sequence[tuple[dict[str, Any], list[_Update]]]) -> int:
-        """Write the values that did not change since they were read, and return the number of rows."""
+        """Write values that have not changed since the read. Return the number of rows without conflict."""
         if not changes:
             return 0
         written = 0

@@ -1,4 +1,4 @@
-"""The lease of an attempt: the time after which a silent process counts as dead."""
+"""The lease of an attempt: the time without a heartbeat after which its process counts as dead."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ DEFAULT_LEASE = 30.0
 class Lease:
     """A lease in two parts: its term, and a grace period to renew it after a challenge.
 
-    A queue entry has no lease. It counts as lost after one lease, then after twice as long, up to twenty
-    leases.
+    An entry in an executor's queue has no lease. It counts as lost after as long as its operation has waited
+    already, but after one lease at least, and twenty leases at most.
 
     Args:
         value: The sum of both parts in seconds, as a number or as a string from a URL.

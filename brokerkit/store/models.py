@@ -22,14 +22,14 @@ class State(StrEnum):
 
     CREATING = "creating"
     READY = "ready"
-    FAILED = "failed"  # creation or deletion failed, and the rest must be deleted
+    FAILED = "failed"  # the creation failed, and the platform must delete the resource
     DELETED = "deleted"
 
 
 class Mode(StrEnum):
-    """The way in which an operation is executed."""
+    """The way in which an operation runs."""
 
-    INLINE = "at once"  # by a synchronous handler; the value is the one in released stores
+    INLINE = "at once"  # by a synchronous handler; released stores contain this value
     POLLED = "polled"  # outside the broker: the handler returned `Accepted`
     BACKGROUND = "background"  # by a background handler in an executor
 
@@ -43,7 +43,7 @@ class Progress(StrEnum):
 
 
 class InstanceAttributes(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """Attributes of an instance that the platform sent. Encrypted in the store, like the structs below."""
+    """Attributes of an instance from the platform. The store encrypts them, like the structs below."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters"})
 
@@ -66,7 +66,7 @@ class InstanceResult(Masked, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BindingAttributes(Masked, frozen=True, kw_only=True, omit_defaults=True):
-    """Attributes of a binding that the platform sent."""
+    """Attributes of a binding from the platform."""
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters"})
 
@@ -99,7 +99,8 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
         accepted: The operation string that the handler passed to `Accepted`. Defaults to None.
         retry_after: The number of seconds until the next poll, from the handler. Defaults to None.
         result: The new values of the instance after the success of an asynchronous update. Defaults to None.
-        cancelled: Whether it failed because the platform deleted the resource (R-DEL-3). Defaults to False.
+        cancelled: Whether the operation failed because the platform deleted the resource (R-DEL-3). Defaults
+            to False.
     """
 
     description: str | None = None
@@ -121,27 +122,27 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
     """An operation. Times are in seconds since 1970, by the database's clock.
 
     Args:
-        id: The id that platforms poll with.
+        id: The id of the operation, for polls.
         instance_key: The store's key of the instance.
         binding_key: The store's key of the binding. None if the operation is on the instance.
         kind: The requested operation.
-        mode: The way in which it is executed.
-        state: Its progress.
+        mode: The way in which the operation runs.
+        state: The progress of the operation.
         service_id: The id of the offering.
-        plan_id: The id of the plan. For an update, that of the new plan.
-        attempt: The number of the last attempt. Every write names its attempt's number, so that a lost
-            attempt cannot write. The number only grows.
+        plan_id: The id of the plan. For an update, the id of the new plan.
+        attempt: The number of the last attempt. It only increases. Every write is fenced by the number of
+            its attempt, so that an attempt that lost its lease cannot write.
         attempts_before: The number of attempts before an operator retried the operation.
         lease_until: The end of the running attempt's lease. None if no attempt runs.
-        wake_at: The time at which a process must handle the operation next. None if it has ended.
-        deadline: The time at which it fails automatically.
-        follows: The id of the operation whose attempt must end before this one begins.
+        wake_at: The time at which a process must handle the operation next. None if the operation has ended.
+        deadline: The time at which the operation fails automatically.
+        follows: The id of an earlier operation. Its attempt must end before this operation begins.
         created_at: The time of the request.
         updated_at: The time of the last change.
         request: The request, encrypted.
         outcome: The :class:`Outcome`, encrypted. None if there is none.
         due_at: The time from which the next attempt may begin, while the operation waits in an executor's
-            queue. Then `wake_at` is the time at which it is enqueued again.
+            queue. In a queue, `wake_at` is the time at which the operation is enqueued again.
     """
 
     id: str
@@ -166,11 +167,11 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def tries(self) -> int:
-        """The number of attempts, as the handler counts them."""
+        """The number of attempts since the last retry by an operator, as handlers see it."""
         return self.attempt - self.attempts_before
 
     def is_running_at(self, now: float) -> bool:
-        """Whether an attempt runs at a time. An attempt of a cancelled operation may still run."""
+        """Whether an attempt runs at a given time. An attempt of a cancelled operation may still run."""
         return self.lease_until is not None and self.lease_until > now
 
 
@@ -210,7 +211,7 @@ class Snapshot(Struct, frozen=True):
     Args:
         instance: The instance, which may be deleted. Defaults to None.
         binding: The binding. Defaults to None.
-        now: The time of the read, by the database's clock.
+        now: The time of the read, in seconds since 1970 by the database's clock. Defaults to 0.
     """
 
     instance: InstanceRecord | None = None
@@ -222,17 +223,17 @@ class NewOperation(Masked, frozen=True, kw_only=True):
     """An operation to claim. Durations are in seconds from now.
 
     Args:
-        id: The id that platforms poll with.
+        id: The id of the operation, for polls.
         kind: The requested operation.
-        mode: The way in which it is executed. A synchronous one is claimed together with its first attempt.
+        mode: The way in which the operation runs. A synchronous operation is claimed with its first attempt.
         instance_id: The id of the instance.
         binding_id: The id of the binding. None if the operation is on the instance.
         service_id: The id of the offering.
-        plan_id: The id of the plan. For an update, that of the new plan.
-        deadline: The time until it fails automatically.
+        plan_id: The id of the plan. For an update, the id of the new plan.
+        deadline: The time until the operation fails automatically.
         request: The stored part of the request.
-        follows: The id of the operation whose attempt must end first. Defaults to None.
-        wait: The time until that is checked. Defaults to 0.
+        follows: The id of an earlier operation. Its attempt must end first. Defaults to None.
+        wait: The time until a background operation is due. Defaults to 0.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"request"})
@@ -256,7 +257,7 @@ class NewOperation(Masked, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True):
-    """An attempt of an operation. Its number is the fence: a lost attempt cannot write."""
+    """An attempt of an operation. Its number is the fence: an attempt that lost its lease cannot write."""
 
     operation_id: str
     number: int
@@ -273,7 +274,7 @@ class Attempt(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """A change of an operation's instance or binding. Fields that are None stay as they are."""
+    """A change of an operation's instance or binding. None keeps the stored value of a field."""
 
     state: State | None = None
     plan_id: str | None = None

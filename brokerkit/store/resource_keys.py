@@ -11,8 +11,8 @@ _HASH_PREFIX = "~"
 def resource_key(resource_id: str) -> str:
     """Return the value that represents an id in a key column.
 
-    It is the id itself, or a hash where a database cannot store or index the id. PostgreSQL's text cannot
-    contain NUL, and its index entries are limited to less than 3 kB.
+    The value is the id itself. If a database cannot store or index the id, the value is a hash. PostgreSQL's
+    text cannot contain NUL, and its index entries are limited to less than 3 kB.
     """
     if (
         len(resource_id) <= _MAX_LENGTH

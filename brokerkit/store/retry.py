@@ -25,12 +25,12 @@ def persist(
     Args:
         store: The store.
         attempt: The attempt that writes.
-        write: Performs the write, and returns whether the store had the expected state.
-        stopping: Is set when the process shuts down. There are no retries then.
+        write: Writes the end. Returns False if the store did not have the expected state.
+        stopping: The event that is set when the process shuts down. It ends the retries.
         leads_to: The state of the operation after the write.
-        outcome: The outcome of a failure. It distinguishes this write from one by another process. Defaults
-            to None.
-        patience: The maximum number of seconds to retry. Defaults to None, which is without a limit.
+        outcome: The outcome of a failure. It distinguishes this write from a write by another process.
+            Defaults to None.
+        patience: The maximum number of seconds to retry. Defaults to None, for no limit.
 
     Returns:
         Whether the end is stored. If not, the operation was cancelled, or another process took it over.
@@ -58,7 +58,7 @@ def follower_of(store: Store, attempt: Attempt) -> str | None:
 
 
 def is_written(store: Store, attempt: Attempt, leads_to: Progress, outcome: Outcome | None) -> bool:
-    """Whether the end of an attempt is in the store. A commit can succeed though its response was lost."""
+    """Whether the end of an attempt is in the store. A commit can succeed although its response is lost."""
     result = store.find_operation(attempt.operation_id)
     if result is None:
         return False

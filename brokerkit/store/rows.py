@@ -38,7 +38,7 @@ def instance_snapshot(row: Row, encryptor: Encryptor) -> Snapshot:
 
 
 def binding_snapshot(row: Row, encryptor: Encryptor) -> Snapshot:
-    """Build the snapshot of an instance and one of its bindings, if that exists."""
+    """Build the snapshot of an instance and of one of its bindings, if the binding exists."""
     exists = row[_LAST_ENDS] is not None
     record = binding_behind_instance(row, encryptor) if exists else None
     return Snapshot(instance(row, encryptor), record, row[-1])
@@ -63,7 +63,7 @@ def instance(row: Row, encryptor: Encryptor) -> InstanceRecord:
         attributes=(
             encryptor.decrypt(attributes, InstanceAttributes)
             if attributes
-            else InstanceAttributes(instance_id=key)  # a deleted instance keeps only its key
+            else InstanceAttributes(instance_id=key)  # only the key of a deleted instance is kept
         ),
         result=encryptor.decrypt(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
         created_at=created,
@@ -73,7 +73,7 @@ def instance(row: Row, encryptor: Encryptor) -> InstanceRecord:
 
 
 def binding(row: Row, encryptor: Encryptor, last: Row = ()) -> BindingRecord:
-    """Build a binding, with its last operation if `last` has one."""
+    """Build a binding. Its last operation is None if `last` is empty."""
     instance_key, key, revision, state, _, attributes, result, created, updated = row
     return BindingRecord(
         instance_key=instance_key,

@@ -22,7 +22,7 @@ _LOCK = 0x62726F6B  # brokerkit's key among PostgreSQL's advisory locks
 
 
 def version_of(connection: Connection) -> str | None:
-    """Return the schema version of the tables, or None if there are none."""
+    """Return the schema version of the tables, or None without tables."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     version = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
@@ -57,7 +57,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
     Returns:
         The version before the upgrade (None for an empty database), and the version after it.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it would log each step
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # otherwise Alembic logs each step
     from alembic import command
     from alembic.config import Config
 

@@ -1,8 +1,8 @@
 """The store: the state of a broker, in SQLite or PostgreSQL.
 
 Reads return records. Each write is a transition: one transaction that is applied only if the store still has
-the state that the caller read. So any number of threads, processes and machines may write concurrently. Times
-are those of the database's clock.
+the state that the caller read. So any number of threads, processes and machines can write concurrently. All
+times are by the database's clock.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Store:
             ``"postgresql+psycopg://user:password@host/database"``. ``"sqlite://"`` is in memory, for tests.
         encryption_keys: Fernet keys, the newest first. Required on PostgreSQL. Defaults to those of a key
             file beside the SQLite database, which is created when it is missing.
-        lease: The number of seconds after which a silent process counts as dead. Defaults to the URL's
-            parameter (``"sqlite:///broker.db?lease=10"``), or else to 30.
+        lease: The number of seconds without a heartbeat after which a process counts as dead. Defaults to the
+            URL's parameter (``"sqlite:///broker.db?lease=10"``), or else to 30.
         engine_options: Arguments for SQLAlchemy's `create_engine`. On PostgreSQL they default to
             ``pool_size=5`` and ``max_overflow=5``, which is at most ten connections for a process.
 
@@ -169,7 +169,7 @@ class Store:
 
     @property
     def key_file(self) -> KeyFile | None:
-        """The key file, or None if keys were given."""
+        """The key file of a SQLite database, or None if keys were given or the database is in memory."""
         if self._keys is not None or self.database.is_in_memory:
             return None
         return KeyFile(self.database.path)
@@ -183,7 +183,7 @@ class Store:
         )
 
     def find_by_key(self, instance_key: str, binding_key: str | None = None) -> Snapshot:
-        """Return a snapshot as :meth:`find` does, by the keys of a record."""
+        """Return a snapshot like :meth:`find`, but by the keys of an instance and a binding."""
         if binding_key is None:
             row = self._row(self._sql.reads.instance, {"i_id": instance_key})
             return Snapshot() if row is None else rows.instance_snapshot(row, self.encryptor)
@@ -192,7 +192,7 @@ class Store:
 
     def find_operation(self, operation_id: str) -> tuple[OperationRecord, float] | None:
         """Return an operation by its id, with the database's current time, or None."""
-        if "\0" in operation_id:  # no id has it, and PostgreSQL rejects it in a parameter
+        if "\0" in operation_id:  # no id contains NUL, and PostgreSQL rejects NUL in a parameter
             return None
         row = self._row(self._sql.reads.operation, {"o_id": operation_id})
         return None if row is None else rows.operation_now(row)
@@ -200,7 +200,7 @@ class Store:
     def last_operation_of_binding(
         self, instance_id: str, binding_id: str
     ) -> tuple[OperationRecord, float] | None:
-        """Return the last operation on a binding, which may be deleted, with the current time, or None."""
+        """Return the last operation on a binding and the current time, or None, even if it was deleted."""
         keys = {"i_id": resource_key(instance_id), "b_id": resource_key(binding_id)}
         row = self._row(self._sql.reads.last_of_binding, keys)
         return None if row is None else rows.operation_now(row)
@@ -212,7 +212,7 @@ class Store:
         return [rows.binding(row, self.encryptor) for row in result]
 
     def outcome_of(self, operation: OperationRecord) -> Outcome:
-        """Return the outcome of an operation. Short ones are cached, because polls read them repeatedly."""
+        """Return the outcome of an operation. Short outcomes are cached for repeated polls."""
         token = operation.outcome
         if not token:
             return _NO_OUTCOME
@@ -232,6 +232,9 @@ class Store:
 
     def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
         """Return the operations that a process must handle now.
+
+        Args:
+            limit: The maximum number of operations.
 
         Returns:
             At most `limit` operations, the current time, and the number of seconds until the next is due
@@ -307,13 +310,20 @@ class Store:
     # Ends
 
     def end(self, attempt: Attempt, state: Progress, outcome: Outcome | None, change: Change) -> bool:
-        """End an operation together with its attempt."""
+        """End an operation together with its attempt, if the attempt is still current.
+
+        Args:
+            attempt: The attempt.
+            state: The final state of the operation.
+            outcome: The outcome to store. None keeps the stored one.
+            change: The change of the instance or binding.
+        """
         ends = self._sql.ends
         transition = ends.deleted if change.state is State.DELETED else ends.done
         return self._end(transition, attempt, state, outcome, change)
 
     def abandon(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
-        """Mark the operation as failed. Its attempt may still run, but can only :meth:`release`."""
+        """Mark the operation as failed. A running attempt continues, but can only :meth:`release` itself."""
         return self._end(self._sql.ends.abandoned, attempt, Progress.FAILED, outcome, change)
 
     def expire(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
@@ -338,11 +348,11 @@ class Store:
         request: object,
         result: InstanceResult | BindingResult | None,
     ) -> bool:
-        """Record that the work continues outside the broker, and that its handler will be polled.
+        """Record that the operation continues outside of the broker, and that a handler polls it.
 
         Args:
             attempt: The attempt.
-            outcome: Has the operation string and the progress.
+            outcome: The operation string and the progress.
             request: The stored part of the request.
             result: The values that the handler returned. None keeps the stored ones.
         """
@@ -375,8 +385,8 @@ class Store:
 
         Args:
             operation_id: The id of the operation.
-            is_served: Whether this process has the operation's handler. If not, the operation is left to
-                other processes. Defaults to true for each operation.
+            is_served: Returns whether this process has a handler for the operation. If not, another process
+                must begin the attempt. Defaults to a function that returns True.
 
         Returns:
             The operation with its new attempt, or None.
@@ -385,7 +395,7 @@ class Store:
         if result is None or not is_served(result[0]):
             return None
         operation, now = result
-        # Fence by the number that was read, so that no attempt number is used twice.
+        # Fence with the attempt number from the read, so that no number is used twice.
         parameters = {"o_id": operation.id, "o_attempt": operation.attempt, "lease": self._lease.term}
         if not self._apply(self._sql.attempts.begin, parameters):
             return None
@@ -396,32 +406,38 @@ class Store:
     def mark_enqueued(self, operation_id: str, early: float = 0.0) -> bool:
         """Claim the right to put a background operation into an executor's queue.
 
-        The operation is not due again until its queue entry counts as lost. That is after one lease, or after
-        as long as it has waited already, up to twenty leases.
+        The operation is due again when its queue entry counts as lost. That is after as long as the operation
+        has waited already, but after one lease at least, and twenty leases at most.
 
         Args:
             operation_id: The id of the operation.
-            early: The maximum number of seconds before it is due. Defaults to 0.
+            early: The maximum number of seconds before the operation is due. Defaults to 0.
 
         Returns:
-            Whether the caller, and no other process, must put it into the queue.
+            Whether the caller must enqueue the operation. No other process does so.
         """
         limits = {"least": self.lease, "longest": self._lease.longest_in_queue, "early": early}
         return self._apply(self._sql.attempts.mark_enqueued, {"o_id": operation_id, **limits})
 
     def requeue(self, operation_id: str, after: float) -> bool:
-        """Record that the operation could not be enqueued. A process tries that again after some seconds."""
+        """Record that the operation could not be enqueued. It is enqueued again after `after` seconds."""
         return self._apply(self._sql.attempts.requeue, {"o_id": operation_id, "after": after})
 
     def record_progress(self, attempt: Attempt, outcome: Outcome) -> bool:
-        """Store the progress of a running attempt."""
+        """Store the progress of a running attempt, if the attempt is still current."""
         return self._apply(
             self._sql.attempts.record_progress,
             {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)},
         )
 
     def postpone(self, attempt: Attempt, after: float, outcome: Outcome | None) -> bool:
-        """End the attempt, and schedule the next one after some seconds."""
+        """End the attempt, and schedule the next one.
+
+        Args:
+            attempt: The attempt.
+            after: The delay until the next attempt, in seconds.
+            outcome: The progress to store. None keeps the stored one.
+        """
         return self._apply(
             self._sql.attempts.postpone,
             {**fence_params(attempt), "after": after, "o_outcome": encrypt_params(outcome, self.encryptor)},
@@ -449,9 +465,9 @@ class Store:
         return [attempt for attempt, is_renewed in zip(attempts, renewed, strict=True) if not is_renewed]
 
     def challenge_lease(self, operation_id: str) -> bool:
-        """Give the attempt of an operation, or of the one that it follows, time to renew its expired lease.
+        """Give the attempt of an operation, or of its predecessor, time to renew its expired lease.
 
-        A lease can expire because the database was unavailable, so an expired lease alone does not prove that
+        A lease can expire because the database was unavailable. So an expired lease alone does not prove that
         the process is dead.
 
         Returns:
@@ -462,12 +478,12 @@ class Store:
     def retry_failed(
         self, operation: OperationRecord, snapshot: Snapshot, deadline: float, state: State | None
     ) -> bool:
-        """Start a failed background operation again, if its instance and binding are unchanged since.
+        """Start a failed background operation again, if its instance and binding have not changed.
 
         Args:
             operation: The operation.
-            snapshot: Its instance and binding as they were read.
-            deadline: The number of seconds until it fails automatically.
+            snapshot: The instance and binding that the caller read.
+            deadline: The number of seconds until the operation fails automatically.
             state: The new state of the instance or binding. None keeps the state.
         """
         transition = self._sql.attempts.retry_failed.for_binding(operation.binding_key)

@@ -1,6 +1,6 @@
 """Tables of a store.
 
-The `LargeBinary` columns are encrypted: they have everything that a platform or a handler sent.
+The `LargeBinary` columns are encrypted. They contain all data from platforms and handlers.
 """
 
 from __future__ import annotations
@@ -89,5 +89,5 @@ keys = Table(
 )
 """One row with an encrypted constant, which shows whether the configured keys belong to this store.
 
-Its column is still called `sealed`, because released stores have that name.
+The column keeps the name `sealed`, because released stores have it.
 """

@@ -1,8 +1,8 @@
 """Atomic chains of statements, on PostgreSQL and on SQLite.
 
-A transition is a chain of statements. Each runs only if the one before it changed a row. On PostgreSQL a
-chain is a single statement with data-modifying common table expressions, so it costs one round trip. On
-SQLite, where a round trip costs nothing, it is a transaction.
+A transition is a chain of statements. If a required statement changes no row, the transition has no effect.
+On PostgreSQL, a chain is a single statement with data-modifying common table expressions. So it needs one
+round trip. On SQLite, a chain is a transaction, because round trips cost nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Transition:
 
     Args:
         dialect: The SQL dialect of the database.
-        steps: The statements. The first is always required to change a row.
+        steps: The statements. The first statement is always required to change a row.
     """
 
     def __init__(self, dialect: Dialect, *steps: Step) -> None:
@@ -72,7 +72,7 @@ class Transition:
         return applied
 
     def run_within(self, connection: DBAPIConnection, parameters: Parameters) -> bool:
-        """Run the transition inside a SQLite transaction, which continues whether or not it is applied."""
+        """Run the transition inside a SQLite transaction. The transaction continues in either case."""
         if len(self._queries) == 1:
             return self._execute(self._queries[0], connection, parameters)
         cursor = connection.cursor()
@@ -105,17 +105,17 @@ class Query:
         self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
     def run(self, connection: DBAPIConnection, parameters: Parameters) -> DBAPICursor:
-        """Execute the statement. It goes straight to the driver, because its types need no conversion."""
+        """Execute the statement with the driver directly, because the types need no conversion."""
         cursor = connection.cursor()
         cursor.execute(self._sql, {**self._constants, **parameters} if self._constants else parameters)
         return cursor
 
 
 def _chained(steps: tuple[Step, ...]) -> Select[Any]:
-    """Combine the steps into one PostgreSQL statement, which returns a row if all required steps changed one.
+    """Combine the steps into a PostgreSQL statement. It returns a row if all required steps changed a row.
 
-    PostgreSQL executes what the last required step refers to first, and the rest in order. So every statement
-    locks its rows in the same order: an operation, its instance, its binding.
+    PostgreSQL first executes the steps that the last required step refers to, then the other steps in order.
+    So every statement locks rows in the same order: an operation, its instance, its binding.
     """
     first = _expression(steps[0].statement, 0)
     expressions, required = [first], [first]
@@ -133,10 +133,9 @@ def _expression(statement: Any, number: int) -> CTE:
 
 
 def _after(statement: Any, first: CTE, *required: CTE) -> Any:
-    """Restrict a statement to the case that the first step changed a row.
+    """Restrict a statement: it must have no effect unless the first step changed a row.
 
-    An insert fails, and the whole chain with it, unless each required step changed a row: its id would be
-    null.
+    If a required step changed no row, the id of an insert is null. The insert fails, and with it the chain.
     """
     applied = exists(select(literal_column("1")).select_from(first))
     if not isinstance(statement, Insert):

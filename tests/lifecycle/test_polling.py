@@ -247,7 +247,8 @@ def test_poll_of_binding_after_deprovision_is_404(
 @pytest.mark.parametrize("unknown", ["none", "%00", "%F0%9F%98%80", "x" * 9000])
 def test_poll_with_unknown_operation_is_400(platform: Platform, unknown: str) -> None:
     platform.put(INSTANCE, PROVISION)
-    assert platform.get(LAST, query=f"operation={unknown}").status_code == 400
+    response = platform.get(LAST, query=f"operation={unknown}")
+    assert (response.status_code, error_of(response)["error"]) == (400, "UnknownOperation")
 
 
 @pytest.mark.rule("R-LAST-4")

@@ -67,7 +67,7 @@ class AttemptStatements:
 
 
 def _is_free() -> tuple[ColumnElement[bool], ...]:
-    """Build the conditions that no attempt runs, neither of the operation nor of the one that it follows."""
+    """Build the conditions that neither the operation nor its predecessor has a running attempt."""
     predecessor = operations.alias("predecessor")
     predecessor_runs = exists(
         select(ONE).where(predecessor.c.id == operations.c.follows, predecessor.c.lease_until >= DUE)
@@ -95,7 +95,7 @@ def _begin(dialect: Dialect, now: Now) -> Step:
 
 
 def _mark_enqueued(dialect: Dialect, now: Now) -> Step:
-    """Build the step that marks an operation as enqueued. Each wait is twice as long as the last one."""
+    """Build the step that marks an operation as enqueued. It waits as long as it has waited already."""
     waited = lesser(dialect, now - DUE, seconds("longest"))
     pause = greater(dialect, waited, seconds("least"))
     awaits_no_predecessor = or_(operations.c.follows.is_(None), operations.c.attempt > 0)
@@ -117,7 +117,7 @@ def _mark_enqueued(dialect: Dialect, now: Now) -> Step:
 
 
 def _requeue(dialect: Dialect, now: Now) -> Step:
-    """Build the step for an operation that could not be put into the queue."""
+    """Build the step for an operation that could not be enqueued."""
     return Step(
         update(operations)
         .values(
@@ -147,7 +147,7 @@ def _release(dialect: Dialect, now: Now) -> PerResource:
             operations.c.state == Progress.IN_PROGRESS.value,
         )
     )
-    # Change the revisions, so that a request about to follow reads again and sees that it need not wait.
+    # Change the revisions: a concurrent request that read the running attempt must read again.
     instance = Step(
         update(instances)
         .values(
@@ -171,7 +171,7 @@ def _release(dialect: Dialect, now: Now) -> PerResource:
 
 
 def _belongs_to_operation(last: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Build the condition that the last operation is the cancelled one or one that waits for it."""
+    """Build the condition that the last operation is the cancelled operation or its follower."""
     follower = operations.alias("follower")
     is_follower = exists(
         select(ONE).where(follower.c.id == last, follower.c.follows == text("o_id"), follower.c.attempt == 0)
@@ -204,7 +204,7 @@ def _wake_at(dialect: Dialect, now: Now) -> Case[Any]:
 
 
 def _retry_failed(dialect: Dialect, now: Now) -> PerResource:
-    """Build the transition that starts a failed operation again, if nothing has changed since."""
+    """Build the transition that starts a failed operation again, if its resource has not changed."""
     is_retryable = exists(
         select(ONE).where(
             THE_OPERATION,

@@ -1,4 +1,4 @@
-"""Statements for claims: an operation begins, if its instance and binding are unchanged."""
+"""Statements for claims: insert an operation, if its instance and binding are unchanged."""
 
 from __future__ import annotations
 

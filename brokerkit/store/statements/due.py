@@ -1,4 +1,4 @@
-"""Statements for due operations: the search for them, and the challenge of their leases."""
+"""Statements that find due operations and challenge their leases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IN_PROGRESS = operations.c.state == literal_column(f"'{Progress.IN_PROGRESS.valu
 
 
 class DueStatements:
-    """Statements with which the scheduler finds its work.
+    """Statements for the scheduler.
 
     Args:
         dialect: The SQL dialect of the database.
@@ -36,7 +36,7 @@ class DueStatements:
 
 
 def _challenge_lease(now: Now) -> Step:
-    """Build the step that gives the running attempt, or its predecessor's, time to renew its lease."""
+    """Build the step that gives an attempt, of the operation or its predecessor, time to renew its lease."""
     predecessor = operations.alias("predecessor")
     predecessor_lease = (
         select(predecessor.c.lease_until).where(predecessor.c.id == operations.c.follows).scalar_subquery()

@@ -1,4 +1,4 @@
-"""Statements for ends: an operation ends or continues asynchronously, and its instance or binding changes."""
+"""Statements that end an attempt: its operation ends or is polled, and its instance or binding changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DELETE_BINDING = Step(delete(bindings).where(*THE_BINDING))
 
 
 class EndStatements:
-    """Transitions that end an operation.
+    """Transitions that end an operation, undo its claim, or continue it outside of the broker.
 
     Args:
         dialect: The SQL dialect of the database.
@@ -37,7 +37,7 @@ class EndStatements:
         now = clock(dialect)
         ended = _end(now)
         done = Step(ended.values(lease_until=None))
-        abandoned = Step(ended)  # the attempt may still run in another process, so its lease stays
+        abandoned = Step(ended)  # the attempt may still run in another process, so keep its lease
         expired = Step(ended.values(lease_until=None).where(LEASE_CHALLENGED, operations.c.wake_at <= now))
         self.done = _with_resource(dialect, done, now)
         self.abandoned = _with_resource(dialect, abandoned, now)
@@ -154,7 +154,7 @@ def _withdraw(dialect: Dialect) -> Mapping[Operation, Transition]:
 
 
 def _accept(dialect: Dialect, now: Now) -> PerResource:
-    """Build the transition for work that continues outside the broker, without a running attempt."""
+    """Build the transition for an operation that continues outside of the broker, without an attempt."""
     accepted = Step(
         update(operations)
         .values(

@@ -86,12 +86,13 @@ CURRENT = (
 """The fence: the operation is in progress, in the attempt that writes."""
 
 DUE: ColumnElement[float] = func.coalesce(operations.c.due_at, operations.c.wake_at)
-"""The time from which the next attempt may begin. In a queue, `wake_at` is when it is enqueued again."""
+"""The time from which the next attempt may begin. In a queue, `wake_at` is the time of the next enqueue."""
 
 LEASE_CHALLENGED = operations.c.lease_until < DUE
-"""The condition that an expired lease was challenged and the attempt had time to renew it.
+"""The condition that an expired lease was challenged and not renewed in time.
 
-A lease ends at `wake_at`, until a challenge moves `wake_at` behind the end of the lease.
+Without a challenge, a lease ends at `wake_at` or later. A challenge moves `wake_at` to a later time than the
+end of the lease.
 """
 
 

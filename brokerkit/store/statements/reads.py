@@ -47,7 +47,7 @@ def select_instances(dialect: Dialect) -> Select[Any]:
 
 
 def select_bindings(dialect: Dialect) -> Select[Any]:
-    """Select bindings behind their instances, both with their last operation, and the current time."""
+    """Select instances followed by bindings, each with its last operation, and the current time."""
     return (
         select(instances, _LAST, bindings, _BINDING_LAST, clock(dialect))
         .join_from(bindings, instances, bindings.c.instance_id == instances.c.id)
@@ -62,7 +62,7 @@ def select_operations(dialect: Dialect) -> Select[Any]:
 
 
 def _instance_and_binding(dialect: Dialect) -> Select[Any]:
-    """Select columns as :func:`select_bindings` does, also if the instance has no such binding."""
+    """Select an instance with one of its bindings. Those columns are null if the binding does not exist."""
     matches = (bindings.c.instance_id == instances.c.id) & (bindings.c.id == text("b_id"))
     return (
         select(instances, _LAST, bindings, _BINDING_LAST, clock(dialect))

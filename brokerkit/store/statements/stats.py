@@ -1,4 +1,4 @@
-"""The statement that counts a store's rows in one query, so that all counts are of the same moment."""
+"""The statement that counts a store's rows. It is one query, so that all counts are consistent."""
 
 from __future__ import annotations
 
