@@ -1,7 +1,7 @@
 """A pytest plugin with fixtures for tests of service brokers; `brokerkit.testing` documents them.
 
-It is outside of the package `brokerkit` and imports it only when a fixture is used, because pytest loads
-this module in every run if brokerkit is installed.
+This module is outside of the package `brokerkit`, and imports it only when a fixture is used. The reason: if
+brokerkit is installed, pytest loads this module in every run.
 """
 
 from __future__ import annotations

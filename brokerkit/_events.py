@@ -35,8 +35,8 @@ def publish(
 ) -> None:
     """Send the signal that belongs to a result, if there is one.
 
-    A poll that found a success sends nothing: only a broker with a store knows which operation succeeded,
-    and it publishes the result of that operation itself.
+    A poll that found a success sends nothing. Only a broker with a store knows which operation succeeded.
+    That broker publishes the result of the operation itself.
 
     Args:
         sender: The broker.

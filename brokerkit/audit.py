@@ -24,21 +24,22 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
         offering_id: The id of the service offering.
         plan: The name of the service plan; for an update, the new plan.
         plan_id: The id of the service plan; for an update, the new plan.
-        previous_plan: For an update, the name of the plan before it.
-        previous_plan_id: For an update, the id of the plan before it.
-        organization_guid: For a provision, the organization of the instance.
-        space_guid: For a provision, the space of the instance.
-        app_guid: For a bind, the application that the binding is for.
+        previous_plan: For an update, the name of the plan before it. Defaults to None.
+        previous_plan_id: For an update, the id of the plan before it. Defaults to None.
+        organization_guid: For a provision, the organization of the instance. Defaults to None.
+        space_guid: For a provision, the space of the instance. Defaults to None.
+        app_guid: For a bind, the application that the binding is for. Defaults to None.
         username: The name of the caller, usually the platform; None if the caller has no name.
         originating_identity: The end user of the platform (R-REQ-3); None if the platform sent none.
-        request_identity: The platform's id of the request (R-REQ-4).
-        correlation_id: The platform's id of all requests that belong together (R-REQ-5).
-        state: ``"in progress"``, ``"succeeded"``, ``"failed"`` or ``"cancelled"``. To
-            platforms, a cancelled operation, whose resource was deleted meanwhile, has failed (R-DEL-3).
-        description: The description of the state that the platform gets.
+        request_identity: The platform's id of the request (R-REQ-4). Defaults to None.
+        correlation_id: The platform's id of all requests that belong together (R-REQ-5). Defaults to None.
+        state: ``"in progress"``, ``"succeeded"``, ``"failed"`` or ``"cancelled"``. A
+            cancelled operation was ended by the deletion of its resource. To platforms, it has failed
+            (R-DEL-3).
+        description: The description of the state that the platform gets. Defaults to None.
         attempt: The number of the latest attempt, from 1. A retry by an operator counts too.
         asked_at: The time of the request, in UTC.
-        ended_at: The time of the end, in UTC; None while the operation is in progress.
+        ended_at: The time of the end, in UTC; None while the operation is in progress. Defaults to None.
     """
 
     operation_id: str

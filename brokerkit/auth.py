@@ -24,7 +24,7 @@ _HASH_PREFIX = re.compile(r"\s*(?:scrypt|pbkdf2):[^$]*\$[^$]*\$")
 _HASH = re.compile(r"(?:scrypt|pbkdf2):[^$]+\$[^$]+\$[0-9a-f]+")
 
 _CACHE_SIZE = 1_000
-"""The maximum number of cached headers. A caller can send one login in many spellings, so it is bounded."""
+"""The maximum number of cached headers. One login has many spellings, so the cache is bounded."""
 
 DEFAULT_CHALLENGE = 'Basic realm="service broker", charset="UTF-8"'
 """The ``WWW-Authenticate`` header of a 401 if the authenticator has no `challenge`."""
@@ -124,7 +124,7 @@ class BasicAuth(_HeaderAuth):
             if not isinstance(secret, str) or not secret:
                 raise ValueError(f"BasicAuth: the password of {name!r} must be a non-empty string")
             if _HASH_PREFIX.match(secret):
-                secret = secret.strip()  # the line break of the file that it was read from
+                secret = secret.strip()  # a hash that was read from a file may end with a line break
             try:
                 _matches_text(b"", name)
                 _matches_password(b"", secret)
@@ -159,7 +159,7 @@ class BasicAuth(_HeaderAuth):
         except ValueError:
             return None
         caller: str | None = None
-        for name, secret in self._credentials:  # no early exit: the duration must not tell which is valid
+        for name, secret in self._credentials:  # no early exit, which would reveal the valid pair
             if _matches_text(username, name) & _matches_password(password, secret):
                 caller = name
         return caller

@@ -183,9 +183,9 @@ class Broker(HandlerGroup):
     def health(self) -> Blueprint:
         """The blueprint with the health endpoints, for load balancers; register it under any prefix.
 
-        ``GET /health`` returns 200 if this process can take requests: the store can be reached, its tables
-        have the right version, background work is running, and the process is not shutting down. Otherwise
-        it returns 503. It responds within a second, even while the database hangs.
+        ``GET /health`` returns 200 if this process can take requests, else 503. The conditions: the store can
+        be reached, its tables have the right version, background work is running, and the process is not
+        shutting down. The endpoint responds within a second, even while the database hangs.
 
         ``GET /health/live`` returns 503 only if the process must be restarted.
 

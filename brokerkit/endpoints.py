@@ -1,6 +1,6 @@
 """The table of the API's ten endpoints, shared by the server and the client.
 
-The checker does not read it: the checker's rules state the expected status codes and fields themselves, so a
+The checker does not use this table. Its rules state the expected status codes and fields themselves, so a
 mistake here cannot hide a mistake in a broker.
 """
 

@@ -31,7 +31,7 @@ class Operation(StrEnum):
     UNBIND = "unbind"
     LAST_BINDING_OPERATION = "last_binding_operation"
 
-    __hash__ = str.__hash__  # that of an enum is Python code, and slower
+    __hash__ = str.__hash__  # the hash of an enum is Python code, and slower
 
 
 class OriginatingIdentity(Struct, frozen=True):
@@ -59,10 +59,12 @@ class RequestHeaders(Struct, frozen=True, kw_only=True):
     Args:
         api_version: The API version of the platform, such as ``"2.17"`` (R-REQ-1).
         originating_identity: The end user who caused the request (R-REQ-3); None if the platform sent none.
-        request_identity: The platform's id of this request. The response repeats it (R-REQ-4).
+        request_identity: The platform's id of this request. The response repeats it (R-REQ-4). Defaults to
+            None.
         correlation_id: The platform's id of all requests that belong together: the first of
-            ``X-Vcap-Request-Id``, ``X-Correlation-ID`` and ``X-Request-ID`` (R-REQ-5).
-        info_location: The URL of the Cloud Foundry API, from ``X-Api-Info-Location`` (R-REQ-5).
+            ``X-Vcap-Request-Id``, ``X-Correlation-ID`` and ``X-Request-ID`` (R-REQ-5). Defaults to None.
+        info_location: The URL of the Cloud Foundry API, from ``X-Api-Info-Location`` (R-REQ-5). Defaults to
+            None.
         username: The name of the authenticated caller; None if it has no name.
         trace_context: The headers that continue the platform's trace: `traceparent` and `tracestate` of W3C,
             `b3` or `x-b3-…` of Zipkin; empty if it sent none. If spans are recorded, the parent is the span
@@ -139,14 +141,15 @@ class ProvisionRequest(InstanceRequest, frozen=True, kw_only=True):
         offering: The service offering from the catalog.
         plan: The service plan from the catalog.
         parameters: The parameters of the user, valid against the schema of the plan. Defaults to none.
-        context: The context of the platform: `platform`, and further properties by platform.
-        organization_guid: The organization, from the body or else from the context.
-        space_guid: The space, from the body or else from the context.
-        maintenance_info: The version that the platform read in the catalog.
+        context: The context of the platform: `platform`, and further properties by platform. Defaults to an
+            empty dict.
+        organization_guid: The organization, from the body or else from the context. Defaults to None.
+        space_guid: The space, from the body or else from the context. Defaults to None.
+        maintenance_info: The version that the platform read in the catalog. Defaults to None.
         accepts_incomplete: Whether the platform can poll. If not, the handler must not return `Accepted`
-            (R-REQ-9).
-        body: The complete JSON object, with any fields that a platform adds.
-        attempt: The number of this attempt of a background handler, from 1.
+            (R-REQ-9). Defaults to False.
+        body: The complete JSON object, with any fields that a platform adds. Defaults to an empty dict.
+        attempt: The number of this attempt of a background handler, from 1. Defaults to 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
@@ -169,15 +172,16 @@ class UpdateRequest(InstanceRequest, frozen=True, kw_only=True):
     Args:
         offering: The service offering from the catalog.
         plan: The plan after the update: the requested plan, or else the present one. None only if the
-            platform named neither.
+            platform named neither. Defaults to None.
         parameters: The parameters to change. Defaults to none.
-        context: The context of the platform, as in `ProvisionRequest`, with its new values.
+        context: The context of the platform, as in `ProvisionRequest`, with its new values. Defaults to an
+            empty dict.
         previous_values: The state of the instance before the update, according to the platform. With a
             store, the plan is the stored one.
-        maintenance_info: The version to upgrade to.
-        accepts_incomplete: Whether the platform can poll.
-        body: The complete JSON object, with any fields that a platform adds.
-        attempt: The number of this attempt of a background handler, from 1.
+        maintenance_info: The version to upgrade to. Defaults to None.
+        accepts_incomplete: Whether the platform can poll. Defaults to False.
+        body: The complete JSON object, with any fields that a platform adds. Defaults to an empty dict.
+        attempt: The number of this attempt of a background handler, from 1. Defaults to 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})
@@ -209,13 +213,14 @@ class BindRequest(BindingRequest, frozen=True, kw_only=True):
         offering: The service offering from the catalog.
         plan: The service plan from the catalog.
         parameters: The parameters of the user, valid against the schema of the plan. Defaults to none.
-        context: The context of the platform, as in `ProvisionRequest`.
+        context: The context of the platform, as in `ProvisionRequest`. Defaults to an empty dict.
         bind_resource: The application, route or other resource to bind the instance to.
         app_guid: The application, from `bind_resource` or else from the deprecated field of the body.
-        predecessor: The id of the binding that this one replaces (R-BIND-6).
-        accepts_incomplete: Whether the platform can poll.
-        body: The complete JSON object, with any fields that a platform adds.
-        attempt: The number of this attempt of a background handler, from 1.
+            Defaults to None.
+        predecessor: The id of the binding that this one replaces (R-BIND-6). Defaults to None.
+        accepts_incomplete: Whether the platform can poll. Defaults to False.
+        body: The complete JSON object, with any fields that a platform adds. Defaults to an empty dict.
+        attempt: The number of this attempt of a background handler, from 1. Defaults to 1.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters", "body"})

@@ -37,11 +37,11 @@ class ServiceBinding(Masked, frozen=True, kw_only=True):
 
     Args:
         binding_id: The id of the binding.
-        parameters: The parameters of the bind request.
-        context: The context of the bind request.
+        parameters: The parameters of the bind request. Defaults to an empty dict.
+        context: The context of the bind request. Defaults to an empty dict.
         app_guid: The application; None if the binding is not for an application.
         bind_resource: The resource that the instance is bound to.
-        predecessor: The id of the binding that this one replaced (R-BIND-6).
+        predecessor: The id of the binding that this one replaced (R-BIND-6). Defaults to None.
         result: The result of the bind handler; None until it succeeds.
         data: The `data` of the bind handler's result. Defaults to none.
         created_at: The time of the bind request, in UTC.
@@ -70,13 +70,14 @@ class ServiceInstance(Masked, frozen=True, kw_only=True):
         offering: The service offering from the catalog.
         plan: The present plan; during an update, the plan before it. If the plan has left the catalog, a
             plan with only its id.
-        parameters: The parameters of the provision request, with the changes of later updates.
-        context: The latest context from the platform.
-        organization_guid: The organization of the instance.
-        space_guid: The space of the instance.
-        maintenance_info: The maintenance version of the instance.
-        dashboard_url: The URL where users manage the instance.
-        metadata: The labels and attributes of the instance.
+        parameters: The parameters of the provision request, with the changes of later updates. Defaults to
+            an empty dict.
+        context: The latest context from the platform. Defaults to an empty dict.
+        organization_guid: The organization of the instance. Defaults to None.
+        space_guid: The space of the instance. Defaults to None.
+        maintenance_info: The maintenance version of the instance. Defaults to None.
+        dashboard_url: The URL where users manage the instance. Defaults to None.
+        metadata: The labels and attributes of the instance. Defaults to None.
         data: The `data` of the handlers' results. Defaults to none.
         bindings: The bindings, the oldest first, including those in progress and failed. They are read from
             the store on first use.

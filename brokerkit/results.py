@@ -26,8 +26,8 @@ class InstanceMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The metadata of an instance, which the platform can show or filter by (R-PROV-1).
 
     Args:
-        labels: Short values, such as ``{"region": "eu"}``.
-        attributes: Any other values.
+        labels: Short values, such as ``{"region": "eu"}``. Defaults to None.
+        attributes: Any other values. Defaults to None.
     """
 
     labels: dict[str, Any] | None = None
@@ -38,12 +38,12 @@ class Provisioned(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """The success of a provision: 201 (R-PROV-1).
 
     Args:
-        dashboard_url: The URL where users manage the instance.
-        metadata: The labels and attributes of the instance.
+        dashboard_url: The URL where users manage the instance. Defaults to None.
+        metadata: The labels and attributes of the instance. Defaults to None.
         exists: Whether the instance already existed with the same attributes: 200 (R-PROV-3). Defaults to
             False.
         data: A JSON object to store; later handlers get it as `request.instance.data`. Only for a broker
-            with a store, and never sent to a platform.
+            with a store, and never sent to a platform. Defaults to None.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"data"})
@@ -58,8 +58,8 @@ class Updated(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """The success of an update: 200 (R-UPD-1).
 
     Args:
-        dashboard_url: The new URL where users manage the instance.
-        metadata: The new labels and attributes of the instance.
+        dashboard_url: The new URL where users manage the instance. Defaults to None.
+        metadata: The new labels and attributes of the instance. Defaults to None.
         data: A JSON object that replaces the stored `data`, as in `Provisioned`. Defaults to no change.
     """
 
@@ -87,9 +87,10 @@ class Accepted(Masked, frozen=True, kw_only=True, omit_defaults=True):
         operation: The string that the platform sends back with each poll, at most 10,000 characters. A
             broker with a store sends its own id, but passes this string to the polled handler. Defaults to
             the name of the operation, such as ``"provision"``.
-        dashboard_url: The URL where users manage the instance; for a provision or an update.
-        metadata: The labels and attributes of the instance; for a provision or an update.
-        data: A JSON object to store, as in `Provisioned`.
+        dashboard_url: The URL where users manage the instance; for a provision or an update. Defaults to
+            None.
+        metadata: The labels and attributes of the instance; for a provision or an update. Defaults to None.
+        data: A JSON object to store, as in `Provisioned`. Defaults to None.
 
     Raises:
         TypeError: The operation is not a string.
@@ -176,8 +177,9 @@ class BindingMetadata(Struct, frozen=True, kw_only=True):
     """The lifetime of a binding (R-BIND-4).
 
     Args:
-        expires_at: The time when the binding expires, with a time zone.
+        expires_at: The time when the binding expires, with a time zone. Defaults to None.
         renew_before: The time by which the platform should replace the binding; not after `expires_at`.
+            Defaults to None.
 
     Raises:
         TypeError: A time is not a datetime.
@@ -205,17 +207,19 @@ class Binding(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """The success of a bind, 201, or of a fetch of a binding, 200 (R-BIND-1, R-GETB).
 
     Args:
-        credentials: The credentials that an application needs to use the service.
-        syslog_drain_url: The URL to send logs to; the offering must require ``"syslog_drain"``.
+        credentials: The credentials that an application needs to use the service. Defaults to None.
+        syslog_drain_url: The URL to send logs to; the offering must require ``"syslog_drain"``. Defaults to
+            None.
         route_service_url: The URL to proxy requests to; the offering must require ``"route_forwarding"``.
-        volume_mounts: The volumes to mount; the offering must require ``"volume_mount"``.
-        endpoints: The network endpoints of the service.
-        metadata: The lifetime of the binding.
-        parameters: The parameters of the binding; only for a fetch.
+            Defaults to None.
+        volume_mounts: The volumes to mount; the offering must require ``"volume_mount"``. Defaults to None.
+        endpoints: The network endpoints of the service. Defaults to None.
+        metadata: The lifetime of the binding. Defaults to None.
+        parameters: The parameters of the binding; only for a fetch. Defaults to None.
         exists: Whether the binding already existed with the same attributes: 200 (R-BIND-1). Defaults to
             False.
         data: A JSON object to store; later handlers get it as `request.binding.data`. Only for a broker
-            with a store, and never sent to a platform.
+            with a store, and never sent to a platform. Defaults to None.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset(
@@ -237,12 +241,12 @@ class InstanceDetails(Masked, frozen=True, kw_only=True, omit_defaults=True):
     """The success of a fetch of an instance: 200 (R-GETI).
 
     Args:
-        service_id: The id of the service offering.
-        plan_id: The id of the service plan.
-        dashboard_url: The URL where users manage the instance.
-        parameters: The present parameters of the instance.
-        maintenance_info: The maintenance version of the instance.
-        metadata: The labels and attributes of the instance.
+        service_id: The id of the service offering. Defaults to None.
+        plan_id: The id of the service plan. Defaults to None.
+        dashboard_url: The URL where users manage the instance. Defaults to None.
+        parameters: The present parameters of the instance. Defaults to None.
+        maintenance_info: The maintenance version of the instance. Defaults to None.
+        metadata: The labels and attributes of the instance. Defaults to None.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"parameters"})

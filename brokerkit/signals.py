@@ -1,4 +1,4 @@
-"""The blinker signals that a broker sends after each event.
+"""The blinker signals that a broker sends.
 
 A broker with a store sends a signal once the event is stored, in the process that stored it. For an
 asynchronous operation, `provisioned`, `updated`, `deprovisioned`, `bound` and `unbound` are sent at its end,
@@ -27,7 +27,7 @@ _signals = Namespace()
 
 
 class TraceContext(dict[str, str]):
-    """The return value of a tracer's receiver: the trace headers that a request or an attempt continues with.
+    """The trace headers that a tracer's receiver returns for a request or an attempt.
 
     A receiver of `request_started` or `attempt_started` may return it, to replace
     `request.headers.trace_context`. The names of the headers are in lower case.
@@ -134,7 +134,7 @@ attempt_started = _signals.signal(
 
     Args:
         request: The request that started the operation, with the `attempt` and the `trace_context`. A
-            receiver may return a `TraceContext` to replace the latter for the handler.
+            receiver may return a `TraceContext` to replace the `trace_context` for the handler.
         operation: The requested `Operation`.
         operation_id: The id of the operation in the store.
     """,

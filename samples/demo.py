@@ -423,7 +423,7 @@ def inspect(console: Console, site: Site, port: int) -> None:
 def run_demo(console: Console, site: Site) -> None:
     """Run all steps."""
     console.say(
-        "The demo plays a platform that orders databases from a service broker. You see each command and its"
+        "The demo acts as a platform that provisions databases. You see each command and its"
         " output. The demo checks the lines with a tick (✓) itself."
     )
     before = databases_and_roles(site)

@@ -25,9 +25,9 @@ _MAX_FAULTS = 10
 _FAULT_LIMIT = 300
 """Characters of a reported fault. The names in it come from the sender, in any number and length."""
 _LARGE = 4096
-"""The size in bytes, as JSON, above which only the first fault of a document is searched."""
+"""The size in bytes, as JSON, above which the search for faults ends at the first fault."""
 _DEEP = 6
-"""The number of levels above which no fault of a document is searched."""
+"""The nesting depth above which a document gets a general message instead of a search for faults."""
 
 
 class Validator(Protocol):

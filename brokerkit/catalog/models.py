@@ -1,7 +1,7 @@
 """The service catalog: offerings, their plans, and the validation of both.
 
 A :class:`Catalog` is created in Python or from a file. Its constructor applies every rule of the API and
-reports all faults together, so an existing catalog is valid.
+reports all faults together, so every `Catalog` object is valid.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class MaintenanceInfo(Struct, frozen=True, omit_defaults=True):
 
     Args:
         version: A semantic version, such as ``"1.2.0"``.
-        description: The effect of an upgrade to this version.
+        description: The effect of an upgrade to this version. Defaults to None.
     """
 
     version: _Text
@@ -86,7 +86,7 @@ class BindingSchemas(Struct, frozen=True, omit_defaults=True):
 
 
 class Schemas(Struct, frozen=True, omit_defaults=True):
-    """The JSON Schemas for the parameters of a plan. The broker refuses others with a 400 (R-PROV-6)."""
+    """The JSON Schemas of a plan's parameters. The broker refuses other parameters with a 400 (R-PROV-6)."""
 
     service_instance: InstanceSchemas | None = None
     service_binding: BindingSchemas | None = None
@@ -127,6 +127,7 @@ class ServicePlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
         name: The name that users type, unique in the offering.
         description: A sentence for users.
         metadata: Free properties for user interfaces; by convention `bullets`, `costs` and `displayName`.
+            Defaults to None.
         free: Whether the plan is free of charge. Defaults to True.
         bindable: Whether instances can be bound. Defaults to the value of the offering.
         binding_rotatable: Whether a binding can be replaced by a successor (R-BIND-6). Defaults to False.
@@ -135,7 +136,7 @@ class ServicePlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
         schemas: The JSON Schemas for the parameters. Defaults to none: any parameters are accepted.
         maximum_polling_duration: The seconds after which a platform stops polling an operation. Defaults to
             the platform's own limit.
-        maintenance_info: The maintenance version of the plan.
+        maintenance_info: The maintenance version of the plan. Defaults to None.
     """
 
     id: _Text
@@ -170,7 +171,8 @@ class ServiceOffering(Struct, frozen=True, kw_only=True, omit_defaults=True):
         plan_updateable: Whether instances can change between plans. Defaults to False.
         metadata: Free properties for user interfaces; by convention `displayName`, `imageUrl`,
             `longDescription`, `providerDisplayName`, `documentationUrl`, `supportUrl` and `shareable`.
-        dashboard_client: The OAuth client for single sign-on to the dashboard.
+            Defaults to None.
+        dashboard_client: The OAuth client for single sign-on to the dashboard. Defaults to None.
     """
 
     id: _Text

@@ -2,10 +2,10 @@
 
 The schema's own `examples`, `default`, `const` and `enum` come first, then bounds. An optional property
 without a hint about its values is left out, because a service may act on any value of it. The compiled schema
-validates each candidate, so the only possible error is to find too few.
+validates each candidate, so the only possible error is to find too few examples.
 
-A schema comes from outside and may be built to take forever. The search is therefore bounded, and a schema
-that is too complex is not compiled.
+A schema comes from outside and may be designed to make the search endless. The search is therefore bounded,
+and a schema that is too complex is not compiled.
 """
 
 from __future__ import annotations

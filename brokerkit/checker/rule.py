@@ -10,7 +10,8 @@ Each module of ``rules/`` collects its own rules::
         \"\"\"Describe the fault, or return None.\"\"\"
 
 The checker is an independent oracle: it states the expected status codes itself, from the specification. It
-deliberately does not use the tables of ``brokerkit/endpoints.py``, so that a fault there cannot hide itself.
+deliberately does not use the tables of ``brokerkit/endpoints.py``. So a mistake there cannot hide a mistake
+in a broker.
 """
 
 from __future__ import annotations

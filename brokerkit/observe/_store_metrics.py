@@ -38,7 +38,9 @@ _Values: TypeAlias = dict[tuple[str, ...], float]
 
 
 class StoreMetrics(Collector):
-    """A collector of the gauges of all brokers that are measured in one registry. It lives as long as that.
+    """A collector of the gauges of all brokers that are measured in one registry.
+
+    It lives as long as the registry.
 
     Args:
         registry: The registry. The collector registers itself first and its counters after that: it

@@ -23,7 +23,7 @@ _DUE_LIMIT = 500
 
 
 class NothingDue(AssertionError):
-    """An error because no background operation is due; its text lists the waiting ones with their times."""
+    """An error: no background operation is due. Its text lists the waiting operations with their times."""
 
 
 class StillRunning(AssertionError):
@@ -66,7 +66,7 @@ class StepByStep:
     def step(self, operation: str | None = None) -> Step:
         """Run one step of one operation: up to the next `yield` of its handler, or to its end.
 
-        An operation that has started runs first, until its end; then the one that has waited longest.
+        An operation that has started runs first, until its end. The longest waiting operation is next.
 
         Args:
             operation: The id of the operation, as in `Accepted`. Defaults to the first in this order.

@@ -1,9 +1,9 @@
 """The report as JUnit XML, for GitLab, Jenkins, GitHub Actions and other CI systems.
 
-Each family of rules is a test suite and each rule a test case: its `classname` is the family (``R-PROV``),
-its `name` is the key and the sentence. A broken rule is a failure of the type ``MUST``, ``SHOULD`` or
-``INTEROP``. All three are failures, because these systems know only success and failure. ``--level MUST``
-leaves the others out. The exit code of the command distinguishes them.
+Each family of rules is a test suite, and each rule is a test case. The `classname` of a test case is the
+family (``R-PROV``). Its `name` is the key and the sentence. A broken rule is a failure of the type
+``MUST``, ``SHOULD`` or ``INTEROP``. All three are failures, because these systems know only success and
+failure. ``--level MUST`` leaves the other levels out. The exit code of the command distinguishes them.
 
 If the check could not finish, or could not delete a resource, that is an error in the suite ``check``.
 """
