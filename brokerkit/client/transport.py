@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from io import BufferedReader, RawIOBase
 from ipaddress import ip_address
@@ -119,6 +120,8 @@ class Transport:
                     f"verify={verify!r}: the file does not exist; give the path of a file with certificates"
                 )
         self.verify = verify
+        #: Internal: opens the adapter of one request. Tests replace it to call a WSGI app without a socket.
+        self.open_adapter: Callable[[], HTTPAdapter] = _Adapter
 
     def send(
         self,
@@ -189,7 +192,7 @@ class Transport:
         return msgspec.structs.replace(exchange, failure=exchange.clean(response.failure))
 
     def _exchange(self, request: requests.Request, timeout: Timeout, max_bytes: int) -> _Response:
-        with requests.Session() as session, _Adapter() as adapter:
+        with requests.Session() as session, closing(self.open_adapter()) as adapter:
             prepared = request.prepare()
             # Proxies and certificates from environment variables apply, as in curl.
             environment = session.merge_environment_settings(prepared.url, {}, True, self.verify, None)
@@ -318,12 +321,6 @@ class _SecureConnection(HTTPSConnection):
 
 
 class _Adapter(HTTPAdapter):
-    def __enter__(self) -> _Adapter:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(*arguments, **options)
         assert isinstance(pool, HTTPConnectionPool)

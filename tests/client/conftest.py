@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
@@ -19,6 +20,7 @@ from brokerkit.store.store import Store
 from ..support.broker import CREDENTIALS, Recorder, make_app, make_broker, make_offering
 from ..support.fake_broker import FakeBroker, FakeBrokers, Responder, serve_fakes
 from ..support.stateful import KEY, stop
+from ..support.wsgi_adapter import WSGIAdapter
 
 LOGIN = {"username": "platform", "password": "s3cret"}
 OFFERING = make_offering()
@@ -40,7 +42,14 @@ def fakes() -> Iterator[FakeBrokers]:
 
 
 @pytest.fixture
-def fake(fakes: FakeBrokers) -> FakeBroker:
+def fake() -> FakeBroker:
+    """A fake broker in the process of the test, for :func:`make_client`."""
+    return FakeBroker()
+
+
+@pytest.fixture
+def served_fake(fakes: FakeBrokers) -> FakeBroker:
+    """A fake broker on a server, for tests that need a connection."""
     return fakes.add()
 
 
@@ -103,9 +112,19 @@ def broker_app(kind: BrokerKind, recorder: Recorder, folder: Path) -> Iterator[F
         stop(broker)
 
 
-def make_client(url: str, **options: Any) -> BrokerClient:
-    """Create a client that does not sleep between polls."""
+def make_client(broker: FakeBroker | Flask | str, url: str | None = None, **options: Any) -> BrokerClient:
+    """Create a client that does not sleep between polls.
+
+    Args:
+        broker: A fake broker or an app to call without a socket, or the URL of a server.
+        url: Another URL of the fake broker or the app.
+        options: Options of the client. By default it has a login and a timeout of ten seconds.
+    """
+    if url is None:
+        url = broker if isinstance(broker, str) else FakeBroker().url
     client = BrokerClient(url, **{**LOGIN, "timeout": 10.0, **options})
+    if not isinstance(broker, str):
+        client._session.transport.open_adapter = partial(WSGIAdapter, broker)
     client._session.sleep = lambda seconds: None
     return client
 

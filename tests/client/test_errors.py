@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from brokerkit.client.client import BrokerClient, BrokerMistake, BrokerRefused
-from brokerkit.results import MAX_OPERATION
+from brokerkit.client.client import (
+    BrokerClient,
+    BrokerMistake,
+    BrokerRefused,
+    BrokerUnreachable,
+    ClientError,
+    Mitigation,
+    OperationFailed,
+    PollingTimeout,
+)
+from brokerkit.client.exchange import Exchange
+from brokerkit.results import MAX_OPERATION, LastOperation
 
 from ..support.broker import make_offering
 from ..support.fake_broker import FakeBroker, respond, respond_raw
@@ -34,7 +46,7 @@ CALLS: dict[str, Call] = {
 def mistake_of(fake: FakeBroker, call: str) -> BrokerMistake:
     """Return the error that a call raises."""
     with pytest.raises(BrokerMistake) as caught:
-        CALLS[call](make_client(fake.url, mitigate_for=0))
+        CALLS[call](make_client(fake, mitigate_for=0))
     return caught.value
 
 
@@ -250,7 +262,7 @@ def test_client_reports_every_invalid_field_with_path(
 def test_client_tolerates_harmless_deviations(call: str, status: int, body: object, fake: FakeBroker) -> None:
     """Null fields, unknown fields and bodies of a 410 that are not JSON are accepted, as by platforms."""
     fake.script(respond(status, body))
-    assert CALLS[call](make_client(fake.url)) is not None
+    assert CALLS[call](make_client(fake)) is not None
 
 
 BINDING_WITH_FEATURES = {
@@ -266,7 +278,7 @@ def test_binding_with_unrequired_features_is_rejected(fake: FakeBroker) -> None:
 
     After such a bind, the client deletes the binding.
     """
-    client = make_client(fake.url)
+    client = make_client(fake)
     faults = (
         "syslog_drain_url: the offering 'db' does not require 'syslog_drain'",
         "route_service_url: the offering 'db' does not require 'route_forwarding'",
@@ -286,7 +298,7 @@ def test_binding_with_unrequired_features_is_rejected(fake: FakeBroker) -> None:
 @pytest.mark.rule("R-BIND-2")
 def test_binding_with_required_features_is_accepted(fake: FakeBroker) -> None:
     offering = make_offering(requires=["syslog_drain", "route_forwarding", "volume_mount"])
-    client = make_client(fake.url)
+    client = make_client(fake)
     fake.script(respond(201, BINDING_WITH_FEATURES))
     assert client.bind("i1", "b1", offering, SMALL) == client.bind("i1", "b1", "another-id", SMALL)
 
@@ -309,7 +321,7 @@ def test_platform_specific_catalog_limits_are_warnings(fake: FakeBroker) -> None
     plan = {"id": "p", "name": "p", "description": "d" * 10_001, "unknown": 1}
     offering = {"id": "s", "name": "s", "description": "s", "bindable": True, "plans": [plan]}
     fake.script(respond(200, {"services": [offering]}))
-    catalog = make_client(fake.url).catalog()
+    catalog = make_client(fake).catalog()
     assert catalog.warnings
     assert catalog.services[0].plans[0].free is True
 
@@ -317,7 +329,7 @@ def test_platform_specific_catalog_limits_are_warnings(fake: FakeBroker) -> None
 def test_catalog_error_response_raises_broker_refused(fake: FakeBroker) -> None:
     fake.script(respond(503, {"description": "Come back later"}))
     with pytest.raises(BrokerRefused, match="returned 503: Come back later"):
-        make_client(fake.url).catalog()
+        make_client(fake).catalog()
 
 
 @pytest.mark.parametrize("call", ["catalog", "provision", "last_operation"])
@@ -339,22 +351,24 @@ def test_wrong_content_encoding_is_an_error(call: str, fake: FakeBroker) -> None
 
 def test_compressed_response_is_decoded(fake: FakeBroker) -> None:
     fake.script(respond(200, gzip.compress(b'{"state": "succeeded"}'), Content_Encoding="gzip"))
-    assert make_client(fake.url).last_operation("i1").state == "succeeded"
+    assert make_client(fake).last_operation("i1").state == "succeeded"
 
 
-def test_chunked_response_is_decoded(fake: FakeBroker) -> None:
+@pytest.mark.integration
+def test_chunked_response_is_decoded(served_fake: FakeBroker) -> None:
     chunks = b'8\r\n{"state"\r\ne\r\n: "succeeded"}\r\n0\r\n\r\n'
-    fake.script(respond(200, chunks, Transfer_Encoding="chunked"))
-    assert make_client(fake.url).last_operation("i1").state == "succeeded"
+    served_fake.script(respond(200, chunks, Transfer_Encoding="chunked"))
+    assert make_client(served_fake.url).last_operation("i1").state == "succeeded"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "head", [b"X-Latin: \xfc\xff", b"X-Empty:", b"No colon here", b"X-Long: " + b"x" * 60_000]
 )
-def test_malformed_response_headers_are_tolerated(head: bytes, fake: FakeBroker) -> None:
+def test_malformed_response_headers_are_tolerated(head: bytes, served_fake: FakeBroker) -> None:
     body = b'{"state": "succeeded"}'
-    fake.script(respond_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n" + head + b"\r\n\r\n" + body))
-    assert make_client(fake.url).last_operation("i1").state == "succeeded"
+    served_fake.script(respond_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n" + head + b"\r\n\r\n" + body))
+    assert make_client(served_fake.url).last_operation("i1").state == "succeeded"
 
 
 # Error responses
@@ -373,7 +387,7 @@ def test_error_response_raises_broker_refused(call: str, status: int, fake: Fake
     """The exception has the status code, the error code and the description."""
     fake.script(respond(status, {"error": "ErrorCode", "description": "The reason"}))
     with pytest.raises(BrokerRefused) as caught:
-        CALLS[call](make_client(fake.url, mitigate_for=0))
+        CALLS[call](make_client(fake, mitigate_for=0))
     error = caught.value
     assert (error.status, error.error, error.description) == (status, "ErrorCode", "The reason")
     assert f"returned {status} ErrorCode: The reason" in str(error)
@@ -387,7 +401,7 @@ def test_error_response_raises_broker_refused(call: str, status: int, fake: Fake
 def test_error_response_without_description_is_accepted(body: bytes, fake: FakeBroker) -> None:
     fake.script(respond(502, body))
     with pytest.raises(BrokerRefused, match="returned 502: no description") as caught:
-        make_client(fake.url).update("i1", "s")
+        make_client(fake).update("i1", "s")
     assert (caught.value.error, caught.value.description) == (None, None)
 
 
@@ -407,5 +421,36 @@ def test_error_response_exposes_usability_flags(
     """`instance_usable` and `update_repeatable` are read if they are booleans, and are None otherwise."""
     fake.script(respond(500, body))
     with pytest.raises(BrokerRefused) as caught:
-        make_client(fake.url).update("i1", "s")
+        make_client(fake).update("i1", "s")
     assert (caught.value.instance_usable, caught.value.update_repeatable) == (usable, repeatable)
+
+
+# Pickling
+
+EXCHANGE = Exchange(
+    method="PUT",
+    url="http://broker.example/v2/service_instances/i1",
+    headers={},
+    status=500,
+    response_body=b'{"error": "ErrorCode", "description": "The reason", "instance_usable": true}',
+)
+MITIGATION = Mitigation(gone=True, deletes=2, last=EXCHANGE)
+ERRORS: list[ClientError] = [
+    BrokerUnreachable(EXCHANGE),
+    BrokerRefused(EXCHANGE),
+    BrokerMistake(("state: is required", "operation: has 0 characters"), EXCHANGE),
+    OperationFailed(LastOperation.failed("The disk is full"), EXCHANGE),
+    PollingTimeout(1.5, EXCHANGE),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("mitigation", [None, MITIGATION], ids=["plain", "mitigation"])
+def test_errors_can_be_pickled(error: ClientError, mitigation: Mitigation | None) -> None:
+    """A pickled error keeps its class, texts and attributes, so that it can cross processes."""
+    error = copy.copy(error)
+    error.mitigation = mitigation
+    restored = pickle.loads(pickle.dumps(error))
+    assert type(restored) is type(error)
+    assert (str(restored), repr(restored), restored.args) == (str(error), repr(error), error.args)
+    assert vars(restored) == vars(error)

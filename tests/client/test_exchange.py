@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from brokerkit.client import endpoints
-from brokerkit.client.client import BrokerClient, ClientError
+from brokerkit.client.client import ClientError
 from brokerkit.client.endpoints import APIRequest
 from brokerkit.client.exchange import Exchange, login_secrets, mask_json
 from brokerkit.client.platforms import Platform, cloudfoundry
@@ -89,7 +89,7 @@ def test_response_secrets_are_masked_everywhere(case: str, status: int, fake: Fa
     """
     seen: list[Exchange] = []
     fake.script(respond(status, BODIES[case], X_Auth_Token="hunter2", Set_Cookie="s=hunter2"))
-    client = make_client(fake.url, password=PASSWORD, observe=seen.append, mitigate_for=1)
+    client = make_client(fake, password=PASSWORD, observe=seen.append, mitigate_for=1)
     calls: list[Callable[[], object]] = [
         client.catalog,
         lambda: client.bind("i1", "b1", "s", "p"),
@@ -114,7 +114,7 @@ def test_failed_operation_description_masks_secrets(fake: FakeBroker) -> None:
         respond(200, {"state": "failed", "description": f"db://u:hunter2@h does not know {PASSWORD}"})
     )
     with pytest.raises(ClientError) as caught:
-        make_client(fake.url, password=PASSWORD).wait("i1")
+        make_client(fake, password=PASSWORD).wait("i1")
     assert "the operation failed: db://***@h does not know ***" in str(caught.value)
 
 
@@ -123,7 +123,9 @@ def test_request_secrets_are_masked(fake: FakeBroker) -> None:
     platform = Platform(
         headers={"X-Api-Key": "hunter2", "Cookie": "hunter2", "Proxy-Authorization": "hunter2"}
     )
-    client = BrokerClient(fake.url, token="t0ken-hunter2", platform=platform, observe=seen.append)
+    client = make_client(
+        fake, username=None, password=None, token="t0ken-hunter2", platform=platform, observe=seen.append
+    )
     client.provision("t0ken-hunter2", "s", "p", parameters={"token": "hunter2", "keep": "this"})
     (exchange,) = seen
     assert "hunter2" not in rendered(exchange)
@@ -453,14 +455,14 @@ def comparable(fake: FakeBroker) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize(
     "login", [Login("platform", PASSWORD), Login(token="t0ken"), Login()], ids=["basic", "token", "none"]
 )
-def test_curl_command_repeats_the_request(case: str, login: Login, fake: FakeBroker) -> None:
+def test_curl_command_repeats_the_request(case: str, login: Login, served_fake: FakeBroker) -> None:
     """Running the curl command sends the same request, for each login and operation."""
     request, headers = REQUESTS[case]
     defaults = {
         "X-Broker-API-Version": "2.17",
         "X-Broker-API-Originating-Identity": cloudfoundry().originating_identity,
     }
-    sent = Transport(fake.url, login).send(request, {**defaults, **headers})
+    sent = Transport(served_fake.url, login).send(request, {**defaults, **headers})
     environment = {
         "PATH": os.environ["PATH"],
         "BROKER_USERNAME": "platform",
@@ -471,7 +473,7 @@ def test_curl_command_repeats_the_request(case: str, login: Login, fake: FakeBro
     assert sent.curl.isprintable()
     completed = subprocess.run(["bash", "-c", sent.curl], capture_output=True, env=environment, check=True)
     assert completed.stdout.startswith(b"HTTP/1.1 200")
-    first, second = comparable(fake)
+    first, second = comparable(served_fake)
     assert second == first
 
 

@@ -19,7 +19,7 @@ from brokerkit.client.client import (
 from brokerkit.client.platforms import cloudfoundry
 
 from ..support.broker import Recorder
-from ..support.fake_broker import FakeBroker, Responder, close_connection, respond, respond_raw, serve_app
+from ..support.fake_broker import FakeBroker, Responder, close_connection, respond, respond_raw
 from ..support.servers import free_port
 from .conftest import BROKER_KINDS, OFFERING, SMALL, broker_app, make_client
 
@@ -51,6 +51,8 @@ UNCERTAIN: dict[str, Responder] = {
     "422 without an error code": respond(422, {"description": "No"}),
     "422 with an unknown error code": respond(422, {"error": "QuotaExceeded"}),
     "422 with HTML": respond(422, b"<html>"),
+}
+FAILED_EXCHANGES: dict[str, Responder] = {
     "no response": close_connection,
     "truncated response": respond_raw(b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"),
     "not HTTP": respond_raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
@@ -76,9 +78,23 @@ def error_of(call: Call, client: BrokerClient) -> ClientError:
 @pytest.mark.parametrize("case", UNCERTAIN)
 @pytest.mark.parametrize("call", CREATIONS)
 def test_uncertain_creation_is_deleted(call: str, case: str, fake: FakeBroker) -> None:
-    """After a 5xx, a timeout or a malformed success on provision or bind, the client deletes the resource."""
+    """After a 5xx or a malformed success on provision or bind, the client deletes the resource."""
     fake.script(UNCERTAIN[case], respond(200))
-    error = error_of(CREATIONS[call], make_client(fake.url))
+    assert_deleted(call, fake, make_client(fake))
+
+
+@pytest.mark.integration
+@pytest.mark.rule("R-ERR-4")
+@pytest.mark.parametrize("case", FAILED_EXCHANGES)
+@pytest.mark.parametrize("call", CREATIONS)
+def test_creation_without_response_is_deleted(call: str, case: str, served_fake: FakeBroker) -> None:
+    """After a provision or bind without a complete response, the client deletes the resource."""
+    served_fake.script(FAILED_EXCHANGES[case], respond(200))
+    assert_deleted(call, served_fake, make_client(served_fake.url))
+
+
+def assert_deleted(call: str, fake: FakeBroker, client: BrokerClient) -> None:
+    error = error_of(CREATIONS[call], client)
     assert fake.methods == ["PUT", "DELETE"]
     assert fake.requests[1].path == PATHS[call]
     assert fake.requests[1].query == {
@@ -102,7 +118,7 @@ def test_uncertain_creation_is_deleted(call: str, case: str, fake: FakeBroker) -
 @pytest.mark.parametrize("call", CREATIONS)
 def test_certain_failure_sends_no_delete(call: str, case: str, fake: FakeBroker) -> None:
     fake.script(CERTAIN[case], respond(200))
-    assert error_of(CREATIONS[call], make_client(fake.url)).mitigation is None
+    assert error_of(CREATIONS[call], make_client(fake)).mitigation is None
     assert fake.methods == ["PUT"]
 
 
@@ -111,30 +127,33 @@ def test_certain_failure_sends_no_delete(call: str, case: str, fake: FakeBroker)
 def test_other_operations_send_no_delete(call: str, fake: FakeBroker) -> None:
     """Only a failed provision or bind starts orphan mitigation."""
     fake.script(respond(500), respond(200))
-    assert error_of(OTHER_CALLS[call], make_client(fake.url)).mitigation is None
+    assert error_of(OTHER_CALLS[call], make_client(fake)).mitigation is None
     assert len(fake.requests) == 1
 
 
+@pytest.mark.integration
 @pytest.mark.rule("R-ERR-4")
-def test_timeout_starts_orphan_mitigation(fake: FakeBroker, hang: Responder) -> None:
-    fake.script(hang, respond(410))
-    error = error_of(CREATIONS["provision"], make_client(fake.url, timeout=0.3))
+def test_timeout_starts_orphan_mitigation(served_fake: FakeBroker, hang: Responder) -> None:
+    served_fake.script(hang, respond(410))
+    error = error_of(CREATIONS["provision"], make_client(served_fake.url, timeout=0.3))
     assert isinstance(error, BrokerUnreachable)
-    assert fake.methods[:2] == ["PUT", "DELETE"]
+    assert served_fake.methods[:2] == ["PUT", "DELETE"]
     assert error.mitigation is not None
     assert error.mitigation.gone
 
 
+@pytest.mark.integration
 def test_failed_connection_starts_no_orphan_mitigation() -> None:
     error = error_of(CREATIONS["provision"], make_client(f"http://127.0.0.1:{free_port()}"))
     assert isinstance(error, BrokerUnreachable)
     assert error.mitigation is None
 
 
+@pytest.mark.integration
 @pytest.mark.rule("R-ERR-4")
 @pytest.mark.parametrize("call", CREATIONS)
-def test_orphan_mitigation_retries_until_success(call: str, fake: FakeBroker) -> None:
-    fake.script(
+def test_orphan_mitigation_retries_until_success(call: str, served_fake: FakeBroker) -> None:
+    served_fake.script(
         respond(500),
         respond(500),
         close_connection,
@@ -143,8 +162,8 @@ def test_orphan_mitigation_retries_until_success(call: str, fake: FakeBroker) ->
         respond(204, b""),
         respond(410),
     )
-    error = error_of(CREATIONS[call], make_client(fake.url))
-    assert fake.methods == ["PUT", *["DELETE"] * 6]
+    error = error_of(CREATIONS[call], make_client(served_fake.url))
+    assert served_fake.methods == ["PUT", *["DELETE"] * 6]
     assert isinstance(error.mitigation, Mitigation)
     assert (error.mitigation.gone, error.mitigation.deletes) == (True, 6)
 
@@ -156,7 +175,7 @@ def test_orphan_mitigation_polls_asynchronous_delete(fake: FakeBroker) -> None:
         respond(200, {"state": "in progress"}),
         respond(410),
     )
-    error = error_of(CREATIONS["bind"], make_client(fake.url))
+    error = error_of(CREATIONS["bind"], make_client(fake))
     assert fake.methods == ["PUT", "DELETE", "GET", "GET"]
     for poll in fake.requests[2:]:
         assert poll.path == f"{PATHS['bind']}/last_operation"
@@ -170,7 +189,7 @@ def test_orphan_mitigation_polls_asynchronous_delete(fake: FakeBroker) -> None:
 )
 def test_orphan_mitigation_retries_failed_asynchronous_delete(poll: Responder, fake: FakeBroker) -> None:
     fake.script(respond(500), respond(202, {"operation": "o"}), poll, respond(200))
-    error = error_of(CREATIONS["provision"], make_client(fake.url))
+    error = error_of(CREATIONS["provision"], make_client(fake))
     assert fake.methods == ["PUT", "DELETE", "GET", "DELETE"]
     assert error.mitigation is not None
     assert (error.mitigation.gone, error.mitigation.deletes) == (True, 2)
@@ -187,7 +206,7 @@ def test_orphan_mitigation_retries_failed_asynchronous_delete(poll: Responder, f
 def test_orphan_mitigation_gives_up_with_warning(responders: list[Responder], fake: FakeBroker) -> None:
     """After the time limit the exception says that the resource may still exist."""
     fake.script(*responders)
-    error = error_of(CREATIONS["provision"], make_client(fake.url, mitigate_for=30))
+    error = error_of(CREATIONS["provision"], make_client(fake, mitigate_for=30))
     assert error.mitigation is not None
     assert not error.mitigation.gone
     assert error.mitigation.deletes == fake.methods.count("DELETE") < 10
@@ -197,7 +216,7 @@ def test_orphan_mitigation_gives_up_with_warning(responders: list[Responder], fa
 
 def test_orphan_mitigation_can_be_disabled(fake: FakeBroker) -> None:
     fake.script(respond(500), respond(200))
-    error = error_of(CREATIONS["provision"], make_client(fake.url, mitigate_for=0))
+    error = error_of(CREATIONS["provision"], make_client(fake, mitigate_for=0))
     assert fake.methods == ["PUT"]
     assert error.mitigation is None
     assert "left behind" not in str(error)
@@ -210,20 +229,20 @@ def test_orphan_mitigation_keeps_the_original_error(
     responder: Responder, error_type: type[ClientError], fake: FakeBroker
 ) -> None:
     fake.script(responder, respond(200))
-    assert type(error_of(CREATIONS["provision"], make_client(fake.url))) is error_type
+    assert type(error_of(CREATIONS["provision"], make_client(fake))) is error_type
 
 
 def test_orphan_mitigation_without_polling_is_synchronous(fake: FakeBroker) -> None:
     """A platform that cannot poll sends the delete without `accepts_incomplete`."""
     fake.script(respond(500), respond(200))
-    client = make_client(fake.url)
+    client = make_client(fake)
     error_of(lambda client: client.provision("i1", "s", "p", accepts_incomplete=False), client)
     assert fake.requests[1].query == {"service_id": "s", "plan_id": "p"}
 
 
 def test_orphan_mitigation_sends_no_originating_identity(fake: FakeBroker) -> None:
     fake.script(respond(500), respond(200))
-    error_of(CREATIONS["provision"], make_client(fake.url, platform=cloudfoundry()))
+    error_of(CREATIONS["provision"], make_client(fake, platform=cloudfoundry()))
     identities = [request.headers.keys() & {"X-Broker-API-Originating-Identity"} for request in fake.requests]
     assert identities == [{"X-Broker-API-Originating-Identity"}, set()]
 
@@ -231,7 +250,7 @@ def test_orphan_mitigation_sends_no_originating_identity(fake: FakeBroker) -> No
 def test_orphan_mitigation_requests_are_observed(fake: FakeBroker) -> None:
     fake.script(respond(500), respond(202, {"operation": "o"}), respond(410))
     seen: list[str] = []
-    client = make_client(fake.url, observe=lambda exchange: seen.append(exchange.url.removeprefix(fake.url)))
+    client = make_client(fake, observe=lambda exchange: seen.append(exchange.url.removeprefix(fake.url)))
     error_of(CREATIONS["provision"], client)
     assert seen == [request.target for request in fake.requests]
     assert len(seen) == 3
@@ -242,9 +261,9 @@ def test_failed_provision_leaves_nothing_in_store(recorder: Recorder, tmp_path: 
     """Orphan mitigation removes the failed provision from a store, and a new provision succeeds."""
     recorder.answers["provision"] = RuntimeError("the disk is full")
     kind = BROKER_KINDS["store, synchronous"]
-    with broker_app(kind, recorder, tmp_path) as app, serve_app(app) as url:
+    with broker_app(kind, recorder, tmp_path) as app:
         recorder.answers["provision"] = RuntimeError("the disk is full")
-        client = make_client(url)
+        client = make_client(app)
         error = error_of(CREATIONS["provision"], client)
         assert error.mitigation is not None
         assert error.mitigation.gone
@@ -257,11 +276,12 @@ def test_failed_provision_leaves_nothing_in_store(recorder: Recorder, tmp_path: 
     ]
 
 
-def test_orphan_mitigation_time_limits_hanging_requests(fake: FakeBroker, hang: Responder) -> None:
+@pytest.mark.integration
+def test_orphan_mitigation_time_limits_hanging_requests(served_fake: FakeBroker, hang: Responder) -> None:
     """A hanging broker does not extend the time limit of orphan mitigation."""
-    fake.script(respond(500), hang)
+    served_fake.script(respond(500), hang)
     start = time.monotonic()
-    error = error_of(CREATIONS["provision"], make_client(fake.url, timeout=60, mitigate_for=0.1))
+    error = error_of(CREATIONS["provision"], make_client(served_fake.url, timeout=60, mitigate_for=0.1))
     assert time.monotonic() - start < 15
     assert error.mitigation is not None
     assert (error.mitigation.gone, error.mitigation.deletes) == (False, 1)

@@ -45,7 +45,7 @@ def sleep() -> SleepRecorder:
 
 @pytest.fixture
 def client(fake: FakeBroker) -> BrokerClient:
-    return make_client(fake.url)
+    return make_client(fake)
 
 
 def test_wait_polls_until_operation_is_done(
@@ -218,6 +218,7 @@ def test_persistent_server_errors_end_the_wait(
     assert len(fake.requests) == 5
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("patience", "timeout"), [(2.0, None), (60.0, 2.0)])
 def test_persistent_connection_failure_ends_the_wait(
     patience: float, timeout: float | None, sleep: SleepRecorder

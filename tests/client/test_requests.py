@@ -39,9 +39,8 @@ def kind(request: pytest.FixtureRequest) -> BrokerKind:
 
 @pytest.fixture
 def client(kind: BrokerKind, recorder: Recorder, tmp_path: Path) -> Iterator[BrokerClient]:
-    server = "waitress" if kind == BROKER_KINDS["store, background"] else "werkzeug"
-    with broker_app(kind, recorder, tmp_path) as app, serve_app(app, server) as url:
-        yield make_client(url)
+    with broker_app(kind, recorder, tmp_path) as app:
+        yield make_client(app)
 
 
 def wait_for(client: BrokerClient, result: Any, *ids: str, deleting: bool = False) -> Any:
@@ -136,6 +135,7 @@ def test_operation_value_round_trips_in_polls(client: BrokerClient, recorder: Re
 IDS = ["a/b", "50%", "%2F", "übung", "a b", "a+b", "?x=1", "#1", "i;v=2", "a\\b", "..b", "日本", "😀", "~.-_"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("server", ["werkzeug", "waitress"])
 def test_ids_round_trip_with_any_characters(server: str, recorder: Recorder, tmp_path: Path) -> None:
     with (
@@ -153,7 +153,7 @@ def test_ids_round_trip_with_any_characters(server: str, recorder: Recorder, tmp
 
 @pytest.mark.parametrize("name", ["", ".", ".."])
 def test_invalid_path_id_is_rejected_before_sending(name: str, fake: FakeBroker) -> None:
-    client = make_client(fake.url)
+    client = make_client(fake)
     with pytest.raises(ValueError, match=r"instance_id=.* cannot be part of a path"):
         client.get_instance(name)
     with pytest.raises(ValueError, match=r"binding_id=.* cannot be part of a path"):
@@ -161,6 +161,7 @@ def test_invalid_path_id_is_rejected_before_sending(name: str, fake: FakeBroker)
     assert not fake.requests
 
 
+@pytest.mark.integration
 def test_client_is_thread_safe(recorder: Recorder, tmp_path: Path) -> None:
     """One client serves concurrent threads, and each request has its own request identity."""
     seen: list[Exchange] = []
@@ -185,7 +186,7 @@ def test_client_is_thread_safe(recorder: Recorder, tmp_path: Path) -> None:
 
 
 def test_client_omits_unset_arguments(fake: FakeBroker) -> None:
-    client = make_client(fake.url)
+    client = make_client(fake)
     client.provision("i1", "s", "p")
     client.update("i1", "s")
     client.bind("i1", "b1", "s", "p")
@@ -218,7 +219,7 @@ def test_client_omits_unset_arguments(fake: FakeBroker) -> None:
 
 
 def test_client_sends_all_given_arguments(fake: FakeBroker) -> None:
-    client = make_client(fake.url)
+    client = make_client(fake)
     client.provision(
         "i1",
         OFFERING,
@@ -263,21 +264,21 @@ def test_client_sends_all_given_arguments(fake: FakeBroker) -> None:
 
 
 def test_provision_accepts_another_organization(fake: FakeBroker) -> None:
-    make_client(fake.url).provision("i1", OFFERING, SMALL, organization_guid="o2")
+    make_client(fake).provision("i1", OFFERING, SMALL, organization_guid="o2")
     (request,) = fake.requests
     assert request.json["organization_guid"] == "o2"
     assert request.json["space_guid"] == Platform().space_guid
 
 
 def test_client_sends_bearer_token(fake: FakeBroker) -> None:
-    BrokerClient(fake.url, token="t0ken").get_instance("i1")
-    BrokerClient(fake.url).get_instance("i1")
+    make_client(fake, username=None, password=None, token="t0ken").get_instance("i1")
+    make_client(fake, username=None, password=None).get_instance("i1")
     assert [request.headers.get("Authorization") for request in fake.requests] == ["Bearer t0ken", None]
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v2", "/v2/", "/brokers/db", "/brokers/db/v2/"])
 def test_broker_url_accepts_any_path(path: str, fake: FakeBroker) -> None:
-    client = make_client(fake.url + path)
+    client = make_client(fake, fake.url + path)
     client.get_instance("i1")
     prefix = "/brokers/db" if "db" in path else ""
     assert fake.requests[0].path == f"{prefix}/v2/service_instances/i1"
@@ -342,16 +343,17 @@ def repeat(client: Any, line: Line) -> None:
             client.unbind(*ids, *names, **polling)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_client_sends_recorded_platform_requests(name: str, fake: FakeBroker) -> None:
+def test_client_sends_recorded_platform_requests(name: str, served_fake: FakeBroker) -> None:
     """The client sends the method, path, query, body and headers of each recorded request."""
-    fake.script(respond(200, {"services": [], "state": "succeeded"}))
-    client = make_client(fake.url, platform=PLATFORMS[name])
+    served_fake.script(respond(200, {"services": [], "state": "succeeded"}))
+    client = make_client(served_fake.url, platform=PLATFORMS[name])
     for line in lines_of(name):
         if line.name.startswith("orphan mitigation"):
             continue  # test_orphan_mitigation.py tests it
         repeat(client, line)
-        request = fake.requests.pop()
+        request = served_fake.requests.pop()
         assert (request.method, request.path) == (line.method, line.path), line.name
         expected_query = dict(pair.split("=") for pair in line.query.split("&") if pair)
         assert request.query == expected_query, line.name
@@ -379,8 +381,8 @@ def test_client_sends_recorded_platform_requests(name: str, fake: FakeBroker) ->
 def test_broker_reads_identity_of_each_platform(name: str, recorder: Recorder, tmp_path: Path) -> None:
     """The broker reads the API version, the originating identity and the context of each platform."""
     platform = PLATFORMS[name]
-    with broker_app(BROKER_KINDS["synchronous"], recorder, tmp_path) as app, serve_app(app) as url:
-        client = make_client(url, platform=platform)
+    with broker_app(BROKER_KINDS["synchronous"], recorder, tmp_path) as app:
+        client = make_client(app, platform=platform)
         client.provision("i1", OFFERING, SMALL)
         client.bind("i1", "b1", OFFERING, SMALL)
     provision, bind = recorder.requests
@@ -402,10 +404,9 @@ def test_broker_reads_identity_of_each_platform(name: str, recorder: Recorder, t
 def test_wrong_password_raises_broker_refused(recorder: Recorder, tmp_path: Path) -> None:
     with (
         broker_app(BROKER_KINDS["synchronous"], recorder, tmp_path) as app,
-        serve_app(app) as url,
         pytest.raises(BrokerRefused) as caught,
     ):
-        make_client(url, password="wrong").get_instance("i1")
+        make_client(app, password="wrong").get_instance("i1")
     assert caught.value.status == 401
     assert not recorder.requests
 
@@ -425,7 +426,7 @@ def test_instance_details_are_typed(fake: FakeBroker) -> None:
             },
         )
     )
-    details = make_client(fake.url).get_instance("i1")
+    details = make_client(fake).get_instance("i1")
     assert isinstance(details, InstanceDetails)
     assert (details.service_id, details.plan_id, details.dashboard_url) == ("s", None, "https://x")
     assert details.parameters == {"a": [1]}

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl, urlsplit
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import msgspec
 from flask import Flask
+from requests.structures import CaseInsensitiveDict
 from waitress.server import create_server  # type: ignore[import-untyped]
+from werkzeug.datastructures import EnvironHeaders
 from werkzeug.serving import make_server
 
 
@@ -44,8 +48,24 @@ Responder = Callable[[BaseHTTPRequestHandler], None]
 """A function that writes a response to the connection of a request."""
 
 
-def respond(status: int = 200, body: object = None, **headers: str) -> Responder:
-    """Create a responder.
+@dataclass(frozen=True)
+class Response:
+    """A responder that also works in process, without a connection."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response_only(self.status)
+        for name, value in self.headers:
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(self.body)
+
+
+def respond(status: int = 200, body: object = None, **headers: str) -> Response:
+    """Create a response.
 
     Args:
         status: The status code. Defaults to 200.
@@ -53,17 +73,11 @@ def respond(status: int = 200, body: object = None, **headers: str) -> Responder
         headers: Additional headers. Underscores in the names stand for hyphens.
     """
     data = body if isinstance(body, bytes) else msgspec.json.encode({} if body is None else body)
-
-    def write(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response_only(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            handler.send_header(name.replace("_", "-"), value)
-        if "Content_Length" not in headers and "Transfer_Encoding" not in headers:
-            handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
-
-    return write
+    if "Transfer_Encoding" not in headers:
+        headers.setdefault("Content_Length", str(len(data)))
+    merged = {"Content-Type": "application/json"}
+    merged |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status, list(merged.items()), data)
 
 
 def respond_raw(data: bytes) -> Responder:
@@ -78,14 +92,24 @@ def close_connection(handler: BaseHTTPRequestHandler) -> None:
 class FakeBroker:
     """A broker that records its requests and returns scripted responses.
 
-    The responses are returned in order. The last one is repeated.
+    The responses are returned in order. The last one is repeated. A fake broker is a WSGI app, which can only
+    return responses of :func:`respond`. :func:`serve_fakes` serves fake brokers with any responders.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = "http://broker.example") -> None:
         self.requests: list[ReceivedRequest] = []
-        self.url = ""
+        self.url = url
         self._responders: list[Responder] = [respond()]
         self._lock = Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        headers = CaseInsensitiveDict(EnvironHeaders(environ).items())
+        body = environ["wsgi.input"].read()
+        request = ReceivedRequest(environ["REQUEST_METHOD"], environ["REQUEST_URI"], headers, body)
+        response = self.receive(request)
+        assert isinstance(response, Response), "the responder needs a connection: use a served fake broker"
+        start_response(f"{response.status} Scripted", response.headers)
+        return [response.body]
 
     def script(self, *responders: Responder) -> None:
         """Set the next responses."""
@@ -111,10 +135,8 @@ class FakeBrokers:
 
     def add(self) -> FakeBroker:
         """Add a fake broker with a new path."""
-        fake = FakeBroker()
         prefix = f"/{len(self._brokers)}"
-        self._brokers[prefix] = fake
-        fake.url = self.url + prefix
+        fake = self._brokers[prefix] = FakeBroker(self.url + prefix)
         return fake
 
     def route(self, target: str) -> tuple[FakeBroker, str]:

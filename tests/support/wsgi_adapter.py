@@ -25,13 +25,15 @@ _applications: dict[str, WSGIApplication] = {}
 
 
 class WSGIAdapter(HTTPAdapter):
-    """Adapter that calls the application of a host in a thread per request, so that timeouts apply."""
+    """Adapter that calls an application in a thread per request, so that timeouts apply.
 
-    def __enter__(self) -> WSGIAdapter:
-        return self
+    Args:
+        application: The application. Defaults to the one of :func:`serving_in_process` at the URL's host.
+    """
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+    def __init__(self, application: WSGIApplication | None = None) -> None:
+        super().__init__()
+        self._application = application
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         """Call the application, and build a response from its result.
@@ -40,7 +42,7 @@ class WSGIAdapter(HTTPAdapter):
             requests.ReadTimeout: The response took too long. The application still runs.
             requests.ConnectionError: The application closed the connection without a response.
         """
-        application = _applications[urlsplit(request.url or "").netloc]
+        application = self._application or _applications[urlsplit(request.url or "").netloc]
         environ = _environ(request)
         # Only requests whose response is not awaited have no total timeout.
         seconds = options["timeout"].total or 0.0
