@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -118,10 +119,16 @@ def _operation_faults(operation: object) -> list[str]:
     return []
 
 
+@cache
+def _struct_fields(kind: type[Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return the fields of a struct. It is cached, because msgspec evaluates all annotations in each call."""
+    return msgspec.structs.fields(kind)
+
+
 def _fields(kind: type[Struct], document: dict[str, Any], place: str, faults: list[str]) -> dict[str, Any]:
     """Convert the fields of a JSON object to those of a struct, and append what is invalid to `faults`."""
     values: dict[str, Any] = {}
-    for field in msgspec.structs.fields(kind):
+    for field in _struct_fields(kind):
         if field.name in _INTERNAL_FIELDS:
             continue
         path = f"{place}.{field.name}" if place else field.name

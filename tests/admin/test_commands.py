@@ -96,9 +96,14 @@ def age(serve: Serve, days: float) -> None:
             )
 
 
+QUICK_LEASE = 4.0
+"""Seconds. The scheduler looks for retried operations four times per lease, at least every 5 seconds."""
+
+
 def failed_provision(serve: Serve, recorder: Recorder, **settings: Any) -> tuple[Platform, str]:
     """Run a background provision that fails, and return its platform and operation id."""
     recorder.answers["provision"] = RuntimeError("no room")
+    settings = {"lease": QUICK_LEASE, **settings}
     platform = serve(recorder, background=["provision"], **settings)
     operation = make(platform, "i1")
     assert poll_until_done(platform, f"{ROOT}/i1", operation)["state"] == "failed"
@@ -437,7 +442,7 @@ def test_retry_restarts_failed_operation(serve: Serve, recorder: Recorder) -> No
 @pytest.mark.parametrize("kind", ["bind", "unbind", "deprovision", "update"])
 def test_retry_restarts_every_kind_of_operation(serve: Serve, recorder: Recorder, kind: str) -> None:
     """Failed background bind, unbind, update and deprovision operations keep their id and then succeed."""
-    platform = serve(recorder, background=[kind])
+    platform = serve(recorder, background=[kind], lease=QUICK_LEASE)
     recorder.answers[kind] = RuntimeError("no luck")
     make(platform, "i1")
     path = f"{ROOT}/i1/service_bindings/b1" if "bind" in kind else f"{ROOT}/i1"
