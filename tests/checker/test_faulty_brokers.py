@@ -11,6 +11,7 @@ from brokerkit.checker.registry import RULES
 from brokerkit.checker.report import Outcome, Report
 from brokerkit.checker.runner import check
 
+from ..support.examples import variants
 from ..support.wsgi_adapter import serving_in_process
 from .faulty.faulty import FaultyBroker
 from .faulty_brokers import FAULTY_BROKERS
@@ -53,7 +54,7 @@ def test_check_of_correct_broker_reports_no_failure() -> None:
     assert report.exit_code == 0
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", variants(VARIANTS), ids=lambda variant: variant.name)
 def test_check_accepts_optional_protocol_behaviour(variant: Variant) -> None:
     """Brokers that use any freedom of the specification fail no rule."""
     report = run(variant.build(), *variant.plans, **variant.options)
@@ -67,7 +68,7 @@ def test_check_accepts_optional_protocol_behaviour(variant: Variant) -> None:
         assert variant.problem in report.problem
 
 
-@pytest.mark.parametrize("faulty", FAULTY_BROKERS, ids=lambda faulty: faulty.name)
+@pytest.mark.parametrize("faulty", variants(FAULTY_BROKERS), ids=lambda faulty: faulty.name)
 def test_check_detects_exactly_the_broken_rules(faulty: FaultyBroker) -> None:
     """Each faulty broker fails exactly the rules that it breaks."""
     report = run(faulty.build(), faulty.plan, **faulty.options)
