@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
@@ -29,7 +30,7 @@ from brokerkit.store.database import Database
 from brokerkit.store.models import Attempt, Change, Progress, State
 
 from ..support.broker import DELETE_QUERY, IDS, PROVISION, Recorder, make_app, make_broker, make_offering
-from ..support.stateful import CAN_POLL, Gate, Platform, Serve, poll_until_done
+from ..support.stateful import CAN_POLL, Gate, Platform, Serve, poll_until_done, until
 
 ROOT = "/v2/service_instances"
 
@@ -65,9 +66,14 @@ def body_of(response: TestResponse) -> dict[str, Any]:
 
 
 def make(platform: Platform, instance_id: str, **more: Any) -> str:
-    """Provision an instance, and return the id of its operation if it is asynchronous."""
+    """Provision an instance, and return the id of its operation if it is asynchronous.
+
+    Lists are sorted by time in milliseconds, so each instance is created in a millisecond of its own.
+    """
     response = platform.put(f"{ROOT}/{instance_id}", {**PROVISION, **more}, query=CAN_POLL)
     assert response.status_code in (201, 202), response.data
+    created_at = time.time_ns() // 1_000_000
+    until(lambda: time.time_ns() // 1_000_000 > created_at)
     return str(body_of(response).get("operation", ""))
 
 
