@@ -50,7 +50,15 @@ def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
         pytest.fail(f"{_unmarked.nodeid} starts a process; mark it with pytest.mark.integration")
 
 
-sys.addaudithook(_refuse_processes)
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Install the check in `make quick` only.
+
+    Python 3.11 cannot set trace functions in two threads at once while a hook runs, and coverage sets one in
+    each thread.
+    """
+    if config.getoption("--hypothesis-profile", default=None) == "quick":
+        sys.addaudithook(_refuse_processes)
 
 
 @pytest.hookimpl(wrapper=True)
