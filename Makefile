@@ -21,7 +21,8 @@ test: $(VENV)/.test  ## run all tests
 	$(BIN)/pytest --cov --cov-report=term
 
 quick: $(VENV)/.test  ## run the tests that need no server, database or second process
-	$(BIN)/pytest --hypothesis-profile=quick -m "not integration and not resilience and not chaos"
+	$(BIN)/pytest -n 4 --hypothesis-profile=quick -m "not integration and not resilience and not chaos" \
+		--ignore=tests/resilience --ignore=tests/chaos --ignore=tests/samples
 
 rules: $(VENV)/.test  ## count the tests of each rule of docs/rules.md, and list the rules without a test
 	$(BIN)/python -m pytest -p tests.support.rules -n 0 --collect-only -qq --rules-report
