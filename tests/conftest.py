@@ -54,8 +54,8 @@ def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Install the check in `make quick` only.
 
-    Coverage sets a trace function in each thread. Python 3.11 cannot do that in two threads concurrently while
-    an audit hook runs.
+    Coverage sets a trace function in each thread. Python 3.11 cannot do that in two threads concurrently
+    while an audit hook runs.
     """
     if config.getoption("--hypothesis-profile", default=None) == "quick":
         sys.addaudithook(_refuse_processes)
