@@ -47,7 +47,7 @@ class Exchange(Struct, frozen=True, kw_only=True, dict=True):
         response_headers: The headers of the response, with lower-case names.
         response_body: The body of the response.
         failure: The reason why there is no response or, with a status, why its body is unusable.
-        was_sent: Whether the request was sent. False if no connection could be made.
+        was_sent: Whether the request was sent. False if no connection could be opened.
         seconds: The duration in seconds.
         secrets: Texts to mask wherever they appear, such as the password.
         verify: Whether the server's certificate was checked, or the path of a file with trusted certificates.

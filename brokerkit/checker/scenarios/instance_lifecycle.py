@@ -44,7 +44,7 @@ class InstanceLifecycle(Scenario):
     """Whether an update was accepted because the creation had already ended."""
 
     def run(self, *, special_id: bool) -> None:
-        """Run the scenario; :attr:`problem` then tells why it could not be completed.
+        """Run the scenario; :attr:`problem` then says why it could not be completed.
 
         Args:
             special_id: Whether to create another instance with special characters in its id.
