@@ -60,16 +60,24 @@ class Heartbeat:
         """Whether an attempt of an operation is running in this process."""
         return operation_id in self._attempts
 
+    def beat(self) -> float:
+        """Renew the leases of all attempts once.
+
+        Returns:
+            The number of seconds until the next renewal.
+        """
+        with self._lock:
+            attempts = list(self._attempts.values())
+        try:
+            for attempt in self._store.renew(attempts) if attempts else ():
+                self.remove(attempt)  # the attempt lost its lease, or has just ended
+        except StoreUnavailable:
+            return min(1.0, self._interval)
+        except BaseException:
+            _logger.exception("Heartbeat failed; will retry")
+        return self._interval
+
     def _run(self) -> None:
         pause = self._interval
-        while not self._stopped.wait(pause):
-            pause = self._interval
-            with self._lock:
-                attempts = list(self._attempts.values())
-            try:
-                for attempt in self._store.renew(attempts) if attempts else ():
-                    self.remove(attempt)  # the attempt lost its lease, or has just ended
-            except StoreUnavailable:
-                pause = min(1.0, self._interval)
-            except BaseException:
-                _logger.exception("Heartbeat failed; will retry")
+        while not self._store.clock.wait(self._stopped, pause):
+            pause = self.beat()

@@ -81,8 +81,13 @@ class Runtime:
         assert self._app is not None, "the broker is attached to an app before any work starts"
         return self._app
 
-    def ensure_started(self) -> None:
-        """Start with the first request of a process, because a server may fork after the app is created."""
+    def ensure_started(self, *, threads: bool = True) -> None:
+        """Start with the first request of a process, because a server may fork after the app is created.
+
+        Args:
+            threads: Whether to start the threads of the heartbeat and the scheduler. Without threads, the
+                caller calls :meth:`Heartbeat.beat` and :meth:`Scheduler.check`. Defaults to True.
+        """
         if self._pid == os.getpid():
             return
         with self._starting:
@@ -105,9 +110,10 @@ class Runtime:
                 at_yield=self._at_yield,
             )
             self._executor.start(worker.run)
-            self.heartbeat.start()
-            self.scheduler.start()
-            register_exit_hook(self.shutdown)
+            if threads:
+                self.heartbeat.start()
+                self.scheduler.start()
+                register_exit_hook(self.shutdown)
             self._pid = os.getpid()
 
     def drain(self) -> None:

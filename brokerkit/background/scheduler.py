@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from math import inf
 from threading import Event, Lock, Thread
-from time import monotonic
 
 from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, Mode, OperationRecord
@@ -67,7 +66,7 @@ class Scheduler:
 
     def wake_in(self, seconds: float) -> None:
         """Check for due operations within a number of seconds."""
-        check_at = monotonic() + seconds
+        check_at = self._store.clock.monotonic() + seconds
         with self._lock:
             if check_at >= self._next_check:
                 return
@@ -84,18 +83,29 @@ class Scheduler:
         with self._lock:
             self._deferred_writes.append((attempt, write))
 
+    def check(self) -> float:
+        """Write what was deferred, and handle the operations that are due.
+
+        Returns:
+            The number of seconds until the next check, unless :meth:`wake_in` asks for an earlier one.
+        """
+        clock = self._store.clock
+        try:
+            self._write_deferred()
+            self._check_due()
+        except StoreUnavailable:
+            self._next_check = clock.monotonic() + min(1.0, self._interval)
+        except BaseException:
+            _logger.exception("Scheduler failed; will retry")
+            self._next_check = clock.monotonic() + self._interval
+        return max(0.0, self._next_check - clock.monotonic())
+
     def _run(self) -> None:
+        pause = 0.0
         while not self._stopping:
-            self._wakeup.wait(max(0.0, self._next_check - monotonic()))
+            self._store.clock.wait(self._wakeup, pause)
             self._wakeup.clear()
-            try:
-                self._write_deferred()
-                self._check_due()
-            except StoreUnavailable:
-                self._next_check = monotonic() + min(1.0, self._interval)
-            except BaseException:
-                _logger.exception("Scheduler failed; will retry")
-                self._next_check = monotonic() + self._interval
+            pause = self.check()
 
     def _write_deferred(self) -> None:
         while self._deferred_writes:
@@ -110,7 +120,8 @@ class Scheduler:
             self._heartbeat.remove(attempt)
 
     def _check_due(self) -> None:
-        if monotonic() < self._next_check:
+        clock = self._store.clock
+        if clock.monotonic() < self._next_check:
             return
         with self._lock:
             self._next_check = inf  # so that every later call of `wake_in` sets an earlier time
@@ -132,4 +143,4 @@ class Scheduler:
         elif wait <= 0:  # submitted operations have not started yet
             wait = 0.05 if len(due) == _BATCH else min(0.5, self._interval)
         with self._lock:
-            self._next_check = min(self._next_check, monotonic() + min(wait, self._interval))
+            self._next_check = min(self._next_check, clock.monotonic() + min(wait, self._interval))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from msgspec.structs import replace
@@ -52,7 +51,6 @@ from ..store.models import (
     Progress,
     Snapshot,
     State,
-    new_operation_id,
 )
 from .dispatch import missing_handler_error
 from .inline import ClaimedRequest, run_inline
@@ -280,7 +278,7 @@ class StatefulDispatch:
         Raises:
             BrokerError: The deadline has passed, or the process is about to exit.
         """
-        now = monotonic()
+        now = self._store.clock.monotonic()
         deadline = now + _PATIENCE if deadline is None else deadline
         if now >= deadline or self._runtime.stopping.is_set():
             timeout = BrokerError(
@@ -289,7 +287,7 @@ class StatefulDispatch:
             )
             timeout.headers = (("Retry-After", "10"),)
             raise timeout
-        self._runtime.stopping.wait(0.05)
+        self._store.clock.wait(self._runtime.stopping, 0.05)
         return deadline
 
     # Start of an operation
@@ -309,7 +307,7 @@ class StatefulDispatch:
         if follows is not None and follows.lease_until is not None:
             wait = max(0.0, follows.lease_until - now)
         return NewOperation(
-            id=new_operation_id(),
+            id=self._store.clock.new_id(),
             kind=operation,
             mode=mode,
             instance_id=request.instance_id,

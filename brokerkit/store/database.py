@@ -26,6 +26,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
+from .._internal.clock import SYSTEM_CLOCK, Clock
 from .errors import StoreError, StoreUnavailable
 
 _logger = logging.getLogger(__name__)
@@ -51,6 +52,9 @@ _LOCK_TIMEOUT = 10
 _RETRY_PAUSE = 0.01
 """The pause between two attempts, in seconds, for statements that do not wait for a lock."""
 
+SQLITE_CLOCK = "brokerkit_now"
+"""The name of the SQL function that returns the time on SQLite."""
+
 _STORE_PARAMETERS = frozenset({"lease"})
 _PARAM_STYLES: dict[str, Any] = {"sqlite": "named", "postgresql": "pyformat"}
 
@@ -64,6 +68,7 @@ class Database:
     Args:
         url: An SQLAlchemy URL.
         options: Arguments for SQLAlchemy's `create_engine`.
+        clock: The clock of SQLite. PostgreSQL has its own. Defaults to the system's.
 
     Raises:
         StoreError: The URL is invalid or names an unsupported database, or the driver is not installed.
@@ -73,7 +78,8 @@ class Database:
         after_fork: Callbacks for the child process after a fork.
     """
 
-    def __init__(self, url: str | URL, options: dict[str, Any]) -> None:
+    def __init__(self, url: str | URL, options: dict[str, Any], clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         parsed = _parse_url(url)
         self.settings = {name: str(parsed.query[name]) for name in _STORE_PARAMETERS & parsed.query.keys()}
         self.url = parsed.difference_update_query(_STORE_PARAMETERS)
@@ -186,8 +192,16 @@ class Database:
                 f"a store on {self} needs the extra 'postgres': pip install 'osb-brokerkit[postgres]'"
             ) from None
         if self.is_sqlite:
-            event.listen(engine, "connect", _set_up_sqlite)
+            event.listen(engine, "connect", self._set_up_sqlite)
         return engine
+
+    def _set_up_sqlite(self, connection: sqlite3.Connection, _: object) -> None:
+        # Deterministic, so that SQLite calls the function once for each run of a statement.
+        connection.create_function(SQLITE_CLOCK, 0, self._clock.time, deterministic=True)
+        connection.execute(f"PRAGMA busy_timeout={1000 * _LOCK_TIMEOUT}")
+        _enable_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
 
 
 class _ConnectionContext:
@@ -261,13 +275,6 @@ def _parse_url(url: str | URL) -> URL:
     if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
         parsed = parsed.set(database=str(Path(parsed.database).absolute()))
     return parsed
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    connection.execute(f"PRAGMA busy_timeout={1000 * _LOCK_TIMEOUT}")
-    _enable_wal(connection)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _enable_wal(connection: sqlite3.Connection) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -143,6 +141,9 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
         outcome: The :class:`Outcome`, encrypted. None if there is none.
         due_at: The time from which the next attempt may begin, while the operation waits in an executor's
             queue. In a queue, `wake_at` is the time at which the operation is enqueued again.
+        sequence: The position of the operation in the order of all claims.
+        handovers: The number of attempts, since the last retry by an operator, that do not count for
+            `max_attempts`: they ended before the handler ran, or handed the operation over.
     """
 
     id: str
@@ -164,6 +165,8 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
     request: bytes
     outcome: bytes | None
     due_at: float | None
+    sequence: int
+    handovers: int
 
     @property
     def tries(self) -> int:
@@ -283,8 +286,3 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 UNCHANGED = Change()
-
-
-def new_operation_id() -> str:
-    """Generate an id that sorts by time and cannot be guessed."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

@@ -45,7 +45,7 @@ def persist(
         except StoreUnavailable:
             if stopping.is_set() or (patience is not None and waited >= patience):
                 raise
-            stopping.wait(pause)
+            store.clock.wait(stopping, pause)
             waited, pause = waited + pause, min(pause * 2, 2.0)
 
 

@@ -110,6 +110,8 @@ def operation(row: Row) -> OperationRecord:
         request=row[16],
         outcome=row[17],
         due_at=row[18],
+        sequence=row[19],
+        handovers=row[20],
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from .errors import StoreError
 
 VERSION_TABLE = "brokerkit_version"
-NEWEST = "0002"
+NEWEST = "0003"
 """The schema version that this package works with: the revision of the newest migration."""
 
 _LOCK = 0x62726F6B  # brokerkit's key among PostgreSQL's advisory locks

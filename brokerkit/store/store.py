@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import URL, Select, select
 
+from .._internal.clock import SYSTEM_CLOCK, Clock
 from ..stats import StoreStats
 from . import rows, schema
 from .bind_params import claim_params, encrypt_params, end_params, fence_params, result_params, state_params
@@ -58,6 +59,7 @@ class Store:
             file beside the SQLite database, which is created when it is missing.
         lease: The number of seconds without a heartbeat after which a process counts as dead. Defaults to the
             URL's parameter (``"sqlite:///broker.db?lease=10"``), or else to 30.
+        clock: The clock of this process. Defaults to the system's.
         engine_options: Arguments for SQLAlchemy's `create_engine`. On PostgreSQL they default to
             ``pool_size=5`` and ``max_overflow=5``, which is at most ten connections for a process.
 
@@ -71,9 +73,11 @@ class Store:
         *,
         encryption_keys: Sequence[str | bytes] | None = None,
         lease: float | None = None,
+        clock: Clock = SYSTEM_CLOCK,
         **engine_options: Any,
     ) -> None:
-        self.database = Database(url, engine_options)
+        self.clock = clock
+        self.database = Database(url, engine_options, clock)
         seconds = self.database.settings.get("lease", DEFAULT_LEASE) if lease is None else lease
         self._lease = Lease(seconds)
         self.lease = self._lease.seconds
@@ -430,17 +434,26 @@ class Store:
             {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)},
         )
 
-    def postpone(self, attempt: Attempt, after: float, outcome: Outcome | None) -> bool:
+    def postpone(
+        self, attempt: Attempt, after: float, outcome: Outcome | None, *, handover: bool = False
+    ) -> bool:
         """End the attempt, and schedule the next one.
 
         Args:
             attempt: The attempt.
             after: The delay until the next attempt, in seconds.
             outcome: The progress to store. None keeps the stored one.
+            handover: Whether the attempt does not count for `max_attempts`, because its handler did not run
+                or did not end by itself. Defaults to False.
         """
         return self._apply(
             self._sql.attempts.postpone,
-            {**fence_params(attempt), "after": after, "o_outcome": encrypt_params(outcome, self.encryptor)},
+            {
+                **fence_params(attempt),
+                "after": after,
+                "o_outcome": encrypt_params(outcome, self.encryptor),
+                "o_handovers": int(handover),
+            },
         )
 
     def release(self, attempt: Attempt, result: InstanceResult | BindingResult | None) -> bool:

@@ -6,6 +6,7 @@ The `LargeBinary` columns are encrypted. They contain all data from platforms an
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Double,
     ForeignKey,
@@ -72,12 +73,14 @@ operations = Table(
     Column("request", LargeBinary, nullable=False),
     Column("outcome", LargeBinary),
     Column("due_at", Double),
+    Column("sequence", BigInteger, nullable=False),
+    Column("handovers", Integer, nullable=False),
     Index("brokerkit_operations_of_instance", "instance_id"),
     Index(
         "brokerkit_operations_to_wake",
         "wake_at",
-        sqlite_where=column("state") == "in progress",
-        postgresql_where=column("state") == "in progress",
+        sqlite_where=column("wake_at").is_not(None),
+        postgresql_where=column("wake_at").is_not(None),
     ),
 )
 

@@ -32,7 +32,7 @@ from brokerkit import Broker, Catalog, NoAuth, ServiceOffering, ServicePlan
 if folder := os.environ.get("LATER"):  # simulates a later brokerkit with one more migration
     from brokerkit.store import schema
     schema.__file__ = str(Path(folder) / "schema.py")
-    schema.NEWEST = "0003"
+    schema.NEWEST = "0004"
 
 plan = ServicePlan(id="p", name="p", description="p")
 offering = ServiceOffering(id="s", name="s", description="s", bindable=False, plans=[plan])
@@ -87,9 +87,9 @@ def later(tmp_path: Path) -> str:
     """Create a copy of the migrations with one more, and return its folder."""
     folder = tmp_path / "later"
     shutil.copytree(Path(schema.__file__).parent / "migrations", folder / "migrations")
-    (folder / "migrations" / "versions" / "0003_third.py").write_text(
+    (folder / "migrations" / "versions" / "0004_fourth.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        'revision = "0003"\ndown_revision = "0002"\nbranch_labels = None\ndepends_on = None\n'
+        'revision = "0004"\ndown_revision = "0003"\nbranch_labels = None\ndepends_on = None\n'
         'def upgrade():\n    op.create_table("brokerkit_more", sa.Column("id", sa.Integer))\n'
     )
     return str(folder)
@@ -125,11 +125,11 @@ def test_upgrade_store_migrates_earlier_schema(flask: Flask, created_store: str,
     """
     assert_error(flask("broker", "instances", LATER=later), "flask broker upgrade-store")
     result = flask("broker", "upgrade-store", LATER=later)
-    assert (result.returncode, result.stdout) == (0, "Upgraded the store from schema version 0002 to 0003.\n")
+    assert (result.returncode, result.stdout) == (0, "Upgraded the store from schema version 0003 to 0004.\n")
     result = flask("broker", "upgrade-store", "--json", LATER=later)
-    assert json.loads(result.stdout) == [{"before": "0003", "after": "0003"}]
+    assert json.loads(result.stdout) == [{"before": "0004", "after": "0004"}]
     assert flask("broker", "instances", "--json", LATER=later).stdout == "[]\n"
-    assert_error(flask("broker", "instances"), "supports only versions up to 0002")
+    assert_error(flask("broker", "instances"), "supports only versions up to 0003")
 
 
 def test_upgrade_store_rejects_unknown_schema_version(flask: Flask, created_store: str) -> None:

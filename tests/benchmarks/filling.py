@@ -10,7 +10,7 @@ from wsgiref.types import WSGIApplication
 
 from sqlalchemy import Connection, Table, create_engine, func, insert, select
 
-from brokerkit.store.models import new_operation_id
+from brokerkit._internal.clock import SYSTEM_CLOCK
 from brokerkit.store.tables import bindings, instances, operations
 
 from .traffic import lifecycles, send
@@ -67,7 +67,7 @@ def _copy(originals: Mapping[Table, list[Row]], *, with_binding: bool) -> Iterat
     instance_id = str(uuid4())
     ids: dict[Any, str] = {binding["id"]: str(uuid4()), None: ""}
     for operation in originals[operations]:
-        ids[operation["id"]] = new_operation_id()
+        ids[operation["id"]] = SYSTEM_CLOCK.new_id()
         if operation["binding_id"] is None:
             yield operations, operation | {"id": ids[operation["id"]], "instance_id": instance_id}
         elif with_binding:

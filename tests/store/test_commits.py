@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
+from brokerkit._internal.clock import SYSTEM_CLOCK
 from brokerkit.requests import Operation
 from brokerkit.store.commits import GroupCommitter, Write
 from brokerkit.store.errors import StoreUnavailable
@@ -21,7 +22,6 @@ from brokerkit.store.models import (
     NewOperation,
     Progress,
     State,
-    new_operation_id,
 )
 from brokerkit.store.retry import persist
 from brokerkit.store.store import Store
@@ -128,7 +128,7 @@ def test_interrupted_commit_does_not_block_later_writes(store: Store) -> None:
 
 def claim(store: Store) -> NewOperation:
     new = NewOperation(
-        id=new_operation_id(),
+        id=SYSTEM_CLOCK.new_id(),
         kind=Operation.PROVISION,
         mode=Mode.INLINE,
         instance_id="i1",

@@ -56,6 +56,7 @@ class AttemptStatements:
                 due_at=None,
                 wake_at=lesser(dialect, now + seconds("after"), operations.c.deadline),
                 outcome=func.coalesce(blob("o_outcome"), operations.c.outcome),
+                handovers=operations.c.handovers + number("o_handovers"),
                 updated_at=now,
             )
             .where(*CURRENT)
@@ -230,6 +231,7 @@ def _retry_failed(dialect: Dialect, now: Now) -> PerResource:
         .values(
             state=Progress.IN_PROGRESS.value,
             attempts_before=operations.c.attempt,
+            handovers=0,
             outcome=None,
             due_at=None,
             wake_at=now,

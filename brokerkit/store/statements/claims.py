@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Dialect, Insert, insert, null, update
+from sqlalchemy import ColumnElement, Dialect, Insert, func, insert, literal_column, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..models import Progress, State
@@ -20,7 +20,7 @@ class ClaimStatements:
 
     def __init__(self, dialect: Dialect) -> None:
         now = clock(dialect)
-        new_operation = Step(_insert_operation(now), required=True)
+        new_operation = Step(_insert_operation(dialect, now), required=True)
         unchanged = THE_INSTANCE & (instances.c.revision == number("i_revision"))
         claim_instance = Step(
             update(instances)
@@ -79,8 +79,9 @@ def _insert_binding(now: Now) -> Insert:
     )
 
 
-def _insert_operation(now: Now) -> Insert:
+def _insert_operation(dialect: Dialect, now: Now) -> Insert:
     return insert(operations).values(
+        **_next_sequence(dialect),
         id=text("o_id"),
         instance_id=text("i_id"),
         binding_id=text("b_id"),
@@ -98,4 +99,13 @@ def _insert_operation(now: Now) -> Insert:
         created_at=now,
         updated_at=now,
         request=blob("o_request"),
+        handovers=0,
     )
+
+
+def _next_sequence(dialect: Dialect) -> dict[str, ColumnElement[int]]:
+    """Build the value of `sequence`. On PostgreSQL, it is an identity column."""
+    if dialect.name == "postgresql":
+        return {}
+    newest = select(operations.c.sequence).order_by(literal_column("rowid").desc()).limit(1)
+    return {"sequence": func.coalesce(newest.scalar_subquery(), 0) + 1}

@@ -115,12 +115,14 @@ def _withdraw(dialect: Dialect) -> Mapping[Operation, Transition]:
     withdrawn = Step(delete(operations).where(*CURRENT))
     delete_new = Step(delete(instances).where(THE_INSTANCE, instances.c.revision == 1))
     previous_operation = (
-        select(func.max(operations.c.id))
+        select(operations.c.id)
         .where(
             operations.c.instance_id == text("i_id"),
             operations.c.binding_id.is_(None),
             operations.c.id != text("o_id"),
         )
+        .order_by(operations.c.sequence.desc())
+        .limit(1)
         .scalar_subquery()
     )
     restore_tombstone = Step(

@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal_column,
 )
 
+from ..database import SQLITE_CLOCK
 from ..models import Progress
 from ..tables import bindings, instances, operations
 from ..transitions import Transition
@@ -29,7 +30,7 @@ Now: TypeAlias = ColumnElement[float]
 
 _CLOCKS = {
     "postgresql": "extract(epoch from statement_timestamp())::double precision",
-    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+    "sqlite": f"{SQLITE_CLOCK}()",
 }
 _LESSER: dict[str, Callable[..., ColumnElement[float]]] = {"postgresql": func.least, "sqlite": func.min}
 _GREATER: dict[str, Callable[..., ColumnElement[float]]] = {"postgresql": func.greatest, "sqlite": func.max}

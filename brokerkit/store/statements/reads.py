@@ -30,7 +30,7 @@ class ReadStatements:
             dialect,
             select_operations(dialect)
             .where(operations.c.instance_id == text("i_id"), operations.c.binding_id == text("b_id"))
-            .order_by(operations.c.created_at.desc(), operations.c.id.desc())
+            .order_by(operations.c.sequence.desc())
             .limit(1),
         )
         self.bindings_of = Query(
