@@ -186,9 +186,9 @@ def retry_operation(store: Store, catalog: Catalog, operation_id: str) -> Operat
     result = store.find_operation(operation_id)
     if result is None:
         raise CommandRefused("there is no such operation")
-    operation, now = result
+    operation, _ = result
     snapshot = store.find_by_key(operation.instance_key, operation.binding_key)
-    reason = retry_obstacle(operation, snapshot, now)
+    reason = retry_obstacle(operation, snapshot)
     if reason is not None:
         raise CommandRefused(reason)
     _, plan = resolve_plan(catalog, operation.service_id, operation.plan_id)
@@ -200,7 +200,7 @@ def retry_operation(store: Store, catalog: Catalog, operation_id: str) -> Operat
     return result[0] if result else operation
 
 
-def retry_obstacle(operation: OperationRecord, snapshot: Snapshot, now: float) -> str | None:
+def retry_obstacle(operation: OperationRecord, snapshot: Snapshot) -> str | None:
     """Return the reason why an operation cannot be retried, or None if a retry is possible."""
     of_binding = operation.binding_key is not None
     resource = "binding" if of_binding else "instance"
@@ -219,8 +219,8 @@ def retry_obstacle(operation: OperationRecord, snapshot: Snapshot, now: float) -
     if subject.operation is None or subject.operation.id != operation.id:
         last = f", {subject.operation.kind} ({subject.operation.id})" if subject.operation else ""
         return f"its {resource} has had another operation since{last}"
-    if operation.is_running_at(now):
-        return "its last attempt still runs; wait until it has finished"
+    if operation.may_be_running:
+        return _RUNNING.format("its last attempt")
     if not of_binding:
         busy = "a binding of its instance is being created or deleted; wait until that has finished"
         return busy if instance.busy_bindings else None
@@ -232,9 +232,15 @@ def retry_obstacle(operation: OperationRecord, snapshot: Snapshot, now: float) -
     )
     if status not in allowed:
         return f"its instance is {status.value}"
-    if instance.operation is not None and instance.operation.is_running_at(now):
-        return "an attempt on its instance still runs; wait until it has finished"
+    if instance.operation is not None and instance.operation.may_be_running:
+        return _RUNNING.format("an attempt on its instance")
     return None
+
+
+_RUNNING = (
+    "{} may still be running; wait until it has finished. If its process is dead, a running process of the"
+    " broker notices that within a lease"
+)
 
 
 # Purges
@@ -252,22 +258,22 @@ def purge_records(store: Store, older_than: float, *, dry_run: bool = False) -> 
         dry_run: Whether to only count the records. Defaults to False.
     """
     now = store.now()
-    old = _old_instances(now - older_than, now)
-    ended = _old_operations(now - older_than, now)
+    old = _old_instances(now - older_than)
+    ended = _old_operations(now - older_than)
     if dry_run:
         return PurgeResult(_count(store, instances, old), _count(store, operations, ended))
     return PurgeResult(_delete(store, instances, old), _delete(store, operations, ended))
 
 
-def _old_instances(before: float, now: float) -> ColumnElement[bool]:
+def _old_instances(before: float) -> ColumnElement[bool]:
     return and_(
         instances.c.state == State.DELETED.value,
         instances.c.updated_at < before,
-        ~_is_busy(instances.c.id, now),
+        ~_is_busy(instances.c.id),
     )
 
 
-def _old_operations(before: float, now: float) -> ColumnElement[bool]:
+def _old_operations(before: float) -> ColumnElement[bool]:
     last_of_instance = exists(
         select(instances.c.id).where(
             instances.c.id == operations.c.instance_id,
@@ -285,20 +291,20 @@ def _old_operations(before: float, now: float) -> ColumnElement[bool]:
     return and_(
         operations.c.state != Progress.IN_PROGRESS.value,
         operations.c.updated_at < before,
-        or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
+        operations.c.lease_until.is_(None),
         ~last_of_instance,
         ~last_of_binding,
         # If the handler refuses a running operation, its predecessor becomes the last operation again.
-        ~_is_busy(operations.c.instance_id, now),
+        ~_is_busy(operations.c.instance_id),
     )
 
 
-def _is_busy(instance_key: ColumnElement[str], now: float) -> ColumnElement[bool]:
+def _is_busy(instance_key: ColumnElement[str]) -> ColumnElement[bool]:
     busy = operations.alias("busy")
     return exists(
         select(busy.c.id).where(
             busy.c.instance_id == instance_key,
-            or_(busy.c.state == Progress.IN_PROGRESS.value, busy.c.lease_until >= now),
+            or_(busy.c.state == Progress.IN_PROGRESS.value, busy.c.lease_until.is_not(None)),
         )
     )
 

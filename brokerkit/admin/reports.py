@@ -108,7 +108,7 @@ class Reporter:
             "binding_id": request.get("binding_id", record.binding_key),
             **self._plan(record.service_id, record.plan_id),
             "attempt": record.attempt,
-            "is_running": record.is_running_at(now),
+            "is_running": record.may_be_running,
             "created_at": format_time(record.created_at),
             "updated_at": format_time(record.updated_at),
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Lock
 
 from flask import Flask
@@ -20,7 +20,8 @@ from ..lifecycle.events import EventPublisher, OperationRef
 from ..lifecycle.outcomes import failure_change
 from ..lifecycle.responses import DEADLINE_EXCEEDED
 from ..store.errors import StoreUnavailable
-from ..store.models import Attempt, Change, Mode, OperationRecord, Outcome
+from ..store.models import Attempt, Change, Mode, OperationRecord, Outcome, Progress
+from ..store.retry import follower_of
 from ..store.schema import NEWEST
 from ..store.store import Store
 from .compat import check_threads, register_exit_hook, unregister_exit_hook
@@ -98,7 +99,7 @@ class Runtime:
             self.stopping = Event()
             self._is_shut_down = False
             self.heartbeat = Heartbeat(self.store)
-            self.scheduler = Scheduler(self.store, self.heartbeat, self.handle_due)
+            self.scheduler = Scheduler(self.store, self.heartbeat, self)
             worker = Worker(
                 self.publisher,
                 self.store,
@@ -211,27 +212,34 @@ class Runtime:
         """Make an operation due again after a number of seconds, because the queue did not accept it."""
         self.store.requeue(operation_id, after)
 
-    def handle_due(self, operation: OperationRecord, now: float) -> None:
-        """Handle a due operation. Depending on its state, fail it, challenge its lease or submit it."""
-        if operation.mode is not Mode.INLINE and operation.deadline <= now:
-            # While an attempt works on a binding, no operation may start on its instance. The failure is
-            # therefore stored after the attempt has ended.
-            if operation.binding_key is None or not operation.is_running_at(now):
-                self.fail_operation(operation, DEADLINE_EXCEEDED, self.store.abandon)
-            return
-        may_be_running = operation.lease_until is not None or operation.follows is not None
-        if may_be_running and self.store.challenge_lease(operation.id):
-            return
-        if operation.mode is Mode.INLINE:
-            self.fail_operation(operation, INTERRUPTED, self.store.expire)
-        elif operation.mode is Mode.BACKGROUND:
+    def fail_late(self, operation: OperationRecord) -> None:
+        """Implement `DueOperations.fail_late`. A running attempt continues, but its result is too late."""
+        self.fail_operation(operation, DEADLINE_EXCEEDED, self.store.abandon)
+
+    def take_over(self, lost: Sequence[OperationRecord]) -> None:
+        """Implement `DueOperations.take_over`, by the mode and the state of each operation."""
+        in_background = []
+        for operation in lost:
+            if operation.state is not Progress.IN_PROGRESS:
+                if self.store.release_lost(operation):
+                    self.submit_follower(operation)
+            elif operation.mode is Mode.BACKGROUND:
+                in_background.append(operation)
+            else:
+                self.fail_operation(operation, INTERRUPTED, self.store.expire)
+        for operation in self.store.reclaim(in_background):
             self.submit(operation.id)
+
+    def submit_follower(self, operation: OperationRecord) -> None:
+        """Submit the operation that waited for the attempt of another one, if there is one."""
+        if follower := follower_of(self.store, Attempt.of(operation)):
+            self.submit(follower)
 
     def fail_operation(
         self,
         operation: OperationRecord,
         outcome: Outcome,
-        transition: Callable[[Attempt, Outcome, Change], bool],
+        transition: Callable[[OperationRecord, Outcome, Change], bool],
     ) -> bool:
         """Fail an operation without its attempt, for example after its deadline or its deletion.
 
@@ -243,7 +251,7 @@ class Runtime:
         Returns:
             Whether the operation was unchanged and has now failed.
         """
-        if not transition(Attempt.of(operation), outcome, failure_change(operation.kind)):
+        if not transition(operation, outcome, failure_change(operation.kind)):
             return False
         _logger.warning("%s failed: %r", describe(operation), outcome.description)
         with self.app.app_context():  # receivers of signals may rely on an app context

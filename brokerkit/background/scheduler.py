@@ -7,22 +7,45 @@ retries when they are due.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from threading import Event, Lock, Thread
+from typing import Protocol, TypeVar
 
 from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, Mode, OperationRecord
-from ..store.store import Store
+from ..store.store import CLOCK_TOLERANCE, START, Position, Store
 from .heartbeat import Heartbeat
+from .recovery import LeaseWatch
 
 _logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 _MAX_INTERVAL = 5.0
 """The maximum seconds between two checks for due operations, including those of other processes."""
 
 _BATCH = 500
-"""The maximum number of operations per check."""
+"""The maximum number of operations in one read or write."""
+
+_BACKLOG_INTERVAL = 0.05
+"""The seconds between two checks while there are due operations that this process has not submitted yet."""
+
+_WAITING_INTERVAL = 0.5
+"""The seconds between two checks while submitted operations wait for the executor."""
+
+
+class DueOperations(Protocol):
+    """The handling of due operations. The methods may raise `StoreUnavailable`."""
+
+    def fail_late(self, operation: OperationRecord) -> None:
+        """Fail an operation that is past its deadline. An attempt may be running."""
+
+    def take_over(self, lost: Sequence[OperationRecord]) -> None:
+        """Continue or fail operations whose attempts are lost."""
+
+    def submit(self, operation_id: str) -> None:
+        """Submit a background operation to the executor."""
 
 
 class Scheduler:
@@ -31,22 +54,24 @@ class Scheduler:
     Args:
         store: The store.
         heartbeat: The heartbeat, which tracks the attempts of this process.
-        handle_due: Called with each due operation that is not running in this process, and the current time
-            of the store's clock. The function may raise `StoreUnavailable`.
+        due: Handles due operations that are not running in this process.
     """
 
-    def __init__(
-        self, store: Store, heartbeat: Heartbeat, handle_due: Callable[[OperationRecord, float], None]
-    ) -> None:
+    def __init__(self, store: Store, heartbeat: Heartbeat, due: DueOperations) -> None:
         self._store = store
         self._heartbeat = heartbeat
-        self._handle_due = handle_due
+        self._due = due
         self._interval = min(_MAX_INTERVAL, store.lease / 4)
+        self._watch = LeaseWatch(store.clock, store.grace, store.lease)
         self._deferred_writes: list[tuple[Attempt, Callable[[], object]]] = []
         self._lock = Lock()
         self._wakeup = Event()
         self._stopping = False
         self._next_check = 0.0
+        self._position = START
+        self._submitted: set[str] = set()
+        self._submitted_before: set[str] = set()
+        self._clock_offset = inf
         self._thread = Thread(target=self._run, name="brokerkit-scheduler", daemon=True)
 
     def start(self) -> None:
@@ -94,6 +119,7 @@ class Scheduler:
             self._write_deferred()
             self._check_due()
         except StoreUnavailable:
+            self._watch.disconnected()
             self._next_check = clock.monotonic() + min(1.0, self._interval)
         except BaseException:
             _logger.exception("Scheduler failed; will retry")
@@ -125,22 +151,82 @@ class Scheduler:
             return
         with self._lock:
             self._next_check = inf  # so that every later call of `wake_in` sets an earlier time
-        due, now, wait = self._store.due(_BATCH)
-        for operation in due:
-            if self._stopping:
-                return
-            is_late = operation.mode is not Mode.INLINE and operation.deadline <= now
-            if self._heartbeat.tracks(operation.id) and not is_late:
-                continue
-            try:
-                self._handle_due(operation, now)
-            except StoreUnavailable:
-                raise
-            except Exception:
-                _logger.exception("Cannot handle the due operation %s", operation.id)
-        if wait is None:
+        self._handle_running()
+        self._watch.connected()
+        if lost := self._watch.take_lost():
+            self._take_over(lost)
+        has_backlog = self._submit_waiting()
+        wait, now = self._store.next_due()
+        if self._was_set_back(now) and self._store.wake_misdated():
+            _logger.warning("The clock of the database was set back; operations that waited for it are due")
+            wait = 0.0
+        if has_backlog:
+            wait = _BACKLOG_INTERVAL
+        elif wait is None:
             wait = self._interval
         elif wait <= 0:  # submitted operations have not started yet
-            wait = 0.05 if len(due) == _BATCH else min(0.5, self._interval)
+            wait = _WAITING_INTERVAL
+        watch = self._watch.next()
+        wait = min(wait, self._interval, self._interval if watch is None else max(0.0, watch))
         with self._lock:
-            self._next_check = min(self._next_check, clock.monotonic() + min(wait, self._interval))
+            self._next_check = min(self._next_check, clock.monotonic() + wait)
+
+    def _handle_running(self) -> None:
+        """Challenge expired leases, and fail the operations that are past their deadline."""
+        position, is_full = START, True
+        while is_full and not self._stopping:
+            page = self._store.due_running(_BATCH, position)
+            expired = []
+            for operation, now in page:
+                position = Position.of(operation)
+                if operation.is_late_at(now):
+                    self._guard(self._due.fail_late, operation)
+                elif not (self._heartbeat.tracks(operation.id) or self._watch.watches(operation)):
+                    expired.append(operation)
+            for operation in self._store.challenge_leases(expired):
+                self._watch.add(operation)
+            is_full = len(page) == _BATCH
+
+    def _take_over(self, lost: Sequence[OperationRecord]) -> None:
+        for start in range(0, len(lost), _BATCH):
+            self._guard(self._due.take_over, lost[start : start + _BATCH])
+
+    def _submit_waiting(self) -> bool:
+        """Submit one page of the operations that wait. The next check continues behind it.
+
+        Returns:
+            Whether more operations wait that were not submitted before.
+        """
+        page = self._store.due_waiting(_BATCH, self._position)
+        is_new = False
+        for operation, now in page:
+            if self._stopping:
+                return False
+            if operation.is_late_at(now):
+                self._guard(self._due.fail_late, operation)
+            elif operation.mode is Mode.BACKGROUND:
+                is_new = is_new or operation.id not in self._submitted_before
+                self._submitted.add(operation.id)
+                self._guard(self._due.submit, operation.id)
+        if len(page) == _BATCH:
+            self._position = Position.of(page[-1][0])
+            return is_new
+        self._position = START
+        self._submitted_before, self._submitted = self._submitted, set()
+        return False
+
+    def _guard(self, handle: Callable[[_T], object], due: _T) -> None:
+        """Handle due operations. An error must not keep the scheduler from the others."""
+        try:
+            handle(due)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            _logger.exception("Cannot handle due operations; will retry")
+
+    def _was_set_back(self, now: float) -> bool:
+        """Whether the database's clock was set back since the last check, or may have been before it."""
+        offset = now - self._store.clock.monotonic()
+        was_set_back = offset < self._clock_offset - CLOCK_TOLERANCE
+        self._clock_offset = offset
+        return was_set_back

@@ -99,10 +99,6 @@ def last_operation(operation: OperationRecord, outcome: Outcome, now: float) -> 
             instance_usable=outcome.instance_usable if operation.kind in _REPORTING_USABLE else None,
             update_repeatable=outcome.update_repeatable if operation.kind is Operation.UPDATE else None,
         )
-    is_late = operation.mode is Mode.BACKGROUND and operation.deadline <= now
-    if is_late and operation.binding_key is not None and operation.is_running_at(now):
-        # The attempt is still running. The scheduler stores the failure when the attempt has ended.
-        return LastOperation.failed(DEADLINE_EXCEEDED.description)
     return LastOperation.in_progress(
         outcome.description, retry_after=outcome.retry_after or _retry_after(operation, now)
     )

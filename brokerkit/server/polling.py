@@ -204,7 +204,7 @@ def _store_result(
     ref, seconds = OperationRef.of(operation), max(0.0, snapshot.now - operation.created_at)
     if result.state == "in progress":
         outcome = replace(previous, description=result.description, retry_after=result.retry_after)
-        if outcome == previous or not store.record_progress(attempt, outcome):
+        if outcome == previous or not store.record_poll(attempt, outcome):
             return False
         runtime.publisher.progressed(ref, request, result, seconds)
         return True

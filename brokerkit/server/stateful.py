@@ -146,7 +146,7 @@ class StatefulDispatch:
                 continue
             if decision is not Decision.CALL_HANDLER:
                 return self._replay_or_refuse(decision, Operation.UPDATE, request, snapshot)
-            _check_no_attempt_runs(instance.operation, snapshot.now)
+            _check_no_attempt_runs(instance.operation)
             handler, mode = _handler(table, Operation.UPDATE, resolved)
             new = self._new(Operation.UPDATE, mode, resolved)
             if self._store.claim_instance(new, instance):
@@ -182,8 +182,9 @@ class StatefulDispatch:
             instance = snapshot.instance
             assert instance is not None, "binds without an instance are refused"
             _check_offering(instance, request.offering)
-            _check_no_attempt_runs(instance.operation, snapshot.now)
-            attributes = requested_binding(request, self._predecessor(request))
+            _check_no_attempt_runs(instance.operation)
+            predecessor = self._predecessor(request)
+            attributes = requested_binding(request, predecessor)
             offering, plan = resolve_plan(table.catalog, instance.service_id, instance.plan_id)
             resolved = replace(
                 request,
@@ -195,7 +196,7 @@ class StatefulDispatch:
             check_bind(table.catalog, resolved)
             handler, mode = _handler(table, Operation.BIND, resolved)
             new = self._new(Operation.BIND, mode, resolved)
-            if self._store.claim_new_binding(new, instance, attributes):
+            if self._store.claim_new_binding(new, instance, attributes, predecessor):
                 return self._begin(table, handler, new, resolved, snapshot)
         raise ConcurrencyError
 
@@ -217,8 +218,9 @@ class StatefulDispatch:
         """Serve a deprovision or unbind, and cancel the creation of the resource if necessary (R-DEL-3)."""
         binding_id: str | None = getattr(request, "binding_id", None)
         operation = Operation.DEPROVISION if binding_id is None else Operation.UNBIND
-        deadline: float | None = None
-        for _ in range(_MAX_CLAIMS):
+        claims, deadline = 0, None
+        while claims < _MAX_CLAIMS:
+            claims += 1
             snapshot = self._store.find(request.instance_id, binding_id)
             decision = decide(operation, snapshot)
             if self._poll_if_busy(decision, table, request, snapshot):
@@ -229,7 +231,7 @@ class StatefulDispatch:
             assert instance is not None, "deletes without an instance are refused"
             _check_offering(instance, request.offering)
             if binding is not None:
-                _check_no_attempt_runs(instance.operation, snapshot.now)
+                _check_no_attempt_runs(instance.operation)
             resolved = self._with_stored_fields(table, request, instance, binding)
             handler, mode = _handler(table, operation, resolved)
             subject = binding or instance
@@ -239,12 +241,12 @@ class StatefulDispatch:
                 self._runtime.fail_operation(last, CANCELLED, self._store.abandon)
                 continue
             follows = None
-            if last is not None and last.is_running_at(snapshot.now):
+            if last is not None and last.may_be_running:
                 if not request.accepts_incomplete:
-                    deadline = self._wait(deadline)
+                    claims, deadline = claims - 1, self._wait(deadline)
                     continue
                 mode, follows = Mode.BACKGROUND, last
-            new = self._new(operation, mode, resolved, follows=follows, now=snapshot.now)
+            new = self._new(operation, mode, resolved, follows=follows)
             if (
                 self._store.claim_instance(new, instance)
                 if binding is None
@@ -299,13 +301,9 @@ class StatefulDispatch:
         request: Any,
         *,
         follows: OperationRecord | None = None,
-        now: float = 0.0,
     ) -> NewOperation:
         # Background handlers need the whole request, and repeated updates are compared with it.
         is_complete = mode is Mode.BACKGROUND or operation is Operation.UPDATE
-        wait = 0.0
-        if follows is not None and follows.lease_until is not None:
-            wait = max(0.0, follows.lease_until - now)
         return NewOperation(
             id=self._store.clock.new_id(),
             kind=operation,
@@ -317,7 +315,6 @@ class StatefulDispatch:
             deadline=float(request.plan.maximum_polling_duration or DEFAULT_DEADLINE),
             request=dump_request(request) if is_complete else dump_request_summary(request),
             follows=follows.id if follows else None,
-            wait=wait,
         )
 
     def _begin(
@@ -334,7 +331,8 @@ class StatefulDispatch:
         self._runtime.publisher.accepted(
             OperationRef.now(new.id, new.kind, attempt=0), request, accepted, 0.0
         )
-        self._runtime.submit(new.id, new.wait)
+        if new.follows is None:  # otherwise the end of the earlier attempt submits it
+            self._runtime.submit(new.id)
         return accepted, _encoded(new.kind, accepted, request)
 
     # Responses without an operation
@@ -420,9 +418,9 @@ def _check_offering(instance: InstanceRecord, offering: ServiceOffering) -> None
         raise BadRequest("service_id: the instance belongs to another service offering")
 
 
-def _check_no_attempt_runs(operation: OperationRecord | None, now: float) -> None:
-    """Refuse a request while a cancelled attempt still runs, so that attempts never overlap."""
-    if operation is not None and operation.state is not Progress.IN_PROGRESS and operation.is_running_at(now):
+def _check_no_attempt_runs(operation: OperationRecord | None) -> None:
+    """Refuse a request while an attempt of an operation that has ended may run, so that none overlap."""
+    if operation is not None and operation.state is not Progress.IN_PROGRESS and operation.may_be_running:
         raise ConcurrencyError
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from .encryption import Encryptor
-from .models import Attempt, Change, Mode, NewOperation, Outcome, Progress, State
+from .models import (
+    Attempt,
+    BindingRecord,
+    Change,
+    InstanceRecord,
+    Mode,
+    NewOperation,
+    OperationRecord,
+    Outcome,
+    Progress,
+    State,
+)
 from .resource_keys import resource_key
 
 BindParams: TypeAlias = dict[str, Any]
@@ -42,11 +53,35 @@ def claim_params(new: NewOperation, lease: float, encryptor: Encryptor) -> BindP
         "o_plan_id": new.plan_id,
         "o_attempt": 1 if is_inline else 0,
         "o_lease": lease if is_inline else None,
-        "o_wake": lease if is_inline else new.wait,
+        "o_wake": lease if is_inline else None if new.follows else 0.0,
         "o_deadline": new.deadline,
         "o_follows": new.follows,
         "o_request": encryptor.encrypt(new.request),
     }
+
+
+def instance_fence(instance: InstanceRecord) -> BindParams:
+    """Build the parameters that require an unchanged instance."""
+    return {"i_revision": instance.revision, "i_operation": instance.operation_id}
+
+
+def binding_fence(binding: BindingRecord) -> BindParams:
+    """Build the parameters that require an unchanged binding."""
+    return {"b_revision": binding.revision, "b_operation": binding.operation_id}
+
+
+def predecessor_fence(predecessor: BindingRecord) -> BindParams:
+    """Build the parameters that require an unchanged predecessor of a new binding."""
+    return {
+        "p_id": predecessor.key,
+        "p_revision": predecessor.revision,
+        "p_operation": predecessor.operation_id,
+    }
+
+
+def lease_params(operation: OperationRecord) -> BindParams:
+    """Build the parameters that require an unchanged lease, for a process that does not hold it."""
+    return {**fence_params(Attempt.of(operation)), "o_lease_until": operation.lease_until}
 
 
 def end_params(

@@ -196,8 +196,7 @@ class Database:
         return engine
 
     def _set_up_sqlite(self, connection: sqlite3.Connection, _: object) -> None:
-        # Deterministic, so that SQLite calls the function once for each run of a statement.
-        connection.create_function(SQLITE_CLOCK, 0, self._clock.time, deterministic=True)
+        connection.create_function(SQLITE_CLOCK, 0, self._clock.time)
         connection.execute(f"PRAGMA busy_timeout={1000 * _LOCK_TIMEOUT}")
         _enable_wal(connection)
         for pragma in ("synchronous=FULL", "foreign_keys=ON"):

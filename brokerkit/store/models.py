@@ -131,8 +131,10 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
         attempt: The number of the last attempt. It only increases. Every write is fenced by the number of
             its attempt, so that an attempt that lost its lease cannot write.
         attempts_before: The number of attempts before an operator retried the operation.
-        lease_until: The end of the running attempt's lease. None if no attempt runs.
-        wake_at: The time at which a process must handle the operation next. None if the operation has ended.
+        lease_until: The end of the running attempt's lease. None if no attempt runs. An attempt may also
+            run, and has a lease, after its operation was cancelled or has exceeded its deadline.
+        wake_at: The time at which a process must handle the operation next. None if no process has to: the
+            operation has ended, or it waits for the attempt of an earlier operation.
         deadline: The time at which the operation fails automatically.
         follows: The id of an earlier operation. Its attempt must end before this operation begins.
         created_at: The time of the request.
@@ -173,13 +175,23 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
         """The number of attempts since the last retry by an operator, as handlers see it."""
         return self.attempt - self.attempts_before
 
-    def is_running_at(self, now: float) -> bool:
-        """Whether an attempt runs at a given time. An attempt of a cancelled operation may still run."""
-        return self.lease_until is not None and self.lease_until > now
+    @property
+    def may_be_running(self) -> bool:
+        """Whether an attempt may be running, even if the operation has ended or the lease has expired."""
+        return self.lease_until is not None
+
+    def is_late_at(self, now: float) -> bool:
+        """Whether the operation is in progress after its deadline. A request in progress has no deadline."""
+        is_limited = self.mode is not Mode.INLINE and self.state is Progress.IN_PROGRESS
+        return is_limited and self.deadline <= now
 
 
 class InstanceRecord(Struct, frozen=True, kw_only=True):
-    """An instance. `revision` increases with each change, and `operation` is its last operation."""
+    """An instance. `revision` increases with each change, and `operation` is its last operation.
+
+    `busy_bindings` is the number of operations on its bindings that are in progress or have a running
+    attempt.
+    """
 
     key: str
     revision: int
@@ -191,6 +203,7 @@ class InstanceRecord(Struct, frozen=True, kw_only=True):
     result: InstanceResult
     created_at: float
     updated_at: float
+    operation_id: str | None
     operation: OperationRecord | None
 
 
@@ -205,6 +218,7 @@ class BindingRecord(Struct, frozen=True, kw_only=True):
     result: BindingResult
     created_at: float
     updated_at: float
+    operation_id: str | None
     operation: OperationRecord | None
 
 
@@ -236,7 +250,6 @@ class NewOperation(Masked, frozen=True, kw_only=True):
         deadline: The time until the operation fails automatically.
         request: The stored part of the request.
         follows: The id of an earlier operation. Its attempt must end first. Defaults to None.
-        wait: The time until a background operation is due. Defaults to 0.
     """
 
     _secret: ClassVar[frozenset[str]] = frozenset({"request"})
@@ -251,7 +264,6 @@ class NewOperation(Masked, frozen=True, kw_only=True):
     deadline: float
     request: object
     follows: str | None = None
-    wait: float = 0.0
 
     def attempt(self) -> Attempt:
         """Return the first attempt of a synchronous operation."""

@@ -52,7 +52,7 @@ def binding_behind_instance(row: Row, encryptor: Encryptor) -> BindingRecord:
 def instance(row: Row, encryptor: Encryptor) -> InstanceRecord:
     """Build an instance with its last operation, from the beginning of a row."""
     own, last = row[:_INSTANCE_ENDS], row[_INSTANCE_ENDS:_LAST_ENDS]
-    key, revision, state, service_id, plan_id, busy, _, attributes, result, created, updated = own
+    key, revision, state, service_id, plan_id, busy, last_id, attributes, result, created, updated = own
     return InstanceRecord(
         key=key,
         revision=revision,
@@ -68,13 +68,14 @@ def instance(row: Row, encryptor: Encryptor) -> InstanceRecord:
         result=encryptor.decrypt(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
         created_at=created,
         updated_at=updated,
+        operation_id=last_id,
         operation=operation(last) if last[0] is not None else None,
     )
 
 
 def binding(row: Row, encryptor: Encryptor, last: Row = ()) -> BindingRecord:
     """Build a binding. Its last operation is None if `last` is empty."""
-    instance_key, key, revision, state, _, attributes, result, created, updated = row
+    instance_key, key, revision, state, last_id, attributes, result, created, updated = row
     return BindingRecord(
         instance_key=instance_key,
         key=key,
@@ -84,6 +85,7 @@ def binding(row: Row, encryptor: Encryptor, last: Row = ()) -> BindingRecord:
         result=encryptor.decrypt(result, BindingResult) if result else _NO_BINDING_RESULT,
         created_at=created,
         updated_at=updated,
+        operation_id=last_id,
         operation=operation(last) if last and last[0] is not None else None,
     )
 

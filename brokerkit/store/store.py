@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 from sqlalchemy import URL, Select, select
@@ -17,7 +18,18 @@ from sqlalchemy import URL, Select, select
 from .._internal.clock import SYSTEM_CLOCK, Clock
 from ..stats import StoreStats
 from . import rows, schema
-from .bind_params import claim_params, encrypt_params, end_params, fence_params, result_params, state_params
+from .bind_params import (
+    binding_fence,
+    claim_params,
+    encrypt_params,
+    end_params,
+    fence_params,
+    instance_fence,
+    lease_params,
+    predecessor_fence,
+    result_params,
+    state_params,
+)
 from .commits import AutoCommitter, GroupCommitter, Write
 from .database import DATABASE_ERRORS, Database, driver_message
 from .encryption import KEY_COMMAND, Encryptor, KeyFile
@@ -47,6 +59,24 @@ from .transitions import Parameters, Query, Transition
 
 _NO_OUTCOME = Outcome()
 _CACHED_SIZE = 2048
+
+CLOCK_TOLERANCE = 1.0
+"""The seconds by which clocks differ normally, for example after a failover of the database."""
+
+
+class Position(NamedTuple):
+    """The position of a due operation in the order of their times. The default is before all of them."""
+
+    wake_at: float = -inf
+    operation_id: str = ""
+
+    @classmethod
+    def of(cls, operation: OperationRecord) -> Position:
+        """Return the position of an operation."""
+        return cls(operation.wake_at or 0.0, operation.id)
+
+
+START = Position()
 
 
 class Store:
@@ -234,20 +264,35 @@ class Store:
         outcome, is_shareable = self._outcomes(token)
         return outcome if is_shareable else self.encryptor.decrypt(token, Outcome)
 
-    def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
-        """Return the operations that a process must handle now.
+    def due_running(self, limit: int, after: Position = START) -> list[tuple[OperationRecord, float]]:
+        """Return operations with a running attempt whose lease has expired, or whose deadline has passed.
 
         Args:
             limit: The maximum number of operations.
+            after: The position of the last operation of the previous page. Defaults to the first page.
 
         Returns:
-            At most `limit` operations, the current time, and the number of seconds until the next is due
-            (None if there is none).
+            At most `limit` operations, each with the current time.
         """
+        return self._page(self._sql.due.running, limit, after)
+
+    def due_waiting(self, limit: int, after: Position = START) -> list[tuple[OperationRecord, float]]:
+        """Return operations without a running attempt that are due, like :meth:`due_running`.
+
+        Their next attempt may begin, or their deadline has passed.
+        """
+        return self._page(self._sql.due.waiting, limit, after)
+
+    def _page(self, query: Query, limit: int, after: Position) -> list[tuple[OperationRecord, float]]:
+        parameters = {"limit": limit, "after": after.wake_at, "after_id": after.operation_id}
         with self.database.reading() as connection:
-            result = self._sql.due.operations.run(connection, {"limit": limit}).fetchall()
-            (wait,) = self._sql.due.next_due.run(connection, {}).fetchone() or (None,)
-        return [rows.operation(row) for row in result], result[0][-1] if result else 0.0, wait
+            result = query.run(connection, parameters).fetchall()
+        return [rows.operation_now(row) for row in result]
+
+    def next_due(self) -> tuple[float | None, float]:
+        """Return the seconds until the next operation is due, or None without one, and the current time."""
+        wait, now = self._row(self._sql.due.next_due, {})
+        return wait, now
 
     def read(self, statement: Select[Any]) -> list[rows.Row]:
         """Run a statement that is not precompiled, such as an operator's query, and return its rows."""
@@ -284,28 +329,30 @@ class Store:
 
     def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
         """Claim an update or deprovision, if the instance is unchanged and none of its bindings is busy."""
-        return self._apply(
-            self._sql.claims.instance, {**self._claim_params(new), "i_revision": instance.revision}
-        )
+        return self._apply(self._sql.claims.instance, {**self._claim_params(new), **instance_fence(instance)})
 
     def claim_new_binding(
-        self, new: NewOperation, instance: InstanceRecord, attributes: BindingAttributes
+        self,
+        new: NewOperation,
+        instance: InstanceRecord,
+        attributes: BindingAttributes,
+        predecessor: BindingRecord | None = None,
     ) -> bool:
-        """Claim a bind, if the instance is unchanged and the binding does not exist."""
-        return self._apply(
-            self._sql.claims.new_binding,
-            {
-                **self._claim_params(new),
-                "i_revision": instance.revision,
-                "b_attributes": self.encryptor.encrypt(attributes),
-            },
-        )
+        """Claim a bind, if the binding does not exist, and the instance and the predecessor are unchanged."""
+        parameters = {
+            **self._claim_params(new),
+            **instance_fence(instance),
+            "b_attributes": self.encryptor.encrypt(attributes),
+        }
+        if predecessor is None:
+            return self._apply(self._sql.claims.new_binding, parameters)
+        return self._apply(self._sql.claims.successor, {**parameters, **predecessor_fence(predecessor)})
 
     def claim_binding(self, new: NewOperation, instance: InstanceRecord, binding: BindingRecord) -> bool:
         """Claim an unbind, if the instance and the binding are unchanged."""
         return self._apply(
             self._sql.claims.binding,
-            {**self._claim_params(new), "i_revision": instance.revision, "b_revision": binding.revision},
+            {**self._claim_params(new), **instance_fence(instance), **binding_fence(binding)},
         )
 
     def _claim_params(self, new: NewOperation) -> dict[str, Any]:
@@ -326,13 +373,23 @@ class Store:
         transition = ends.deleted if change.state is State.DELETED else ends.done
         return self._end(transition, attempt, state, outcome, change)
 
-    def abandon(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
-        """Mark the operation as failed. A running attempt continues, but can only :meth:`release` itself."""
-        return self._end(self._sql.ends.abandoned, attempt, Progress.FAILED, outcome, change)
+    def abandon(self, operation: OperationRecord, outcome: Outcome, change: Change) -> bool:
+        """Mark an operation as failed, without its attempt.
 
-    def expire(self, attempt: Attempt, outcome: Outcome, change: Change) -> bool:
-        """Mark the operation as failed, if its lease was challenged and was not renewed."""
-        return self._end(self._sql.ends.expired, attempt, Progress.FAILED, outcome, change)
+        A running attempt continues. It keeps its lease and its instance busy until it can :meth:`release`
+        itself, or until its lease is lost.
+        """
+        ends = self._sql.ends
+        transition = ends.abandoned if operation.may_be_running else ends.cancelled
+        return self._end(transition, Attempt.of(operation), Progress.FAILED, outcome, change)
+
+    def expire(self, operation: OperationRecord, outcome: Outcome, change: Change) -> bool:
+        """Mark an operation as failed whose attempt is lost, if its lease is unchanged."""
+        parameters = {
+            **end_params(Attempt.of(operation), Progress.FAILED, outcome, change, self.encryptor),
+            **lease_params(operation),
+        }
+        return self._apply(self._sql.ends.expired.for_binding(operation.binding_key), parameters)
 
     def withdraw(self, attempt: Attempt, previous: str | None) -> bool:
         """Undo the claim after the handler refused the request.
@@ -400,7 +457,12 @@ class Store:
             return None
         operation, now = result
         # Fence with the attempt number from the read, so that no number is used twice.
-        parameters = {"o_id": operation.id, "o_attempt": operation.attempt, "lease": self._lease.term}
+        parameters = {
+            "o_id": operation.id,
+            "o_attempt": operation.attempt,
+            "o_attempts_before": operation.attempts_before,
+            "lease": self._lease.term,
+        }
         if not self._apply(self._sql.attempts.begin, parameters):
             return None
         return replace(
@@ -428,11 +490,16 @@ class Store:
         return self._apply(self._sql.attempts.requeue, {"o_id": operation_id, "after": after})
 
     def record_progress(self, attempt: Attempt, outcome: Outcome) -> bool:
-        """Store the progress of a running attempt, if the attempt is still current."""
-        return self._apply(
-            self._sql.attempts.record_progress,
-            {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)},
-        )
+        """Store the progress of a running attempt, if the attempt is still current and has its lease."""
+        return self._record(self._sql.attempts.record_progress, attempt, outcome)
+
+    def record_poll(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """Store the progress of an operation that a handler polls, if the operation is in progress."""
+        return self._record(self._sql.attempts.record_poll, attempt, outcome)
+
+    def _record(self, transition: Transition, attempt: Attempt, outcome: Outcome) -> bool:
+        parameters = {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)}
+        return self._apply(transition, parameters)
 
     def postpone(
         self, attempt: Attempt, after: float, outcome: Outcome | None, *, handover: bool = False
@@ -457,7 +524,7 @@ class Store:
         )
 
     def release(self, attempt: Attempt, result: InstanceResult | BindingResult | None) -> bool:
-        """End the attempt of a cancelled operation, so that its follower can begin.
+        """End the attempt of an operation that has failed without it, so that its follower can begin.
 
         Args:
             attempt: The attempt.
@@ -477,16 +544,54 @@ class Store:
         renewed = self._commits.run(writes)
         return [attempt for attempt, is_renewed in zip(attempts, renewed, strict=True) if not is_renewed]
 
-    def challenge_lease(self, operation_id: str) -> bool:
-        """Give the attempt of an operation, or of its predecessor, time to renew its expired lease.
+    @property
+    def grace(self) -> float:
+        """The number of seconds that an attempt has to renew its lease after a challenge."""
+        return self._lease.grace
 
-        A lease can expire because the database was unavailable. So an expired lease alone does not prove that
-        the process is dead.
+    def challenge_leases(self, expired: Sequence[OperationRecord]) -> list[OperationRecord]:
+        """Give attempts time to renew their expired leases.
+
+        A lease can expire because the database was unavailable or its clock was set forward. So an expired
+        lease alone does not prove that the process is dead.
 
         Returns:
-            Whether an attempt may still run. If so, the operation is due again after the grace period.
+            The operations whose leases this call challenged. They are due again after the grace period. The
+            other attempts have renewed their leases or have ended, or another process challenged them.
         """
-        return self._apply(self._sql.due.challenge_lease, {"o_id": operation_id, "grace": self._lease.grace})
+        return self._apply_each(self._sql.attempts.challenge, expired, {"grace": self._lease.grace})
+
+    def reclaim(self, lost: Sequence[OperationRecord]) -> list[OperationRecord]:
+        """Take background operations from their lost attempts, so that the next ones can begin.
+
+        The caller must have challenged the leases, and must have waited for the grace period.
+
+        Returns:
+            The operations whose leases were unchanged. They are now due.
+        """
+        return self._apply_each(self._sql.attempts.reclaim, lost, {})
+
+    def _apply_each(
+        self, transition: Transition, subjects: Sequence[OperationRecord], parameters: Parameters
+    ) -> list[OperationRecord]:
+        """Apply a transition to each operation with an unchanged lease. Return the changed ones."""
+        writes = [Write(transition, {**lease_params(operation), **parameters}) for operation in subjects]
+        applied = self._commits.run(writes) if writes else []
+        return [operation for operation, changed in zip(subjects, applied, strict=True) if changed]
+
+    def release_lost(self, operation: OperationRecord) -> bool:
+        """Do the same as :meth:`release`, for an attempt that is lost."""
+        transition = self._sql.attempts.release_lost.for_binding(operation.binding_key)
+        return self._apply(transition, {**lease_params(operation), **result_params(None, self.encryptor)})
+
+    def wake_misdated(self) -> bool:
+        """Make operations due that wait longer than they ever should, because the clock was set back.
+
+        Returns:
+            Whether there were such operations.
+        """
+        limits = {"lease": self.lease, "longest_in_queue": self._lease.longest_in_queue}
+        return self._apply(self._sql.due.wake_misdated, {**limits, "tolerance": CLOCK_TOLERANCE})
 
     def retry_failed(
         self, operation: OperationRecord, snapshot: Snapshot, deadline: float, state: State | None

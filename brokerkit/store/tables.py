@@ -79,8 +79,14 @@ operations = Table(
     Index(
         "brokerkit_operations_to_wake",
         "wake_at",
-        sqlite_where=column("wake_at").is_not(None),
-        postgresql_where=column("wake_at").is_not(None),
+        sqlite_where=column("state") == "in progress",
+        postgresql_where=column("state") == "in progress",
+    ),
+    Index(
+        "brokerkit_operations_running",
+        "wake_at",
+        sqlite_where=column("lease_until").is_not(None),
+        postgresql_where=column("lease_until").is_not(None),
     ),
 )
 

@@ -153,11 +153,10 @@ class StepByStep:
         from ..store.models import Mode
 
         self._runtime.ensure_started()
-        records, now, _ = self._runtime.store.due(_DUE_LIMIT)
-        waiting = []
-        for record in records:
-            if record.mode is not Mode.INLINE and record.deadline <= now:
-                self._runtime.handle_due(record, now)
+        store, waiting = self._runtime.store, []
+        for record, now in [*store.due_running(_DUE_LIMIT), *store.due_waiting(_DUE_LIMIT)]:
+            if record.is_late_at(now):
+                self._runtime.fail_late(record)
             elif record.mode is Mode.BACKGROUND and record.id not in self._attempts:
                 waiting.append(record.id)
         return [*self._attempts, *waiting]

@@ -33,12 +33,12 @@ def store(store_url: str) -> Iterator[Store]:
     opened.close()
 
 
-def claim(store: Store, operation_id: str = "o1", **more: Any) -> None:
-    new = NewOperation(
+def new_operation(operation_id: str, **more: Any) -> NewOperation:
+    return NewOperation(
         id=operation_id,
         kind=Operation.PROVISION,
         mode=Mode.BACKGROUND,
-        instance_id=f"i of {operation_id}",
+        instance_id=more.pop("instance_id", f"i of {operation_id}"),
         binding_id=None,
         service_id="db-id",
         plan_id="small-id",
@@ -46,6 +46,10 @@ def claim(store: Store, operation_id: str = "o1", **more: Any) -> None:
         request={},
         **more,
     )
+
+
+def claim(store: Store, operation_id: str = "o1", **more: Any) -> None:
+    new = new_operation(operation_id, **more)
     assert store.claim_new_instance(new, InstanceAttributes(instance_id=new.instance_id))
 
 
@@ -56,7 +60,7 @@ def stored(store: Store, operation_id: str = "o1") -> OperationRecord:
 
 
 def is_due(store: Store) -> bool:
-    return bool(store.due(10)[0])
+    return bool(store.due_running(10) or store.due_waiting(10))
 
 
 def test_due_operation_is_enqueued_and_claimed_once(store: Store) -> None:
@@ -130,7 +134,7 @@ def test_enqueued_operation_wakes_at_its_deadline(store: Store) -> None:
 
 
 def test_running_operation_is_not_enqueued(store: Store) -> None:
-    """An expired lease must be challenged before the operation is enqueued again.
+    """An expired lease must be challenged and reclaimed before the operation is enqueued again.
 
     The former attempt then cannot renew it.
     """
@@ -139,27 +143,33 @@ def test_running_operation_is_not_enqueued(store: Store) -> None:
     assert begun is not None
     until(lambda: is_due(store))
     assert not store.mark_enqueued("o1"), "its lease has expired, but was not challenged"
-    assert store.challenge_lease("o1")
+    expired = stored(store)
+    assert store.challenge_leases([expired]) == [expired]
+    assert store.challenge_leases([expired]) == [], "another process has challenged it"
     until(lambda: is_due(store))
+    assert not store.mark_enqueued("o1")
+    assert store.reclaim([expired]) == [expired]
     assert store.mark_enqueued("o1")
-    assert store.renew([Attempt.of(begun)]) == [], "the former attempt lost its lease"
-    assert store.begin("o1") is None
+    assert store.renew([Attempt.of(begun)]) == [Attempt.of(begun)], "the former attempt lost its lease"
+    assert store.begin("o1") is not None
 
 
 @pytest.mark.rule("R-DEL-3")
 def test_follower_waits_for_running_predecessor(store: Store) -> None:
-    """An operation that follows another is enqueued only after the predecessor's lease was challenged and has
-    expired.
-    """
+    """An operation that follows another is enqueued when the predecessor's lease is released or lost."""
     claim(store, "o1")
     first = store.begin("o1")
     assert first is not None
-    attempt = Attempt.of(first)
-    assert store.abandon(attempt, Outcome(), UNCHANGED)
-    claim(store, "o2", follows="o1")
+    assert store.abandon(stored(store, "o1"), Outcome(), UNCHANGED)
+    instance = store.find("i of o1").instance
+    assert instance is not None
+    follower = new_operation("o2", instance_id="i of o1", follows="o1")
+    assert store.claim_instance(follower, instance)
+    until(lambda: is_due(store))
+    assert [record.id for record, _ in store.due_running(10)] == ["o1"]
     assert not store.mark_enqueued("o2")
-    assert store.challenge_lease("o2"), "when the lease of the first ends"
-    until(lambda: is_due(store) and not store.challenge_lease("o2"))
+    assert store.begin("o2") is None
+    assert store.release_lost(stored(store, "o1"))
     assert store.mark_enqueued("o2")
     assert store.begin("o2") is not None
 

@@ -64,7 +64,7 @@ def _tell_times(url: str) -> None:
     try:
         table = Table(label=24, cells=(10,))
         table.write(f"ms, of {INSTANCES:,}")
-        table.write("a look of the keeper", f"{_median(lambda: store.due(500)) * 1e3:.2f}")
+        table.write("a look of the keeper", f"{_median(lambda: store.due_waiting(500)) * 1e3:.2f}")
         table.write("a poll's read", f"{_median(lambda: store.find_operation('none')) * 1e3:.2f}")
         table.write("a census", f"{_median(store.stats, times=10) * 1e3:.0f}")
         table.write("")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Case, ColumnElement, Dialect, and_, case, exists, func, null, or_, select, update
+from sqlalchemy import Case, ColumnElement, Dialect, case, exists, func, or_, select, update
 
 from ..models import Mode, Progress, State
 from ..tables import bindings, instances, operations
 from ..transitions import Step, Transition
+from .ends import UNMARK_BUSY
 from .expressions import (
     CURRENT,
     DUE,
-    LEASE_CHALLENGED,
+    IS_RUNNING,
     ONE,
+    SAME_LEASE,
     THE_BINDING,
     THE_INSTANCE,
     THE_OPERATION,
@@ -34,6 +36,8 @@ _THE_ATTEMPT = operations.c.attempt == number("o_attempt")
 class AttemptStatements:
     """Transitions of an attempt.
 
+    An attempt may run as long as its operation has a lease, in progress or not.
+
     Args:
         dialect: The SQL dialect of the database.
     """
@@ -43,12 +47,9 @@ class AttemptStatements:
         self.begin = Transition(dialect, _begin(dialect, now))
         self.mark_enqueued = Transition(dialect, _mark_enqueued(dialect, now))
         self.requeue = Transition(dialect, _requeue(dialect, now))
-        progress = (
-            update(operations)
-            .values(outcome=blob("o_outcome"), updated_at=now)
-            .where(*CURRENT, operations.c.deadline > now)
-        )
-        self.record_progress = Transition(dialect, Step(progress))
+        progress = update(operations).values(outcome=blob("o_outcome"), updated_at=now).where(*CURRENT)
+        self.record_progress = Transition(dialect, Step(progress.where(IS_RUNNING)))
+        self.record_poll = Transition(dialect, Step(progress.where(~IS_RUNNING)))
         postponed = (
             update(operations)
             .values(
@@ -62,7 +63,11 @@ class AttemptStatements:
             .where(*CURRENT)
         )
         self.postpone = Transition(dialect, Step(postponed))
-        self.release = _release(dialect, now)
+        has_ended = operations.c.state != Progress.IN_PROGRESS.value
+        self.release = _release(dialect, now, THE_OPERATION & _THE_ATTEMPT & IS_RUNNING & has_ended)
+        self.release_lost = _release(dialect, now, THE_OPERATION & _THE_ATTEMPT & SAME_LEASE & has_ended)
+        self.challenge = Transition(dialect, _challenge(now))
+        self.reclaim = Transition(dialect, _reclaim(now))
         self.renew = Transition(dialect, _renew(dialect, now))
         self.retry_failed = _retry_failed(dialect, now)
 
@@ -71,12 +76,12 @@ def _is_free() -> tuple[ColumnElement[bool], ...]:
     """Build the conditions that neither the operation nor its predecessor has a running attempt."""
     predecessor = operations.alias("predecessor")
     predecessor_runs = exists(
-        select(ONE).where(predecessor.c.id == operations.c.follows, predecessor.c.lease_until >= DUE)
+        select(ONE).where(predecessor.c.id == operations.c.follows, predecessor.c.lease_until.is_not(None))
     )
     return (
         operations.c.state == Progress.IN_PROGRESS.value,
         operations.c.mode == Mode.BACKGROUND.value,
-        or_(operations.c.lease_until.is_(None), LEASE_CHALLENGED),
+        ~IS_RUNNING,
         ~predecessor_runs,
     )
 
@@ -91,7 +96,13 @@ def _begin(dialect: Dialect, now: Now) -> Step:
             wake_at=lesser(dialect, now + seconds("lease"), operations.c.deadline),
             updated_at=now,
         )
-        .where(THE_OPERATION, _THE_ATTEMPT, now >= DUE, *_is_free())
+        .where(
+            THE_OPERATION,
+            _THE_ATTEMPT,
+            operations.c.attempts_before == number("o_attempts_before"),
+            now >= DUE,
+            *_is_free(),
+        )
     )
 
 
@@ -99,7 +110,6 @@ def _mark_enqueued(dialect: Dialect, now: Now) -> Step:
     """Build the step that marks an operation as enqueued. It waits as long as it has waited already."""
     waited = lesser(dialect, now - DUE, seconds("longest"))
     pause = greater(dialect, waited, seconds("least"))
-    awaits_no_predecessor = or_(operations.c.follows.is_(None), operations.c.attempt > 0)
     return Step(
         update(operations)
         .values(
@@ -108,10 +118,7 @@ def _mark_enqueued(dialect: Dialect, now: Now) -> Step:
         )
         .where(
             THE_OPERATION,
-            or_(
-                operations.c.wake_at <= now,
-                and_(operations.c.wake_at <= now + seconds("early"), awaits_no_predecessor),
-            ),
+            operations.c.wake_at <= now + seconds("early"),
             *_is_free(),
         )
     )
@@ -132,20 +139,43 @@ def _requeue(dialect: Dialect, now: Now) -> Step:
     )
 
 
-def _release(dialect: Dialect, now: Now) -> PerResource:
-    """Build the transition that ends the attempt of a cancelled operation and wakes its follower."""
-    released = Step(
+def _challenge(now: Now) -> Step:
+    """Build the step that gives an attempt time to renew its lease, although the lease has expired."""
+    return Step(
         update(operations)
-        .values(lease_until=None)
-        .where(THE_OPERATION, _THE_ATTEMPT, operations.c.lease_until > now)
+        .values(wake_at=now + seconds("grace"), due_at=None)
+        .where(THE_OPERATION, _THE_ATTEMPT, SAME_LEASE, operations.c.wake_at <= now)
     )
+
+
+def _reclaim(now: Now) -> Step:
+    """Build the step that removes the lease of a lost attempt, so that the next one can begin."""
+    return Step(
+        update(operations)
+        .values(lease_until=None, wake_at=now, due_at=None, updated_at=now)
+        .where(*CURRENT, operations.c.mode == Mode.BACKGROUND.value, SAME_LEASE)
+    )
+
+
+def _release(dialect: Dialect, now: Now, condition: ColumnElement[bool]) -> PerResource:
+    """Build the transition that ends the attempt of an abandoned operation and wakes its follower.
+
+    The follower's time begins now. It could not begin earlier.
+    """
+    released = Step(update(operations).values(lease_until=None, wake_at=None).where(condition))
     followers = Step(
         update(operations)
-        .values(wake_at=now, due_at=None)
+        .values(
+            wake_at=now,
+            due_at=None,
+            deadline=now + (operations.c.deadline - operations.c.created_at),
+            updated_at=now,
+        )
         .where(
             operations.c.instance_id == text("i_id"),
             operations.c.follows == text("o_id"),
             operations.c.state == Progress.IN_PROGRESS.value,
+            operations.c.attempt == 0,
         )
     )
     # Change the revisions: a concurrent request that read the running attempt must read again.
@@ -167,7 +197,7 @@ def _release(dialect: Dialect, now: Now) -> PerResource:
     )
     return PerResource(
         instance=Transition(dialect, released, followers, instance),
-        binding=Transition(dialect, released, followers, binding),
+        binding=Transition(dialect, released, followers, UNMARK_BUSY, binding),
     )
 
 
@@ -184,21 +214,15 @@ def _renew(dialect: Dialect, now: Now) -> Step:
     return Step(
         update(operations)
         .values(lease_until=now + seconds("lease"), due_at=None, wake_at=_wake_at(dialect, now))
-        .where(
-            THE_OPERATION,
-            _THE_ATTEMPT,
-            operations.c.lease_until.is_not(None),
-            # An expired lease of a cancelled operation stays expired: its follower may have begun.
-            or_(operations.c.state == Progress.IN_PROGRESS.value, operations.c.lease_until > now),
-        )
+        .where(THE_OPERATION, _THE_ATTEMPT, IS_RUNNING)
     )
 
 
 def _wake_at(dialect: Dialect, now: Now) -> Case[Any]:
-    """Build the next wake-up time. Only a background attempt has a deadline."""
+    """Build the next wake-up time. Only a background attempt in progress has a deadline."""
     lease = now + seconds("lease")
     return case(
-        (operations.c.state != Progress.IN_PROGRESS.value, null()),
+        (operations.c.state != Progress.IN_PROGRESS.value, lease),
         (operations.c.mode == Mode.INLINE.value, lease),
         else_=lesser(dialect, lease, operations.c.deadline),
     )
@@ -211,8 +235,12 @@ def _retry_failed(dialect: Dialect, now: Now) -> PerResource:
             THE_OPERATION,
             operations.c.state == Progress.FAILED.value,
             operations.c.mode == Mode.BACKGROUND.value,
-            or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
+            ~IS_RUNNING,
         )
+    )
+    last = operations.alias("last_of_instance")
+    instance_runs = exists(
+        select(ONE).where(last.c.id == instances.c.operation, last.c.lease_until.is_not(None))
     )
     # First the instance: every claim changes one of these two columns. After a wait for a lock, PostgreSQL
     # checks the locked row again, but not the result of a subquery.
@@ -223,6 +251,7 @@ def _retry_failed(dialect: Dialect, now: Now) -> PerResource:
             instances.c.revision == number("i_revision"),
             instances.c.busy_bindings == number("i_busy"),
             is_retryable,
+            ~instance_runs,
         )
         .values(revision=instances.c.revision + 1)
     )
@@ -238,7 +267,7 @@ def _retry_failed(dialect: Dialect, now: Now) -> PerResource:
             deadline=now + seconds("o_deadline"),
             updated_at=now,
         )
-        .where(THE_OPERATION, operations.c.state == Progress.FAILED.value),
+        .where(THE_OPERATION, operations.c.state == Progress.FAILED.value, ~IS_RUNNING),
         required=True,
     )
     without_binding = Step(

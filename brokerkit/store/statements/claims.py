@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Dialect, Insert, func, insert, literal_column, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Insert,
+    and_,
+    exists,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..models import Progress, State
 from ..tables import bindings, instances, operations
 from ..transitions import Step, Transition
-from .expressions import THE_BINDING, THE_INSTANCE, Now, blob, clock, number, seconds, text
+from .expressions import ONE, THE_BINDING, THE_INSTANCE, Now, blob, clock, number, seconds, text
 
 
 class ClaimStatements:
     """Transitions that claim an operation.
+
+    A claim fails while an attempt of the last operation may be running, unless the new operation follows that
+    operation. The revisions fence this condition: the last operation of a resource gets a lease only while it
+    is in progress, and each end changes the revision.
 
     Args:
         dialect: The SQL dialect of the database.
@@ -21,7 +38,13 @@ class ClaimStatements:
     def __init__(self, dialect: Dialect) -> None:
         now = clock(dialect)
         new_operation = Step(_insert_operation(dialect, now), required=True)
-        unchanged = THE_INSTANCE & (instances.c.revision == number("i_revision"))
+        unchanged = and_(
+            THE_INSTANCE,
+            instances.c.revision == number("i_revision"),
+            # A purge and a new instance with the same id can lead to the same revision again.
+            instances.c.operation.is_not_distinct_from(text("i_operation")),
+            ~_is_busy(instances.c.operation),
+        )
         claim_instance = Step(
             update(instances)
             .values(revision=instances.c.revision + 1, operation=text("o_id"))
@@ -33,15 +56,58 @@ class ClaimStatements:
         claim_binding = Step(
             update(bindings)
             .values(revision=bindings.c.revision + 1, operation=text("o_id"))
-            .where(*THE_BINDING, bindings.c.revision == number("b_revision")),
+            .where(
+                *THE_BINDING,
+                bindings.c.revision == number("b_revision"),
+                bindings.c.operation.is_not_distinct_from(text("b_operation")),
+                ~_is_busy(bindings.c.operation),
+            ),
             required=True,
         )
         self.new_instance = Transition(dialect, Step(_insert_instance(dialect, now)), new_operation)
         self.instance = Transition(dialect, claim_instance, new_operation)
-        self.new_binding = Transition(
-            dialect, mark_busy, Step(_insert_binding(now), required=True), new_operation
-        )
+        insert_binding = Step(_insert_binding(now), required=True)
+        self.new_binding = Transition(dialect, mark_busy, insert_binding, new_operation)
+        self.successor = Transition(dialect, mark_busy, _lock_predecessor(), insert_binding, new_operation)
         self.binding = Transition(dialect, mark_busy, claim_binding, new_operation)
+
+
+def _is_busy(last: ColumnElement[str]) -> ColumnElement[bool]:
+    """Build the condition that an attempt of an operation, or of the one it follows, may be running.
+
+    The attempt that the new operation follows does not count.
+    """
+    own, followed = operations.alias("last_operation"), operations.alias("followed_operation")
+    follows = func.coalesce(text("o_follows"), "")
+    return exists(
+        select(ONE)
+        .select_from(own.outerjoin(followed, followed.c.id == own.c.follows))
+        .where(
+            own.c.id == last,
+            or_(
+                and_(own.c.lease_until.is_not(None), own.c.id != follows),
+                and_(followed.c.lease_until.is_not(None), followed.c.id != follows),
+            ),
+        )
+    )
+
+
+def _lock_predecessor() -> Step:
+    """Build the step that fails if the predecessor of a new binding has changed, and locks it otherwise.
+
+    On PostgreSQL, a condition with a subquery would not see a concurrent claim.
+    """
+    return Step(
+        update(bindings)
+        .values(revision=bindings.c.revision)
+        .where(
+            bindings.c.instance_id == text("i_id"),
+            bindings.c.id == text("p_id"),
+            bindings.c.revision == number("p_revision"),
+            bindings.c.operation.is_not_distinct_from(text("p_operation")),
+        ),
+        required=True,
+    )
 
 
 def _insert_instance(dialect: Dialect, now: Now) -> Insert:

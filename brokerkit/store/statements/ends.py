@@ -12,7 +12,8 @@ from ..tables import bindings, instances, operations
 from ..transitions import Step, Transition
 from .expressions import (
     CURRENT,
-    LEASE_CHALLENGED,
+    IS_RUNNING,
+    SAME_LEASE,
     THE_BINDING,
     THE_INSTANCE,
     Now,
@@ -22,7 +23,7 @@ from .expressions import (
     text,
 )
 
-_UNMARK_BUSY = Step(update(instances).values(busy_bindings=instances.c.busy_bindings - 1).where(THE_INSTANCE))
+UNMARK_BUSY = Step(update(instances).values(busy_bindings=instances.c.busy_bindings - 1).where(THE_INSTANCE))
 _DELETE_BINDING = Step(delete(bindings).where(*THE_BINDING))
 
 
@@ -36,15 +37,18 @@ class EndStatements:
     def __init__(self, dialect: Dialect) -> None:
         now = clock(dialect)
         ended = _end(now)
-        done = Step(ended.values(lease_until=None))
-        abandoned = Step(ended)  # the attempt may still run in another process, so keep its lease
-        expired = Step(ended.values(lease_until=None).where(LEASE_CHALLENGED, operations.c.wake_at <= now))
+        done = Step(ended.values(lease_until=None, wake_at=None))
+        expired = Step(ended.values(lease_until=None, wake_at=None).where(SAME_LEASE))
+        # The attempt still runs. The scheduler of any process checks its lease when it expires.
+        abandoned = Step(ended.values(wake_at=operations.c.lease_until).where(IS_RUNNING))
+        cancelled = Step(ended.values(wake_at=None).where(~IS_RUNNING))
         self.done = _with_resource(dialect, done, now)
-        self.abandoned = _with_resource(dialect, abandoned, now)
         self.expired = _with_resource(dialect, expired, now)
+        self.abandoned = _with_resource(dialect, abandoned, now, unmark_busy=False)
+        self.cancelled = _with_resource(dialect, cancelled, now)
         self.deleted = PerResource(
             instance=Transition(dialect, done, *_delete_instance(now)),
-            binding=Transition(dialect, done, _UNMARK_BUSY, _DELETE_BINDING),
+            binding=Transition(dialect, done, UNMARK_BUSY, _DELETE_BINDING),
         )
         self.withdrawn = _withdraw(dialect)
         self.accepted = _accept(dialect, now)
@@ -57,15 +61,21 @@ def _end(now: Now) -> Update:
             state=text("o_state"),
             outcome=func.coalesce(blob("o_outcome"), operations.c.outcome),
             due_at=None,
-            wake_at=None,
             updated_at=now,
         )
         .where(*CURRENT)
     )
 
 
-def _with_resource(dialect: Dialect, ended: Step, now: Now) -> PerResource:
-    """Build the transition that ends an operation and updates its instance or binding."""
+def _with_resource(dialect: Dialect, ended: Step, now: Now, *, unmark_busy: bool = True) -> PerResource:
+    """Build the transition that ends an operation and updates its instance or binding.
+
+    Args:
+        dialect: The SQL dialect of the database.
+        ended: The step that ends the operation.
+        now: The current time.
+        unmark_busy: Whether the instance is no longer busy with the operation. Defaults to True.
+    """
     instance = Step(
         update(instances)
         .values(
@@ -90,7 +100,7 @@ def _with_resource(dialect: Dialect, ended: Step, now: Now) -> PerResource:
     )
     return PerResource(
         instance=Transition(dialect, ended, instance),
-        binding=Transition(dialect, ended, _UNMARK_BUSY, binding),
+        binding=Transition(dialect, ended, *([UNMARK_BUSY] if unmark_busy else []), binding),
     )
 
 
@@ -150,8 +160,8 @@ def _withdraw(dialect: Dialect) -> Mapping[Operation, Transition]:
         Operation.PROVISION: Transition(dialect, withdrawn, delete_new, restore_tombstone),
         Operation.UPDATE: change,
         Operation.DEPROVISION: change,
-        Operation.BIND: Transition(dialect, withdrawn, _UNMARK_BUSY, _DELETE_BINDING),
-        Operation.UNBIND: Transition(dialect, withdrawn, _UNMARK_BUSY, binding),
+        Operation.BIND: Transition(dialect, withdrawn, UNMARK_BUSY, _DELETE_BINDING),
+        Operation.UNBIND: Transition(dialect, withdrawn, UNMARK_BUSY, binding),
     }
 
 

@@ -37,7 +37,10 @@ _GREATER: dict[str, Callable[..., ColumnElement[float]]] = {"postgresql": func.g
 
 
 def clock(dialect: Dialect) -> Now:
-    """Return an expression for the current time, by the database's clock."""
+    """Return an expression for the current time, by the database's clock.
+
+    Two uses in one statement can differ by a moment on SQLite. So do not compare values that come from them.
+    """
     return literal_column(_CLOCKS[dialect.name], Double())
 
 
@@ -89,12 +92,15 @@ CURRENT = (
 DUE: ColumnElement[float] = func.coalesce(operations.c.due_at, operations.c.wake_at)
 """The time from which the next attempt may begin. In a queue, `wake_at` is the time of the next enqueue."""
 
-LEASE_CHALLENGED = operations.c.lease_until < DUE
-"""The condition that an expired lease was challenged and not renewed in time.
+IS_RUNNING = operations.c.lease_until.is_not(None)
+"""The condition that an attempt of the operation may be running.
 
-Without a challenge, a lease ends at `wake_at` or later. A challenge moves `wake_at` to a later time than the
-end of the lease.
+A lease that has expired still counts. The attempt has ended when its process, or the scheduler of another
+one, has removed the lease.
 """
+
+SAME_LEASE = operations.c.lease_until == seconds("o_lease_until")
+"""The condition that the attempt has not renewed the lease that the caller read."""
 
 
 class PerResource(NamedTuple):

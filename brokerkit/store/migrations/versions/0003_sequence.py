@@ -18,7 +18,7 @@ WHERE ordered.id = brokerkit_operations.id
 
 
 def upgrade() -> None:
-    """Add the columns, and let the scheduler find operations that have ended with a running attempt.
+    """Add the columns and an index of the running attempts.
 
     The broker is stopped during the upgrade. So no attempt of an operation that has ended still runs.
     """
@@ -37,27 +37,18 @@ def upgrade() -> None:
     op.execute(
         "UPDATE brokerkit_operations SET lease_until = NULL, wake_at = NULL WHERE state <> 'in progress'"
     )
-    op.drop_index("brokerkit_operations_to_wake", "brokerkit_operations")
-    wakes = sa.text("wake_at IS NOT NULL")
+    running = sa.text("lease_until IS NOT NULL")
     op.create_index(
-        "brokerkit_operations_to_wake",
+        "brokerkit_operations_running",
         "brokerkit_operations",
         ["wake_at"],
-        sqlite_where=wakes,
-        postgresql_where=wakes,
+        sqlite_where=running,
+        postgresql_where=running,
     )
 
 
 def downgrade() -> None:
-    """Restore the index, and drop the columns."""
-    op.drop_index("brokerkit_operations_to_wake", "brokerkit_operations")
-    in_progress = sa.text("state = 'in progress'")
-    op.create_index(
-        "brokerkit_operations_to_wake",
-        "brokerkit_operations",
-        ["wake_at"],
-        sqlite_where=in_progress,
-        postgresql_where=in_progress,
-    )
+    """Drop the index and the columns."""
+    op.drop_index("brokerkit_operations_running", "brokerkit_operations")
     op.drop_column("brokerkit_operations", "handovers")
     op.drop_column("brokerkit_operations", "sequence")
