@@ -22,6 +22,7 @@ from .models import (
     Snapshot,
     State,
 )
+from .places import binding_place, instance_place
 from .statements.stats import BINDINGS, INSTANCES, OPERATIONS
 
 Row: TypeAlias = Sequence[Any]
@@ -61,11 +62,15 @@ def instance(row: Row, encryptor: Encryptor) -> InstanceRecord:
         plan_id=plan_id,
         busy_bindings=busy,
         attributes=(
-            encryptor.decrypt(attributes, InstanceAttributes)
+            encryptor.decrypt(attributes, InstanceAttributes, instance_place(key, "attributes"))
             if attributes
             else InstanceAttributes(instance_id=key)  # only the key of a deleted instance is kept
         ),
-        result=encryptor.decrypt(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
+        result=(
+            encryptor.decrypt(result, InstanceResult, instance_place(key, "result"))
+            if result
+            else _NO_INSTANCE_RESULT
+        ),
         created_at=created,
         updated_at=updated,
         operation=operation(last) if last[0] is not None else None,
@@ -80,8 +85,14 @@ def binding(row: Row, encryptor: Encryptor, last: Row = ()) -> BindingRecord:
         key=key,
         revision=revision,
         state=State(state),
-        attributes=encryptor.decrypt(attributes, BindingAttributes),
-        result=encryptor.decrypt(result, BindingResult) if result else _NO_BINDING_RESULT,
+        attributes=encryptor.decrypt(
+            attributes, BindingAttributes, binding_place(instance_key, key, "attributes")
+        ),
+        result=(
+            encryptor.decrypt(result, BindingResult, binding_place(instance_key, key, "result"))
+            if result
+            else _NO_BINDING_RESULT
+        ),
         created_at=created,
         updated_at=updated,
         operation=operation(last) if last and last[0] is not None else None,

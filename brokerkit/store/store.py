@@ -17,7 +17,7 @@ from sqlalchemy import URL, Select, select
 from .._internal.clock import SYSTEM_CLOCK, Clock
 from ..stats import StoreStats
 from . import rows, schema
-from .bind_params import claim_params, encrypt_params, end_params, fence_params, result_params, state_params
+from .bind_params import claim_params, end_params, fence_params, outcome_param, result_params, state_params
 from .commits import AutoCommitter, GroupCommitter, Write
 from .database import DATABASE_ERRORS, Database, driver_message
 from .encryption import KEY_COMMAND, Encryptor, KeyFile
@@ -40,6 +40,7 @@ from .models import (
     Snapshot,
     State,
 )
+from .places import binding_place, instance_place, operation_place
 from .resource_keys import resource_key
 from .statements.compiled import statements_for
 from .statements.expressions import PerResource, clock
@@ -220,19 +221,18 @@ class Store:
         token = operation.outcome
         if not token:
             return _NO_OUTCOME
-        return (
-            self._cached_outcome(token)
-            if len(token) < _CACHED_SIZE
-            else self.encryptor.decrypt(token, Outcome)
-        )
+        if len(token) < _CACHED_SIZE:
+            outcome = self._outcomes(token, operation.id)
+            if outcome.result is None:  # a handler can change the values in a result
+                return outcome
+        return self._decrypt_outcome(token, operation.id)
 
-    def _decrypt_outcome(self, token: bytes) -> tuple[Outcome, bool]:
-        outcome = self.encryptor.decrypt(token, Outcome)
-        return outcome, outcome.result is None
+    def _decrypt_outcome(self, token: bytes, operation_id: str) -> Outcome:
+        return self.encryptor.decrypt(token, Outcome, operation_place(operation_id, "outcome"))
 
-    def _cached_outcome(self, token: bytes) -> Outcome:
-        outcome, is_shareable = self._outcomes(token)
-        return outcome if is_shareable else self.encryptor.decrypt(token, Outcome)
+    def request_of(self, operation: OperationRecord) -> dict[str, Any]:
+        """Return the document that was stored with the request of an operation."""
+        return self.encryptor.decrypt(operation.request, dict, operation_place(operation.id, "request"))
 
     def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
         """Return the operations that a process must handle now.
@@ -277,9 +277,11 @@ class Store:
 
     def claim_new_instance(self, new: NewOperation, attributes: InstanceAttributes) -> bool:
         """Claim a provision, if the instance does not exist."""
+        parameters = self._claim_params(new)
+        place = instance_place(parameters["i_id"], "attributes")
         return self._apply(
             self._sql.claims.new_instance,
-            {**self._claim_params(new), "i_attributes": self.encryptor.encrypt(attributes)},
+            {**parameters, "i_attributes": self.encryptor.encrypt(attributes, place)},
         )
 
     def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
@@ -292,12 +294,14 @@ class Store:
         self, new: NewOperation, instance: InstanceRecord, attributes: BindingAttributes
     ) -> bool:
         """Claim a bind, if the instance is unchanged and the binding does not exist."""
+        parameters = self._claim_params(new)
+        place = binding_place(parameters["i_id"], parameters["b_id"], "attributes")
         return self._apply(
             self._sql.claims.new_binding,
             {
-                **self._claim_params(new),
+                **parameters,
                 "i_revision": instance.revision,
-                "b_attributes": self.encryptor.encrypt(attributes),
+                "b_attributes": self.encryptor.encrypt(attributes, place),
             },
         )
 
@@ -363,9 +367,9 @@ class Store:
         transition = self._sql.ends.accepted.for_binding(attempt.binding_key)
         parameters = {
             **fence_params(attempt),
-            "o_outcome": self.encryptor.encrypt(outcome),
-            "o_request": self.encryptor.encrypt(request),
-            **result_params(result, self.encryptor),
+            "o_outcome": outcome_param(outcome, attempt, self.encryptor),
+            "o_request": self.encryptor.encrypt(request, operation_place(attempt.operation_id, "request")),
+            **result_params(result, attempt, self.encryptor),
         }
         return self._apply(transition, parameters)
 
@@ -431,7 +435,7 @@ class Store:
         """Store the progress of a running attempt, if the attempt is still current."""
         return self._apply(
             self._sql.attempts.record_progress,
-            {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)},
+            {**fence_params(attempt), "o_outcome": outcome_param(outcome, attempt, self.encryptor)},
         )
 
     def postpone(
@@ -451,7 +455,7 @@ class Store:
             {
                 **fence_params(attempt),
                 "after": after,
-                "o_outcome": encrypt_params(outcome, self.encryptor),
+                "o_outcome": outcome_param(outcome, attempt, self.encryptor),
                 "o_handovers": int(handover),
             },
         )
@@ -464,7 +468,9 @@ class Store:
             result: The values that the handler returned, for the handler that deletes the resource.
         """
         transition = self._sql.attempts.release.for_binding(attempt.binding_key)
-        return self._apply(transition, {**fence_params(attempt), **result_params(result, self.encryptor)})
+        return self._apply(
+            transition, {**fence_params(attempt), **result_params(result, attempt, self.encryptor)}
+        )
 
     def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Renew the leases of running attempts.
