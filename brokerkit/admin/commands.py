@@ -447,6 +447,9 @@ def rotate_keys(context: AdminContext, as_json: bool) -> None:
 
     With encryption_keys, first put the new key at the end of the list and restart all processes of the
     broker. Then move it to the front and restart them again. Then run this command, and remove the old keys.
+
+    Values of earlier versions are bound to their row and column, even if the key stays the same. Stop all
+    processes of earlier versions first. Restart the other ones afterwards, so that they refuse the old form.
     """
     from ..store.key_rotation import rotate
 
