@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from .encryption import Encryptor
 from .models import Attempt, Change, Mode, NewOperation, Outcome, Progress, State
@@ -33,10 +33,12 @@ def claim_params(new: NewOperation, lease: float, encryptor: Encryptor) -> BindP
         encryptor: Encrypts the request.
     """
     is_inline = new.mode is Mode.INLINE
+    instance_key = resource_key(new.instance_id)
+    binding_key = None if new.binding_id is None else resource_key(new.binding_id)
     return {
         "o_id": new.id,
-        "i_id": resource_key(new.instance_id),
-        "b_id": None if new.binding_id is None else resource_key(new.binding_id),
+        "i_id": instance_key,
+        "b_id": binding_key,
         "o_kind": new.kind.value,
         "o_mode": new.mode.value,
         "o_service_id": new.service_id,
@@ -46,7 +48,9 @@ def claim_params(new: NewOperation, lease: float, encryptor: Encryptor) -> BindP
         "o_wake": lease if is_inline else new.wait,
         "o_deadline": new.deadline,
         "o_follows": new.follows,
-        "o_request": encryptor.encrypt(new.request, operation_place(new.id, "request")),
+        "o_request": encryptor.encrypt(
+            new.request, operation_place(new.id, instance_key, binding_key, "request")
+        ),
     }
 
 
@@ -84,7 +88,12 @@ def result_params(result: object, attempt: Attempt, encryptor: Encryptor) -> Bin
 
 def outcome_param(outcome: Outcome | None, attempt: Attempt, encryptor: Encryptor) -> bytes | None:
     """Encrypt the outcome of an operation. None stays None, and the statement keeps the stored outcome."""
-    return _encrypt(outcome, operation_place(attempt.operation_id, "outcome"), encryptor)
+    return _encrypt(outcome, attempt_place(attempt, "outcome"), encryptor)
+
+
+def attempt_place(attempt: Attempt, column: Literal["request", "outcome"]) -> Place:
+    """Return a place in the row of an attempt's operation."""
+    return operation_place(attempt.operation_id, attempt.instance_key, attempt.binding_key, column)
 
 
 def _encrypt(value: object, place: Place, encryptor: Encryptor) -> bytes | None:

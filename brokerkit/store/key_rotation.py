@@ -16,7 +16,7 @@ from sqlalchemy import Column, LargeBinary, Table, bindparam, select, tuple_, up
 
 from .encryption import Encryptor, KeyFile, new_key
 from .errors import StoreError
-from .places import KEY_CHECK, column_place
+from .places import IDENTITY, KEY_CHECK, RowIdentity, column_place
 from .store import Store
 from .tables import bindings, instances, keys, operations
 from .transitions import Query
@@ -163,9 +163,10 @@ class _TableRotation:
         dialect = store.database.engine.dialect
         self._database = store.database
         self._key: list[Column[Any]] = list(table.primary_key.columns)
+        self._identity = IDENTITY[table]
         encrypted = [column for column in table.columns if isinstance(column.type, LargeBinary)]
         self._columns = encrypted
-        rows = select(*self._key, *encrypted).order_by(*self._key).limit(_BATCH)
+        rows = select(*self._identity, *encrypted).order_by(*self._key).limit(_BATCH)
         after = tuple_(*self._key) > tuple_(*(_bind(f"k_{column.name}", column) for column in self._key))
         self._first, self._next = Query(dialect, rows), Query(dialect, rows.where(after))
         is_row = [column == _bind(f"k_{column.name}", column) for column in self._key]
@@ -193,7 +194,7 @@ class _TableRotation:
                 rows = list(query.run(connection, position).fetchall())
             if not rows:
                 return outdated, written
-            width = len(self._key)
+            width = len(self._identity)
             changes = [
                 (self._key_params(row), self._updates(tuple(row[:width]), row[width:], encryptor))
                 for row in rows
@@ -207,12 +208,12 @@ class _TableRotation:
         return {f"k_{column.name}": value for column, value in zip(self._key, row, strict=False)}
 
     def _updates(
-        self, row_key: tuple[str | int, ...], values: Sequence[Any], encryptor: Encryptor
+        self, row_identity: RowIdentity, values: Sequence[Any], encryptor: Encryptor
     ) -> list[_Update]:
         updates = []
         for query, column, value in zip(self._queries, self._columns, values, strict=True):
             if value:  # a deleted instance has empty columns
-                new = encryptor.reencrypt(bytes(value), column_place(column, row_key))
+                new = encryptor.reencrypt(bytes(value), column_place(column, row_identity))
                 if new is not None:
                     updates.append(_Update(query, value, new))
         return updates

@@ -9,6 +9,7 @@ from ..requests import Operation
 from ..stats import Count, InProgress, StoreStats
 from . import tables
 from .encryption import Encryptor
+from .errors import StoreError
 from .models import (
     BindingAttributes,
     BindingRecord,
@@ -73,7 +74,7 @@ def instance(row: Row, encryptor: Encryptor) -> InstanceRecord:
         ),
         created_at=created,
         updated_at=updated,
-        operation=operation(last) if last[0] is not None else None,
+        operation=_last_operation(last, key) if last[0] is not None else None,
     )
 
 
@@ -95,8 +96,28 @@ def binding(row: Row, encryptor: Encryptor, last: Row = ()) -> BindingRecord:
         ),
         created_at=created,
         updated_at=updated,
-        operation=operation(last) if last and last[0] is not None else None,
+        operation=_last_operation(last, instance_key, key) if last and last[0] is not None else None,
     )
+
+
+def _last_operation(row: Row, instance_key: str, binding_key: str | None = None) -> OperationRecord:
+    """Build the last operation of an instance or binding.
+
+    Raises:
+        StoreError: It is an operation on another instance or binding, so the row was changed.
+    """
+    last = operation(row)
+    if (last.instance_key, last.binding_key) != (instance_key, binding_key):
+        place = (
+            instance_place(instance_key, "operation")
+            if binding_key is None
+            else binding_place(instance_key, binding_key, "operation")
+        )
+        raise StoreError(
+            f"the {place} names the operation {last.id}, which does not belong there; find out who changed"
+            " the database, and restore the row from a backup"
+        )
+    return last
 
 
 def operation(row: Row) -> OperationRecord:

@@ -17,7 +17,15 @@ from sqlalchemy import URL, Select, select
 from .._internal.clock import SYSTEM_CLOCK, Clock
 from ..stats import StoreStats
 from . import rows, schema
-from .bind_params import claim_params, end_params, fence_params, outcome_param, result_params, state_params
+from .bind_params import (
+    attempt_place,
+    claim_params,
+    end_params,
+    fence_params,
+    outcome_param,
+    result_params,
+    state_params,
+)
 from .commits import AutoCommitter, GroupCommitter, Write
 from .database import DATABASE_ERRORS, Database, driver_message
 from .encryption import KEY_COMMAND, Encryptor, KeyFile
@@ -40,7 +48,7 @@ from .models import (
     Snapshot,
     State,
 )
-from .places import binding_place, instance_place, operation_place
+from .places import Place, binding_place, instance_place, operation_place
 from .resource_keys import resource_key
 from .statements.compiled import statements_for
 from .statements.expressions import PerResource, clock
@@ -221,18 +229,20 @@ class Store:
         token = operation.outcome
         if not token:
             return _NO_OUTCOME
+        place = operation_place(operation.id, operation.instance_key, operation.binding_key, "outcome")
         if len(token) < _CACHED_SIZE:
-            outcome = self._outcomes(token, operation.id)
+            outcome = self._outcomes(token, place)
             if outcome.result is None:  # a handler can change the values in a result
                 return outcome
-        return self._decrypt_outcome(token, operation.id)
+        return self._decrypt_outcome(token, place)
 
-    def _decrypt_outcome(self, token: bytes, operation_id: str) -> Outcome:
-        return self.encryptor.decrypt(token, Outcome, operation_place(operation_id, "outcome"))
+    def _decrypt_outcome(self, token: bytes, place: Place) -> Outcome:
+        return self.encryptor.decrypt(token, Outcome, place)
 
     def request_of(self, operation: OperationRecord) -> dict[str, Any]:
         """Return the document that was stored with the request of an operation."""
-        return self.encryptor.decrypt(operation.request, dict, operation_place(operation.id, "request"))
+        place = operation_place(operation.id, operation.instance_key, operation.binding_key, "request")
+        return self.encryptor.decrypt(operation.request, dict, place)
 
     def due(self, limit: int) -> tuple[list[OperationRecord], float, float | None]:
         """Return the operations that a process must handle now.
@@ -368,7 +378,7 @@ class Store:
         parameters = {
             **fence_params(attempt),
             "o_outcome": outcome_param(outcome, attempt, self.encryptor),
-            "o_request": self.encryptor.encrypt(request, operation_place(attempt.operation_id, "request")),
+            "o_request": self.encryptor.encrypt(request, attempt_place(attempt, "request")),
             **result_params(result, attempt, self.encryptor),
         }
         return self._apply(transition, parameters)

@@ -16,11 +16,10 @@ from brokerkit import Catalog, InvalidParameters
 from brokerkit._internal.text import format_duration
 from brokerkit.admin import audit, queries
 from brokerkit.audit import AuditRecord
-from brokerkit.store.places import operation_place
 
 from ..support.broker import IDS, PROVISION, Recorder, make_offering
 from ..support.stateful import Platform, Serve, poll_until_done
-from ..support.stored_values import encrypt_for
+from ..support.stored_values import encrypt_for, operation_value
 from .test_commands import ROOT, age, bind, delete, json_of, make, output_of, run
 
 FIELDS = [field.name for field in fields(AuditRecord)]
@@ -211,7 +210,7 @@ def test_audit_since_uses_database_clock(serve: Serve, platform: Platform, skew:
         assert result is not None
         request = store.request_of(result[0])
     change(serve, "UPDATE brokerkit_operations SET id = :skewed", skewed=skewed)
-    encrypt_for(serve.url, operation_place(skewed, "request"), request)
+    encrypt_for(serve.url, operation_value(serve.url, skewed, "request"), request)
     assert audited(platform, "--since", "1m") == ["i1"]
     age(serve, 1)
     assert audited(platform, "--since", "23h") == []
@@ -316,7 +315,7 @@ def test_audit_reports_malformed_row_without_content(
 ) -> None:
     make(platform, "i1")
     (row,) = json_of(platform.app, "audit")
-    encrypt_for(serve.url, operation_place(row["operation_id"], "request"), stored_request)
+    encrypt_for(serve.url, operation_value(serve.url, row["operation_id"], "request"), stored_request)
     result = run(platform.app, "audit", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
     assert "its format is not one of this brokerkit" in result.stderr
@@ -327,7 +326,7 @@ def test_audit_reads_rows_of_earlier_versions(serve: Serve, platform: Platform) 
     make(platform, "i1")
     before = {"headers": {"api_version": "2.17", "username": "platform"}, "instance_id": "i1"}
     (row,) = json_of(platform.app, "audit")
-    encrypt_for(serve.url, operation_place(row["operation_id"], "request"), before)
+    encrypt_for(serve.url, operation_value(serve.url, row["operation_id"], "request"), before)
     (row,) = json_of(platform.app, "audit")
     assert list(row) == FIELDS
     assert (row["username"], row["organization_guid"], row["space_guid"]) == ("platform", None, None)

@@ -17,12 +17,12 @@ from brokerkit import Accepted, Binding, BrokerError, LastOperation, Provisioned
 from brokerkit.store import key_rotation
 from brokerkit.store.encryption import is_bound
 from brokerkit.store.errors import StoreError
-from brokerkit.store.places import KEY_CHECK, Place, binding_place, instance_place, operation_place
+from brokerkit.store.places import KEY_CHECK, Place, binding_place, instance_place
 from brokerkit.store.store import Store
 
 from ..support.broker import DELETE_QUERY, IDS, PROVISION, Recorder, make_broker
 from ..support.stateful import CAN_POLL, KEY, Platform, Serve, until
-from ..support.stored_values import read_values, write_unbound, write_value
+from ..support.stored_values import change, operation_value, read_values, write_unbound, write_value
 
 ROOT = "/v2/service_instances"
 OWN, FOREIGN = f"{ROOT}/own", f"{ROOT}/foreign"
@@ -169,8 +169,8 @@ def test_request_of_other_operation_is_refused(
     recorder.answers["provision"] = Accepted(operation="task")
     platform = serve(recorder)
     foreign, own = (accepted(platform, name) for name in ("foreign", "own"))
-    place = operation_place(own, "request")
-    write_value(serve.url, place, read_values(serve.url)[operation_place(foreign, "request")])
+    place = operation_value(serve.url, own, "request")
+    write_value(serve.url, place, read_values(serve.url)[operation_value(serve.url, foreign, "request")])
     response = platform.get(f"{OWN}/last_operation", query=f"operation={own}")
     assert_reveals_nothing(response, caplog.text, place)
     assert platform.get(f"{FOREIGN}/last_operation").json["state"] == "succeeded"
@@ -188,10 +188,35 @@ def test_outcome_of_other_operation_is_refused(
         description = platform.get(f"{ROOT}/{name}/last_operation").json["description"]
         assert description == f"secret-of-{name}"
     caplog.clear()
-    place = operation_place(own, "outcome")
-    write_value(serve.url, place, read_values(serve.url)[operation_place(foreign, "outcome")])
+    place = operation_value(serve.url, own, "outcome")
+    write_value(serve.url, place, read_values(serve.url)[operation_value(serve.url, foreign, "outcome")])
     response = platform.get(f"{OWN}/last_operation", query=f"operation={own}")
     assert_reveals_nothing(response, caplog.text, place)
+
+
+@pytest.mark.parametrize(
+    ("statement", "query"),
+    [
+        ("UPDATE brokerkit_operations SET instance_id = 'own' WHERE id = :foreign", "operation={foreign}"),
+        ("UPDATE brokerkit_instances SET operation = :foreign WHERE id = 'own'", ""),
+        ("UPDATE brokerkit_instances SET operation = :foreign WHERE id = 'own'", "operation={own}"),
+    ],
+)
+def test_operation_of_other_instance_is_refused(
+    statement: str, query: str, serve: Serve, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An operation that the database assigns to another instance is not reported there."""
+    recorder.answers["provision"] = Accepted(operation="task")
+    recorder.answers["last_operation"] = lambda request: LastOperation.failed(secret_of(request))
+    platform = serve(recorder)
+    ids = {name: accepted(platform, name) for name in ("foreign", "own")}
+    assert platform.get(f"{FOREIGN}/last_operation").json["description"] == "secret-of-foreign"
+    caplog.clear()
+    change(serve.url, statement, **{name: value for name, value in ids.items() if f":{name}" in statement})
+    response = platform.get(f"{OWN}/last_operation", query=query.format(**ids))
+    assert "secret-of-foreign" not in response.text + caplog.text
+    assert response.status_code == 500
+    assert "in brokerkit_" in caplog.text
 
 
 class Postponed:
@@ -213,8 +238,8 @@ def test_background_work_survives_moved_request(
     """The handler does not run with the request of another operation, and other operations are run."""
     first = serve(recorder, background=["provision"], executor=Postponed())
     foreign, own = (accepted(first, name) for name in ("foreign", "own"))
-    place = operation_place(own, "request")
-    write_value(serve.url, place, read_values(serve.url)[operation_place(foreign, "request")])
+    place = operation_value(serve.url, own, "request")
+    write_value(serve.url, place, read_values(serve.url)[operation_value(serve.url, foreign, "request")])
     serve.stop()
     caplog.clear()
     platform = serve(recorder, background=["provision"])

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 from cryptography.fernet import Fernet
-from sqlalchemy import Column, LargeBinary, select
+from sqlalchemy import Column, LargeBinary, select, text
 
-from brokerkit.store.places import Place, column_place
+from brokerkit.store.places import IDENTITY, Place, column_place
 from brokerkit.store.store import Store
 from brokerkit.store.tables import metadata
 
@@ -27,6 +27,12 @@ def write_value(url: str, place: Place, value: bytes | None) -> None:
     """Replace an encrypted value, as an attacker with access to the database can."""
     with closing(Store(url, encryption_keys=[KEY])) as store:
         _write(store, metadata.tables[place.table].c[place.column], place, value)
+
+
+def change(url: str, statement: str, **parameters: Any) -> None:
+    """Run an SQL statement that must change a row."""
+    with closing(Store(url, encryption_keys=[KEY])) as store, store.database.engine.begin() as connection:
+        assert connection.execute(text(statement), parameters).rowcount
 
 
 def encrypt_for(url: str, place: Place, content: object) -> None:
@@ -52,12 +58,18 @@ def write_unbound(url: str, keys: Sequence[str] | None = (KEY,), key: str = KEY)
             _write(store, column, place, Fernet(key).encrypt(bytes(content)))
 
 
+def operation_value(url: str, operation_id: str, column: str) -> Place:
+    """Return the place of a value of an operation."""
+    places = read_values(url)
+    return next(place for place in places if (place.row[0], place.column) == (operation_id, column))
+
+
 def _values(store: Store) -> Iterator[tuple[Column[Any], Place, bytes]]:
     with store.database.engine.connect() as connection:
         for table in metadata.tables.values():
-            keys = list(table.primary_key.columns)
+            identity = IDENTITY[table]
             for column in (column for column in table.columns if isinstance(column.type, LargeBinary)):
-                for *row, value in connection.execute(select(*keys, column)):
+                for *row, value in connection.execute(select(*identity, column)):
                     if value:
                         yield column, column_place(column, tuple(row)), value
 
@@ -65,7 +77,7 @@ def _values(store: Store) -> Iterator[tuple[Column[Any], Place, bytes]]:
 def _write(store: Store, column: Column[Any], place: Place, value: bytes | None) -> None:
     table = metadata.tables[place.table]
     statement = table.update().values({column.name: value})
-    for key, part in zip(table.primary_key.columns, place.row, strict=True):
+    for key, part in zip(table.primary_key.columns, place.row, strict=False):
         statement = statement.where(key == part)
     with store.database.engine.begin() as connection:
         assert connection.execute(statement).rowcount == 1
