@@ -449,7 +449,7 @@ def rotate_keys(context: AdminContext, as_json: bool) -> None:
     broker. Then move it to the front and restart them again. Then run this command, and remove the old keys.
 
     Values of earlier versions are bound to their row and column, even if the key stays the same. Stop all
-    processes of earlier versions first. Restart the other ones afterwards, so that they refuse the old form.
+    processes of earlier versions first. A minute later, all running processes refuse the old form.
     """
     from ..store.key_rotation import rotate
 

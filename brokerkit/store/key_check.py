@@ -15,6 +15,7 @@ from .database import Database
 from .encryption import Encryptor, FileEncryptor, KeyFile, is_bound, new_key
 from .errors import StoreError
 from .places import KEY_CHECK
+from .transitions import Query
 
 _CONSTANT = "brokerkit"
 
@@ -58,6 +59,18 @@ def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> En
             " and remove it after flask broker rotate-keys"
         ) from None
     return encryptor
+
+
+def is_key_check_bound(database: Database) -> bool:
+    """Whether all values of a store are bound to their place, because its keys were rotated.
+
+    Raises:
+        StoreUnavailable: The database cannot be reached.
+    """
+    query = Query(database.engine.dialect, select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
+    with database.reading() as connection:
+        (key_check,) = query.run(connection, {}).fetchone() or (b"",)
+    return is_bound(bytes(key_check))
 
 
 def _write_key_check(

@@ -2,7 +2,7 @@
 
 Each encrypted value is replaced by a separate compare-and-set. If a request changes a value during the pass,
 the next pass reads it again. The key check is reencrypted last. Then the newest key can decrypt everything,
-and every value is bound to its place. A process that opens the store afterwards refuses all other values.
+and every value is bound to its place. All processes refuse other values afterwards.
 """
 
 from __future__ import annotations

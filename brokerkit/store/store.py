@@ -8,7 +8,9 @@ times are by the database's clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from msgspec.structs import replace
@@ -30,7 +32,7 @@ from .commits import AutoCommitter, GroupCommitter, Write
 from .database import DATABASE_ERRORS, Database, driver_message
 from .encryption import KEY_COMMAND, Encryptor, KeyFile
 from .errors import StoreError, StoreUnavailable
-from .key_check import open_encryptor
+from .key_check import is_key_check_bound, open_encryptor
 from .lease import DEFAULT_LEASE, Lease
 from .models import (
     Attempt,
@@ -56,6 +58,9 @@ from .transitions import Parameters, Query, Transition
 
 _NO_OUTCOME = Outcome()
 _CACHED_SIZE = 2048
+
+_FORM_CHECK_INTERVAL = 60.0
+"""The seconds after which a process notices that the keys of a store of an earlier version were rotated."""
 
 
 class Store:
@@ -99,6 +104,7 @@ class Store:
                 f" your other secrets. To generate a key, run: {KEY_COMMAND}"
             )
         self._encryptor: Encryptor | None = None
+        self._next_form_check = -inf
         self._outcomes = lru_cache(256)(self._decrypt_outcome)
         self._sql = statements_for(self.database.engine.dialect)
         self._commits = (GroupCommitter if self.database.is_sqlite else AutoCommitter)(self.database)
@@ -177,8 +183,13 @@ class Store:
     @property
     def encryptor(self) -> Encryptor:
         """The encryptor of the open store."""
-        assert self._encryptor is not None, "the store is not open"
-        return self._encryptor
+        encryptor = self._encryptor
+        assert encryptor is not None, "the store is not open"
+        if encryptor.accepts_unbound and self.clock.monotonic() >= self._next_form_check:
+            self._next_form_check = self.clock.monotonic() + _FORM_CHECK_INTERVAL
+            with suppress(StoreUnavailable):
+                encryptor.accepts_unbound = not is_key_check_bound(self.database)
+        return encryptor
 
     @property
     def key_file(self) -> KeyFile | None:

@@ -22,7 +22,7 @@ from brokerkit.store.store import Store
 
 from ..support.broker import INSTANCE, Recorder, make_broker
 from ..support.stateful import KEY, Platform, Serve
-from ..support.stored_values import read_values, write_value
+from ..support.stored_values import read_values, write_unbound, write_value
 from .test_commands import bind, body_of, delete, error_of, json_of, make, output_of
 
 NEW = Fernet.generate_key().decode()
@@ -92,10 +92,16 @@ def test_rotation_processes_rows_in_batches(serve: Serve, monkeypatch: pytest.Mo
     assert (result["instances"], result["bindings"], result["operations"]) == (5, 5, 10)
 
 
-def test_rotation_runs_beside_live_brokers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_earlier_version", [False, True])
+def test_rotation_runs_beside_live_brokers(
+    serve: Serve, is_earlier_version: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A broker with both keys serves requests during the rotation, and all rows end with the new key."""
     monkeypatch.setattr(key_rotation, "_BATCH", 3)
     fill(serve_with(serve, [KEY]))
+    if is_earlier_version:
+        serve.stop()
+        write_unbound(serve.url)
     live = serve_with(serve, [NEW, KEY])
     stop, statuses = threading.Event(), set[int]()
 

@@ -121,7 +121,7 @@ def test_known_login_never_waits(
 def test_excess_logins_get_429(
     stopped: Future[TestResponse], login: Login, pool: ThreadPoolExecutor, hashes: SlowHashes
 ) -> None:
-    """One wrong login of a client is checked and one waits. The others are told to come back later."""
+    """One wrong login of a client is checked and one waits. The others get 429 with `Retry-After`."""
     responses = attack(pool, login, 10)
     wait_until(lambda: statuses(responses) == {429: 9})
     refused = next(response.result() for response in responses if response.done())

@@ -338,6 +338,23 @@ def test_rotation_binds_values_of_earlier_versions(
     assert_reveals_nothing(platform.get(OWN_BINDING), caplog.text, OWN_RESULT)
 
 
+def test_running_broker_refuses_old_form_after_rotation(
+    serve: Serve, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that was started before the rotation needs no restart to refuse the old form."""
+    monkeypatch.setattr("brokerkit.store.store._FORM_CHECK_INTERVAL", 0.0)
+    fill(serve(recorder))
+    serve.stop()
+    write_unbound(serve.url)
+    unbound = read_values(serve.url)
+    live = serve(recorder)
+    assert live.get(OWN_BINDING).status_code == 200
+    rotate(serve(recorder))
+    assert live.get(OWN_BINDING).status_code == 200
+    write_value(serve.url, OWN_RESULT, unbound[OWN_RESULT])
+    assert_reveals_nothing(live.get(OWN_BINDING), caplog.text, OWN_RESULT)
+
+
 def test_interrupted_rotation_of_earlier_version_continues(
     serve: Serve, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
