@@ -2,7 +2,8 @@
 
 An authenticator is any callable that takes Flask's request. It returns the name of the caller, or True for a
 caller without a name. It returns None or False to refuse the request. An attribute `challenge` of the
-authenticator sets the header ``WWW-Authenticate`` of the 401.
+authenticator sets the header ``WWW-Authenticate`` of the 401. An authenticator may raise a `BrokerError`,
+which becomes the response.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import re
 import secrets
 from abc import ABC, abstractmethod
 from binascii import a2b_base64
+from functools import partial
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from flask import Request
 from werkzeug.security import check_password_hash
+
+from ._internal.login_queue import LoginQueue, QueueFull
+from .errors import BrokerError
 
 _HASH_PREFIX = re.compile(r"\s*(?:scrypt|pbkdf2):[^$]*\$[^$]*\$")
 _HASH = re.compile(r"(?:scrypt|pbkdf2):[^$]+\$[^$]+\$[0-9a-f]+")
@@ -28,6 +33,19 @@ _CACHE_SIZE = 1_000
 
 DEFAULT_CHALLENGE = 'Basic realm="service broker", charset="UTF-8"'
 """The ``WWW-Authenticate`` header of a 401 if the authenticator has no `challenge`."""
+
+
+class TooManyLogins(BrokerError):
+    """Too many logins wait for the check of their password: 429. Whether this one is right is unknown.
+
+    Nothing was done for the request, so the platform may repeat it. Platforms repeat a poll after a 429, and
+    do not delete an instance or binding as they do after a 503.
+    """
+
+    status = 429
+    error = "TooManyLogins"
+    description = "Too many logins with a wrong password. Try again in a few seconds."
+    headers = (("Retry-After", "2"),)
 
 
 class Authenticator(Protocol):
@@ -61,6 +79,13 @@ def check_authenticator(auth: object, owner: str) -> None:
         )
 
 
+class _Login(NamedTuple):
+    """A keyed digest of a header, and the address of its client."""
+
+    digest: bytes
+    client: str
+
+
 class _HeaderAuth(ABC):
     """Base of the authenticators that check the header ``Authorization`` and cache the valid headers.
 
@@ -85,18 +110,23 @@ class _HeaderAuth(ABC):
         caller = self._callers.get(digest)
         if caller is None:
             scheme, _, credentials = header.partition(b" ")
-            caller = self._verify(scheme.lower(), credentials.strip())
+            login = _Login(digest, request.remote_addr or "")
+            caller = self._verify(scheme.lower(), credentials.strip(), login)
             if caller is not None and len(self._callers) < _CACHE_SIZE:
                 self._callers[digest] = caller
         return caller
 
     @abstractmethod
-    def _verify(self, scheme: bytes, credentials: bytes) -> str | bool | None:
+    def _verify(self, scheme: bytes, credentials: bytes, login: _Login) -> str | bool | None:
         """Return the caller with these credentials, in a time that depends only on their length.
 
         Args:
             scheme: The authentication scheme, in lower case.
             credentials: The rest of the header.
+            login: Identifies the header and the client.
+
+        Raises:
+            TooManyLogins: The credentials were not checked.
         """
 
 
@@ -109,6 +139,12 @@ class BasicAuth(_HeaderAuth):
             The hash of a valid password is computed once, not for each request.
         *more: Further valid pairs of username and password, such as the old pair during a rotation.
 
+    The check of a login against password hashes is slow by design, and anyone can request it. So each process
+    checks one such login at a time, and reuses the result for a wrong one for a minute. While there are wrong
+    logins, few requests wait for a check, and clients take turns by their address. Other requests get 429
+    with ``Retry-After``. A login that was valid before never waits. Behind a proxy, use Werkzeug's
+    ``ProxyFix``, so that the addresses of clients are known.
+
     Raises:
         ValueError: A username or password is empty, malformed or impossible to send.
     """
@@ -116,6 +152,7 @@ class BasicAuth(_HeaderAuth):
     def __init__(self, username: str, password: str, *more: tuple[str, str]) -> None:
         super().__init__()
         self._credentials: list[tuple[str, str]] = []
+        self._queue = LoginQueue()
         if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in more):
             raise ValueError('BasicAuth: further credentials are pairs: ("platform", "old password")')
         for name, secret in ((username, password), *more):
@@ -135,6 +172,7 @@ class BasicAuth(_HeaderAuth):
                     f"BasicAuth: the password hash of {name!r} cannot be used: {error}"
                 ) from None
             self._credentials.append((name, secret))
+        self._is_slow = any(_HASH_PREFIX.match(secret) for _, secret in self._credentials)
 
     @classmethod
     def from_env(cls) -> BasicAuth:
@@ -151,13 +189,22 @@ class BasicAuth(_HeaderAuth):
         username, password = (os.environ[name] for name in names)
         return cls(username, password)
 
-    def _verify(self, scheme: bytes, credentials: bytes) -> str | None:
+    def _verify(self, scheme: bytes, credentials: bytes, login: _Login) -> str | bool | None:
         if scheme != b"basic":
             return None
         try:
             username, _, password = a2b_base64(credentials, strict_mode=True).partition(b":")
         except ValueError:
             return None
+        match = partial(self._match, username, password)
+        if not self._is_slow:
+            return match()
+        try:
+            return self._queue.check(login.digest, login.client, match)
+        except QueueFull:
+            raise TooManyLogins from None
+
+    def _match(self, username: bytes, password: bytes) -> str | None:
         caller: str | None = None
         for name, secret in self._credentials:  # no early exit, which would reveal the valid pair
             if _matches_text(username, name) & _matches_password(password, secret):
@@ -190,7 +237,7 @@ class BearerAuth(_HeaderAuth):
                 )
             token.encode()  # a lone surrogate is a ValueError too
 
-    def _verify(self, scheme: bytes, credentials: bytes) -> str | bool | None:
+    def _verify(self, scheme: bytes, credentials: bytes, login: _Login) -> str | bool | None:
         caller: str | bool | None = None
         for name, token in self._tokens:
             if _matches_text(credentials, token) & (scheme == b"bearer"):

@@ -1,4 +1,4 @@
-"""Atomic file writes: a reader sees the old content or the new, never a part."""
+"""Files that only their owner can read, and atomic writes: a reader sees the old content or the new."""
 
 from __future__ import annotations
 
@@ -33,6 +33,21 @@ def create_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         OSError: The file cannot be created.
     """
     _write(path, data, mode, None, os.link)
+
+
+def create_private(path: Path) -> None:
+    """Create an empty file with mode 0600, whatever the umask.
+
+    Raises:
+        FileExistsError: The file exists. It is unchanged.
+        OSError: The file cannot be created.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        if os.name == "posix":
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _write(

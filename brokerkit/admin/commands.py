@@ -173,9 +173,9 @@ def instances(context: AdminContext, deleted: bool, limit: int, reveal: bool, as
     reporter = _reporter(context, store, reveal=reveal)
     rows, is_truncated = list_instances(store, limit, deleted=deleted)
     columns = output.INSTANCES_REVEALED if reveal else output.INSTANCES
-    reports = [reporter.instance(*row) for row in rows]
-    output.print_reports(reports, as_json, columns, "There are no instances.")
-    output.print_truncation(is_truncated, limit)
+    with _readable_reports(rows, reporter.instance) as reports:
+        output.print_reports(reports, as_json, columns, "There are no instances.")
+        output.print_truncation(is_truncated, limit)
 
 
 @_register
@@ -197,9 +197,9 @@ def bindings(context: AdminContext, instance: str | None, limit: int, reveal: bo
     reporter = _reporter(context, store, reveal=reveal)
     rows, is_truncated = list_bindings(store, limit, key)
     columns = output.BINDINGS_REVEALED if reveal else output.BINDINGS
-    reports = [reporter.binding(instance, binding) for instance, binding in rows]
-    output.print_reports(reports, as_json, columns, "There are no bindings.")
-    output.print_truncation(is_truncated, limit)
+    with _readable_reports(rows, reporter.binding) as reports:
+        output.print_reports(reports, as_json, columns, "There are no bindings.")
+        output.print_truncation(is_truncated, limit)
 
 
 @_register
@@ -220,9 +220,35 @@ def operations(context: AdminContext, state: str | None, limit: int, as_json: bo
         "in progress": "No operation is in progress.",
         "failed": "No operation failed.",
     }[state]
-    reports = [reporter.operation(operation, now) for operation, now in rows]
-    output.print_reports(reports, as_json, output.OPERATIONS, empty)
-    output.print_truncation(is_truncated, limit)
+    with _readable_reports(rows, reporter.operation) as reports:
+        output.print_reports(reports, as_json, output.OPERATIONS, empty)
+        output.print_truncation(is_truncated, limit)
+
+
+@contextmanager
+def _readable_reports(rows: Iterable[Any], report: Callable[..., Report]) -> Iterator[list[Report]]:
+    """Build the reports of the readable rows. The command fails afterwards if there are other rows.
+
+    Args:
+        rows: The arguments of `report` for each row, or the error of an unreadable row.
+        report: Builds the report of a row.
+    """
+    from ..store.errors import StoreError
+
+    reports: list[Report] = []
+    unreadable: list[str] = []
+    for row in rows:
+        try:
+            if isinstance(row, StoreError):
+                raise row
+            reports.append(report(*row))
+        except StoreError as error:
+            unreadable.append(str(error))
+    yield reports
+    for message in unreadable:
+        console.print_error(f"A row cannot be read: {message}")
+    if unreadable:
+        raise _command_error(f"{plural(len(unreadable), 'row')} could not be read")
 
 
 @_register
@@ -421,6 +447,9 @@ def rotate_keys(context: AdminContext, as_json: bool) -> None:
 
     With encryption_keys, first put the new key at the end of the list and restart all processes of the
     broker. Then move it to the front and restart them again. Then run this command, and remove the old keys.
+
+    Values of earlier versions are bound to their row and column, even if the key stays the same. Stop all
+    processes of earlier versions first. A minute later, all running processes refuse the old form.
     """
     from ..store.key_rotation import rotate
 

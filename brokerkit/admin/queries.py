@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
 from sqlalchemy import (
@@ -43,6 +43,10 @@ InstanceRow: TypeAlias = tuple[InstanceRecord, int]
 BindingRow: TypeAlias = tuple[InstanceRecord, BindingRecord]
 """An instance and one of its bindings."""
 
+_T = TypeVar("_T")
+Readable: TypeAlias = _T | StoreError
+"""A row of a list, or the error that names an unreadable row."""
+
 
 class CommandRefused(Exception):
     """A command that cannot be executed. The message is the reason."""
@@ -58,7 +62,9 @@ class PurgeResult(Struct, frozen=True):
 # Lists, each from one read, the newest rows first
 
 
-def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[list[InstanceRow], bool]:
+def list_instances(
+    store: Store, limit: int, *, deleted: bool = False
+) -> tuple[list[Readable[InstanceRow]], bool]:
     """Return instances, and whether there are more.
 
     Args:
@@ -70,7 +76,9 @@ def list_instances(store: Store, limit: int, *, deleted: bool = False) -> tuple[
     return _instances(store, limit, *conditions)
 
 
-def list_bindings(store: Store, limit: int, instance_key: str | None = None) -> tuple[list[BindingRow], bool]:
+def list_bindings(
+    store: Store, limit: int, instance_key: str | None = None
+) -> tuple[list[Readable[BindingRow]], bool]:
     """Return bindings of one instance or of all, and whether there are more.
 
     Args:
@@ -116,13 +124,14 @@ def find_instance(store: Store, resource_id: str) -> InstanceRow | None:
     """Return an instance by its id, or by the shortened or escaped id that a list shows."""
     keys = matching_keys(resource_id)
     result, _ = _instances(store, _BATCH, or_(*(instances.c.id == key for key in keys)))
-    by_key = {instance.key: (instance, count) for instance, count in result}
+    by_key = {instance.key: (instance, count) for instance, count in map(_require_readable, result)}
     return next((by_key[key] for key in keys if key in by_key), None)
 
 
 def find_bindings(store: Store, resource_id: str) -> list[BindingRow]:
     """Return the bindings with an id. Several instances can have a binding with the same id."""
-    return _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in matching_keys(resource_id))))[0]
+    result, _ = _bindings(store, _BATCH, or_(*(bindings.c.id == key for key in matching_keys(resource_id))))
+    return list(map(_require_readable, result))
 
 
 def find_deleted_bindings(store: Store, resource_id: str) -> list[tuple[str, str]]:
@@ -137,24 +146,45 @@ def find_deleted_bindings(store: Store, resource_id: str) -> list[tuple[str, str
     return [(row[0], row[1]) for row in _select(store, statement, _BATCH)[0]]
 
 
-def _instances(store: Store, limit: int, *conditions: ColumnElement[bool]) -> tuple[list[InstanceRow], bool]:
+def _instances(
+    store: Store, limit: int, *conditions: ColumnElement[bool]
+) -> tuple[list[Readable[InstanceRow]], bool]:
     of_instance = bindings.c.instance_id == instances.c.id
     count = select(func.count()).select_from(bindings).where(of_instance).scalar_subquery()
     statement = select_instances(store.database.engine.dialect).add_columns(count).where(*conditions)
     statement = statement.order_by(instances.c.created_at.desc(), instances.c.id.desc())
     result, is_truncated = _select(store, statement, limit)
-    return [(rows.instance(row, store.encryptor), row[-1]) for row in result], is_truncated
+
+    def read(row: rows.Row) -> InstanceRow:
+        return rows.instance(row, store.encryptor), row[-1]
+
+    return [_or_error(read, row) for row in result], is_truncated
 
 
-def _bindings(store: Store, limit: int, *conditions: ColumnElement[bool]) -> tuple[list[BindingRow], bool]:
+def _bindings(
+    store: Store, limit: int, *conditions: ColumnElement[bool]
+) -> tuple[list[Readable[BindingRow]], bool]:
     statement = select_bindings(store.database.engine.dialect).where(*conditions)
     statement = statement.order_by(bindings.c.created_at.desc(), bindings.c.instance_id, bindings.c.id)
     result, is_truncated = _select(store, statement, limit)
-    encryptor = store.encryptor
-    records = [
-        (rows.instance(row, encryptor), rows.binding_behind_instance(row, encryptor)) for row in result
-    ]
-    return records, is_truncated
+
+    def read(row: rows.Row) -> BindingRow:
+        return rows.instance(row, store.encryptor), rows.binding_behind_instance(row, store.encryptor)
+
+    return [_or_error(read, row) for row in result], is_truncated
+
+
+def _or_error(read: Callable[[rows.Row], _T], row: rows.Row) -> Readable[_T]:
+    try:
+        return read(row)
+    except StoreError as error:
+        return error
+
+
+def _require_readable(row: Readable[_T]) -> _T:
+    if isinstance(row, StoreError):
+        raise row
+    return row
 
 
 def _select(store: Store, statement: Select[Any], limit: int) -> tuple[list[Any], bool]:

@@ -95,7 +95,7 @@ class Reporter:
             now: The current time, by the database's clock.
             with_request: Whether to include the request and the schedule. Defaults to False.
         """
-        request: dict[str, Any] = self._store.encryptor.decrypt(record.request, dict)
+        request: dict[str, Any] = self._store.request_of(record)
         outcome = self._store.outcome_of(record)
         report = {
             "type": "operation",

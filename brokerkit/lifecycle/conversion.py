@@ -72,7 +72,7 @@ def load_request(
 ) -> InstanceRequest:
     """Rebuild the request that started an operation, for the handler of its current attempt."""
     kind = _KINDS[operation.kind]
-    document = store.encryptor.decrypt(operation.request, dict)
+    document = store.request_of(operation)
     hints = _hints(kind)
     fields = {name: msgspec.convert(value, hints[name]) for name, value in document.items() if name in hints}
     offering, plan = resolve_plan(catalog, operation.service_id, operation.plan_id)

@@ -31,6 +31,7 @@ except ModuleNotFoundError as error:
 
 from ..auth import DEFAULT_CHALLENGE, Authenticator, check_authenticator
 from ..broker import Broker
+from ..errors import BrokerError
 from ..server.base_blueprint import BaseBlueprint, json_response
 from ._store_metrics import StoreMetrics
 from ._subscriptions import subscribe
@@ -163,7 +164,12 @@ class _MetricsBlueprint(BaseBlueprint):
 
     def _respond(self) -> Response:
         try:
-            if not self._auth(request):
+            try:
+                caller = self._auth(request)
+            except BrokerError as refusal:
+                body = {"error": refusal.error, "description": refusal.description}
+                return json_response(refusal.status, body, **dict(refusal.headers))
+            if not caller:
                 challenge = getattr(self._auth, "challenge", DEFAULT_CHALLENGE)
                 return json_response(401, _UNAUTHENTICATED, **{"WWW-Authenticate": challenge})
             return self._metrics()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from .encryption import Encryptor
 from .models import (
@@ -17,6 +17,7 @@ from .models import (
     Progress,
     State,
 )
+from .places import Place, binding_place, instance_place, operation_place
 from .resource_keys import resource_key
 
 BindParams: TypeAlias = dict[str, Any]
@@ -43,10 +44,12 @@ def claim_params(new: NewOperation, lease: float, encryptor: Encryptor) -> BindP
         encryptor: Encrypts the request.
     """
     is_inline = new.mode is Mode.INLINE
+    instance_key = resource_key(new.instance_id)
+    binding_key = None if new.binding_id is None else resource_key(new.binding_id)
     return {
         "o_id": new.id,
-        "i_id": resource_key(new.instance_id),
-        "b_id": None if new.binding_id is None else resource_key(new.binding_id),
+        "i_id": instance_key,
+        "b_id": binding_key,
         "o_kind": new.kind.value,
         "o_mode": new.mode.value,
         "o_service_id": new.service_id,
@@ -56,7 +59,9 @@ def claim_params(new: NewOperation, lease: float, encryptor: Encryptor) -> BindP
         "o_wake": lease if is_inline else None if new.follows else 0.0,
         "o_deadline": new.deadline,
         "o_follows": new.follows,
-        "o_request": encryptor.encrypt(new.request),
+        "o_request": encryptor.encrypt(
+            new.request, operation_place(new.id, instance_key, binding_key, "request")
+        ),
     }
 
 
@@ -91,11 +96,13 @@ def end_params(
     return {
         **fence_params(attempt),
         "o_state": state.value,
-        "o_outcome": b"" if outcome == _NO_OUTCOME else encrypt_params(outcome, encryptor),
+        "o_outcome": b"" if outcome == _NO_OUTCOME else outcome_param(outcome, attempt, encryptor),
         **state_params(change.state),
         "i_plan_id": change.plan_id,
-        "i_attributes": encrypt_params(change.attributes, encryptor),
-        **result_params(change.result, encryptor),
+        "i_attributes": _encrypt(
+            change.attributes, instance_place(attempt.instance_key, "attributes"), encryptor
+        ),
+        **result_params(change.result, attempt, encryptor),
     }
 
 
@@ -105,12 +112,24 @@ def state_params(state: State | None) -> BindParams:
     return {"i_state": value, "b_state": value}
 
 
-def result_params(result: object, encryptor: Encryptor) -> BindParams:
+def result_params(result: object, attempt: Attempt, encryptor: Encryptor) -> BindParams:
     """Build the parameters for the result of the instance or binding. None keeps the stored result."""
-    value = encrypt_params(result, encryptor)
-    return {"i_result": value, "b_result": value}
+    if attempt.binding_key is None:
+        place = instance_place(attempt.instance_key, "result")
+        return {"i_result": _encrypt(result, place, encryptor), "b_result": None}
+    place = binding_place(attempt.instance_key, attempt.binding_key, "result")
+    return {"i_result": None, "b_result": _encrypt(result, place, encryptor)}
 
 
-def encrypt_params(value: object, encryptor: Encryptor) -> bytes | None:
-    """Encrypt a value. None stays None, and the statement then keeps the stored value."""
-    return None if value is None else encryptor.encrypt(value)
+def outcome_param(outcome: Outcome | None, attempt: Attempt, encryptor: Encryptor) -> bytes | None:
+    """Encrypt the outcome of an operation. None stays None, and the statement keeps the stored outcome."""
+    return _encrypt(outcome, attempt_place(attempt, "outcome"), encryptor)
+
+
+def attempt_place(attempt: Attempt, column: Literal["request", "outcome"]) -> Place:
+    """Return a place in the row of an attempt's operation."""
+    return operation_place(attempt.operation_id, attempt.instance_key, attempt.binding_key, column)
+
+
+def _encrypt(value: object, place: Place, encryptor: Encryptor) -> bytes | None:
+    return None if value is None else encryptor.encrypt(value, place)

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Lock
 from time import monotonic, sleep
@@ -27,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
 from .._internal.clock import SYSTEM_CLOCK, Clock
+from .._internal.files import create_private
 from .errors import StoreError, StoreUnavailable
 
 _logger = logging.getLogger(__name__)
@@ -193,7 +194,19 @@ class Database:
             ) from None
         if self.is_sqlite:
             event.listen(engine, "connect", self._set_up_sqlite)
+            if not self.is_in_memory:
+                event.listen(engine, "do_connect", self._create_private_file)
         return engine
+
+    def _create_private_file(self, *_: object) -> None:
+        """Create a missing SQLite file with mode 0600, before SQLite would create it with the umask's mode.
+
+        SQLite gives `-wal` and `-shm` files the mode of their database.
+        """
+        if self.path.exists():
+            return
+        with suppress(OSError):  # SQLite reports the cause
+            create_private(self.path.resolve())  # if the path is a symbolic link, create its target
 
     def _set_up_sqlite(self, connection: sqlite3.Connection, _: object) -> None:
         connection.create_function(SQLITE_CLOCK, 0, self._clock.time)

@@ -1,4 +1,7 @@
-"""The key check: an encrypted constant in the store shows whether the configured keys belong to it."""
+"""The key check: an encrypted constant in the store shows whether the configured keys belong to it.
+
+Its form shows whether the store may have values of earlier versions, which are not bound to their place.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from sqlalchemy.exc import IntegrityError
 
 from . import tables
 from .database import Database
-from .encryption import Encryptor, FileEncryptor, KeyFile, new_key
+from .encryption import Encryptor, FileEncryptor, KeyFile, is_bound, new_key
 from .errors import StoreError
+from .places import KEY_CHECK
+from .transitions import Query
 
-_KEY_CHECK = "brokerkit"
+_CONSTANT = "brokerkit"
 
 
 def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> Encryptor:
@@ -28,9 +33,10 @@ def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> En
     """
     with database.engine.connect() as connection:
         key_check = connection.scalar(select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
+    accepts_unbound = key_check is not None and not is_bound(key_check)
     source = "encryption_keys"
     if keys is not None:
-        encryptor = Encryptor(keys)
+        encryptor = Encryptor(keys, accepts_unbound=accepts_unbound)
     elif database.is_in_memory:
         encryptor = Encryptor([new_key()])
     else:
@@ -38,7 +44,7 @@ def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> En
         source = f"the key file {file.path}"
         file_keys = _load_key_file(database, file, is_new=key_check is None)
         try:
-            encryptor = FileEncryptor(file, file_keys)
+            encryptor = FileEncryptor(file, file_keys, accepts_unbound=accepts_unbound)
         except StoreError:
             raise StoreError(
                 f"{source} has an entry that is not a valid key; restore it from a backup"
@@ -46,7 +52,7 @@ def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> En
     if key_check is None:
         return _write_key_check(database, encryptor, keys)
     try:
-        encryptor.decrypt(key_check, str)
+        encryptor.decrypt(key_check, str, KEY_CHECK)
     except StoreError:
         raise StoreError(
             f"the store {database} was encrypted with a key that is not in {source}; add that key at the end,"
@@ -55,13 +61,27 @@ def open_encryptor(database: Database, keys: Sequence[str | bytes] | None) -> En
     return encryptor
 
 
+def is_key_check_bound(database: Database) -> bool:
+    """Whether all values of a store are bound to their place, because its keys were rotated.
+
+    Raises:
+        StoreUnavailable: The database cannot be reached.
+    """
+    query = Query(database.engine.dialect, select(tables.keys.c.sealed).where(tables.keys.c.id == 1))
+    with database.reading() as connection:
+        (key_check,) = query.run(connection, {}).fetchone() or (b"",)
+    return is_bound(bytes(key_check))
+
+
 def _write_key_check(
     database: Database, encryptor: Encryptor, keys: Sequence[str | bytes] | None
 ) -> Encryptor:
     """Write the key check. If another process was first, check the keys against its key check."""
     try:
         with database.engine.connect() as connection:
-            connection.execute(insert(tables.keys).values(id=1, sealed=encryptor.encrypt(_KEY_CHECK)))
+            connection.execute(
+                insert(tables.keys).values(id=1, sealed=encryptor.encrypt(_CONSTANT, KEY_CHECK))
+            )
     except IntegrityError:
         return open_encryptor(database, keys)
     return encryptor

@@ -1,7 +1,8 @@
 """Key rotation: reencryption of the whole store while brokers run on it.
 
 Each encrypted value is replaced by a separate compare-and-set. If a request changes a value during the pass,
-the next pass reads it again. The key check is reencrypted last. Then the newest key can decrypt everything.
+the next pass reads it again. The key check is reencrypted last. Then the newest key can decrypt everything,
+and every value is bound to its place. All processes refuse other values afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy import Column, LargeBinary, Table, bindparam, select, tuple_, up
 
 from .encryption import Encryptor, KeyFile, new_key
 from .errors import StoreError
+from .places import IDENTITY, KEY_CHECK, RowIdentity, column_place
 from .store import Store
 from .tables import bindings, instances, keys, operations
 from .transitions import Query
@@ -48,14 +50,15 @@ def rotate(store: Store) -> RotationResult:
     removed.
 
     Raises:
-        StoreError: A value was encrypted with an unknown key, or a broker keeps encrypting with an older key.
+        StoreError: A value was encrypted with an unknown key, belongs to another place or is damaged, or a
+            broker keeps encrypting with an older key.
         StoreUnavailable: The database cannot be reached. The rotation can be repeated.
     """
     file = store.key_file
     if file is None:
         return RotationResult(reencrypted=_reencrypt_all(store, store.encryptor))
     file_keys, key_made = _add_key(store, file)
-    reencrypted = _reencrypt_all(store, Encryptor(file_keys))
+    reencrypted = _reencrypt_all(store, _encryptor(store, file_keys))
     return RotationResult(
         reencrypted=reencrypted,
         key_made=key_made,
@@ -70,7 +73,7 @@ def _add_key(store: Store, file: KeyFile) -> tuple[Sequence[str], bool]:
     """
     with _exclusive(store) as connection:
         file_keys = _read_keys(file)
-        if Encryptor(file_keys).reencrypt(_read_key_check(store, connection)) is not None:
+        if _is_outdated(store, file_keys, connection):
             return file_keys, False
         file_keys = [new_key(), *file_keys]
         file.replace(file_keys)
@@ -81,14 +84,22 @@ def _remove_old_keys(store: Store, file: KeyFile, newest: str) -> int:
     """Remove all but the two newest keys, unless another rotation has begun. Return their number."""
     with _exclusive(store) as connection:
         file_keys = _read_keys(file)
-        if (
-            file_keys[0] != newest
-            or Encryptor(file_keys).reencrypt(_read_key_check(store, connection)) is not None
-        ):
+        if file_keys[0] != newest or _is_outdated(store, file_keys, connection):
             return 0
         if len(file_keys) > 2:
             file.replace(file_keys[:2])
         return max(0, len(file_keys) - 2)
+
+
+def _encryptor(store: Store, file_keys: Sequence[str]) -> Encryptor:
+    return Encryptor(file_keys, accepts_unbound=store.encryptor.accepts_unbound)
+
+
+def _is_outdated(store: Store, file_keys: Sequence[str], connection: Any) -> bool:
+    """Whether the key check was encrypted with an older key, because a rotation was interrupted."""
+    query = Query(store.database.engine.dialect, select(keys.c.sealed).where(keys.c.id == KEY_CHECK.row[0]))
+    (key_check,) = query.run(connection, {}).fetchone() or (b"",)
+    return not _encryptor(store, file_keys).has_newest_key(bytes(key_check), KEY_CHECK)
 
 
 def _read_keys(file: KeyFile) -> list[str]:
@@ -106,12 +117,6 @@ def _exclusive(store: Store) -> Iterator[Any]:
         cursor.execute("BEGIN IMMEDIATE")
         yield connection
         cursor.execute("COMMIT")
-
-
-def _read_key_check(store: Store, connection: Any) -> bytes:
-    query = Query(store.database.engine.dialect, select(keys.c.sealed).where(keys.c.id == 1))
-    (key_check,) = query.run(connection, {}).fetchone() or (b"",)
-    return bytes(key_check)
 
 
 # Reencryption
@@ -134,6 +139,7 @@ def _reencrypt_all(store: Store, encryptor: Encryptor) -> dict[str, int]:
             " in front of encryption_keys, and run flask broker rotate-keys again"
         )
     _TableRotation(store, keys).run(encryptor)
+    store.encryptor.accepts_unbound = False
     return reencrypted
 
 
@@ -157,8 +163,10 @@ class _TableRotation:
         dialect = store.database.engine.dialect
         self._database = store.database
         self._key: list[Column[Any]] = list(table.primary_key.columns)
+        self._identity = IDENTITY[table]
         encrypted = [column for column in table.columns if isinstance(column.type, LargeBinary)]
-        rows = select(*self._key, *encrypted).order_by(*self._key).limit(_BATCH)
+        self._columns = encrypted
+        rows = select(*self._identity, *encrypted).order_by(*self._key).limit(_BATCH)
         after = tuple_(*self._key) > tuple_(*(_bind(f"k_{column.name}", column) for column in self._key))
         self._first, self._next = Query(dialect, rows), Query(dialect, rows.where(after))
         is_row = [column == _bind(f"k_{column.name}", column) for column in self._key]
@@ -176,7 +184,8 @@ class _TableRotation:
         """Reencrypt all rows once.
 
         Returns:
-            The number of rows with a value under an older key, and how many of these were rewritten.
+            The number of rows with an outdated value, and how many of these were rewritten. A value is
+            outdated if an older key or an earlier version encrypted it.
         """
         query, position = self._first, dict[str, Any]()
         outdated = written = 0
@@ -185,8 +194,11 @@ class _TableRotation:
                 rows = list(query.run(connection, position).fetchall())
             if not rows:
                 return outdated, written
-            width = len(self._key)
-            changes = [(self._key_params(row), self._updates(row[width:], encryptor)) for row in rows]
+            width = len(self._identity)
+            changes = [
+                (self._key_params(row), self._updates(tuple(row[:width]), row[width:], encryptor))
+                for row in rows
+            ]
             changes = [(key, updates) for key, updates in changes if updates]
             outdated += len(changes)
             written += self._write(changes)
@@ -195,11 +207,13 @@ class _TableRotation:
     def _key_params(self, row: Sequence[Any]) -> dict[str, Any]:
         return {f"k_{column.name}": value for column, value in zip(self._key, row, strict=False)}
 
-    def _updates(self, values: Sequence[Any], encryptor: Encryptor) -> list[_Update]:
+    def _updates(
+        self, row_identity: RowIdentity, values: Sequence[Any], encryptor: Encryptor
+    ) -> list[_Update]:
         updates = []
-        for query, value in zip(self._queries, values, strict=True):
+        for query, column, value in zip(self._queries, self._columns, values, strict=True):
             if value:  # a deleted instance has empty columns
-                new = encryptor.reencrypt(bytes(value))
+                new = encryptor.reencrypt(bytes(value), column_place(column, row_identity))
                 if new is not None:
                     updates.append(_Update(query, value, new))
         return updates

@@ -9,6 +9,7 @@ from ..requests import Operation
 from ..stats import Count, InProgress, StoreStats
 from . import tables
 from .encryption import Encryptor
+from .errors import StoreError
 from .models import (
     BindingAttributes,
     BindingRecord,
@@ -22,6 +23,7 @@ from .models import (
     Snapshot,
     State,
 )
+from .places import binding_place, instance_place
 from .statements.stats import BINDINGS, INSTANCES, OPERATIONS
 
 Row: TypeAlias = Sequence[Any]
@@ -61,15 +63,19 @@ def instance(row: Row, encryptor: Encryptor) -> InstanceRecord:
         plan_id=plan_id,
         busy_bindings=busy,
         attributes=(
-            encryptor.decrypt(attributes, InstanceAttributes)
+            encryptor.decrypt(attributes, InstanceAttributes, instance_place(key, "attributes"))
             if attributes
             else InstanceAttributes(instance_id=key)  # only the key of a deleted instance is kept
         ),
-        result=encryptor.decrypt(result, InstanceResult) if result else _NO_INSTANCE_RESULT,
+        result=(
+            encryptor.decrypt(result, InstanceResult, instance_place(key, "result"))
+            if result
+            else _NO_INSTANCE_RESULT
+        ),
         created_at=created,
         updated_at=updated,
         operation_id=last_id,
-        operation=operation(last) if last[0] is not None else None,
+        operation=_last_operation(last, key) if last[0] is not None else None,
     )
 
 
@@ -81,13 +87,39 @@ def binding(row: Row, encryptor: Encryptor, last: Row = ()) -> BindingRecord:
         key=key,
         revision=revision,
         state=State(state),
-        attributes=encryptor.decrypt(attributes, BindingAttributes),
-        result=encryptor.decrypt(result, BindingResult) if result else _NO_BINDING_RESULT,
+        attributes=encryptor.decrypt(
+            attributes, BindingAttributes, binding_place(instance_key, key, "attributes")
+        ),
+        result=(
+            encryptor.decrypt(result, BindingResult, binding_place(instance_key, key, "result"))
+            if result
+            else _NO_BINDING_RESULT
+        ),
         created_at=created,
         updated_at=updated,
         operation_id=last_id,
-        operation=operation(last) if last and last[0] is not None else None,
+        operation=_last_operation(last, instance_key, key) if last and last[0] is not None else None,
     )
+
+
+def _last_operation(row: Row, instance_key: str, binding_key: str | None = None) -> OperationRecord:
+    """Build the last operation of an instance or binding.
+
+    Raises:
+        StoreError: It is an operation on another instance or binding, so the row was changed.
+    """
+    last = operation(row)
+    if (last.instance_key, last.binding_key) != (instance_key, binding_key):
+        place = (
+            instance_place(instance_key, "operation")
+            if binding_key is None
+            else binding_place(instance_key, binding_key, "operation")
+        )
+        raise StoreError(
+            f"the {place} names the operation {last.id}, which does not belong there; find out who changed"
+            " the database, and restore the row from a backup"
+        )
+    return last
 
 
 def operation(row: Row) -> OperationRecord:

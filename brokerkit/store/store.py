@@ -8,6 +8,7 @@ times are by the database's clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
@@ -19,13 +20,14 @@ from .._internal.clock import SYSTEM_CLOCK, Clock
 from ..stats import StoreStats
 from . import rows, schema
 from .bind_params import (
+    attempt_place,
     binding_fence,
     claim_params,
-    encrypt_params,
     end_params,
     fence_params,
     instance_fence,
     lease_params,
+    outcome_param,
     predecessor_fence,
     result_params,
     state_params,
@@ -34,7 +36,7 @@ from .commits import AutoCommitter, GroupCommitter, Write
 from .database import DATABASE_ERRORS, Database, driver_message
 from .encryption import KEY_COMMAND, Encryptor, KeyFile
 from .errors import StoreError, StoreUnavailable
-from .key_check import open_encryptor
+from .key_check import is_key_check_bound, open_encryptor
 from .lease import DEFAULT_LEASE, Lease
 from .models import (
     Attempt,
@@ -52,6 +54,7 @@ from .models import (
     Snapshot,
     State,
 )
+from .places import Place, binding_place, instance_place, operation_place
 from .resource_keys import resource_key
 from .statements.compiled import statements_for
 from .statements.expressions import PerResource, clock
@@ -59,6 +62,9 @@ from .transitions import Parameters, Query, Transition
 
 _NO_OUTCOME = Outcome()
 _CACHED_SIZE = 2048
+
+_FORM_CHECK_INTERVAL = 60.0
+"""The seconds after which a process notices that the keys of a store of an earlier version were rotated."""
 
 CLOCK_TOLERANCE = 1.0
 """The seconds by which clocks differ normally, for example after a failover of the database."""
@@ -120,6 +126,7 @@ class Store:
                 f" your other secrets. To generate a key, run: {KEY_COMMAND}"
             )
         self._encryptor: Encryptor | None = None
+        self._next_form_check = -inf
         self._outcomes = lru_cache(256)(self._decrypt_outcome)
         self._sql = statements_for(self.database.engine.dialect)
         self._commits = (GroupCommitter if self.database.is_sqlite else AutoCommitter)(self.database)
@@ -198,8 +205,13 @@ class Store:
     @property
     def encryptor(self) -> Encryptor:
         """The encryptor of the open store."""
-        assert self._encryptor is not None, "the store is not open"
-        return self._encryptor
+        encryptor = self._encryptor
+        assert encryptor is not None, "the store is not open"
+        if encryptor.accepts_unbound and self.clock.monotonic() >= self._next_form_check:
+            self._next_form_check = self.clock.monotonic() + _FORM_CHECK_INTERVAL
+            with suppress(StoreUnavailable):
+                encryptor.accepts_unbound = not is_key_check_bound(self.database)
+        return encryptor
 
     @property
     def key_file(self) -> KeyFile | None:
@@ -250,19 +262,20 @@ class Store:
         token = operation.outcome
         if not token:
             return _NO_OUTCOME
-        return (
-            self._cached_outcome(token)
-            if len(token) < _CACHED_SIZE
-            else self.encryptor.decrypt(token, Outcome)
-        )
+        place = operation_place(operation.id, operation.instance_key, operation.binding_key, "outcome")
+        if len(token) < _CACHED_SIZE:
+            outcome = self._outcomes(token, place)
+            if outcome.result is None:  # a handler can change the values in a result
+                return outcome
+        return self._decrypt_outcome(token, place)
 
-    def _decrypt_outcome(self, token: bytes) -> tuple[Outcome, bool]:
-        outcome = self.encryptor.decrypt(token, Outcome)
-        return outcome, outcome.result is None
+    def _decrypt_outcome(self, token: bytes, place: Place) -> Outcome:
+        return self.encryptor.decrypt(token, Outcome, place)
 
-    def _cached_outcome(self, token: bytes) -> Outcome:
-        outcome, is_shareable = self._outcomes(token)
-        return outcome if is_shareable else self.encryptor.decrypt(token, Outcome)
+    def request_of(self, operation: OperationRecord) -> dict[str, Any]:
+        """Return the document that was stored with the request of an operation."""
+        place = operation_place(operation.id, operation.instance_key, operation.binding_key, "request")
+        return self.encryptor.decrypt(operation.request, dict, place)
 
     def due_running(self, limit: int, after: Position = START) -> list[tuple[OperationRecord, float]]:
         """Return operations with a running attempt whose lease has expired, or whose deadline has passed.
@@ -322,9 +335,11 @@ class Store:
 
     def claim_new_instance(self, new: NewOperation, attributes: InstanceAttributes) -> bool:
         """Claim a provision, if the instance does not exist."""
+        parameters = self._claim_params(new)
+        place = instance_place(parameters["i_id"], "attributes")
         return self._apply(
             self._sql.claims.new_instance,
-            {**self._claim_params(new), "i_attributes": self.encryptor.encrypt(attributes)},
+            {**parameters, "i_attributes": self.encryptor.encrypt(attributes, place)},
         )
 
     def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
@@ -339,11 +354,9 @@ class Store:
         predecessor: BindingRecord | None = None,
     ) -> bool:
         """Claim a bind, if the binding does not exist, and the instance and the predecessor are unchanged."""
-        parameters = {
-            **self._claim_params(new),
-            **instance_fence(instance),
-            "b_attributes": self.encryptor.encrypt(attributes),
-        }
+        parameters = {**self._claim_params(new), **instance_fence(instance)}
+        place = binding_place(parameters["i_id"], parameters["b_id"], "attributes")
+        parameters["b_attributes"] = self.encryptor.encrypt(attributes, place)
         if predecessor is None:
             return self._apply(self._sql.claims.new_binding, parameters)
         return self._apply(self._sql.claims.successor, {**parameters, **predecessor_fence(predecessor)})
@@ -420,9 +433,9 @@ class Store:
         transition = self._sql.ends.accepted.for_binding(attempt.binding_key)
         parameters = {
             **fence_params(attempt),
-            "o_outcome": self.encryptor.encrypt(outcome),
-            "o_request": self.encryptor.encrypt(request),
-            **result_params(result, self.encryptor),
+            "o_outcome": outcome_param(outcome, attempt, self.encryptor),
+            "o_request": self.encryptor.encrypt(request, attempt_place(attempt, "request")),
+            **result_params(result, attempt, self.encryptor),
         }
         return self._apply(transition, parameters)
 
@@ -498,7 +511,7 @@ class Store:
         return self._record(self._sql.attempts.record_poll, attempt, outcome)
 
     def _record(self, transition: Transition, attempt: Attempt, outcome: Outcome) -> bool:
-        parameters = {**fence_params(attempt), "o_outcome": self.encryptor.encrypt(outcome)}
+        parameters = {**fence_params(attempt), "o_outcome": outcome_param(outcome, attempt, self.encryptor)}
         return self._apply(transition, parameters)
 
     def postpone(
@@ -518,7 +531,7 @@ class Store:
             {
                 **fence_params(attempt),
                 "after": after,
-                "o_outcome": encrypt_params(outcome, self.encryptor),
+                "o_outcome": outcome_param(outcome, attempt, self.encryptor),
                 "o_handovers": int(handover),
             },
         )
@@ -531,7 +544,9 @@ class Store:
             result: The values that the handler returned, for the handler that deletes the resource.
         """
         transition = self._sql.attempts.release.for_binding(attempt.binding_key)
-        return self._apply(transition, {**fence_params(attempt), **result_params(result, self.encryptor)})
+        return self._apply(
+            transition, {**fence_params(attempt), **result_params(result, attempt, self.encryptor)}
+        )
 
     def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Renew the leases of running attempts.
@@ -582,7 +597,10 @@ class Store:
     def release_lost(self, operation: OperationRecord) -> bool:
         """Do the same as :meth:`release`, for an attempt that is lost."""
         transition = self._sql.attempts.release_lost.for_binding(operation.binding_key)
-        return self._apply(transition, {**lease_params(operation), **result_params(None, self.encryptor)})
+        return self._apply(
+            transition,
+            {**lease_params(operation), **result_params(None, Attempt.of(operation), self.encryptor)},
+        )
 
     def wake_misdated(self) -> bool:
         """Make operations due that wait longer than they ever should, because the clock was set back.

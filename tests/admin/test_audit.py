@@ -19,6 +19,7 @@ from brokerkit.audit import AuditRecord
 
 from ..support.broker import IDS, PROVISION, Recorder, make_offering
 from ..support.stateful import Platform, Serve, poll_until_done
+from ..support.stored_values import encrypt_for, operation_value
 from .test_commands import ROOT, age, bind, delete, json_of, make, output_of, run
 
 FIELDS = [field.name for field in fields(AuditRecord)]
@@ -201,8 +202,15 @@ def test_audit_since_uses_database_clock(serve: Serve, platform: Platform, skew:
     """Operation ids come from the clock of a broker process, which can be wrong."""
     make(platform, "i1")
     (row,) = json_of(platform.app, "audit")
-    skewed = f"{int(row['operation_id'][:12], 16) + skew * 1000:012x}"
-    change(serve, "UPDATE brokerkit_operations SET id = :skewed || substr(id, 13)", skewed=skewed)
+    operation = row["operation_id"]
+    skewed = f"{int(operation[:12], 16) + skew * 1000:012x}{operation[12:]}"
+    with closing(serve.store()) as store:
+        store.open()
+        result = store.find_operation(operation)
+        assert result is not None
+        request = store.request_of(result[0])
+    change(serve, "UPDATE brokerkit_operations SET id = :skewed", skewed=skewed)
+    encrypt_for(serve.url, operation_value(serve.url, skewed, "request"), request)
     assert audited(platform, "--since", "1m") == ["i1"]
     age(serve, 1)
     assert audited(platform, "--since", "23h") == []
@@ -306,10 +314,8 @@ def test_audit_reports_malformed_row_without_content(
     serve: Serve, platform: Platform, stored_request: Any
 ) -> None:
     make(platform, "i1")
-    with closing(serve.store()) as store:
-        store.open()
-        token = store.encryptor.encrypt(stored_request)
-    change(serve, "UPDATE brokerkit_operations SET request = :token", token=token)
+    (row,) = json_of(platform.app, "audit")
+    encrypt_for(serve.url, operation_value(serve.url, row["operation_id"], "request"), stored_request)
     result = run(platform.app, "audit", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
     assert "its format is not one of this brokerkit" in result.stderr
@@ -319,10 +325,8 @@ def test_audit_reads_rows_of_earlier_versions(serve: Serve, platform: Platform) 
     """Fields that an earlier version did not store are null."""
     make(platform, "i1")
     before = {"headers": {"api_version": "2.17", "username": "platform"}, "instance_id": "i1"}
-    with closing(serve.store()) as store:
-        store.open()
-        token = store.encryptor.encrypt(before)
-    change(serve, "UPDATE brokerkit_operations SET request = :token", token=token)
+    (row,) = json_of(platform.app, "audit")
+    encrypt_for(serve.url, operation_value(serve.url, row["operation_id"], "request"), before)
     (row,) = json_of(platform.app, "audit")
     assert list(row) == FIELDS
     assert (row["username"], row["organization_guid"], row["space_guid"]) == ("platform", None, None)

@@ -10,18 +10,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet, InvalidToken
-from sqlalchemy import LargeBinary, select
+from cryptography.fernet import Fernet
+from msgspec import Raw
 
 from brokerkit import Binding, Provisioned
 from brokerkit.store import key_rotation
 from brokerkit.store.encryption import Encryptor, FileEncryptor, KeyFile, new_key
 from brokerkit.store.errors import StoreError
+from brokerkit.store.places import KEY_CHECK
 from brokerkit.store.store import Store
-from brokerkit.store.tables import metadata
 
 from ..support.broker import INSTANCE, Recorder, make_broker
 from ..support.stateful import KEY, Platform, Serve
+from ..support.stored_values import read_values, write_unbound, write_value
 from .test_commands import bind, body_of, delete, error_of, json_of, make, output_of
 
 NEW = Fernet.generate_key().decode()
@@ -44,20 +45,15 @@ def fill(platform: Platform) -> None:
 
 def count_encrypted(url: str, keys: Sequence[str] | None, key: str) -> tuple[int, int]:
     """Return the number of values that a key decrypts, and the number of all encrypted values."""
-    fernet, decrypted, total = Fernet(key), 0, 0
-    with closing(Store(url, encryption_keys=keys)) as store, store.database.engine.connect() as connection:
-        for table in metadata.tables.values():
-            for column in (column for column in table.c if isinstance(column.type, LargeBinary)):
-                for (value,) in connection.execute(select(column)):
-                    if not value:
-                        continue
-                    total += 1
-                    try:
-                        fernet.decrypt(value)
-                    except InvalidToken:
-                        continue
-                    decrypted += 1
-    return decrypted, total
+    encryptor, decrypted = Encryptor([key]), 0
+    values = read_values(url, keys)
+    for place, value in values.items():
+        try:
+            encryptor.decrypt(value, Raw, place)
+        except StoreError:
+            continue
+        decrypted += 1
+    return decrypted, len(values)
 
 
 def test_rotation_makes_old_key_obsolete(serve: Serve) -> None:
@@ -96,10 +92,16 @@ def test_rotation_processes_rows_in_batches(serve: Serve, monkeypatch: pytest.Mo
     assert (result["instances"], result["bindings"], result["operations"]) == (5, 5, 10)
 
 
-def test_rotation_runs_beside_live_brokers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_earlier_version", [False, True])
+def test_rotation_runs_beside_live_brokers(
+    serve: Serve, is_earlier_version: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A broker with both keys serves requests during the rotation, and all rows end with the new key."""
     monkeypatch.setattr(key_rotation, "_BATCH", 3)
     fill(serve_with(serve, [KEY]))
+    if is_earlier_version:
+        serve.stop()
+        write_unbound(serve.url)
     live = serve_with(serve, [NEW, KEY])
     stop, statuses = threading.Event(), set[int]()
 
@@ -169,9 +171,8 @@ def test_rotation_reports_undecryptable_rows(serve: Serve) -> None:
     """The rotation is refused, and the store still accepts its earlier key."""
     fill(serve_with(serve, [KEY]))
     app = serve_with(serve, [NEW, KEY]).app
-    other = Encryptor([new_key()]).encrypt({})
-    with closing(serve.store()) as store, store.database.engine.begin() as connection:
-        connection.execute(metadata.tables["brokerkit_operations"].update().values(request=other))
+    place = next(place for place in read_values(serve.url, [KEY]) if place.column == "request")
+    write_value(serve.url, place, Encryptor([new_key()]).encrypt({}, place))
     assert "encrypted with a key that is not in" in error_of(app, "rotate-keys")
     with closing(serve.store()) as store:
         store.open()
@@ -287,8 +288,8 @@ def test_unreadable_key_file_keeps_loaded_keys(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "b.db")
     keys = file.create()
     encryptor = FileEncryptor(file, keys)
-    token = encryptor.encrypt("x")
+    token = encryptor.encrypt("x", KEY_CHECK)
     file.path.write_text("no key\n")
-    assert encryptor.decrypt(encryptor.encrypt("y"), str) == "y"
+    assert encryptor.decrypt(encryptor.encrypt("y", KEY_CHECK), str, KEY_CHECK) == "y"
     file.path.unlink()
-    assert encryptor.decrypt(token, str) == "x"
+    assert encryptor.decrypt(token, str, KEY_CHECK) == "x"
