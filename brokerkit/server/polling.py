@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, TypeAlias
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -27,7 +27,6 @@ from ..requests import (
 from ..results import Binding, LastOperation
 from ..store.models import (
     Attempt,
-    BindingRecord,
     Change,
     InstanceRecord,
     Mode,
@@ -43,7 +42,8 @@ _logger = logging.getLogger(__name__)
 QUIET = 60.0
 """If an operation has not changed for this many seconds, a conflicting request polls it."""
 
-Subject: TypeAlias = InstanceRecord | BindingRecord
+_MAX_POLLS = 10
+"""The maximum number of operations on bindings that one request polls. The next request polls others."""
 
 
 def poll(
@@ -69,29 +69,41 @@ def poll(
     )
 
 
-def poll_quiet_operation(
-    runtime: Runtime, table: HandlerTable, request: InstanceRequest, subject: Subject, now: float
+def poll_quiet_operations(
+    runtime: Runtime, table: HandlerTable, request: InstanceRequest, instance: InstanceRecord, now: float
 ) -> bool:
-    """Poll an operation that blocks a request, if it has not changed for :data:`QUIET` seconds.
+    """Poll the operations that block a request, if they have not changed for :data:`QUIET` seconds.
 
-    Otherwise it would block until its deadline if the platform lost the 202 response and never polls.
+    The operation on the instance blocks all requests, and those on its bindings block its update and its
+    deletion. Otherwise an operation would block them until its deadline if the platform lost the 202 response
+    and never polls.
 
     Returns:
-        Whether the operation has ended.
+        Whether an operation has ended.
     """
-    operation = subject.operation
-    if operation is None or operation.state is not Progress.IN_PROGRESS or operation.mode is not Mode.POLLED:
-        return False
-    if now - operation.updated_at < QUIET:
-        return False
     names: dict[str, Any] = {"headers": request.headers, "instance_id": request.instance_id}
-    if operation.binding_key is None:
-        poll_request: LastOperationRequest | LastBindingOperationRequest = LastOperationRequest(**names)
-    else:
-        assert isinstance(request, BindingRequest), (
-            "only requests about bindings reach an operation of a binding"
-        )
-        poll_request = LastBindingOperationRequest(binding_id=request.binding_id, **names)
+    operation = instance.operation
+    if operation is not None and operation.state is Progress.IN_PROGRESS:
+        is_quiet = operation.mode is Mode.POLLED and now - operation.updated_at >= QUIET
+        return is_quiet and _poll_quiet(runtime, table, operation, LastOperationRequest(**names))
+    if not instance.busy_bindings or isinstance(request, BindingRequest):
+        return False
+    has_ended = False
+    for snapshot in runtime.store.quiet_bindings(instance.key, QUIET, _MAX_POLLS):
+        binding = snapshot.binding
+        assert binding is not None and binding.operation is not None, "the query joins both"  # noqa: PT018
+        poll_request = LastBindingOperationRequest(binding_id=binding.attributes.binding_id, **names)
+        has_ended |= _poll_quiet(runtime, table, binding.operation, poll_request)
+    return has_ended
+
+
+def _poll_quiet(
+    runtime: Runtime,
+    table: HandlerTable,
+    operation: OperationRecord,
+    poll_request: LastOperationRequest | LastBindingOperationRequest,
+) -> bool:
+    """Poll an operation for another request, and return whether it has ended."""
     try:
         updated = _call_handler(runtime, table, operation, poll_request)
     except Exception:  # the operation counts as in progress

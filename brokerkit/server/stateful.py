@@ -54,7 +54,7 @@ from ..store.models import (
 )
 from .dispatch import missing_handler_error
 from .inline import ClaimedRequest, run_inline
-from .polling import poll, poll_quiet_operation
+from .polling import poll, poll_quiet_operations
 
 _PATIENCE = 20.0
 """The maximum seconds that a synchronous delete waits for the attempt that it cancelled."""
@@ -359,13 +359,13 @@ class StatefulDispatch:
     def _poll_if_busy(
         self, decision: Decision, table: HandlerTable, request: Any, snapshot: Snapshot
     ) -> bool:
-        """Poll the operation that a request conflicts with, and return whether the operation has ended.
+        """Poll the operations that a request conflicts with, and return whether one of them has ended.
 
-        The platform that started the operation may have lost the response, and then never polls.
+        The platform that started an operation may have lost the response, and then never polls.
         """
         if decision is not Decision.BUSY or snapshot.instance is None:
             return False
-        return poll_quiet_operation(self._runtime, table, request, snapshot.instance, snapshot.now)
+        return poll_quiet_operations(self._runtime, table, request, snapshot.instance, snapshot.now)
 
     def _fetch(self, table: HandlerTable, request: Any) -> tuple[object, EncodedResponse]:
         """Serve a fetch from the handler, or from the store if there is no handler (R-GETI, R-GETB)."""

@@ -257,6 +257,19 @@ class Store:
             result = self._sql.reads.bindings_of.run(connection, {"i_id": instance_key}).fetchall()
         return [rows.binding(row, self.encryptor) for row in result]
 
+    def quiet_bindings(self, instance_key: str, quiet: float, limit: int) -> list[Snapshot]:
+        """Return bindings whose operation is polled, but has not changed for a number of seconds.
+
+        Args:
+            instance_key: The key of the instance.
+            quiet: The minimum number of seconds since the last change.
+            limit: The maximum number of bindings.
+        """
+        parameters = {"i_id": instance_key, "quiet": quiet, "limit": limit}
+        with self.database.reading() as connection:
+            result = self._sql.reads.quiet_bindings.run(connection, parameters).fetchall()
+        return [rows.binding_snapshot(row, self.encryptor) for row in result]
+
     def outcome_of(self, operation: OperationRecord) -> Outcome:
         """Return the outcome of an operation. Short outcomes are cached for repeated polls."""
         token = operation.outcome

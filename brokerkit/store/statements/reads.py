@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import Dialect, Select, select
 
+from ..models import Mode, Progress
 from ..tables import bindings, instances, operations
 from ..transitions import Query
-from .expressions import THE_INSTANCE, THE_OPERATION, clock, text
+from .expressions import THE_INSTANCE, THE_OPERATION, clock, number, seconds, text
 
 _LAST, _BINDING_LAST = operations.alias("last"), operations.alias("own")
 _LAST_OF_INSTANCE = _LAST.c.id == instances.c.operation
@@ -32,6 +33,18 @@ class ReadStatements:
             .where(operations.c.instance_id == text("i_id"), operations.c.binding_id == text("b_id"))
             .order_by(operations.c.sequence.desc())
             .limit(1),
+        )
+        self.quiet_bindings = Query(
+            dialect,
+            select_bindings(dialect)
+            .where(
+                THE_INSTANCE,
+                _BINDING_LAST.c.state == Progress.IN_PROGRESS.value,
+                _BINDING_LAST.c.mode == Mode.POLLED.value,
+                _BINDING_LAST.c.updated_at <= clock(dialect) - seconds("quiet"),
+            )
+            .order_by(_BINDING_LAST.c.updated_at)
+            .limit(number("limit")),
         )
         self.bindings_of = Query(
             dialect,
