@@ -22,7 +22,7 @@ from ..handlers.invocation import call_handler, check_pollable, naming_handler
 from ..handlers.table import HandlerTable
 from ..lifecycle.conversion import load_request, resolve_plan
 from ..lifecycle.events import EventPublisher, OperationRef
-from ..lifecycle.outcomes import failure_outcome, is_gone, planned_change, success_change
+from ..lifecycle.outcomes import UNKNOWN_FAILURE, failure_outcome, is_gone
 from ..protocol.encoding import EMPTY_RESULTS, encode_result
 from ..requests import InstanceRequest
 from ..results import Accepted, LastOperation
@@ -31,7 +31,7 @@ from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, OperationRecord, Outcome, Progress, Snapshot
 from ..store.retry import persist
 from ..store.store import Store
-from .attempt import AttemptEnding, AttemptProtocol, StoredResult
+from .attempt import AttemptEnding, AttemptProtocol, StoredResult, UnstorableEnd
 from .heartbeat import Heartbeat
 
 _logger = logging.getLogger(__name__)
@@ -137,7 +137,8 @@ class Worker:
             headers = replace(request.headers, trace_context=dict(trace_context))
             request = facts["request"] = replace(request, headers=headers)
             context.request, context.headers = request, headers
-        running = _BackgroundAttempt(self, operation, attempt, request, snapshot, started)
+        handler = table.handlers_for(operation.kind, request.offering, request.plan)[0]
+        running = _BackgroundAttempt(self, operation, attempt, handler, request, snapshot, started)
         try:
             running.run(table)
         except BaseException as error:
@@ -167,11 +168,14 @@ class _BackgroundAttempt(AttemptProtocol):
         worker: Worker,
         operation: OperationRecord,
         attempt: Attempt,
+        handler: Handler,
         request: InstanceRequest,
         snapshot: Snapshot,
         started: float,
     ) -> None:
-        super().__init__(worker.store, attempt, request, snapshot.instance, snapshot.binding, worker.submit)
+        super().__init__(
+            worker.store, attempt, handler, request, snapshot.instance, snapshot.binding, worker.submit
+        )
         self.end = AttemptEnd.INTERRUPTED
         self.cause: BaseException | None = None
         self._worker = worker
@@ -181,7 +185,7 @@ class _BackgroundAttempt(AttemptProtocol):
 
     def run(self, table: HandlerTable) -> None:
         """Call the handler and store the end of the attempt."""
-        handler = table.handlers_for(self._kind, self._request.offering, self._request.plan)[0]
+        handler = self._handler
         if handler.max_attempts is not None and self._operation.tries > handler.max_attempts:
             return self._fail(
                 HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
@@ -189,14 +193,13 @@ class _BackgroundAttempt(AttemptProtocol):
         return self._run(table, handler)
 
     def _run(self, table: HandlerTable, handler: Handler) -> None:
-        planned = planned_change(self._kind, self._request, self._instance)
         try:
             result = self._call(handler)
             if type(result) is Accepted:
                 check_pollable(table, self._kind, handler, self._request.offering, self._request.plan)
             with naming_handler(handler):
                 self._check(result)
-                change = success_change(self._kind, planned, result, self._instance, self._binding)
+                ending = self.ending_of(result)
         except _Stopped as stopped:
             if stopped.resumes and self._store.postpone(self._attempt, 0.0, None):
                 self.end = AttemptEnd.REQUEUED
@@ -208,19 +211,11 @@ class _BackgroundAttempt(AttemptProtocol):
             self._retry(handler, retry)
         except BaseException as error:  # noqa: BLE001 - every exception of a handler ends its attempt
             if is_gone(self._kind, error):
-                self.succeeded(EMPTY_RESULTS[self._kind], planned, Outcome())
+                self.gone()
             else:
                 self._fail(error)
         else:
-            try:
-                if isinstance(result, Accepted):
-                    self.accepted(result)
-                else:
-                    self.succeeded(result, change, Outcome())
-            except StoreUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - the handler has finished and must not run again
-                self._fail(error)
+            self.conclude(ending)
 
     def _call(self, handler: Handler) -> object:
         _, result = call_handler(handler, self._request)
@@ -271,10 +266,15 @@ class _BackgroundAttempt(AttemptProtocol):
 
     # Ends
 
+    @property
+    def _success_outcome(self) -> Outcome:
+        """The outcome of a success, which has no description."""
+        return Outcome()
+
     def _fail(self, error: BaseException) -> None:
         """Store and publish an exception of the handler as a failure."""
         self.cause = error
-        self.failed(_log_failure(self._operation, error))
+        self.failed(_log_failure(self._operation, self._handler, error))
 
     def _retry(self, handler: Handler, retry: Retry) -> None:
         attempts = self._operation.tries
@@ -283,8 +283,16 @@ class _BackgroundAttempt(AttemptProtocol):
             return self._fail(BrokerError(description))
         outcome = Outcome(description=retry.description) if retry.description else None
         write = partial(self._store.postpone, self._attempt, retry.after, outcome)
-        self._end(AttemptEnding(write, Progress.IN_PROGRESS, partial(self._publish_retry, retry)))
+        self.conclude(AttemptEnding(write, Progress.IN_PROGRESS, partial(self._publish_retry, retry)))
         return None
+
+    def conclude(self, ending: AttemptEnding) -> bool:
+        """Implement :meth:`AttemptProtocol.conclude`. A failure in place of the end is not an error here."""
+        try:
+            return super().conclude(ending)
+        except UnstorableEnd as error:
+            self.cause = error.__cause__
+            return True
 
     def released(self, result: StoredResult) -> None:
         """Implement :meth:`AttemptProtocol.released`."""
@@ -350,11 +358,12 @@ def describe(operation: OperationRecord) -> str:
     return f"Operation {operation.id} ({operation.kind} of {quote_id(operation.instance_key)})"
 
 
-def _log_failure(operation: OperationRecord, error: BaseException) -> Outcome:
+def _log_failure(operation: OperationRecord, handler: Handler, error: BaseException) -> Outcome:
+    outcome = failure_outcome(error)
     if isinstance(error, HandlerMistake):
         _logger.error("%s [%s]", error, describe(operation))
-    elif isinstance(error, BrokerError):  # raised deliberately by the handler
-        _logger.warning("%s failed: %r", describe(operation), error.description)
-    else:
-        _logger.error("%s failed", describe(operation), exc_info=error)
-    return failure_outcome(error)
+    elif outcome is UNKNOWN_FAILURE:
+        _logger.error("%s failed in %s", describe(operation), handler, exc_info=error)
+    else:  # raised deliberately by the handler
+        _logger.warning("%s failed: %r", describe(operation), outcome.description)
+    return outcome
