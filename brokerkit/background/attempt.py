@@ -49,14 +49,14 @@ class AttemptEnding(Struct, frozen=True):
 
     Args:
         write: Stores the end. Returns False if the operation was cancelled or taken over.
-        leads_to: The state of the operation after the write.
+        leads_to: The state of the operation after the write. None if the write deletes the operation.
         publish: Publishes the end after the write. Defaults to None.
         outcome: The outcome of a failure. Defaults to None.
         result: The result to release if the operation was cancelled. Defaults to None.
     """
 
     write: Callable[[], bool]
-    leads_to: Progress
+    leads_to: Progress | None
     publish: Callable[[], None] | None = None
     outcome: Outcome | None = None
     result: StoredResult = None

@@ -24,7 +24,7 @@ from ..store.models import Attempt, Change, Mode, OperationRecord, Outcome
 from ..store.schema import NEWEST
 from ..store.store import Store
 from .compat import check_threads, register_exit_hook, unregister_exit_hook
-from .executors import Executor, is_alive
+from .executors import Executor, grace_of, is_alive
 from .heartbeat import Heartbeat
 from .queue_executor import QueueExecutor
 from .scheduler import Scheduler
@@ -108,6 +108,7 @@ class Runtime:
                 submit=self.submit,
                 stopping=self.stopping,
                 at_yield=self._at_yield,
+                grace=grace_of(self._executor),
             )
             self._executor.start(worker.run)
             if threads:
@@ -139,8 +140,10 @@ class Runtime:
         self._is_shut_down = True
         _logger.info("Shutting down the background work of the process %d", self._pid)
         self.stopping.set()
+        clock = self.store.clock
+        grace_ends_at = clock.monotonic() + grace_of(self._executor)
         self._executor.stop()
-        self.scheduler.stop()
+        self.scheduler.stop(max(0.0, grace_ends_at - clock.monotonic()))
         self.heartbeat.stop()
 
     def replace_executor(

@@ -62,6 +62,7 @@ class Worker:
         stopping: The event that is set when the process is about to exit.
         at_yield: Called after each `yield` of a handler, in the thread of the attempt, if the operation was
             not cancelled or taken over.
+        grace: The seconds for which an end is retried in an outage while the process shuts down.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Worker:
         submit: Callable[[str, float], None],
         stopping: Event,
         at_yield: Callable[[], None],
+        grace: float,
     ) -> None:
         self.publisher = publisher
         self.store = store
@@ -84,6 +86,7 @@ class Worker:
         self.submit = submit
         self.stopping = stopping
         self.at_yield = at_yield
+        self.grace = grace
         self._unserved: set[str] = set()
 
     def run(self, operation_id: str) -> None:
@@ -201,11 +204,7 @@ class _BackgroundAttempt(AttemptProtocol):
                 self._check(result)
                 ending = self.ending_of(result)
         except _Stopped as stopped:
-            if stopped.resumes and self._store.postpone(self._attempt, 0.0, None):
-                self.end = AttemptEnd.REQUEUED
-                self._submit(self._operation.id, 0.0)
-            else:
-                self.released(None)
+            self._stop(resumes=stopped.resumes)
         except Retry as retry:
             self.cause = retry
             self._retry(handler, retry)
@@ -276,6 +275,15 @@ class _BackgroundAttempt(AttemptProtocol):
         self.cause = error
         self.failed(_log_failure(self._operation, self._handler, error))
 
+    def _stop(self, *, resumes: bool) -> None:
+        """Store the end of an attempt whose generator was closed, and hand the operation over."""
+        hand_over = partial(self._store.postpone, self._attempt, 0.0, None)
+        if resumes and self._persist(AttemptEnding(hand_over, Progress.IN_PROGRESS)):
+            self.end = AttemptEnd.REQUEUED
+            self._submit(self._operation.id, 0.0)
+        else:
+            self.released(None)
+
     def _retry(self, handler: Handler, retry: Retry) -> None:
         attempts = self._operation.tries
         if handler.max_attempts is not None and attempts >= handler.max_attempts:
@@ -300,14 +308,21 @@ class _BackgroundAttempt(AttemptProtocol):
         super().released(result)
 
     def _write(self, ending: AttemptEnding) -> bool:
-        return self._persist(ending.write, ending.leads_to, ending.outcome)
+        return self._persist(ending)
 
     def _write_release(self, write: Callable[[], bool]) -> bool:
-        return self._persist(write, Progress.FAILED)
+        return self._persist(AttemptEnding(write, Progress.FAILED))
 
-    def _persist(self, write: Callable[[], bool], leads_to: Progress, outcome: Outcome | None = None) -> bool:
-        stopping = self._worker.stopping
-        return persist(self._store, self._attempt, write, stopping, leads_to=leads_to, outcome=outcome)
+    def _persist(self, ending: AttemptEnding) -> bool:
+        return persist(
+            self._store,
+            self._attempt,
+            ending.write,
+            self._worker.stopping,
+            leads_to=ending.leads_to,
+            outcome=ending.outcome,
+            grace=self._worker.grace,
+        )
 
     # Events
 

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..background.attempt import AttemptEnding, AttemptProtocol, UnstorableEnd
+from ..background.attempt import AttemptEnding, AttemptProtocol, StoredResult, UnstorableEnd
 from ..background.runtime import Runtime
 from ..errors import ConcurrencyError, HandlerMistake, Retry
 from ..handlers.group import Handler
@@ -151,7 +151,7 @@ class _InlineAttempt(AttemptProtocol):
                 self.gone()
             elif is_valid_error(error) and error.status < 500:  # a refusal: nothing changed
                 withdraw = partial(self._store.withdraw, self._attempt, self._previous)
-                self.conclude(AttemptEnding(withdraw, Progress.FAILED))
+                self.conclude(AttemptEnding(withdraw, leads_to=None))
             else:
                 self.failed(failure_outcome(error))
         except (StoreUnavailable, UnstorableEnd):
@@ -160,27 +160,48 @@ class _InlineAttempt(AttemptProtocol):
     def _write(self, ending: AttemptEnding) -> bool:
         """Store an ending, or defer the write if the store stays unavailable."""
         try:
-            return persist(
-                self._store,
-                self._attempt,
-                ending.write,
-                self._runtime.stopping,
-                leads_to=ending.leads_to,
-                outcome=ending.outcome,
-                patience=_PATIENCE,
-            )
+            return self._persist(ending)
         except StoreUnavailable:
-            self._is_deferred = True
-            self._runtime.scheduler.defer_write(self._attempt, partial(self._write_deferred, ending))
+            self._defer(partial(self._write_deferred, ending))
             raise
 
+    def _persist(self, ending: AttemptEnding) -> bool:
+        return persist(
+            self._store,
+            self._attempt,
+            ending.write,
+            self._runtime.stopping,
+            leads_to=ending.leads_to,
+            outcome=ending.outcome,
+            patience=_PATIENCE,
+        )
+
+    def _defer(self, write: Callable[[], object]) -> None:
+        self._is_deferred = True
+        self._runtime.scheduler.defer_write(self._attempt, write)
+
     def _write_deferred(self, ending: AttemptEnding) -> None:
-        written = ending.write() or is_written(self._store, self._attempt, ending.leads_to, ending.outcome)
+        written = self._write_again(ending)
         with self._runtime.app.app_context():  # receivers of signals may rely on an app context
             self._settle(ending, written)
 
+    def _write_again(self, ending: AttemptEnding) -> bool:
+        """Write an ending once more, after a commit that may have succeeded without a response."""
+        return ending.write() or is_written(self._store, self._attempt, ending.leads_to, ending.outcome)
+
+    def released(self, result: StoredResult) -> None:
+        """Implement :meth:`AttemptProtocol.released`. If the store stays unavailable, defer the release."""
+        release = partial(super().released, result)
+        try:
+            release()
+        except StoreUnavailable:
+            if not self._is_deferred:  # otherwise the scheduler repeats the deferred write
+                self._defer(release)
+            raise
+
     def _write_release(self, write: Callable[[], bool]) -> bool:
-        return write()
+        ending = AttemptEnding(write, Progress.FAILED)
+        return self._write_again(ending) if self._is_deferred else self._persist(ending)
 
     def _publish_success(self, result: Any) -> None:
         self._runtime.publisher.succeeded(self._ref, self._request, result, self._seconds)
