@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from .. import signals
 from .._context import CallContext, attempt_context
+from .._internal.forks import EndForkedChild
 from .._internal.text import quote_id
 from ..errors import BrokerError, HandlerMistake, Retry
 from ..handlers.group import Handler
@@ -226,11 +227,12 @@ class _BackgroundAttempt(AttemptProtocol):
         """Run a generator step by step, and publish the progress that it yields."""
         while True:
             try:
-                description = next(steps)
+                with EndForkedChild():
+                    description = next(steps)
             except StopIteration as end:
                 return end.value
             if description is not None and not isinstance(description, str):
-                steps.close()
+                self._close(handler, steps)
                 raise HandlerMistake(
                     f"{handler} yielded a {type(description).__name__}; yield a progress text for the user,"
                     " and return the result"
@@ -245,7 +247,8 @@ class _BackgroundAttempt(AttemptProtocol):
     def _close(self, handler: Handler, steps: Generator[object, Any, object]) -> None:
         """Run the `finally` clauses of a generator. Their exceptions do not affect the operation."""
         try:
-            steps.close()
+            with EndForkedChild():
+                steps.close()
         except Exception:
             _logger.exception("Cleanup of %s failed [%s]", handler, describe(self._operation))
 
