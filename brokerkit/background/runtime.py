@@ -108,6 +108,7 @@ class Runtime:
                 submit=self.submit,
                 stopping=self.stopping,
                 at_yield=self._at_yield,
+                defer=self.scheduler.defer_write,
                 grace=grace_of(self._executor),
             )
             self._executor.start(worker.run)

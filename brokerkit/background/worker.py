@@ -30,12 +30,16 @@ from ..results import Accepted, LastOperation
 from ..signals import AttemptEnd
 from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, OperationRecord, Outcome, Progress, Snapshot
-from ..store.retry import persist
+from ..store.retry import follower_of, persist
 from ..store.store import Store
 from .attempt import AttemptEnding, AttemptProtocol, StoredResult, UnstorableEnd
 from .heartbeat import Heartbeat
 
 _logger = logging.getLogger(__name__)
+
+
+_RETRY_AFTER = 0.5
+"""The seconds until the next attempt, if the store was unavailable before the handler was called."""
 
 
 class _Stopped(Exception):
@@ -48,6 +52,10 @@ class _Stopped(Exception):
     def __init__(self, *, resumes: bool) -> None:
         super().__init__()
         self.resumes = resumes
+
+
+class _NotStarted(Exception):
+    """An error before the call of the handler. Its cause is the exception."""
 
 
 class Worker:
@@ -63,6 +71,7 @@ class Worker:
         stopping: The event that is set when the process is about to exit.
         at_yield: Called after each `yield` of a handler, in the thread of the attempt, if the operation was
             not cancelled or taken over.
+        defer: Writes the end of an attempt later, and renews its lease until then.
         grace: The seconds for which an end is retried in an outage while the process shuts down.
     """
 
@@ -77,6 +86,7 @@ class Worker:
         submit: Callable[[str, float], None],
         stopping: Event,
         at_yield: Callable[[], None],
+        defer: Callable[[Attempt, Callable[[], object]], None],
         grace: float,
     ) -> None:
         self.publisher = publisher
@@ -87,6 +97,7 @@ class Worker:
         self.submit = submit
         self.stopping = stopping
         self.at_yield = at_yield
+        self._defer = defer
         self.grace = grace
         self._unserved: set[str] = set()
 
@@ -101,8 +112,13 @@ class Worker:
             try:
                 with self._app().app_context(), attempt_context(operation.kind, operation.id) as context:
                     self._attempt(operation, attempt, context)
-            finally:
+            except _NotStarted as error:
+                self._hand_over(operation, attempt, error.__cause__)
+                return
+            except BaseException:
                 self._heartbeat.remove(attempt)
+                raise
+            self._heartbeat.remove(attempt)
         except StoreUnavailable:
             pass  # the store has logged it, and the operation is recovered when the store is available
         except BaseException:
@@ -110,6 +126,25 @@ class Worker:
                 "Cannot complete an attempt of the operation %s; will retry after its lease expires",
                 operation_id,
             )
+
+    def _hand_over(self, operation: OperationRecord, attempt: Attempt, cause: BaseException | None) -> None:
+        """Hand over an operation whose handler was not called, as soon as the store is available."""
+        after = _RETRY_AFTER
+        if not isinstance(cause, StoreUnavailable):
+            after = self.store.lease
+            message = "%s: attempt %d ended before its handler was called; will retry in %g seconds"
+            _logger.error(message, describe(operation), operation.tries, after, exc_info=cause)
+
+        def write() -> None:
+            if self.store.postpone(attempt, after, None, handover=True):
+                self.submit(operation.id, after)
+                return
+            is_cancelled = self.store.release(attempt, None)
+            follower = follower_of(self.store, attempt) if is_cancelled else None
+            if follower is not None:
+                self.submit(follower, 0.0)
+
+        self._defer(attempt, write)
 
     def _is_served(self, operation: OperationRecord) -> bool:
         """Whether this process has a handler for an operation. During a rollout, some processes have none."""
@@ -129,22 +164,12 @@ class Worker:
 
     def _attempt(self, operation: OperationRecord, attempt: Attempt, context: CallContext) -> None:
         started = monotonic()
-        snapshot = self.store.find_by_key(operation.instance_key, operation.binding_key)
-        table = self._table()
-        request: Any = load_request(self.store, table.catalog, operation, snapshot.instance, snapshot.binding)
-        context.request, context.headers = request, request.headers
-        context.instance_id, context.binding_id = request.instance_id, getattr(request, "binding_id", None)
-        _logger.info("%s: attempt %d started", describe(operation), operation.tries)
-        facts = {"request": request, "operation": operation.kind, "operation_id": operation.id}
-        trace_context = signals.send(signals.attempt_started, self.publisher.sender, **facts)
-        if trace_context is not None:
-            headers = replace(request.headers, trace_context=dict(trace_context))
-            request = facts["request"] = replace(request, headers=headers)
-            context.request, context.headers = request, headers
-        handler = table.handlers_for(operation.kind, request.offering, request.plan)[0]
-        running = _BackgroundAttempt(self, operation, attempt, handler, request, snapshot, started)
         try:
-            running.run(table)
+            running, facts = self._start(operation, attempt, context, started)
+        except BaseException as error:
+            raise _NotStarted from error
+        try:
+            running.run()
         except BaseException as error:
             running.cause = error
             raise
@@ -157,6 +182,30 @@ class Worker:
                 seconds=monotonic() - started,
                 error=running.cause,
             )
+
+    def _start(
+        self, operation: OperationRecord, attempt: Attempt, context: CallContext, started: float
+    ) -> tuple[_BackgroundAttempt, dict[str, Any]]:
+        """Prepare the call of the handler, and announce it to the receivers of signals.
+
+        Returns:
+            The attempt, and the arguments of its signals.
+        """
+        snapshot = self.store.find_by_key(operation.instance_key, operation.binding_key)
+        table = self._table()
+        request: Any = load_request(self.store, table.catalog, operation, snapshot.instance, snapshot.binding)
+        handler = table.handlers_for(operation.kind, request.offering, request.plan)[0]
+        context.request, context.headers = request, request.headers
+        context.instance_id, context.binding_id = request.instance_id, getattr(request, "binding_id", None)
+        _logger.info("%s: attempt %d started", describe(operation), operation.tries)
+        facts = {"request": request, "operation": operation.kind, "operation_id": operation.id}
+        trace_context = signals.send(signals.attempt_started, self.publisher.sender, **facts)
+        if trace_context is not None:
+            headers = replace(request.headers, trace_context=dict(trace_context))
+            request = facts["request"] = replace(request, headers=headers)
+            context.request, context.headers = request, headers
+        running = _BackgroundAttempt(self, operation, attempt, table, handler, request, snapshot, started)
+        return running, facts
 
 
 class _BackgroundAttempt(AttemptProtocol):
@@ -172,6 +221,7 @@ class _BackgroundAttempt(AttemptProtocol):
         worker: Worker,
         operation: OperationRecord,
         attempt: Attempt,
+        table: HandlerTable,
         handler: Handler,
         request: InstanceRequest,
         snapshot: Snapshot,
@@ -183,24 +233,31 @@ class _BackgroundAttempt(AttemptProtocol):
         self.end = AttemptEnd.INTERRUPTED
         self.cause: BaseException | None = None
         self._worker = worker
+        self._table = table
         self._operation = operation
         self._kind = operation.kind
         self._started = started
 
-    def run(self, table: HandlerTable) -> None:
+    def run(self) -> None:
         """Call the handler and store the end of the attempt."""
         handler = self._handler
-        if handler.max_attempts is not None and self._operation.tries > handler.max_attempts:
+        if handler.max_attempts is not None and self._counted_attempts > handler.max_attempts:
             return self._fail(
                 HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
             )
-        return self._run(table, handler)
+        return self._run(handler)
 
-    def _run(self, table: HandlerTable, handler: Handler) -> None:
+    @property
+    def _counted_attempts(self) -> int:
+        """The number of attempts that count for `max_attempts`, with this one."""
+        return self._operation.tries - self._operation.handovers
+
+    def _run(self, handler: Handler) -> None:
         try:
             result = self._call(handler)
             if type(result) is Accepted:
-                check_pollable(table, self._kind, handler, self._request.offering, self._request.plan)
+                offering, plan = self._request.offering, self._request.plan
+                check_pollable(self._table, self._kind, handler, offering, plan)
             with naming_handler(handler):
                 self._check(result)
                 ending = self.ending_of(result)
@@ -280,7 +337,7 @@ class _BackgroundAttempt(AttemptProtocol):
 
     def _stop(self, *, resumes: bool) -> None:
         """Store the end of an attempt whose generator was closed, and hand the operation over."""
-        hand_over = partial(self._store.postpone, self._attempt, 0.0, None)
+        hand_over = partial(self._store.postpone, self._attempt, 0.0, None, handover=True)
         if resumes and self._persist(AttemptEnding(hand_over, Progress.IN_PROGRESS)):
             self.end = AttemptEnd.REQUEUED
             self._submit(self._operation.id, 0.0)
@@ -288,7 +345,7 @@ class _BackgroundAttempt(AttemptProtocol):
             self.released(None)
 
     def _retry(self, handler: Handler, retry: Retry) -> None:
-        attempts = self._operation.tries
+        attempts = self._counted_attempts
         if handler.max_attempts is not None and attempts >= handler.max_attempts:
             description = retry.description or f"The operation did not succeed in {attempts} attempts."
             return self._fail(BrokerError(description))

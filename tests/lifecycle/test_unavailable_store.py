@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokerkit import Provisioned, QuotaExceeded
+from brokerkit import Provisioned, QuotaExceeded, signals
 from brokerkit.server import inline
 from brokerkit.store.errors import StoreUnavailable
 from brokerkit.store.store import Store
@@ -187,3 +187,42 @@ def test_withdrawal_with_lost_response_is_complete(
 
 def make_again(platform: Platform, path: str, body: Any) -> int:
     return platform.put(path, body).status_code
+
+
+@pytest.mark.parametrize("ends", ["runs", "cancelled"])
+def test_outage_before_handler_costs_no_attempt(
+    serve: Serve, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """The next attempt begins when the store returns, before the lease ends."""
+    platform = serve(recorder, background=["provision"], max_attempts=1)
+    outage, writes = Outage(monkeypatch, "find_by_key"), Outage(monkeypatch, "postpone")
+    operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
+    outage.wait_for_tries(1)
+    outage.end()
+    if ends == "cancelled":
+        deletion = platform.delete(INSTANCE, query=DELETE_AND_POLL).json["operation"]
+        writes.end()
+        assert poll_until_done(platform, INSTANCE, deletion)["state"] == "succeeded"
+        assert recorder.request.instance is not None  # only the deprovision handler ran
+        return
+    writes.end()
+    assert poll_until_done(platform, INSTANCE, operation)["state"] == "succeeded"
+    assert recorder.request.attempt > 1
+
+
+def test_fault_before_handler_costs_no_attempt(
+    serve: Serve, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a receiver of `attempt_started` exits, another attempt follows after the time of a lease."""
+    platform = serve(recorder, background=["provision"], max_attempts=1, lease=0.5)
+    exits = [SystemExit(), SystemExit()]
+
+    def receive(sender: object, **facts: object) -> None:
+        if exits:
+            raise exits.pop()
+
+    with signals.attempt_started.connected_to(receive):
+        operation = platform.put(INSTANCE, PROVISION, query=CAN_POLL).json["operation"]
+        assert poll_until_done(platform, INSTANCE, operation)["state"] == "succeeded"
+    assert recorder.request.attempt == 3
+    assert "before its handler was called" in caplog.text
