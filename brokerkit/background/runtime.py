@@ -1,4 +1,4 @@
-"""The background work of a process, from the first request to the exit.
+"""The background work of a process, from the moment it serves to its exit.
 
 The runtime owns the heartbeat, the scheduler, the executor and the worker.
 """
@@ -23,6 +23,7 @@ from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, Change, Mode, OperationRecord, Outcome
 from ..store.schema import NEWEST
 from ..store.store import Store
+from .autostart import start_when_serving
 from .compat import check_threads, register_exit_hook, unregister_exit_hook
 from .executors import Executor, grace_of, is_alive
 from .heartbeat import Heartbeat
@@ -62,8 +63,13 @@ class Runtime:
             executor.attach(self)
 
     def attach(self, app: Flask) -> None:
-        """Attach a Flask app. Background handlers run in the context of the first attached app."""
-        self._app = self._app or app
+        """Attach a Flask app. Background handlers run in the context of the first attached app.
+
+        The runtime starts when the process begins to serve, or else with its first request.
+        """
+        if self._app is None:
+            self._app = app
+            start_when_serving(self)
 
     @property
     def is_attached(self) -> bool:
@@ -81,8 +87,13 @@ class Runtime:
         assert self._app is not None, "the broker is attached to an app before any work starts"
         return self._app
 
+    @property
+    def is_started(self) -> bool:
+        """Whether the runtime was started in this process."""
+        return self._pid == os.getpid()
+
     def ensure_started(self, *, threads: bool = True) -> None:
-        """Start with the first request of a process, because a server may fork after the app is created.
+        """Start when a process serves, and not before, because a server may fork after the app is created.
 
         Args:
             threads: Whether to start the threads of the heartbeat and the scheduler. Without threads, the

@@ -22,7 +22,16 @@ from brokerkit import (
 from brokerkit.background.executors import ThreadExecutor
 from brokerkit.store.store import Store
 
-from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
+from ..support.broker import (
+    BINDING,
+    DELETE_QUERY,
+    IDS,
+    INSTANCE,
+    PROVISION,
+    Recorder,
+    make_app,
+    make_broker,
+)
 from ..support.stateful import (
     CAN_POLL,
     CHANGING,
@@ -517,3 +526,24 @@ def test_log_escapes_line_breaks_in_ids(
     until(lambda: "failed: " in caplog.text)
     assert "i1\\x0aforged" in caplog.text
     assert not [record for record in caplog.records if "\n" in record.getMessage()]
+
+
+@pytest.mark.rule("R-LAST-1")
+def test_start_continues_left_work(serve: Serve, recorder: Recorder) -> None:
+    """`broker.start()` needs no request, and a second call has no effect."""
+    begin(serve(recorder, background=["provision"], executor=NoExecutor()))
+    serve.stop()
+    serve(recorder, background=["provision"])
+    serve.brokers[-1].start()
+    serve.brokers[-1].start()
+    until(lambda: recorder.requests)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_start_requires_registered_blueprint(recorder: Recorder, has_store: bool) -> None:
+    broker = make_broker(recorder, store="sqlite://" if has_store else None)
+    with pytest.raises(RuntimeError, match="register the blueprint"):
+        broker.start()
+    make_app(broker)
+    broker.start()
+    broker.close()
