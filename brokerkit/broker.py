@@ -229,6 +229,21 @@ class Broker(HandlerGroup):
         """
         return None if self._runtime is None else self._runtime.store.stats()
 
+    def start(self) -> None:
+        """Start background work in this process, and continue the work of dead processes.
+
+        With the servers in the README this happens when they begin to serve. With another server it happens
+        with the first request or health check, or with this call, in each process that serves. A second call
+        has no effect.
+
+        Raises:
+            RuntimeError: The blueprint is not registered on an app.
+        """
+        if not self._attached:
+            raise RuntimeError("broker.start is called too early: register the blueprint on an app first")
+        if self._runtime is not None:
+            self._runtime.ensure_started()
+
     def close(self) -> None:
         """Stop background work and close the connections of the store.
 

@@ -8,12 +8,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
+from ..handlers.group import Handler
 from ..lifecycle.conversion import dump_request
-from ..lifecycle.outcomes import accepted_outcome, failure_change
+from ..lifecycle.outcomes import (
+    UNKNOWN_FAILURE,
+    accepted_outcome,
+    failure_change,
+    planned_change,
+    success_change,
+)
+from ..protocol.encoding import EMPTY_RESULTS
 from ..requests import InstanceRequest, Operation
 from ..results import Accepted
+from ..store.errors import StoreUnavailable
 from ..store.models import (
     Attempt,
     BindingRecord,
@@ -29,6 +39,8 @@ from ..store.store import Store
 
 _logger = logging.getLogger(__name__)
 
+_encoder = msgspec.json.Encoder()
+
 StoredResult: TypeAlias = InstanceResult | BindingResult | None
 
 
@@ -37,17 +49,24 @@ class AttemptEnding(Struct, frozen=True):
 
     Args:
         write: Stores the end. Returns False if the operation was cancelled or taken over.
-        leads_to: The state of the operation after the write.
+        leads_to: The state of the operation after the write. None if the write deletes the operation.
         publish: Publishes the end after the write. Defaults to None.
         outcome: The outcome of a failure. Defaults to None.
         result: The result to release if the operation was cancelled. Defaults to None.
     """
 
     write: Callable[[], bool]
-    leads_to: Progress
+    leads_to: Progress | None
     publish: Callable[[], None] | None = None
     outcome: Outcome | None = None
     result: StoredResult = None
+
+
+class UnstorableEnd(Exception):
+    """An error: the end of an attempt could not be written for another reason than an outage."""
+
+    def __str__(self) -> str:
+        return f"the end of an attempt could not be stored: {self.__cause__!r}"
 
 
 class AttemptProtocol(ABC):
@@ -56,9 +75,13 @@ class AttemptProtocol(ABC):
     If the operation was cancelled or taken over, the attempt is released instead. A subclass defines how
     writes are retried and what is published.
 
+    Create it before the handler is called: what is stored of the request is copied then, because the handler
+    may modify the request.
+
     Args:
         store: The store.
         attempt: The attempt.
+        handler: The handler.
         request: The request of the handler.
         instance: The instance before the attempt.
         binding: The binding before the attempt.
@@ -69,6 +92,7 @@ class AttemptProtocol(ABC):
         self,
         store: Store,
         attempt: Attempt,
+        handler: Handler,
         request: InstanceRequest,
         instance: InstanceRecord | None,
         binding: BindingRecord | None,
@@ -76,42 +100,44 @@ class AttemptProtocol(ABC):
     ) -> None:
         self._store = store
         self._attempt = attempt
+        self._handler = handler
         self._request: Any = request
         self._instance = instance
         self._binding = binding
         self._submit = submit
+        self._planned = planned_change(attempt.kind, request, instance)
+        # Only a handler of a platform that can poll returns `Accepted`.
+        document = dump_request(request) if getattr(request, "accepts_incomplete", False) else {}
+        self._document = msgspec.Raw(_encoder.encode(document))
 
-    def succeeded(self, result: object, change: Change, outcome: Outcome | None) -> bool:
-        """Store and publish a success.
+    def ending_of(self, result: object) -> AttemptEnding:
+        """Prepare the end of an attempt whose handler returned a result.
 
-        Args:
-            result: The result of the handler.
-            change: The change of the instance or binding.
-            outcome: The outcome to store. None keeps the stored one.
+        The values to store are copied here, so that later changes of the result have no effect.
 
-        Returns:
-            Whether the success is stored. Otherwise the attempt is released.
+        Raises:
+            HandlerMistake: A part of the result cannot be stored.
+        """
+        kind, instance, binding = self._attempt.kind, self._instance, self._binding
+        if isinstance(result, Accepted):
+            outcome, stored = accepted_outcome(kind, result, instance, binding)
+            write = partial(self._store.accept, self._attempt, outcome, self._document, stored)
+            publish = partial(self._publish_acceptance, result)
+            return AttemptEnding(write, Progress.IN_PROGRESS, publish, result=stored)
+        return self._success(result, success_change(kind, self._planned, result, instance, binding))
+
+    def gone(self) -> bool:
+        """Store and publish that a resource to delete does not exist. Return whether this is stored.
 
         Raises:
             StoreUnavailable: The store stayed unavailable.
         """
-        write = partial(self._store.end, self._attempt, Progress.SUCCEEDED, outcome, change)
+        return self.conclude(self._success(EMPTY_RESULTS[self._attempt.kind], self._planned))
+
+    def _success(self, result: object, change: Change) -> AttemptEnding:
+        write = partial(self._store.end, self._attempt, Progress.SUCCEEDED, self._success_outcome, change)
         publish = partial(self._publish_success, result)
-        return self._end(AttemptEnding(write, Progress.SUCCEEDED, publish, result=change.result))
-
-    def accepted(self, result: Accepted) -> bool:
-        """Store and publish that the operation continues outside of the broker.
-
-        Returns:
-            Whether the acceptance is stored. Otherwise the attempt is released.
-
-        Raises:
-            StoreUnavailable: The store stayed unavailable.
-        """
-        outcome, stored = accepted_outcome(self._attempt.kind, result, self._instance, self._binding)
-        write = partial(self._store.accept, self._attempt, outcome, dump_request(self._request), stored)
-        publish = partial(self._publish_acceptance, result)
-        return self._end(AttemptEnding(write, Progress.IN_PROGRESS, publish, result=stored))
+        return AttemptEnding(write, Progress.SUCCEEDED, publish, result=change.result)
 
     def failed(self, outcome: Outcome) -> bool:
         """Store and publish a failure.
@@ -122,10 +148,13 @@ class AttemptProtocol(ABC):
         Raises:
             StoreUnavailable: The store stayed unavailable.
         """
+        return self.conclude(self._failure(outcome))
+
+    def _failure(self, outcome: Outcome) -> AttemptEnding:
         change = failure_change(self._attempt.kind)
         write = partial(self._store.end, self._attempt, Progress.FAILED, outcome, change)
         publish = partial(self._publish_failure, outcome)
-        return self._end(AttemptEnding(write, Progress.FAILED, publish, outcome))
+        return AttemptEnding(write, Progress.FAILED, publish, outcome)
 
     def released(self, result: StoredResult) -> None:
         """Store that the attempt of a cancelled operation ended, and submit the operation that waits for it.
@@ -146,9 +175,34 @@ class AttemptProtocol(ABC):
         elif follower := follower_of(self._store, self._attempt):
             self._submit(follower, 0.0)
 
-    def _end(self, ending: AttemptEnding) -> bool:
-        # Settle outside of `_write`: an error of the release or of a receiver must not defer the write again.
-        written = self._write(ending)
+    def conclude(self, ending: AttemptEnding) -> bool:
+        """Store and publish the end of the attempt. It is stored as a failure if it cannot be written.
+
+        Returns:
+            Whether the end is stored. Otherwise the attempt is released.
+
+        Raises:
+            StoreUnavailable: The store stayed unavailable.
+            UnstorableEnd: The end could not be written, and is stored as a failure.
+        """
+        # Settle outside of the `try`: an error of the release or of a receiver must not write another end.
+        try:
+            written = self._write(ending)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            _logger.exception(
+                "Cannot store the end of the operation %s after %s; the operation has failed",
+                self._attempt.operation_id,
+                self._handler,
+            )
+            failure = self._failure(UNKNOWN_FAILURE)
+            self._settle(failure, self._write(failure))
+            raise UnstorableEnd from error
+        except BaseException:  # raised in this thread by another one, or by a signal handler
+            if self._write(ending):
+                self._settle(ending, written=True)
+            raise
         return self._settle(ending, written)
 
     def _settle(self, ending: AttemptEnding, written: bool) -> bool:
@@ -157,6 +211,11 @@ class AttemptProtocol(ABC):
         elif ending.publish is not None:
             ending.publish()
         return written
+
+    @property
+    def _success_outcome(self) -> Outcome | None:
+        """The outcome of a success. None keeps the stored outcome."""
+        return None
 
     @abstractmethod
     def _write(self, ending: AttemptEnding) -> bool:

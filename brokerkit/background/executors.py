@@ -17,11 +17,15 @@ from .._internal.text import plural
 
 _logger = logging.getLogger(__name__)
 
+_DEFAULT_GRACE = 10.0
+
 
 class Executor(Protocol):
     """An executor of background operations, in this process or in worker processes.
 
-    An executor may also implement `ReportsLiveness`, for the broker's health.
+    An executor may also implement `ReportsLiveness`, for the broker's health. It may have an attribute
+    `grace`, the seconds that :meth:`stop` waits. If the store is unavailable at that time, the process tries
+    to store the last results for as long.
     """
 
     def start(self, run: Callable[[str], None]) -> None:
@@ -71,25 +75,31 @@ def is_alive(executor: Executor) -> bool:
         return False
 
 
+def grace_of(executor: Executor) -> float:
+    """Return the seconds that an executor waits at exit. Defaults to 10 for one without this attribute."""
+    return float(getattr(executor, "grace", _DEFAULT_GRACE))
+
+
 class ThreadExecutor:
     """Runs background operations in threads of this process.
 
     Args:
         workers: The maximum number of concurrent operations. Defaults to 8.
-        grace: The seconds to wait at exit for running operations. Operations that have not finished are
-            resumed by another process, or by this one after its restart. Defaults to 10.
+        grace: The seconds to wait at exit for running operations, and for an unavailable store. Operations
+            that have not finished are resumed by another process, or by this one after its restart. Defaults
+            to 10.
 
     Raises:
         ValueError: An argument is out of range.
     """
 
-    def __init__(self, workers: int = 8, *, grace: float = 10.0) -> None:
+    def __init__(self, workers: int = 8, *, grace: float = _DEFAULT_GRACE) -> None:
         if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"ThreadExecutor(workers={workers!r}): give a whole number, at least 1")
         if grace < 0:
             raise ValueError(f"ThreadExecutor(grace={grace!r}): give a number of seconds, 0 or more")
         self._workers = workers
-        self._grace = grace
+        self.grace = grace
         self._run: Callable[[str], None] | None = None
 
     def start(self, run: Callable[[str], None]) -> None:
@@ -126,7 +136,7 @@ class ThreadExecutor:
             threads = list(self._threads)
         for _ in threads:
             self._queue.put(None)
-        deadline = monotonic() + self._grace
+        deadline = monotonic() + self.grace
         for thread in threads:
             thread.join(max(0.0, deadline - monotonic()))
         running = sum(thread.is_alive() for thread in threads)

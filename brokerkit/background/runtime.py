@@ -1,4 +1,4 @@
-"""The background work of a process, from the first request to the exit.
+"""The background work of a process, from the moment it serves to its exit.
 
 The runtime owns the heartbeat, the scheduler, the executor and the worker.
 """
@@ -24,8 +24,9 @@ from ..store.models import Attempt, Change, Mode, OperationRecord, Outcome, Prog
 from ..store.retry import follower_of
 from ..store.schema import NEWEST
 from ..store.store import Store
+from .autostart import start_when_serving
 from .compat import check_threads, register_exit_hook, unregister_exit_hook
-from .executors import Executor, is_alive
+from .executors import Executor, grace_of, is_alive
 from .heartbeat import Heartbeat
 from .queue_executor import QueueExecutor
 from .scheduler import Scheduler
@@ -63,8 +64,13 @@ class Runtime:
             executor.attach(self)
 
     def attach(self, app: Flask) -> None:
-        """Attach a Flask app. Background handlers run in the context of the first attached app."""
-        self._app = self._app or app
+        """Attach a Flask app. Background handlers run in the context of the first attached app.
+
+        The runtime starts when the process begins to serve, or else with its first request.
+        """
+        if self._app is None:
+            self._app = app
+            start_when_serving(self)
 
     @property
     def is_attached(self) -> bool:
@@ -82,8 +88,13 @@ class Runtime:
         assert self._app is not None, "the broker is attached to an app before any work starts"
         return self._app
 
+    @property
+    def is_started(self) -> bool:
+        """Whether the runtime was started in this process."""
+        return self._pid == os.getpid()
+
     def ensure_started(self, *, threads: bool = True) -> None:
-        """Start with the first request of a process, because a server may fork after the app is created.
+        """Start when a process serves, and not before, because a server may fork after the app is created.
 
         Args:
             threads: Whether to start the threads of the heartbeat and the scheduler. Without threads, the
@@ -109,6 +120,8 @@ class Runtime:
                 submit=self.submit,
                 stopping=self.stopping,
                 at_yield=self._at_yield,
+                defer=self.scheduler.defer_write,
+                grace=grace_of(self._executor),
             )
             self._executor.start(worker.run)
             if threads:
@@ -140,8 +153,10 @@ class Runtime:
         self._is_shut_down = True
         _logger.info("Shutting down the background work of the process %d", self._pid)
         self.stopping.set()
+        clock = self.store.clock
+        grace_ends_at = clock.monotonic() + grace_of(self._executor)
         self._executor.stop()
-        self.scheduler.stop()
+        self.scheduler.stop(max(0.0, grace_ends_at - clock.monotonic()))
         self.heartbeat.stop()
 
     def replace_executor(

@@ -25,6 +25,11 @@ _T = TypeVar("_T")
 _MAX_INTERVAL = 5.0
 """The maximum seconds between two checks for due operations, including those of other processes."""
 
+_RETRY_AFTER = 0.5
+"""The seconds after which a deferred write is tried first."""
+
+_NEVER = Event()
+
 _BATCH = 500
 """The maximum number of operations in one read or write."""
 
@@ -67,6 +72,7 @@ class Scheduler:
         self._lock = Lock()
         self._wakeup = Event()
         self._stopping = False
+        self._flush_until = 0.0
         self._next_check = 0.0
         self._position = START
         self._submitted: set[str] = set()
@@ -83,11 +89,19 @@ class Scheduler:
         """Whether the thread is running."""
         return self._thread.is_alive()
 
-    def stop(self) -> None:
-        """Stop the thread."""
+    def stop(self, grace: float = 0.0) -> None:
+        """Stop the thread, after the deferred writes.
+
+        Args:
+            grace: The number of seconds to retry the deferred writes in an outage. Defaults to 0.
+        """
+        self._flush_until = self._store.clock.monotonic() + grace
         self._stopping = True
         self._wakeup.set()
-        self._thread.join(_MAX_INTERVAL)
+        if self._thread.is_alive():
+            self._thread.join(grace + _MAX_INTERVAL)
+        else:
+            self._flush()
 
     def wake_in(self, seconds: float) -> None:
         """Check for due operations within a number of seconds."""
@@ -107,6 +121,7 @@ class Scheduler:
         """
         with self._lock:
             self._deferred_writes.append((attempt, write))
+        self.wake_in(_RETRY_AFTER)
 
     def check(self) -> float:
         """Write what was deferred, and handle the operations that are due.
@@ -132,6 +147,19 @@ class Scheduler:
             self._store.clock.wait(self._wakeup, pause)
             self._wakeup.clear()
             pause = self.check()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what was deferred before the process exits, as long as its grace period lasts."""
+        clock = self._store.clock
+        while self._deferred_writes:
+            try:
+                self._write_deferred()
+            except StoreUnavailable:
+                left = self._flush_until - clock.monotonic()
+                if left <= 0:
+                    return
+                clock.wait(_NEVER, min(_RETRY_AFTER, left))
 
     def _write_deferred(self) -> None:
         while self._deferred_writes:

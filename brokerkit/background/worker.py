@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from .. import signals
 from .._context import CallContext, attempt_context
+from .._internal.forks import EndForkedChild
 from .._internal.text import quote_id
 from ..errors import BrokerError, HandlerMistake, Retry
 from ..handlers.group import Handler
@@ -22,19 +23,23 @@ from ..handlers.invocation import call_handler, check_pollable, naming_handler
 from ..handlers.table import HandlerTable
 from ..lifecycle.conversion import load_request, resolve_plan
 from ..lifecycle.events import EventPublisher, OperationRef
-from ..lifecycle.outcomes import failure_outcome, is_gone, planned_change, success_change
+from ..lifecycle.outcomes import UNKNOWN_FAILURE, failure_outcome, is_gone
 from ..protocol.encoding import EMPTY_RESULTS, encode_result
 from ..requests import InstanceRequest
 from ..results import Accepted, LastOperation
 from ..signals import AttemptEnd
 from ..store.errors import StoreUnavailable
 from ..store.models import Attempt, OperationRecord, Outcome, Progress, Snapshot
-from ..store.retry import persist
+from ..store.retry import follower_of, persist
 from ..store.store import Store
-from .attempt import AttemptEnding, AttemptProtocol, StoredResult
+from .attempt import AttemptEnding, AttemptProtocol, StoredResult, UnstorableEnd
 from .heartbeat import Heartbeat
 
 _logger = logging.getLogger(__name__)
+
+
+_RETRY_AFTER = 0.5
+"""The seconds until the next attempt, if the store was unavailable before the handler was called."""
 
 
 class _Stopped(Exception):
@@ -47,6 +52,10 @@ class _Stopped(Exception):
     def __init__(self, *, resumes: bool) -> None:
         super().__init__()
         self.resumes = resumes
+
+
+class _NotStarted(Exception):
+    """An error before the call of the handler. Its cause is the exception."""
 
 
 class Worker:
@@ -62,6 +71,8 @@ class Worker:
         stopping: The event that is set when the process is about to exit.
         at_yield: Called after each `yield` of a handler, in the thread of the attempt, if the operation was
             not cancelled or taken over.
+        defer: Writes the end of an attempt later, and renews its lease until then.
+        grace: The seconds for which an end is retried in an outage while the process shuts down.
     """
 
     def __init__(
@@ -75,6 +86,8 @@ class Worker:
         submit: Callable[[str, float], None],
         stopping: Event,
         at_yield: Callable[[], None],
+        defer: Callable[[Attempt, Callable[[], object]], None],
+        grace: float,
     ) -> None:
         self.publisher = publisher
         self.store = store
@@ -84,6 +97,8 @@ class Worker:
         self.submit = submit
         self.stopping = stopping
         self.at_yield = at_yield
+        self._defer = defer
+        self.grace = grace
         self._unserved: set[str] = set()
 
     def run(self, operation_id: str) -> None:
@@ -97,8 +112,13 @@ class Worker:
             try:
                 with self._app().app_context(), attempt_context(operation.kind, operation.id) as context:
                     self._attempt(operation, attempt, context)
-            finally:
+            except _NotStarted as error:
+                self._hand_over(operation, attempt, error.__cause__)
+                return
+            except BaseException:
                 self._heartbeat.remove(attempt)
+                raise
+            self._heartbeat.remove(attempt)
         except StoreUnavailable:
             pass  # the store has logged it, and the operation is recovered when the store is available
         except BaseException:
@@ -106,6 +126,25 @@ class Worker:
                 "Cannot complete an attempt of the operation %s; will retry after its lease expires",
                 operation_id,
             )
+
+    def _hand_over(self, operation: OperationRecord, attempt: Attempt, cause: BaseException | None) -> None:
+        """Hand over an operation whose handler was not called, as soon as the store is available."""
+        after = _RETRY_AFTER
+        if not isinstance(cause, StoreUnavailable):
+            after = self.store.lease
+            message = "%s: attempt %d ended before its handler was called; will retry in %g seconds"
+            _logger.error(message, describe(operation), operation.tries, after, exc_info=cause)
+
+        def write() -> None:
+            if self.store.postpone(attempt, after, None, handover=True):
+                self.submit(operation.id, after)
+                return
+            is_cancelled = self.store.release(attempt, None)
+            follower = follower_of(self.store, attempt) if is_cancelled else None
+            if follower is not None:
+                self.submit(follower, 0.0)
+
+        self._defer(attempt, write)
 
     def _is_served(self, operation: OperationRecord) -> bool:
         """Whether this process has a handler for an operation. During a rollout, some processes have none."""
@@ -125,21 +164,12 @@ class Worker:
 
     def _attempt(self, operation: OperationRecord, attempt: Attempt, context: CallContext) -> None:
         started = monotonic()
-        snapshot = self.store.find_by_key(operation.instance_key, operation.binding_key)
-        table = self._table()
-        request: Any = load_request(self.store, table.catalog, operation, snapshot.instance, snapshot.binding)
-        context.request, context.headers = request, request.headers
-        context.instance_id, context.binding_id = request.instance_id, getattr(request, "binding_id", None)
-        _logger.info("%s: attempt %d started", describe(operation), operation.tries)
-        facts = {"request": request, "operation": operation.kind, "operation_id": operation.id}
-        trace_context = signals.send(signals.attempt_started, self.publisher.sender, **facts)
-        if trace_context is not None:
-            headers = replace(request.headers, trace_context=dict(trace_context))
-            request = facts["request"] = replace(request, headers=headers)
-            context.request, context.headers = request, headers
-        running = _BackgroundAttempt(self, operation, attempt, request, snapshot, started)
         try:
-            running.run(table)
+            running, facts = self._start(operation, attempt, context, started)
+        except BaseException as error:
+            raise _NotStarted from error
+        try:
+            running.run()
         except BaseException as error:
             running.cause = error
             raise
@@ -152,6 +182,30 @@ class Worker:
                 seconds=monotonic() - started,
                 error=running.cause,
             )
+
+    def _start(
+        self, operation: OperationRecord, attempt: Attempt, context: CallContext, started: float
+    ) -> tuple[_BackgroundAttempt, dict[str, Any]]:
+        """Prepare the call of the handler, and announce it to the receivers of signals.
+
+        Returns:
+            The attempt, and the arguments of its signals.
+        """
+        snapshot = self.store.find_by_key(operation.instance_key, operation.binding_key)
+        table = self._table()
+        request: Any = load_request(self.store, table.catalog, operation, snapshot.instance, snapshot.binding)
+        handler = table.handlers_for(operation.kind, request.offering, request.plan)[0]
+        context.request, context.headers = request, request.headers
+        context.instance_id, context.binding_id = request.instance_id, getattr(request, "binding_id", None)
+        _logger.info("%s: attempt %d started", describe(operation), operation.tries)
+        facts = {"request": request, "operation": operation.kind, "operation_id": operation.id}
+        trace_context = signals.send(signals.attempt_started, self.publisher.sender, **facts)
+        if trace_context is not None:
+            headers = replace(request.headers, trace_context=dict(trace_context))
+            request = facts["request"] = replace(request, headers=headers)
+            context.request, context.headers = request, headers
+        running = _BackgroundAttempt(self, operation, attempt, table, handler, request, snapshot, started)
+        return running, facts
 
 
 class _BackgroundAttempt(AttemptProtocol):
@@ -167,60 +221,58 @@ class _BackgroundAttempt(AttemptProtocol):
         worker: Worker,
         operation: OperationRecord,
         attempt: Attempt,
+        table: HandlerTable,
+        handler: Handler,
         request: InstanceRequest,
         snapshot: Snapshot,
         started: float,
     ) -> None:
-        super().__init__(worker.store, attempt, request, snapshot.instance, snapshot.binding, worker.submit)
+        super().__init__(
+            worker.store, attempt, handler, request, snapshot.instance, snapshot.binding, worker.submit
+        )
         self.end = AttemptEnd.INTERRUPTED
         self.cause: BaseException | None = None
         self._worker = worker
+        self._table = table
         self._operation = operation
         self._kind = operation.kind
         self._started = started
 
-    def run(self, table: HandlerTable) -> None:
+    def run(self) -> None:
         """Call the handler and store the end of the attempt."""
-        handler = table.handlers_for(self._kind, self._request.offering, self._request.plan)[0]
-        if handler.max_attempts is not None and self._operation.tries > handler.max_attempts:
+        handler = self._handler
+        if handler.max_attempts is not None and self._counted_attempts > handler.max_attempts:
             return self._fail(
                 HandlerMistake(f"{handler} was interrupted in each of {handler.max_attempts} attempts")
             )
-        return self._run(table, handler)
+        return self._run(handler)
 
-    def _run(self, table: HandlerTable, handler: Handler) -> None:
-        planned = planned_change(self._kind, self._request, self._instance)
+    @property
+    def _counted_attempts(self) -> int:
+        """The number of attempts that count for `max_attempts`, with this one."""
+        return self._operation.tries - self._operation.handovers
+
+    def _run(self, handler: Handler) -> None:
         try:
             result = self._call(handler)
             if type(result) is Accepted:
-                check_pollable(table, self._kind, handler, self._request.offering, self._request.plan)
+                offering, plan = self._request.offering, self._request.plan
+                check_pollable(self._table, self._kind, handler, offering, plan)
             with naming_handler(handler):
                 self._check(result)
-                change = success_change(self._kind, planned, result, self._instance, self._binding)
+                ending = self.ending_of(result)
         except _Stopped as stopped:
-            if stopped.resumes and self._store.postpone(self._attempt, 0.0, None):
-                self.end = AttemptEnd.REQUEUED
-                self._submit(self._operation.id, 0.0)
-            else:
-                self.released(None)
+            self._stop(resumes=stopped.resumes)
         except Retry as retry:
             self.cause = retry
             self._retry(handler, retry)
         except BaseException as error:  # noqa: BLE001 - every exception of a handler ends its attempt
             if is_gone(self._kind, error):
-                self.succeeded(EMPTY_RESULTS[self._kind], planned, Outcome())
+                self.gone()
             else:
                 self._fail(error)
         else:
-            try:
-                if isinstance(result, Accepted):
-                    self.accepted(result)
-                else:
-                    self.succeeded(result, change, Outcome())
-            except StoreUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - the handler has finished and must not run again
-                self._fail(error)
+            self.conclude(ending)
 
     def _call(self, handler: Handler) -> object:
         _, result = call_handler(handler, self._request)
@@ -232,11 +284,12 @@ class _BackgroundAttempt(AttemptProtocol):
         """Run a generator step by step, and publish the progress that it yields."""
         while True:
             try:
-                description = next(steps)
+                with EndForkedChild():
+                    description = next(steps)
             except StopIteration as end:
                 return end.value
             if description is not None and not isinstance(description, str):
-                steps.close()
+                self._close(handler, steps)
                 raise HandlerMistake(
                     f"{handler} yielded a {type(description).__name__}; yield a progress text for the user,"
                     " and return the result"
@@ -251,7 +304,8 @@ class _BackgroundAttempt(AttemptProtocol):
     def _close(self, handler: Handler, steps: Generator[object, Any, object]) -> None:
         """Run the `finally` clauses of a generator. Their exceptions do not affect the operation."""
         try:
-            steps.close()
+            with EndForkedChild():
+                steps.close()
         except Exception:
             _logger.exception("Cleanup of %s failed [%s]", handler, describe(self._operation))
 
@@ -271,20 +325,42 @@ class _BackgroundAttempt(AttemptProtocol):
 
     # Ends
 
+    @property
+    def _success_outcome(self) -> Outcome:
+        """The outcome of a success, which has no description."""
+        return Outcome()
+
     def _fail(self, error: BaseException) -> None:
         """Store and publish an exception of the handler as a failure."""
         self.cause = error
-        self.failed(_log_failure(self._operation, error))
+        self.failed(_log_failure(self._operation, self._handler, error))
+
+    def _stop(self, *, resumes: bool) -> None:
+        """Store the end of an attempt whose generator was closed, and hand the operation over."""
+        hand_over = partial(self._store.postpone, self._attempt, 0.0, None, handover=True)
+        if resumes and self._persist(AttemptEnding(hand_over, Progress.IN_PROGRESS)):
+            self.end = AttemptEnd.REQUEUED
+            self._submit(self._operation.id, 0.0)
+        else:
+            self.released(None)
 
     def _retry(self, handler: Handler, retry: Retry) -> None:
-        attempts = self._operation.tries
+        attempts = self._counted_attempts
         if handler.max_attempts is not None and attempts >= handler.max_attempts:
             description = retry.description or f"The operation did not succeed in {attempts} attempts."
             return self._fail(BrokerError(description))
         outcome = Outcome(description=retry.description) if retry.description else None
         write = partial(self._store.postpone, self._attempt, retry.after, outcome)
-        self._end(AttemptEnding(write, Progress.IN_PROGRESS, partial(self._publish_retry, retry)))
+        self.conclude(AttemptEnding(write, Progress.IN_PROGRESS, partial(self._publish_retry, retry)))
         return None
+
+    def conclude(self, ending: AttemptEnding) -> bool:
+        """Implement :meth:`AttemptProtocol.conclude`. A failure in place of the end is not an error here."""
+        try:
+            return super().conclude(ending)
+        except UnstorableEnd as error:
+            self.cause = error.__cause__
+            return True
 
     def released(self, result: StoredResult) -> None:
         """Implement :meth:`AttemptProtocol.released`."""
@@ -292,14 +368,21 @@ class _BackgroundAttempt(AttemptProtocol):
         super().released(result)
 
     def _write(self, ending: AttemptEnding) -> bool:
-        return self._persist(ending.write, ending.leads_to, ending.outcome)
+        return self._persist(ending)
 
     def _write_release(self, write: Callable[[], bool]) -> bool:
-        return self._persist(write, Progress.FAILED)
+        return self._persist(AttemptEnding(write, Progress.FAILED))
 
-    def _persist(self, write: Callable[[], bool], leads_to: Progress, outcome: Outcome | None = None) -> bool:
-        stopping = self._worker.stopping
-        return persist(self._store, self._attempt, write, stopping, leads_to=leads_to, outcome=outcome)
+    def _persist(self, ending: AttemptEnding) -> bool:
+        return persist(
+            self._store,
+            self._attempt,
+            ending.write,
+            self._worker.stopping,
+            leads_to=ending.leads_to,
+            outcome=ending.outcome,
+            grace=self._worker.grace,
+        )
 
     # Events
 
@@ -350,11 +433,12 @@ def describe(operation: OperationRecord) -> str:
     return f"Operation {operation.id} ({operation.kind} of {quote_id(operation.instance_key)})"
 
 
-def _log_failure(operation: OperationRecord, error: BaseException) -> Outcome:
+def _log_failure(operation: OperationRecord, handler: Handler, error: BaseException) -> Outcome:
+    outcome = failure_outcome(error)
     if isinstance(error, HandlerMistake):
         _logger.error("%s [%s]", error, describe(operation))
-    elif isinstance(error, BrokerError):  # raised deliberately by the handler
-        _logger.warning("%s failed: %r", describe(operation), error.description)
-    else:
-        _logger.error("%s failed", describe(operation), exc_info=error)
-    return failure_outcome(error)
+    elif outcome is UNKNOWN_FAILURE:
+        _logger.error("%s failed in %s", describe(operation), handler, exc_info=error)
+    else:  # raised deliberately by the handler
+        _logger.warning("%s failed: %r", describe(operation), outcome.description)
+    return outcome

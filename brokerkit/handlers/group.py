@@ -91,7 +91,8 @@ class HandlerGroup:
 
     A background handler may raise :class:`Retry`. An interrupted handler runs again from the beginning,
     so each step must be idempotent. The operation fails after `max_attempts` attempts, which defaults to no
-    limit.
+    limit. An attempt that was handed over to another process at a `yield`, or that ended before the handler
+    was called, does not count. `request.attempt` counts all attempts.
 
     Args:
         offering: The offering of handlers that are registered without one. Defaults to all offerings.

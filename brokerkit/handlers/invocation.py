@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from flask import current_app
 
+from .._internal.forks import EndForkedChild
 from ..catalog.models import ServiceOffering, ServicePlan
 from ..errors import HandlerMistake
 from ..requests import InstanceRequest, Operation
@@ -37,17 +38,21 @@ def naming_handler(handler: Handler) -> Iterator[None]:
 def call_handler(handler: Handler, request: InstanceRequest) -> tuple[Handler, object]:
     """Call a handler, which may be an async function.
 
+    A child process that the handler forks ends when it leaves the handler.
+
     Returns:
         The handler and its result.
     """
-    result = handler.function(request)
-    if hasattr(result, "__await__"):
-        result = current_app.ensure_sync(_wait_for)(result)
+    with EndForkedChild():
+        result = handler.function(request)
+        if hasattr(result, "__await__"):
+            result = current_app.ensure_sync(_wait_for)(result)
     return handler, result
 
 
 async def _wait_for(result: Awaitable[object]) -> object:
-    return await result
+    with EndForkedChild():  # here too, because the coroutine may run in another thread
+        return await result
 
 
 def check_pollable(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
 from datetime import UTC, datetime
-from typing import Any, get_type_hints, overload
+from typing import Any, TypeVar, get_type_hints, overload
 
 import msgspec
 
@@ -25,6 +24,9 @@ from ..requests import (
 from ..resources import BindResource, ServiceBinding, ServiceInstance
 from ..store.models import BindingRecord, InstanceRecord, OperationRecord
 from ..store.store import Store
+from .json_copy import json_copy
+
+_T = TypeVar("_T")
 
 _KINDS: dict[Operation, Callable[..., InstanceRequest]] = {
     Operation.PROVISION: ProvisionRequest,
@@ -119,7 +121,7 @@ def service_instance(store: Store, catalog: Catalog, record: InstanceRecord) -> 
         space_guid=attributes.space_guid,
         maintenance_info=None if version is None else MaintenanceInfo(version),
         dashboard_url=result.dashboard_url,
-        metadata=result.metadata,
+        metadata=_copy_optional(result.metadata),
         data=_copy(result.data),
         bindings=_Bindings(functools.partial(store.bindings_of, record.key)),
         created_at=_utc(record.created_at),
@@ -135,9 +137,9 @@ def service_binding(record: BindingRecord) -> ServiceBinding:
         parameters=_copy(attributes.parameters),
         context=_copy(attributes.context),
         app_guid=attributes.app_guid,
-        bind_resource=attributes.bind_resource,
+        bind_resource=json_copy(attributes.bind_resource),
         predecessor=attributes.predecessor,
-        result=record.result.binding,
+        result=_copy_optional(record.result.binding),
         data=_copy(record.result.data),
         created_at=_utc(record.created_at),
         updated_at=_utc(record.updated_at),
@@ -146,7 +148,11 @@ def service_binding(record: BindingRecord) -> ServiceBinding:
 
 def _copy(document: dict[str, Any]) -> dict[str, Any]:
     """Copy a stored document, so that a handler cannot change the record."""
-    return deepcopy(document) if document else {}
+    return json_copy(document) if document else {}
+
+
+def _copy_optional(value: _T | None) -> _T | None:
+    return None if value is None else json_copy(value)
 
 
 def _utc(seconds: float) -> datetime:

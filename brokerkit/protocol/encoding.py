@@ -152,7 +152,7 @@ def encode_error(error: BrokerError, method: str, operation: Operation | None) -
     try:
         error.check()
         headers = Headers(error.headers).to_wsgi_list()
-    except (ValueError, TypeError) as mistake:
+    except Exception as mistake:  # noqa: BLE001 - the properties of a subclass may raise anything
         raise HandlerMistake(f"raised an invalid {type(error).__name__}: {mistake}") from None
     status = error.status_for(method)
     if status == 410:

@@ -10,9 +10,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..background.attempt import AttemptEnding, AttemptProtocol
+from ..background.attempt import AttemptEnding, AttemptProtocol, StoredResult, UnstorableEnd
 from ..background.runtime import Runtime
-from ..errors import BrokerError, ConcurrencyError, HandlerMistake, Retry
+from ..errors import ConcurrencyError, HandlerMistake, Retry
 from ..handlers.group import Handler
 from ..handlers.invocation import call_handler, check_pollable, naming_handler
 from ..handlers.table import HandlerTable
@@ -20,15 +20,13 @@ from ..lifecycle.events import OperationRef
 from ..lifecycle.outcomes import (
     failure_outcome,
     is_gone,
-    planned_change,
-    stored_result,
-    success_change,
+    is_valid_error,
 )
 from ..protocol.encoding import EMPTY_RESULTS, EncodedResponse, encode_result
 from ..requests import InstanceRequest
 from ..results import Accepted
 from ..store.errors import StoreUnavailable
-from ..store.models import Attempt, BindingRecord, Change, InstanceRecord, Outcome, Progress
+from ..store.models import Attempt, BindingRecord, InstanceRecord, Outcome, Progress
 from ..store.retry import is_written, persist
 
 _PATIENCE = 3.0
@@ -68,14 +66,16 @@ def run_inline(
     """
     attempt, request = claimed.attempt, claimed.request
     runtime.heartbeat.add(attempt)
-    inline = _InlineAttempt(runtime, claimed, planned_change(attempt.kind, request, claimed.instance))
+    inline = _InlineAttempt(runtime, handler, claimed)
     try:
         try:
             result, response = _call(table, handler, attempt, request)
+            with naming_handler(handler):
+                ending = inline.ending_of(result)
         except BaseException as error:
             inline.fail(error)
             raise
-        inline.finish(result)
+        inline.finish(ending)
     finally:
         inline.close()
     return result, response
@@ -93,7 +93,6 @@ def _call(
     if type(result) is Accepted:
         check_pollable(table, attempt.kind, handler, request.offering, request.plan)
     with naming_handler(handler):
-        stored_result(attempt.kind, result, None, None)  # raises HandlerMistake for invalid data
         public_result = (
             replace(result, operation=attempt.operation_id) if type(result) is Accepted else result
         )
@@ -109,13 +108,18 @@ def _call(
 class _InlineAttempt(AttemptProtocol):
     """The attempt of a synchronous handler. Its end is stored before the response."""
 
-    def __init__(self, runtime: Runtime, claimed: ClaimedRequest, planned: Change) -> None:
+    def __init__(self, runtime: Runtime, handler: Handler, claimed: ClaimedRequest) -> None:
         attempt = claimed.attempt
         super().__init__(
-            runtime.store, attempt, claimed.request, claimed.instance, claimed.binding, runtime.submit
+            runtime.store,
+            attempt,
+            handler,
+            claimed.request,
+            claimed.instance,
+            claimed.binding,
+            runtime.submit,
         )
         self._runtime = runtime
-        self._planned = planned
         self._previous = claimed.previous
         self._ref = OperationRef.now(attempt.operation_id, attempt.kind)
         self._started = monotonic()
@@ -126,63 +130,78 @@ class _InlineAttempt(AttemptProtocol):
         if not self._is_deferred:
             self._runtime.heartbeat.remove(self._attempt)
 
-    def finish(self, result: object) -> None:
-        """Store the result of a handler.
+    def finish(self, ending: AttemptEnding) -> None:
+        """Store the end of an attempt whose handler returned a result.
 
         Raises:
             ConcurrencyError: The operation was cancelled. The operation that deletes the resource receives
                 the result.
             StoreUnavailable: The store is unavailable. The result is stored when it is available again.
+            UnstorableEnd: The result could not be written, and a failure is stored.
         """
-        if isinstance(result, Accepted):
-            is_stored = self.accepted(result)
-        else:
-            kind = self._attempt.kind
-            change = success_change(kind, self._planned, result, self._instance, self._binding)
-            is_stored = self.succeeded(result, change, None)
-        if not is_stored:
+        if not self.conclude(ending):
             raise ConcurrencyError(
                 "The operation was cancelled or the resource was deleted while it was running."
             )
 
     def fail(self, error: BaseException) -> None:
         """Store an exception as a failure, or restore the previous state after a refusal (R-REQ-8)."""
-        kind = self._attempt.kind
         try:
-            if is_gone(kind, error):
-                self.succeeded(EMPTY_RESULTS[kind], self._planned, None)
-            elif _is_refusal(error):
+            if is_gone(self._attempt.kind, error):
+                self.gone()
+            elif is_valid_error(error) and error.status < 500:  # a refusal: nothing changed
                 withdraw = partial(self._store.withdraw, self._attempt, self._previous)
-                self._end(AttemptEnding(withdraw, Progress.FAILED))
+                self.conclude(AttemptEnding(withdraw, leads_to=None))
             else:
                 self.failed(failure_outcome(error))
-        except StoreUnavailable:
-            pass  # the response reports the first error, and the failure is stored later
+        except (StoreUnavailable, UnstorableEnd):
+            pass  # the response reports the first error; in an outage, the failure is stored later
 
     def _write(self, ending: AttemptEnding) -> bool:
         """Store an ending, or defer the write if the store stays unavailable."""
         try:
-            return persist(
-                self._store,
-                self._attempt,
-                ending.write,
-                self._runtime.stopping,
-                leads_to=ending.leads_to,
-                outcome=ending.outcome,
-                patience=_PATIENCE,
-            )
+            return self._persist(ending)
         except StoreUnavailable:
-            self._is_deferred = True
-            self._runtime.scheduler.defer_write(self._attempt, partial(self._write_deferred, ending))
+            self._defer(partial(self._write_deferred, ending))
             raise
 
+    def _persist(self, ending: AttemptEnding) -> bool:
+        return persist(
+            self._store,
+            self._attempt,
+            ending.write,
+            self._runtime.stopping,
+            leads_to=ending.leads_to,
+            outcome=ending.outcome,
+            patience=_PATIENCE,
+        )
+
+    def _defer(self, write: Callable[[], object]) -> None:
+        self._is_deferred = True
+        self._runtime.scheduler.defer_write(self._attempt, write)
+
     def _write_deferred(self, ending: AttemptEnding) -> None:
-        written = ending.write() or is_written(self._store, self._attempt, ending.leads_to, ending.outcome)
+        written = self._write_again(ending)
         with self._runtime.app.app_context():  # receivers of signals may rely on an app context
             self._settle(ending, written)
 
+    def _write_again(self, ending: AttemptEnding) -> bool:
+        """Write an ending once more, after a commit that may have succeeded without a response."""
+        return ending.write() or is_written(self._store, self._attempt, ending.leads_to, ending.outcome)
+
+    def released(self, result: StoredResult) -> None:
+        """Implement :meth:`AttemptProtocol.released`. If the store stays unavailable, defer the release."""
+        release = partial(super().released, result)
+        try:
+            release()
+        except StoreUnavailable:
+            if not self._is_deferred:  # otherwise the scheduler repeats the deferred write
+                self._defer(release)
+            raise
+
     def _write_release(self, write: Callable[[], bool]) -> bool:
-        return write()
+        ending = AttemptEnding(write, Progress.FAILED)
+        return self._write_again(ending) if self._is_deferred else self._persist(ending)
 
     def _publish_success(self, result: Any) -> None:
         self._runtime.publisher.succeeded(self._ref, self._request, result, self._seconds)
@@ -196,14 +215,3 @@ class _InlineAttempt(AttemptProtocol):
     @property
     def _seconds(self) -> float:
         return monotonic() - self._started
-
-
-def _is_refusal(error: BaseException) -> bool:
-    """Whether an exception is a valid error with a 4xx status, which means that nothing changed."""
-    if not isinstance(error, BrokerError):
-        return False
-    try:
-        error.check()
-    except (ValueError, TypeError):
-        return False
-    return error.status < 500

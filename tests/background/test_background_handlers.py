@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -19,11 +20,22 @@ from brokerkit import (
     Retry,
 )
 from brokerkit.background.executors import ThreadExecutor
+from brokerkit.store.store import Store
 
-from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
+from ..support.broker import (
+    BINDING,
+    DELETE_QUERY,
+    IDS,
+    INSTANCE,
+    PROVISION,
+    Recorder,
+    make_app,
+    make_broker,
+)
 from ..support.stateful import (
     CAN_POLL,
     CHANGING,
+    KEY,
     LAST,
     SECRET,
     Gate,
@@ -257,6 +269,57 @@ def test_operation_fails_after_max_attempts(serve: Serve, recorder: Recorder) ->
     assert platform.delete(INSTANCE, query=DELETE_QUERY).status_code == 200
 
 
+@pytest.mark.rule("R-LAST-1")
+def test_handed_over_attempts_do_not_count(serve: Serve, recorder: Recorder) -> None:
+    """Restarts at a `yield` use up none of the attempts, which the handler sees nevertheless."""
+    entered, has_restarted = threading.Semaphore(0), threading.Event()
+
+    def steps(request: Any) -> Iterator[str]:
+        entered.release()
+        while not has_restarted.is_set():
+            yield "Creating volume"
+        raise Retry(after=0.01)
+
+    recorder.answers["provision"] = steps
+    platform = serve(recorder, background=["provision"], max_attempts=2)
+    operation = begin(platform)
+    for restart in range(3):
+        assert entered.acquire(timeout=15), restart
+        serve.stop()
+        platform = serve(recorder, background=["provision"], max_attempts=2)
+        assert last_operation(platform, INSTANCE, operation)["state"] == "in progress"
+    assert entered.acquire(timeout=15)
+    has_restarted.set()
+    result = poll_until_done(platform, INSTANCE, operation)
+    assert result == {"state": "failed", "description": "The operation did not succeed in 2 attempts."}
+    assert [request.attempt for request in recorder.requests] == [1, 2, 3, 4, 5]
+
+
+class NoExecutor:
+    """An executor that runs nothing."""
+
+    def start(self, run: object) -> None: ...
+
+    def submit(self, operation_id: str, delay: float = 0) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@pytest.mark.rule("R-LAST-1")
+def test_interrupted_attempts_count(
+    serve: Serve, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An operation fails if the processes of all its attempts died."""
+    operation = begin(serve(recorder, background=["provision"], executor=NoExecutor(), lease=1.0))
+    with closing(Store(serve.url, encryption_keys=[KEY], lease=1.0)) as store:
+        store.open()
+        assert store.begin(operation) is not None  # the attempt of a process that dies now
+    platform = serve(recorder, background=["provision"], max_attempts=1, lease=1.0)
+    assert poll_until_done(platform, INSTANCE, operation)["state"] == "failed"
+    assert "interrupted in each of 1 attempts" in caplog.text
+    assert recorder.requests == []
+
+
 @pytest.mark.rule("R-LAST-1", "R-DEL-5")
 @pytest.mark.parametrize("way", ["waits", "runs", "yields"])
 def test_background_operation_fails_at_polling_deadline(serve: Serve, recorder: Recorder, way: str) -> None:
@@ -463,3 +526,24 @@ def test_log_escapes_line_breaks_in_ids(
     until(lambda: "failed: " in caplog.text)
     assert "i1\\x0aforged" in caplog.text
     assert not [record for record in caplog.records if "\n" in record.getMessage()]
+
+
+@pytest.mark.rule("R-LAST-1")
+def test_start_continues_left_work(serve: Serve, recorder: Recorder) -> None:
+    """`broker.start()` needs no request, and a second call has no effect."""
+    begin(serve(recorder, background=["provision"], executor=NoExecutor()))
+    serve.stop()
+    serve(recorder, background=["provision"])
+    serve.brokers[-1].start()
+    serve.brokers[-1].start()
+    until(lambda: recorder.requests)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_start_requires_registered_blueprint(recorder: Recorder, has_store: bool) -> None:
+    broker = make_broker(recorder, store="sqlite://" if has_store else None)
+    with pytest.raises(RuntimeError, match="register the blueprint"):
+        broker.start()
+    make_app(broker)
+    broker.start()
+    broker.close()

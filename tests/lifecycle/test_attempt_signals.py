@@ -11,6 +11,7 @@ import pytest
 
 from brokerkit import Accepted, LastOperation, Operation, Provisioned, QuotaExceeded, Retry, signals
 from brokerkit._context import CURRENT_CALL
+from brokerkit.background.executors import ThreadExecutor
 from brokerkit.signals import AttemptEnd
 from brokerkit.store.errors import StoreUnavailable
 
@@ -256,14 +257,14 @@ def test_attempt_is_interrupted_when_store_is_unavailable(
     serve: Serve, recorder: Recorder, facts: list[Fact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """attempt_finished reports INTERRUPTED with StoreUnavailable when the outcome cannot be written before
-    shutdown.
+    the grace period ends.
     """
-    platform = serve(recorder, background=["provision"])
+    platform = serve(recorder, background=["provision"], executor=ThreadExecutor(grace=0.1))
     running = serve.brokers[-1]._runtime
     assert running is not None
 
     def away(*_: object) -> bool:
-        running.stopping.set()  # ends the retries of the write
+        running.stopping.set()
         raise StoreUnavailable
 
     monkeypatch.setattr(running.store, "end", away)

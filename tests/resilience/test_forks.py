@@ -11,7 +11,6 @@ from itertools import count, islice
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from ..support.servers import KINDS
 from ..support.wait import wait_until
@@ -48,20 +47,12 @@ def threads_of(pid: int) -> int:
 
 
 def connections(processes: BrokerProcesses, pid: int) -> int:
-    """Return the number of connections of a process to the store, before any request."""
+    """Return the number of connections of a server's parent process to the store."""
+    opened = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
     if processes.url.startswith("sqlite"):
-        opened = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink())
         return sum("broker.db" in target and not target.endswith(".key") for target in opened)
-    engine = create_engine(processes.url)
-    with engine.connect() as connection:
-        count: int = connection.scalar(
-            text(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        )
-    engine.dispose()
-    return count
+    listeners = 1
+    return sum(target.startswith("socket:") for target in opened) - listeners
 
 
 def test_preloaded_master_starts_no_threads(processes: BrokerProcesses) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +122,30 @@ def test_synchronous_result_is_stored_after_outage(
     assert len(fragile.events.runs("i1")) == 1
     check_nothing_in_progress(fragile.url)
     wait_until(lambda: fragile.events.of("signal", "provisioned", instance="i1"))
+
+
+@pytest.mark.parametrize("plan", ["synchronous", "function"])
+def test_shutdown_during_outage_loses_no_result(fragile: FragileProcesses, plan: str) -> None:
+    """A process that ends during an outage stores the result when the database returns in time."""
+    settings = fragile.settings(busy_timeout=BUSY_TIMEOUT)
+    server = activate(fragile.serve(settings))
+    with ThreadPoolExecutor(1) as pool:
+        response = pool.submit(server.send, "PUT", I1, provision_body(plan, gate="open"), CAN_POLL)
+        wait_until(lambda: fragile.events.runs("i1"))
+        fragile.outage.begin()
+        try:
+            fragile.open_gate("open")
+            if plan == "synchronous":
+                check_store_unavailable(response.result(60))
+            os.kill(server.pid, signal.SIGTERM)
+            wait_until(lambda: "Shutting down the background work" in fragile.log)
+        finally:
+            fragile.outage.end()
+    wait_until(lambda: not server.is_alive)
+    check_nothing_in_progress(fragile.url)
+    successor = activate(fragile.serve(settings))
+    assert successor.send("GET", I1).status == 200
+    assert len(fragile.events.runs("i1")) == 1
 
 
 @pytest.mark.rule("R-DEL-5")

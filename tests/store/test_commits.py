@@ -187,16 +187,19 @@ def test_retried_write_of_lost_attempt_fails(store: Store) -> None:
     assert not persist(store, attempt, end, Event(), leads_to=Progress.SUCCEEDED)
 
 
-@pytest.mark.parametrize("is_stopping", [True, False])
-def test_write_raises_when_store_stays_unavailable(store: Store, is_stopping: bool) -> None:
-    """StoreUnavailable is raised after the patience has ended or during shutdown."""
-    stopping = Event()
-    if is_stopping:
-        stopping.set()
+@pytest.mark.parametrize("limit", ["patience", "grace"])
+def test_write_raises_when_store_stays_unavailable(store: Store, limit: str) -> None:
+    """The write is retried until the patience has ended, or during a shutdown until the grace has ended."""
+    stopping, tries = Event(), 0
+    stopping.set()
 
     def end() -> bool:
+        nonlocal tries
+        tries += 1
         raise StoreUnavailable
 
     attempt = claim(store).attempt()
+    limits: dict[str, Any] = {limit: 0.1}
     with pytest.raises(StoreUnavailable):
-        persist(store, attempt, end, stopping, leads_to=Progress.SUCCEEDED, patience=0.1)
+        persist(store, attempt, end, stopping, leads_to=Progress.SUCCEEDED, **limits)
+    assert tries > 1
