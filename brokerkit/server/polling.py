@@ -43,7 +43,7 @@ QUIET = 60.0
 """If an operation has not changed for this many seconds, a conflicting request polls it."""
 
 _MAX_POLLS = 10
-"""The maximum number of operations on bindings that one request polls. The next request polls others."""
+"""The maximum number of operations on bindings that one request polls. When they end, others follow."""
 
 
 def poll(

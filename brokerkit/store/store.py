@@ -258,7 +258,7 @@ class Store:
         return [rows.binding(row, self.encryptor) for row in result]
 
     def quiet_bindings(self, instance_key: str, quiet: float, limit: int) -> list[Snapshot]:
-        """Return bindings whose operation is polled, but has not changed for a number of seconds.
+        """Return bindings whose operation is polled, but has not changed for a number of seconds, in order.
 
         Args:
             instance_key: The key of the instance.

@@ -75,8 +75,8 @@ class Expected:
     """The expected response to a request, with its effects.
 
     `body` is compared as it is. `error` contains the accepted error codes. `handler` has the fields of the
-    expected handler call, and `polled` those of a polling handler called before it. `is_busy` is True if
-    the instance is busy with another operation.
+    expected handler call, and `polled` those of the polling handlers called before it. `is_busy` is True if
+    the instance is busy with another operation, on itself or on a binding.
     """
 
     status: int
@@ -85,7 +85,7 @@ class Expected:
     op: Op | None = None
     url: str | None = None
     handler: dict[str, Any] | None = None
-    polled: dict[str, Any] | None = None
+    polled: list[dict[str, Any]] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
     is_busy: bool = False
 
@@ -173,7 +173,7 @@ class Model:
         if target[0] == BACK and not polls:
             reasons.append("AsyncRequired")
         if reasons:
-            return Expected(422, error=tuple(reasons))
+            return Expected(422, error=tuple(reasons), is_busy="ConcurrencyError" in reasons)
         op = self._op("update", target[0], polls)
         op.target = target
         return self._begin(i, None, op, polls, outcome, instance, _stored_fields(instance))
@@ -193,7 +193,7 @@ class Model:
         if instance.plan == BACK and not polls:
             reasons.append("AsyncRequired")
         if reasons:
-            return Expected(422, error=tuple(reasons), is_busy=instance.status == "updating")
+            return Expected(422, error=tuple(reasons), is_busy="ConcurrencyError" in reasons)
         cancelled = self._cancel(instance)
         op = self._op("deprovision", instance.plan, polls)
         expected = self._begin(i, None, op, polls, outcome, instance, _stored_fields(instance))
@@ -353,16 +353,30 @@ class Model:
     # What comes of it
 
     def _unless_over(self, i: str, judge: Callable[[], Expected]) -> Expected:
-        """Poll an asynchronous operation before a request is refused because of it."""
-        expected, instance = judge(), self.instances.get(i)
-        if not expected.is_busy or instance is None or instance.op.mode != "polled":
-            return expected
-        op = instance.op
-        polled = self.poll(i, None, op, self.poll_outcome)
-        if not op.in_progress:
-            expected = judge()
-        expected.polled = polled.handler
-        return _after(polled.signals, expected)
+        """Poll the asynchronous operations that a request would be refused for, until none of them ends."""
+        polled: list[dict[str, Any]] = []
+        signals: list[str] = []
+        while True:
+            expected, instance = judge(), self.instances.get(i)
+            blocking = self._blocking(instance) if expected.is_busy and instance is not None else []
+            for b, op in blocking:
+                poll = self.poll(i, b, op, self.poll_outcome)
+                polled += [poll.handler] if poll.handler else []
+                signals += poll.signals
+            if all(op.in_progress for _, op in blocking):
+                expected.polled = polled
+                return _after(signals, expected)
+
+    @staticmethod
+    def _blocking(instance: Resource) -> list[tuple[str | None, Op]]:
+        """Return the asynchronous operations on an instance, or else on its bindings, the oldest first."""
+        if instance.op.in_progress:
+            return [(None, instance.op)] if instance.op.mode == "polled" else []
+        ops = [(b, binding.op) for b, binding in instance.bindings.items()]
+        return sorted(
+            ((b, op) for b, op in ops if op.in_progress and op.mode == "polled"),
+            key=lambda pair: pair[1].number,
+        )
 
     def _op(self, kind: str, plan: str, polls: bool) -> Op:
         self.number += 1

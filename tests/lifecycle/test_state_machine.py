@@ -129,8 +129,8 @@ def _one_of(things: list[_Thing], which: int) -> _Thing:
 
 def _named(expected: Expected, kind: str) -> dict[str, Any]:
     """What is expected to be at hand, of what a handler saw."""
-    looks = kind == "poll" and expected.polled is not None
-    return (expected.polled if looks else expected.handler) or {}
+    looks = kind == "poll" and expected.polled
+    return (expected.polled[0] if looks else expected.handler) or {}
 
 
 def _waits(op: Op) -> bool:
@@ -292,9 +292,7 @@ class Lives(RuleBasedStateMachine):
             {name: value for name, value in received.items() if name in _named(expected, kind)}
             for kind, received in self.calls
         ]
-        assert requested == [
-            received for received in (expected.polled, expected.handler) if received is not None
-        ]
+        assert requested == [*expected.polled, *([] if expected.handler is None else [expected.handler])]
         mine = [
             name
             for name, request, _ in self.sent_signals.facts

@@ -43,7 +43,7 @@ class ReadStatements:
                 _BINDING_LAST.c.mode == Mode.POLLED.value,
                 _BINDING_LAST.c.updated_at <= clock(dialect) - seconds("quiet"),
             )
-            .order_by(_BINDING_LAST.c.updated_at)
+            .order_by(_BINDING_LAST.c.sequence)
             .limit(number("limit")),
         )
         self.bindings_of = Query(
