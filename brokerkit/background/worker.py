@@ -103,6 +103,8 @@ class Worker:
 
     def run(self, operation_id: str) -> None:
         """Run the next attempt of an operation if it is due and can be claimed. Raises no exceptions."""
+        if self.stopping.is_set():
+            return  # another process begins the attempt, or this one after its restart
         try:
             operation = self.store.begin(operation_id, self._is_served)
             if operation is None:

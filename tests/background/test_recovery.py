@@ -89,9 +89,9 @@ def opened(url: str, clock: Clock, lease: float = 1.0) -> Store:
 
 
 def stored(store: Store, operation_id: str) -> OperationRecord:
-    found = store.find_operation(operation_id)
-    assert found is not None
-    return found[0]
+    row = store.find_operation(operation_id)
+    assert row is not None
+    return row[0]
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True], ids=["current", "cancelled"])
@@ -208,9 +208,9 @@ def expired(store: Store) -> OperationRecord:
     """Return an operation with a running attempt."""
     new = new_operation("dead", Mode.INLINE)
     assert store.claim_new_instance(new, InstanceAttributes(instance_id="dead"))
-    found = stored(store, "dead")
+    row = stored(store, "dead")
     store.close()
-    return found
+    return row
 
 
 def advance(manual: ManualClock, watch: LeaseWatch, seconds: int) -> None:

@@ -119,9 +119,9 @@ def wait_past_deadline(serve: Serve, operation: str) -> None:
     """Wait until the deadline of an operation has passed, and every scheduler has had time to notice."""
     store = serve.brokers[0]._runtime
     assert store is not None
-    found = store.store.find_operation(operation)
-    assert found is not None
-    until(lambda: store.store.now() > found[0].deadline + LEASE / 2)
+    row = store.store.find_operation(operation)
+    assert row is not None
+    until(lambda: store.store.now() > row[0].deadline + LEASE / 2)
 
 
 @pytest.mark.rule("R-LAST-5", "R-UNB-3")

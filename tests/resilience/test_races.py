@@ -160,14 +160,10 @@ def test_concurrent_binds_run_once_per_binding(processes: BrokerProcesses, serve
     wait_until_idle(processes)
 
 
-CANCELLED_BIND = pytest.mark.xfail(
-    strict=False,
-    reason="an unbind that cancels a running bind frees the instance while the bind's handler still runs",
-)
 KINDS_OF_REQUESTS = [
     pytest.param("synchronous", "", id="synchronous"),
-    pytest.param("synchronous", CAN_POLL, id="synchronous, polling", marks=CANCELLED_BIND),
-    pytest.param("background", CAN_POLL, id="background", marks=CANCELLED_BIND),
+    pytest.param("synchronous", CAN_POLL, id="synchronous, polling"),
+    pytest.param("background", CAN_POLL, id="background"),
 ]
 
 
