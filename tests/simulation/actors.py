@@ -88,7 +88,8 @@ class Stage:
 
     Args:
         decide: Returns the deviation at a point of an actor, or None. The kind of the point is "read" or "write"
-            before a store call, "committed" after a commit, and "step" in a handler.
+            before a store call, "committed" after a commit, and "step" and "changed" in a handler, before and
+            after its change of the world.
         act: Performs a deviation that is not a delay.
         limit: The virtual time at which the run is aborted.
     """

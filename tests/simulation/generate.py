@@ -131,7 +131,7 @@ class RandomChoices:
             return 0.01
         if not self._is_directed:
             return 0.08
-        return {"committed": 0.2, "step": 0.2, "write": 0.15}.get(kind, 0.06)
+        return {"committed": 0.2, "step": 0.2, "changed": 0.2, "write": 0.15}.get(kind, 0.06)
 
     def _seconds(self, action: str, actor: Actor, kind: str) -> float:
         rng = self._random
@@ -144,6 +144,6 @@ class RandomChoices:
             "clock": _CLOCK_STEPS,
             "Retry": _RETRIES,
         }.get(action, (0.0,))
-        if action == "delay" and (kind == "committed" or actor.name.endswith("/heartbeat")):
+        if action == "delay" and (kind == "committed" or "/heartbeat" in actor.name):
             choices = (0.0,) if actor.request is None else (0.0, 0.0, 0.2, 1.0, 5.0)
         return rng.choice(choices)

@@ -59,7 +59,7 @@ class Handlers:
             _operation_id(),
             stage.me,
         )
-        is_outside = is_long and not self._is_background
+        is_outside = is_long and not self._is_background and request.accepts_incomplete
         half = 0.0 if is_outside else seconds / 2
         stage.log(f"handler of {self._kind} begins ({call.operation})")
         world.enter(call)
@@ -69,9 +69,9 @@ class Handlers:
             self._step(run)
             yield "half"
             token = self._change(run, call, request)
-            self._step(run)
+            self._step(run, "changed")
             stage.sleep(half)
-            self._step(run)
+            self._step(run, "changed")
             yield None
             if is_outside:
                 run.outside[call.operation] = stage.now + seconds
@@ -82,9 +82,9 @@ class Handlers:
         finally:
             world.leave(call)
 
-    def _step(self, run: Simulation) -> None:
+    def _step(self, run: Simulation, kind: str = "step") -> None:
         """Pass a point at which the handler may raise."""
-        fault = run.stage.point("step")
+        fault = run.stage.point(kind)
         if fault is None or fault.action not in ("error", "refuse", "Retry"):
             return
         run.stage.me.has_raised = True

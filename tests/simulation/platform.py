@@ -227,6 +227,6 @@ def _call(process: Process, method: str, path: str, query: str, body: Any) -> An
         status.append(line)
         return lambda _: None
 
-    content = process.app.wsgi_app(environ, start_response)
+    content = process.host.app.wsgi_app(environ, start_response)
     text = b"".join(content)
     return Answer(int(status[-1].split()[0]), json.loads(text) if text else {})

@@ -16,6 +16,7 @@ from brokerkit.store.errors import StoreUnavailable
 from brokerkit.store.store import Position, Store
 from brokerkit.store.transitions import Parameters, Query
 
+from .actors import Actor
 from .clock import VirtualClock, request_name
 from .handlers import register
 from .schedule import CHANGES
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 KEY = "cGxlYXNlIGRvIG5vdCB1c2UgdGhpcyBrZXkgaGVyZSE="
 DEADLINE = 60
 LEASE = 30.0
+
+GRACE = 10.0
+"""The seconds that a process waits at its exit for running attempts."""
 
 _TABLES = ("brokerkit_bindings", "brokerkit_instances", "brokerkit_operations")
 
@@ -100,8 +104,11 @@ class SimulatedStore(Store):
 class ActorExecutor:
     """An executor that runs each submitted operation in an actor, like the threads of `ThreadExecutor`."""
 
+    grace = GRACE
+
     def __init__(self) -> None:
         self.process: Process | None = None
+        self._attempts: list[Actor] = []
         self._run: Callable[[str], None] = lambda _: None
         self._waiting: set[str] = set()
 
@@ -109,6 +116,7 @@ class ActorExecutor:
         """Implement `Executor.start`."""
         self._run = run
         self._waiting = set()
+        self._attempts = []
 
     def submit(self, operation_id: str, delay: float = 0) -> None:
         """Implement `Executor.submit`. Delayed operations wait in the store."""
@@ -123,10 +131,38 @@ class ActorExecutor:
             self._run(operation_id)
 
         name = request_name(operation_id)
-        run.stage.spawn(f"{name}@{process.name}", attempt, process=process, request=run.requests.get(name))
+        self._attempts = [actor for actor in self._attempts if not actor.is_finished]
+        actor = run.stage.spawn(f"{name}@{process.name}", attempt, process=process, request=run.requests.get(name))
+        self._attempts.append(actor)
 
     def stop(self) -> None:
-        """Implement `Executor.stop`."""
+        """Implement `Executor.stop`. Wait for the running attempts as long as :attr:`grace`."""
+        if self.process is None:
+            return
+        stage = self.process.run.stage
+        ends = stage.now + self.grace
+        while stage.now < ends and not all(actor.is_finished for actor in self._attempts):
+            stage.sleep(0.5)
+
+
+class Host:
+    """A broker with its store and app, which is the code of one process at a time.
+
+    Args:
+        store: The store.
+        background: The operations with background handlers.
+        clock: The virtual clock.
+    """
+
+    def __init__(self, store: SimulatedStore, background: frozenset[str], clock: VirtualClock) -> None:
+        self.executor = ActorExecutor()
+        broker = Broker(catalog(), auth=NoAuth(), store=store, executor=self.executor)
+        register(broker, background, clock)
+        self.app = Flask("simulation")
+        self.app.register_blueprint(broker.blueprint)
+        runtime = runtime_of(broker)
+        assert runtime is not None, "the broker has a store"
+        self.runtime: Runtime = runtime
 
 
 class Process:
@@ -135,19 +171,23 @@ class Process:
     Args:
         name: The name.
         run: The run.
-        app: The Flask app.
-        runtime: The background work.
+        fleet: Has the brokers. After its death, a process continues with another one.
+
+    Attributes:
+        generation: The number of starts.
+        pause: The duration of the last pause, in seconds.
     """
 
-    def __init__(self, name: str, run: Simulation, app: Flask, runtime: Runtime) -> None:
+    def __init__(self, name: str, run: Simulation, fleet: Fleet) -> None:
         self.name = name
         self.run = run
-        self.app = app
-        self.runtime = runtime
         self.is_alive = False
         self.is_paused = False
         self.is_draining = False
+        self.pause = 0.0
         self.generation = 0
+        self._fleet = fleet
+        self._is_exiting = False
 
     @property
     def accepts(self) -> bool:
@@ -155,16 +195,17 @@ class Process:
         return self.is_alive and not self.is_draining
 
     def start(self) -> None:
-        """Start, as a new process would with its first request."""
-        self.runtime.stop()
+        """Start, as a server starts a worker process."""
         self.is_alive, self.is_paused, self.is_draining = True, False, False
+        self._is_exiting = False
         self.generation += 1
-        executor = self.runtime.executor
-        assert isinstance(executor, ActorExecutor), "the processes of a simulation have its executor"
-        executor.process = self
+        self.host = self._fleet.take()
+        self.runtime = self.host.runtime
+        self.host.executor.process = self
         self.runtime.ensure_started(threads=False)
-        self.run.stage.spawn(f"{self.name}/heartbeat", self._beat, process=self)
-        self.run.stage.spawn(f"{self.name}/scheduler", self._schedule, process=self)
+        stage = self.run.stage
+        stage.spawn(f"{self.name}/heartbeat", self._beat, process=self)
+        self._scheduler = stage.spawn(f"{self.name}/scheduler", self._schedule, process=self)
 
     def _beat(self) -> None:
         stage, heartbeat = self.run.stage, self.runtime.heartbeat
@@ -175,8 +216,32 @@ class Process:
 
     def _schedule(self) -> None:
         stage, scheduler = self.run.stage, self.runtime.scheduler
-        while True:
+        while not self._is_exiting:
             stage.sleep(max(scheduler.check(), 0.5))
+
+    def terminate(self, patience: float) -> None:
+        """Begin to exit, as a server does after SIGTERM.
+
+        Args:
+            patience: The number of seconds to wait for requests that are being served.
+        """
+        self.is_draining = True
+        self.runtime.drain()
+        self.run.stage.spawn(f"{self.name}/exit", lambda: self._exit(patience), process=self)
+
+    def _exit(self, patience: float) -> None:
+        stage = self.run.stage
+        ends = stage.now + patience
+        while stage.now < ends and any(self._is_serving(actor) for actor in stage.live):
+            stage.sleep(0.5)
+        self._is_exiting = True
+        while not self._scheduler.is_finished:  # like the scheduler's thread, which is joined
+            stage.sleep(0.5)
+        self.runtime.shutdown()
+        self.kill()
+
+    def _is_serving(self, actor: Actor) -> bool:
+        return actor.process is self and "@" not in actor.name and "/" not in actor.name
 
     def kill(self) -> None:
         """End without any cleanup."""
@@ -195,8 +260,6 @@ class Fleet:
         store: Creates the store of a process. Defaults to :class:`SimulatedStore`.
     """
 
-    SIZE = 3
-
     def __init__(
         self,
         background: frozenset[str],
@@ -204,23 +267,27 @@ class Fleet:
     ) -> None:
         self.clock = VirtualClock()
         self.connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        self.stores: list[SimulatedStore] = []
-        self.apps: list[Flask] = []
-        self.runtimes: list[Runtime] = []
-        for number in range(self.SIZE):
-            made = store(self.connection, self.clock)
-            broker = Broker(catalog(), auth=NoAuth(), store=made, executor=ActorExecutor())
-            register(broker, background, self.clock)
-            app = Flask(f"process-{number}")
-            app.register_blueprint(broker.blueprint)
-            runtime = runtime_of(broker)
-            assert runtime is not None, "the broker has a store"
-            self.stores.append(made)
-            self.apps.append(app)
-            self.runtimes.append(runtime)
+        self._background = background
+        self._store = store
+        self._idle: list[Host] = []
+        self._used: list[Host] = []
+
+    def take(self) -> Host:
+        """Return a broker that no process of this run has used."""
+        if self._idle:
+            host = self._idle.pop()
+        else:
+            host = Host(self._store(self.connection, self.clock), self._background, self.clock)
+        self._used.append(host)
+        return host
 
     def clear(self) -> None:
-        """Empty the database."""
+        """Take the brokers back after a run, and empty the database."""
+        for host in self._used:
+            host.executor.process = None
+            host.runtime.stop()
+        self._idle += reversed(self._used)
+        self._used = []
         for table in _TABLES:
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are constants
 
@@ -245,6 +312,3 @@ def catalog() -> Catalog:
             )
         ]
     )
-
-
-ALL = frozenset(CHANGES)

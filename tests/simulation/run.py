@@ -68,6 +68,7 @@ class Simulation:
         self.requests = {request.name: request for request in schedule.requests}
         self.clock_offset = 0.0
         self.outage_until = 0.0
+        self.leases_may_expire = False
         self.outside: dict[str, float] = {}
         self.retrying: set[str] = set()
         self.violation: Violation | None = None
@@ -84,14 +85,12 @@ class Simulation:
         self.invariants = Invariants(fleet.connection, self.violate)
         self.platform = Platform(self)
         self.processes = [
-            Process(f"p{number}", self, fleet.apps[number], fleet.runtimes[number])
-            for number in range(schedule.processes)
+            Process(f"p{number}", self, fleet) for number in range(schedule.processes)
         ]
 
     def run(self) -> Result:
         """Run the schedule."""
         clock = self._fleet.clock
-        self._fleet.clear()
         clock.simulation = self
         try:
             for request in self.requests.values():
@@ -103,6 +102,7 @@ class Simulation:
             self.stage.run()
         finally:
             clock.simulation = None
+            self._fleet.clear()
         schedule = Schedule(
             self._schedule.requests,
             tuple(self.happened),
@@ -133,16 +133,10 @@ class Simulation:
         left = [thing.token for thing in self.world.things.values()]
         if left and not self.world.has_strays:
             self.violate("orphan", f"the platform deleted everything, but {', '.join(left)} still exist")
-        for request in self.requests.values():
-            self._check_runs(request)
-        self.stage.end()
-
-    def _check_runs(self, request: Request) -> None:
-        if request.kind in self._schedule.background:
-            return
         for operation, runs in self.world.runs.items():
-            if operation.split("-")[1] == request.name and runs > 1:
-                self.violate("ran twice", f"the synchronous handler of {request.name} ran {runs} times")
+            if runs > 1:
+                self.violate("ran twice", f"the synchronous handler of {operation} ran {runs} times")
+        self.stage.end()
 
     def _wait_for_rest(self) -> None:
         begun = self.stage.now
@@ -157,7 +151,7 @@ class Simulation:
 
     @staticmethod
     def _is_busy(actor: Actor) -> bool:
-        return actor.name != "platform" and not actor.name.endswith(("/heartbeat", "/scheduler"))
+        return actor.name != "platform" and "/" not in actor.name
 
     # Called at points
 
@@ -209,12 +203,14 @@ class Simulation:
         self.world.lose_process(process)
         self._undeliver()
 
-    def suspect(self, process: Process) -> None:
-        """Exclude the handlers of a process that is paused for long from the invariant of overlaps."""
-        for actor in self.stage.live:
-            if actor.process is process:
-                actor.is_suspect = True
-        self._undeliver()
+    def suspect_paused(self) -> None:
+        """Exclude the handlers of a process that is paused for too long from the invariant of overlaps."""
+        longest = faults.LONGEST_PAUSE_WITH_CLOCK if self.leases_may_expire else faults.LONGEST_PAUSE
+        for process in self.processes:
+            if process.is_paused and process.pause > longest:
+                for actor in self.stage.live:
+                    actor.is_suspect = actor.is_suspect or actor.process is process
+                self._undeliver()
 
     def _undeliver(self) -> None:
         for thing in self.world.things.values():
@@ -225,7 +221,7 @@ class Simulation:
         """Record that a handler returned what it made."""
         thing = self.world.things.get((call.instance, call.binding))
         if thing is not None and thing.operation == call.operation:
-            thing.is_delivered = True
+            thing.is_delivered = not call.actor.is_suspect
 
     def failed_operations(self) -> list[str]:
         """Return the ids of the failed operations, for an operator."""

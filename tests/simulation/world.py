@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .actors import Actor
+from .clock import request_name
 
 
 @dataclass
@@ -47,6 +48,12 @@ class World:
 
     Args:
         violate: Reports a violation of an invariant, by its name and a description.
+
+    Attributes:
+        things: The instances and bindings, by the ids of the instance and the binding.
+        calls: The handlers that run.
+        runs: The number of runs of each synchronous handler, by the id of the operation.
+        has_strays: Whether a suspect process changed the world. Then what exists is no longer compared.
     """
 
     def __init__(self, violate: Callable[[str, str], None]) -> None:
@@ -63,7 +70,8 @@ class World:
         Handlers of a process that was paused for longer than a lease and its grace period are excluded: another
         process must assume that it is dead, and nothing but its own service can stop such a handler.
         """
-        self.runs[call.operation] = self.runs.get(call.operation, 0) + 1
+        if call.actor.name == request_name(call.operation):
+            self.runs[call.operation] = self.runs.get(call.operation, 0) + 1
         for other in self.calls:
             if other.instance != call.instance or other.actor.is_suspect or call.actor.is_suspect:
                 continue
