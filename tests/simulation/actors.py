@@ -118,7 +118,9 @@ class Stage:
         self._done.acquire()
 
     def log(self, text: str) -> None:
-        """Add an event to the trace."""
+        """Add an event to the trace, until the run ends."""
+        if self.is_ending:
+            return
         self.trace.append((self.now, self.current.name if self.current else "-", text))
 
     def spawn(

@@ -37,12 +37,14 @@ class Report:
         return "\n\n".join([*parts, text])
 
 
-def run_seed(seed: int, fleet_of: FleetOf | None = None) -> Result:
+def run_seed(
+    seed: int, fleet_of: FleetOf | None = None, ignored: frozenset[str] = frozenset()
+) -> Result:
     """Run the schedule of a seed. Odd seeds are directed."""
     choices = RandomChoices(seed, is_directed=seed % 2 == 1)
     schedule = choices.schedule()
     fleet = fleet_of(frozenset(schedule.background)) if fleet_of else None
-    return execute(schedule, choices.decide, fleet)
+    return execute(schedule, choices.decide, fleet, ignored)
 
 
 def explore(
@@ -52,7 +54,7 @@ def explore(
     seconds: float | None = None,
     most_failures: int = 1,
     fleet_of: FleetOf | None = None,
-    is_wanted: Callable[[Result], bool] = lambda _: True,
+    ignored: frozenset[str] = frozenset(),
 ) -> Report:
     """Run schedules by seed, and shrink those that fail.
 
@@ -62,18 +64,18 @@ def explore(
         seconds: The maximum duration. Defaults to no limit.
         most_failures: The number of failures after which to stop. Defaults to 1.
         fleet_of: Returns the brokers for a set of background operations. Defaults to those of the project.
-        is_wanted: Whether a failure counts. Defaults to a function that returns True.
+        ignored: The invariants that are not checked. Defaults to none.
     """
     report, ends, seed = Report(), time.monotonic() + (seconds or 0.0), first
 
     def run(schedule: Schedule) -> Result:
-        return replay(schedule, fleet_of(frozenset(schedule.background)) if fleet_of else None)
+        return replay(schedule, fleet_of(frozenset(schedule.background)) if fleet_of else None, ignored)
 
     while (count is None or report.schedules < count) and (seconds is None or time.monotonic() < ends):
-        result = run_seed(seed, fleet_of)
+        result = run_seed(seed, fleet_of, ignored)
         report.schedules += 1
         report.choices += result.choices
-        if result.violation is not None and is_wanted(result):
+        if result.violation is not None:
             report.seeds.append(seed)
             report.failures.append(shrink(result, run)[0])
             if len(report.failures) >= most_failures:

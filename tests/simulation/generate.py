@@ -25,6 +25,9 @@ _BACKGROUNDS = (
     ("deprovision", "unbind"),
 )
 
+_BACKLOG = 520
+"""More operations than a scheduler reads in one look."""
+
 _FAULTS = (
     ("delay", 60),
     ("fail", 6),
@@ -74,7 +77,9 @@ class RandomChoices:
             request = self._request(kind, start, rng.choice(_SECONDS), background, number=number)
             requests.append(request)
             start = self._next_start(requests, ready)
-        return Schedule(tuple(requests), (), background, rng.choice((2, 2, 2, 3)))
+        processes = rng.choice((2, 2, 2, 3))
+        backlog = _BACKLOG if rng.random() < 0.0005 else 0
+        return Schedule(tuple(requests), (), background, processes, backlog)
 
     def _request(
         self, kind: str, at: float, seconds: float, background: tuple[str, ...], *, number: int

@@ -146,8 +146,7 @@ def register(broker: Broker, background: frozenset[str], clock: VirtualClock) ->
     for kind in CHANGES:
         is_background = kind in background
         decorate = getattr(broker, kind)
-        if is_background:
-            decorate = decorate(background=True)
+        decorate = decorate(plan="plan", background=True) if is_background else decorate(plan="plan")
         decorate(Handlers(kind, is_background, clock).handle)
-    broker.last_operation(_poll(clock, False))
-    broker.last_binding_operation(_poll(clock, True))
+    broker.last_operation(plan="plan")(_poll(clock, False))
+    broker.last_binding_operation(plan="plan")(_poll(clock, True))

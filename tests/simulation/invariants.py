@@ -18,7 +18,7 @@ FROM brokerkit_instances i WHERE i.busy_bindings != running
 _STATES = "SELECT id, state FROM brokerkit_operations"
 _UNFINISHED = """
 SELECT id, kind, state, lease_until, wake_at FROM brokerkit_operations
-WHERE state = 'in progress' OR lease_until IS NOT NULL
+WHERE (state = 'in progress' OR lease_until IS NOT NULL) AND plan_id = 'plan'
 """
 
 

@@ -11,8 +11,10 @@ from flask import Flask
 from brokerkit import Broker, Catalog, NoAuth, ServiceOffering, ServicePlan
 from brokerkit.background.runtime import Runtime
 from brokerkit.broker import runtime_of
+from brokerkit.requests import Operation
 from brokerkit.store.commits import Committer, Write
 from brokerkit.store.errors import StoreUnavailable
+from brokerkit.store.models import InstanceAttributes, Mode, NewOperation
 from brokerkit.store.store import Position, Store
 from brokerkit.store.transitions import Parameters, Query
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 KEY = "cGxlYXNlIGRvIG5vdCB1c2UgdGhpcyBrZXkgaGVyZSE="
 DEADLINE = 60
 LEASE = 30.0
+UNSERVED = "unserved"
+"""The id of a plan without handlers."""
 
 GRACE = 10.0
 """The seconds that a process waits at its exit for running attempts."""
@@ -217,7 +221,7 @@ class Process:
     def _schedule(self) -> None:
         stage, scheduler = self.run.stage, self.runtime.scheduler
         while not self._is_exiting:
-            stage.sleep(max(scheduler.check(), 0.5))
+            stage.sleep(max(scheduler.check(), self.run.shortest_look))
 
     def terminate(self, patience: float) -> None:
         """Begin to exit, as a server does after SIGTERM.
@@ -280,6 +284,26 @@ class Fleet:
             host = Host(self._store(self.connection, self.clock), self._background, self.clock)
         self._used.append(host)
         return host
+
+    def fill(self, number: int) -> None:
+        """Add operations that are due all the time, because no process has a handler for their plan."""
+        for index in range(number):
+            host = (self._idle or [self.take()])[-1]
+            store = host.runtime.store
+            store.open()
+            instance = f"backlog-{index}"
+            new = NewOperation(
+                id=f"000000000000-{instance}",
+                kind=Operation.PROVISION,
+                mode=Mode.BACKGROUND,
+                instance_id=instance,
+                binding_id=None,
+                service_id="offering",
+                plan_id=UNSERVED,
+                deadline=1e6,
+                request={},
+            )
+            store.claim_new_instance(new, InstanceAttributes(instance_id=instance))
 
     def clear(self) -> None:
         """Take the brokers back after a run, and empty the database."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from brokerkit.store.errors import StoreUnavailable
@@ -22,6 +22,7 @@ LIMIT = 6000.0
 """The virtual time after which a run counts as stuck, in seconds."""
 
 _REST_LIMIT = 1500.0
+_REST_LIMIT_WITH_BACKLOG = 200.0
 
 Decide = Callable[[Actor, str], At | None]
 
@@ -62,20 +63,25 @@ class Simulation:
         schedule: The requests and the number of processes.
         decide: Returns the deviation at a point of an actor, or None.
         fleet: The brokers.
+        ignored: The invariants that are not checked. Defaults to none.
     """
 
-    def __init__(self, schedule: Schedule, decide: Decide, fleet: Fleet) -> None:
+    def __init__(
+        self, schedule: Schedule, decide: Decide, fleet: Fleet, ignored: frozenset[str] = frozenset()
+    ) -> None:
         self.requests = {request.name: request for request in schedule.requests}
         self.clock_offset = 0.0
         self.outage_until = 0.0
         self.leases_may_expire = False
         self.outside: dict[str, float] = {}
         self.retrying: set[str] = set()
+        self.shortest_look = 5.0 if schedule.backlog else 0.5
         self.violation: Violation | None = None
         self.happened: list[At] = []
         self.choices = 0
         self._schedule = schedule
         self._decide = decide
+        self._ignored = ignored
         self._is_healed = False
         self._fleet = fleet
         self.stage = Stage(self._deviation, lambda actor, _, at: faults.perform(self, actor, at), LIMIT)
@@ -91,6 +97,7 @@ class Simulation:
     def run(self) -> Result:
         """Run the schedule."""
         clock = self._fleet.clock
+        self._fleet.fill(self._schedule.backlog)
         clock.simulation = self
         try:
             for request in self.requests.values():
@@ -103,17 +110,12 @@ class Simulation:
         finally:
             clock.simulation = None
             self._fleet.clear()
-        schedule = Schedule(
-            self._schedule.requests,
-            tuple(self.happened),
-            self._schedule.background,
-            self._schedule.processes,
-        )
+        schedule = replace(self._schedule, deviations=tuple(self.happened))
         return Result(schedule, self.violation, self.stage.trace, self.choices)
 
     def violate(self, invariant: str, description: str) -> None:
         """Report a violation, which ends the run."""
-        if self.violation is None and not self.stage.is_ending:
+        if self.violation is None and not self.stage.is_ending and invariant not in self._ignored:
             self.violation = Violation(invariant, description)
             self.stage.log(f"VIOLATION of {invariant!r}: {description}")
             self.stage.end()
@@ -140,12 +142,13 @@ class Simulation:
 
     def _wait_for_rest(self) -> None:
         begun = self.stage.now
+        limit = _REST_LIMIT_WITH_BACKLOG if self._schedule.backlog else _REST_LIMIT
         while True:
             busy = [actor for actor in self.stage.live if self._is_busy(actor)]
             unfinished = self.invariants.unfinished()
             if not busy and not unfinished and all(process.accepts for process in self.processes):
                 return
-            if self.stage.now - begun > _REST_LIMIT:
+            if self.stage.now - begun > limit:
                 self.violate("stuck", f"at rest: {unfinished} {[actor.name for actor in busy]}")
             self.stage.sleep(5.0)
 
@@ -242,13 +245,31 @@ def silence() -> None:
     logging.getLogger("brokerkit").setLevel(logging.CRITICAL + 1)
 
 
-def execute(schedule: Schedule, decide: Decide, fleet: Fleet | None = None) -> Result:
-    """Run a schedule with deviations that a function chooses."""
+def execute(
+    schedule: Schedule,
+    decide: Decide,
+    fleet: Fleet | None = None,
+    ignored: frozenset[str] = frozenset(),
+) -> Result:
+    """Run a schedule with deviations that a function chooses.
+
+    Args:
+        schedule: The schedule. Its deviations have no effect.
+        decide: Returns the deviation at a point of an actor, or None.
+        fleet: The brokers. Defaults to those of the project.
+        ignored: The invariants that are not checked. Defaults to none.
+    """
     chosen = fleet or fleet_for(frozenset(schedule.background))
-    return Simulation(schedule, decide, chosen).run()
+    return Simulation(schedule, decide, chosen, ignored).run()
 
 
-def replay(schedule: Schedule, fleet: Fleet | None = None) -> Result:
-    """Run a schedule with its own deviations. Impossible ones have no effect."""
+def replay(schedule: Schedule, fleet: Fleet | None = None, ignored: frozenset[str] = frozenset()) -> Result:
+    """Run a schedule with its own deviations. Impossible ones have no effect.
+
+    Args:
+        schedule: The schedule.
+        fleet: The brokers. Defaults to those of the project.
+        ignored: The invariants that are not checked. Defaults to none.
+    """
     table = {(at.actor, at.point): at for at in schedule.deviations}
-    return execute(schedule, lambda actor, _: table.get((actor.name, actor.points)), fleet)
+    return execute(schedule, lambda actor, _: table.get((actor.name, actor.points)), fleet, ignored)

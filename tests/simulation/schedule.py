@@ -81,12 +81,15 @@ class Schedule:
         deviations: The delays and faults.
         background: The operations with background handlers. Defaults to none.
         processes: The number of processes. Defaults to 2.
+        backlog: The number of other operations that are due all the time, because no process has a handler
+            for them. Defaults to 0.
     """
 
     requests: tuple[Request, ...]
     deviations: tuple[At, ...] = ()
     background: tuple[str, ...] = ()
     processes: int = 2
+    backlog: int = 0
 
     def __repr__(self) -> str:
         def lines(items: tuple[Any, ...]) -> str:
@@ -99,4 +102,6 @@ class Schedule:
             text += f"    background={self.background!r},\n"
         if self.processes != 2:
             text += f"    processes={self.processes},\n"
+        if self.backlog:
+            text += f"    backlog={self.backlog},\n"
         return text + ")"

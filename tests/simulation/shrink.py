@@ -51,6 +51,8 @@ def _candidates(schedule: Schedule) -> Iterator[Schedule]:
         yield replace(schedule, requests=requests[:index] + requests[index + 1 :])
     if schedule.processes > 2:
         yield replace(schedule, processes=2)
+    if schedule.backlog:
+        yield replace(schedule, backlog=0)
     for index, request in enumerate(requests):
         simpler = []
         if request.long:
