@@ -25,6 +25,22 @@ _BACKGROUNDS = (
     ("deprovision", "unbind"),
 )
 
+_WINDOWS: tuple[tuple[tuple[str, float, float], ...], ...] = (
+    # A creation or change is cancelled while its handler runs, and a request for the instance follows.
+    (("bind", 2.0, 35.0), ("unbind", 6.0, 1.0), ("deprovision", 9.0, 5.0)),
+    (("bind", 2.0, 35.0), ("unbind", 6.0, 1.0), ("update", 9.0, 5.0)),
+    (("provision", 0.0, 35.0), ("deprovision", 4.0, 1.0), ("provision", 8.0, 5.0)),
+    # A handler takes longer than its deadline and than that of the deletion that waits for it.
+    (("provision", 0.0, 150.0), ("deprovision", 5.0, 1.0), ("deprovision", 75.0, 1.0)),
+    (("bind", 2.0, 150.0), ("unbind", 8.0, 1.0), ("unbind", 80.0, 1.0)),
+    (("update", 2.0, 90.0), ("bind", 66.0, 1.0), ("deprovision", 70.0, 1.0)),
+    (("bind", 2.0, 90.0), ("update", 66.0, 1.0), ("deprovision", 70.0, 1.0)),
+    # A binding is made again while a request for its predecessor is on its way.
+    (("bind", 2.0, 0.5), ("unbind", 5.0, 0.5), ("unbind", 5.1, 0.5), ("bind", 8.0, 0.5)),
+    (("bind", 2.0, 0.5), ("unbind", 5.0, 0.5), ("bind", 7.0, 0.5), ("unbind", 9.0, 0.5)),
+)
+"""Sequences of requests that lead into the moments at which faults are likely: kind, start and duration."""
+
 _BACKLOG = 520
 """More operations than a scheduler reads in one look."""
 
@@ -64,6 +80,8 @@ class RandomChoices:
         """Choose requests."""
         rng = self._random
         background = rng.choice(_BACKGROUNDS)
+        if self._is_directed and rng.random() < 0.5:
+            return Schedule(tuple(self._window(background)), (), background)
         requests: list[Request] = []
         if rng.random() < 0.85:
             seconds = rng.choice(_SECONDS) if rng.random() < 0.3 else 0.5
@@ -81,8 +99,28 @@ class RandomChoices:
         backlog = _BACKLOG if rng.random() < 0.0005 else 0
         return Schedule(tuple(requests), (), background, processes, backlog)
 
+    def _window(self, background: tuple[str, ...]) -> list[Request]:
+        """Choose a sequence of requests, and shift their starts a little."""
+        rng = self._random
+        window = rng.choice(_WINDOWS)
+        requests = []
+        if window[0][0] != "provision":
+            requests.append(self._request("provision", 0.0, 0.5, background, number=1, binding="a"))
+        for kind, start, seconds in window:
+            at = start + rng.choice((0.0, 0.0, 0.1, 1.0, rng.uniform(0, 12)))
+            number = len(requests) + 1
+            requests.append(self._request(kind, at, seconds, background, number=number, binding="a"))
+        return requests
+
     def _request(
-        self, kind: str, at: float, seconds: float, background: tuple[str, ...], *, number: int
+        self,
+        kind: str,
+        at: float,
+        seconds: float,
+        background: tuple[str, ...],
+        *,
+        number: int,
+        binding: str | None = None,
     ) -> Request:
         rng = self._random
         return Request(
@@ -90,7 +128,7 @@ class RandomChoices:
             kind,
             round(at, 3),
             rng.randrange(2),
-            binding=rng.choice(("a", "a", "a", "b")),
+            binding=binding or rng.choice(("a", "a", "a", "b")),
             seconds=seconds,
             long=rng.random() < 0.3,
             polls=kind in background or rng.random() < 0.7,

@@ -74,7 +74,7 @@ class Handlers:
             self._step(run, "changed")
             yield None
             if is_outside:
-                run.outside[call.operation] = stage.now + seconds
+                run.outside[call.operation] = (self._kind, stage.now + seconds)
             result = self._result(request, token, is_outside, call.operation)
             run.delivered(call)
             stage.log(f"handler of {self._kind} ends")
@@ -119,16 +119,19 @@ def _operation_id() -> str:
     return str(call.operation_id)
 
 
-def _poll(clock: VirtualClock, of_binding: bool) -> Any:
+def _poll(clock: VirtualClock) -> Any:
     def poll(request: Any) -> LastOperation:
         run = clock.simulation
         assert run is not None, "requests are sent in a run"
         run.stage.point("step")
-        if run.stage.now < run.outside[request.operation]:
+        kind, ends = run.outside[request.operation]
+        if run.stage.now < ends:
             return LastOperation.in_progress()
         thing = run.world.things.get((request.instance_id, getattr(request, "binding_id", None)))
         token = thing.token if thing is not None and thing.operation == request.operation else None
-        if of_binding and token is not None:
+        if kind == "bind":
+            if token is None:  # it was deleted during the poll
+                return LastOperation.failed()
             return LastOperation.succeeded(result=Binding(credentials={"token": token}, data={"token": token}))
         return LastOperation.succeeded()
 
@@ -148,5 +151,5 @@ def register(broker: Broker, background: frozenset[str], clock: VirtualClock) ->
         decorate = getattr(broker, kind)
         decorate = decorate(plan="plan", background=True) if is_background else decorate(plan="plan")
         decorate(Handlers(kind, is_background, clock).handle)
-    broker.last_operation(plan="plan")(_poll(clock, False))
-    broker.last_binding_operation(plan="plan")(_poll(clock, True))
+    broker.last_operation(plan="plan")(_poll(clock))
+    broker.last_binding_operation(plan="plan")(_poll(clock))

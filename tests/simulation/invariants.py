@@ -15,7 +15,7 @@ SELECT i.id, i.busy_bindings, (
 ) AS running
 FROM brokerkit_instances i WHERE i.busy_bindings != running
 """
-_STATES = "SELECT id, state FROM brokerkit_operations"
+_STATES = "SELECT id, state FROM brokerkit_operations WHERE plan_id = 'plan'"
 _UNFINISHED = """
 SELECT id, kind, state, lease_until, wake_at FROM brokerkit_operations
 WHERE (state = 'in progress' OR lease_until IS NOT NULL) AND plan_id = 'plan'
@@ -49,9 +49,19 @@ class Invariants:
             if state in TERMINAL:
                 self._ended[operation] = state
 
-    def polled(self, operation: str, state: str) -> None:
-        """Check that a reported end of an operation stays."""
-        ended = self._polled.get(operation)
+    def reported(self, operation: str) -> str | None:
+        """Return the end of an operation that a poll has reported, or None."""
+        return self._polled.get(operation)
+
+    def polled(self, operation: str, state: str, before: str | None) -> None:
+        """Check that a reported end of an operation stays.
+
+        Args:
+            operation: The id of the operation.
+            state: The reported state.
+            before: The end that had been reported when the poll began. Concurrent polls can return in any order.
+        """
+        ended = self._polled.get(operation) if state in TERMINAL else before
         if ended is not None and state != ended:
             self._violate("polled state", f"{operation} was reported as {ended}, and now as {state}")
         if state in TERMINAL:

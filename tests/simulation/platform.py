@@ -87,12 +87,13 @@ class Platform:
 
     def poll_once(self, path: str, operation: str) -> str | None:
         """Poll an operation once, and return its state, "gone", or None without a valid response."""
+        before = self._run.invariants.reported(operation)
         answer = self.call(None, "GET", f"{path}/last_operation", f"operation={operation}")
         if answer is None:
             return None
         if answer.status == 200:
             state = str(answer.body["state"])
-            self._run.invariants.polled(operation, state)
+            self._run.invariants.polled(operation, state, before)
             return state
         return "gone" if answer.status in (400, 404, 410) else None
 
