@@ -15,7 +15,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=15.0, help="the duration; defaults to 15")
     parser.add_argument("--seed", type=int, default=1, help="the first seed; defaults to 1")
     parser.add_argument("--count", type=int, help="the maximum number of schedules")
-    parser.add_argument("--failures", type=int, default=3, help="stop after this many failures; defaults to 3")
+    parser.add_argument(
+        "--failures", type=int, default=3, help="stop after this many failures; defaults to 3"
+    )
     options = parser.parse_args()
     silence()
     report = explore(

@@ -24,7 +24,7 @@ class Killed(BaseException):
 class _Thread(Thread):
     """A thread that is used again by later actors, because threads are expensive to create."""
 
-    idle: list[_Thread] = []  # noqa: RUF012 - shared by design
+    idle: list[_Thread] = []
 
     def __init__(self) -> None:
         super().__init__(name="simulation-actor", daemon=True)

@@ -37,9 +37,7 @@ class Report:
         return "\n\n".join([*parts, text])
 
 
-def run_seed(
-    seed: int, fleet_of: FleetOf | None = None, ignored: frozenset[str] = frozenset()
-) -> Result:
+def run_seed(seed: int, fleet_of: FleetOf | None = None, ignored: frozenset[str] = frozenset()) -> Result:
     """Run the schedule of a seed. Odd seeds are directed."""
     choices = RandomChoices(seed, is_directed=seed % 2 == 1)
     schedule = choices.schedule()

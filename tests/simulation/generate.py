@@ -89,7 +89,9 @@ class RandomChoices:
         ready = requests[0].seconds + 1 if requests and rng.random() < 0.8 else 0.0
         start = ready
         for number in range(len(requests) + 1, len(requests) + rng.randint(2, 5)):
-            kind = rng.choice(("update", "deprovision", "bind", "bind", "bind", "unbind", "unbind", "provision"))
+            kind = rng.choice(
+                ("update", "deprovision", "bind", "bind", "bind", "unbind", "unbind", "provision")
+            )
             if rng.random() < 0.08:
                 kind = rng.choice(("retry", "purge"))
             request = self._request(kind, start, rng.choice(_SECONDS), background, number=number)

@@ -132,7 +132,9 @@ def _poll(clock: VirtualClock) -> Any:
         if kind == "bind":
             if token is None:  # it was deleted during the poll
                 return LastOperation.failed()
-            return LastOperation.succeeded(result=Binding(credentials={"token": token}, data={"token": token}))
+            return LastOperation.succeeded(
+                result=Binding(credentials={"token": token}, data={"token": token})
+            )
         return LastOperation.succeeded()
 
     return poll

@@ -21,7 +21,6 @@ from brokerkit.store.transitions import Parameters, Query
 from .actors import Actor
 from .clock import VirtualClock, request_name
 from .handlers import register
-from .schedule import CHANGES
 
 if TYPE_CHECKING:
     from .run import Simulation
@@ -136,7 +135,9 @@ class ActorExecutor:
 
         name = request_name(operation_id)
         self._attempts = [actor for actor in self._attempts if not actor.is_finished]
-        actor = run.stage.spawn(f"{name}@{process.name}", attempt, process=process, request=run.requests.get(name))
+        actor = run.stage.spawn(
+            f"{name}@{process.name}", attempt, process=process, request=run.requests.get(name)
+        )
         self._attempts.append(actor)
 
     def stop(self) -> None:
@@ -313,7 +314,7 @@ class Fleet:
         self._idle += reversed(self._used)
         self._used = []
         for table in _TABLES:
-            self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are constants
+            self.connection.execute(f"DELETE FROM {table}")
 
 
 def catalog() -> Catalog:

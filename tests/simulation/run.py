@@ -15,7 +15,7 @@ from .faults import is_possible
 from .invariants import Invariants
 from .platform import Platform
 from .processes import Fleet, Process
-from .schedule import At, Request, Schedule
+from .schedule import At, Schedule
 from .world import Call, World
 
 LIMIT = 6000.0
@@ -90,9 +90,7 @@ class Simulation:
         self.world = World(self.violate)
         self.invariants = Invariants(fleet.connection, self.violate)
         self.platform = Platform(self)
-        self.processes = [
-            Process(f"p{number}", self, fleet) for number in range(schedule.processes)
-        ]
+        self.processes = [Process(f"p{number}", self, fleet) for number in range(schedule.processes)]
 
     def run(self) -> Result:
         """Run the schedule."""
@@ -191,7 +189,7 @@ class Simulation:
     # Processes
 
     def process_for(self, number: int) -> Process | None:
-        """Return the process that serves a request: the one with a number, or else another that accepts it."""
+        """Return the process with a number, or else another one that accepts requests."""
         count = len(self.processes)
         ordered = [self.processes[(number + offset) % count] for offset in range(count)]
         accepting = [process for process in ordered if process.accepts and not process.is_paused]

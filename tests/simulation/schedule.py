@@ -12,7 +12,7 @@ class _Literal:
     """A base class of dataclasses whose `repr` omits the defaults."""
 
     def __repr__(self) -> str:
-        parts = []
+        parts: list[str] = []
         for number, field in enumerate(fields(self)):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if value == field.default:

@@ -67,8 +67,8 @@ class World:
     def enter(self, call: Call) -> None:
         """Record that a handler begins, and check that it runs alone.
 
-        Handlers of a process that was paused for longer than a lease and its grace period are excluded: another
-        process must assume that it is dead, and nothing but its own service can stop such a handler.
+        Handlers of a process that was paused for longer than a lease and its grace period are excluded.
+        Another process must assume that it is dead. Only the service that a handler uses can stop it then.
         """
         if call.actor.name == request_name(call.operation):
             self.runs[call.operation] = self.runs.get(call.operation, 0) + 1
@@ -96,7 +96,8 @@ class World:
         if thing is not None and thing.operation == call.operation:
             return thing
         if thing is not None and not self.has_strays:
-            self._violate("orphan", f"{call.kind} of {call.actor.name} finds {thing.token}, which was not removed")
+            name = f"{call.kind} of {call.actor.name}"
+            self._violate("orphan", f"{name} finds {thing.token}, which was not removed")
         self._tokens += 1
         name = call.instance if call.binding is None else f"{call.instance}/{call.binding}"
         self.things[key] = thing = Thing(f"{name}#{self._tokens}", call.operation)
