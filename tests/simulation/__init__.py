@@ -5,7 +5,7 @@ are actors, of which one runs at a time. A schedule lists requests and deviation
 of actors. The same schedule always leads to the same run. Nothing is patched: the brokers get a clock, an
 executor and a store with a committer of the simulation.
 
-The modules, from the inside out: `schedule` (what a run does), `actors` (the baton and virtual time), `clock`,
-`world` (what handlers made), `handlers`, `processes`, `faults`, `invariants`, `platform`, `run`; and on top of
-them `generate`, `shrink`, `explore` and `exhaustive`.
+The modules, from the inside out: `schedule` (what a run does), `actors` (the baton and virtual time),
+`clock`, `world` (what handlers made), `handlers`, `processes`, `faults`, `invariants`, `platform`, `run`. On
+top of them are `generate`, `shrink`, `explore` and `exhaustive`.
 """

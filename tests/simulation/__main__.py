@@ -23,7 +23,7 @@ def main() -> int:
     report = explore(
         options.seed, count=options.count, seconds=60 * options.minutes, most_failures=options.failures
     )
-    print(report)
+    sys.stdout.write(f"{report}\n")
     return 1 if report.failures else 0
 
 

@@ -1,7 +1,7 @@
 """Actors and the stage on which one of them runs at a time, in virtual time.
 
-Each actor has a thread, but a baton decides which thread runs. An actor passes the baton on when it sleeps, waits
-or ends. Virtual time advances only when no actor can run.
+Each actor has a thread, but a baton decides which thread runs. An actor passes the baton on when it sleeps,
+waits or ends. Virtual time advances only when no actor can run.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ class Stage:
     """The actors of one run, the virtual time and the baton.
 
     Args:
-        decide: Returns the deviation at a point of an actor, or None. The kind of the point is "read" or "write"
-            before a store call, "committed" after a commit, and "step" and "changed" in a handler, before and
-            after its change of the world.
+        decide: Returns the deviation at a point of an actor, or None. The kind of the point is "read" or
+            "write" before a store call, "committed" after a commit, and "step" and "changed" in a handler,
+            before and after its change of the world.
         act: Performs a deviation that is not a delay.
         limit: The virtual time at which the run is aborted.
     """

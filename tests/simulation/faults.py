@@ -8,7 +8,7 @@ fail      The store call fails, and nothing is written.
 lose      The commit succeeds, but its answer is lost.
 kill      The process of the actor dies, and starts again after `seconds`.
 pause     The process does nothing for `seconds`, as after SIGSTOP.
-drain     The process gets SIGTERM: it ends what it can in its grace periods, and starts again after `seconds`.
+drain     The process gets SIGTERM. It exits after its grace periods, and starts again after `seconds`.
 outage    The database is not available for `seconds`.
 clock     The database's clock steps by `seconds`.
 error     The handler raises an error.
@@ -48,7 +48,10 @@ After a longer one, another process must assume that the paused one is dead. The
 """
 
 LONGEST_PAUSE_WITH_CLOCK = 9.0
-"""The same, if an outage or a step of the clock may have ended the lease: then only the grace period is left."""
+"""The same, after an outage or a step of the clock. They may have ended the lease.
+
+Then only the grace period is left.
+"""
 
 
 def is_possible(actor: Actor, kind: str, deviation: At) -> bool:

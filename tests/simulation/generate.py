@@ -11,6 +11,7 @@ from .schedule import CHANGES, At, Request, Schedule
 
 _SECONDS = (0.5, 0.5, 1.0, 5.0, 12.0, 25.0, 35.0, 55.0, 70.0, 90.0, 150.0)
 _DELAYS = (0.0, 0.0, 0.0, 0.2, 1.0, 5.0, 9.0, 12.0, 21.0, 31.0, 45.0, 61.0, 100.0)
+_STALLS = (2.0, 6.0, 12.0, 31.0, 70.0)
 _OUTAGES = (0.5, 2.0, 9.0, 12.5, 16.0, 20.0, 25.0, 40.0)
 _CLOCK_STEPS = (-3600.0, -40.0, -15.0, 12.0, 21.0, 31.0, 65.0, 3600.0)
 _PAUSES = (1.0, 5.0, 12.0, 15.0, 45.0)
@@ -66,14 +67,18 @@ class RandomChoices:
 
     Args:
         seed: The seed.
-        is_directed: Whether requests and deviations are placed into the moments at which faults are likely:
-            right after claims, during handlers, and around deadlines and the ends of leases. Defaults to False.
+        is_directed: Whether requests and deviations are placed into the moments at which faults are likely.
+            These are right after claims, during handlers, and around deadlines and the ends of leases.
+            Defaults to False.
     """
 
     def __init__(self, seed: int, *, is_directed: bool = False) -> None:
         self._random = Random(seed)
         self._is_directed = is_directed
         self._budget = self._random.choice((0, 1, 1, 2, 2, 3, 4, 6))
+        self._stalled = (
+            f"r{self._random.randint(2, 4)}" if is_directed and self._random.random() < 0.3 else ""
+        )
         self._only = self._random.choice(("delay", None, None))
 
     def schedule(self) -> Schedule:
@@ -162,6 +167,10 @@ class RandomChoices:
     def decide(self, actor: Actor, kind: str) -> At | None:
         """Choose a deviation at a point, or None."""
         rng = self._random
+        if actor.name == self._stalled and kind == "write":
+            # A request that stalls before its claim continues with an old snapshot.
+            self._stalled = ""
+            return At(actor.name, actor.points, "delay", rng.choice(_STALLS))
         if self._budget <= 0 or rng.random() >= self._probability(actor, kind):
             return None
         action = self._only or rng.choices(_ACTIONS, _WEIGHTS)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from brokerkit.store.models import (
@@ -52,7 +51,12 @@ class BlindStore(SimulatedStore):
         return super()._page(query, limit, START)
 
 
-@cache
+_FLEETS: dict[tuple[str, frozenset[str]], Fleet] = {}
+
+
 def mutant_fleet(store: type[SimulatedStore], background: frozenset[str]) -> Fleet:
     """Return brokers with such a store. They are created once."""
-    return Fleet(background, store)
+    key = (store.__name__, background)
+    if key not in _FLEETS:
+        _FLEETS[key] = Fleet(background, store)
+    return _FLEETS[key]

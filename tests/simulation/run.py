@@ -22,7 +22,7 @@ LIMIT = 6000.0
 """The virtual time after which a run counts as stuck, in seconds."""
 
 _REST_LIMIT = 1500.0
-_REST_LIMIT_WITH_BACKLOG = 200.0
+_REST_LIMIT_WITH_BACKLOG = 120.0
 
 Decide = Callable[[Actor, str], At | None]
 

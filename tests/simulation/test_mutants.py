@@ -15,7 +15,7 @@ from .test_regressions import REMADE_BINDING
 
 BEHIND_BACKLOG = Schedule(
     requests=(Request("r1", "provision", seconds=5.0),),
-    deviations=(At("r1@p0", 5, "kill", 5.0),),
+    deviations=(At("r1@p0", 5, "Retry", 10.0),),
     background=("provision", "update", "deprovision", "bind", "unbind"),
     backlog=520,
 )

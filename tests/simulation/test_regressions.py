@@ -36,7 +36,7 @@ FORGOTTEN_PROVISION = Schedule(
     ),
     background=CHANGES,
 )
-"""A deletion waits for a provision until its own deadline, and the next deletion runs beside the provision."""
+"""A deletion waits for a provision until its own deadline. The next one runs beside the provision."""
 
 FORGOTTEN_BIND = Schedule(
     requests=(
@@ -89,7 +89,7 @@ BLIND_SCHEDULER = Schedule(
     deviations=(At("r1", 4, "kill", seconds=5.0),),
     backlog=520,
 )
-"""An interrupted request is behind more due operations than a scheduler reads at once."""
+"""An interrupted request is behind more due operations than a scheduler reads in one query."""
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_impossible_deviations_have_no_effect() -> None:
     """Deviations at points that no actor reaches are skipped, so that any part of a schedule replays."""
     schedule = Schedule(
         (Request("r1", "provision"),),
-        (At("r9", 1, "kill"), At("r1", 99, "delay", 5.0), At("r1", 1, "lose")),
+        (At("r9", 1, "kill"), At("r1", 99, "delay", 5.0), At("r1", 3, "lose")),
     )
     result = replay(schedule)
     assert result.violation is None
