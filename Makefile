@@ -7,9 +7,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 15
+SEED ?= 1
 EXTRAS := check,sql,postgres,yaml,celery,logs,prometheus,opentelemetry
 
-.PHONY: demo run test quick rules soak lint bench clean help
+.PHONY: demo run test quick rules soak simulate lint bench clean help
 
 demo: $(VENV)/.demo  ## show a broker of PostgreSQL databases, and kill it during an operation
 	@$(BIN)/python -m samples.demo
@@ -29,6 +30,9 @@ rules: $(VENV)/.test  ## count the tests of each rule of docs/rules.md, and list
 
 soak: $(VENV)/.test  ## use databases for 15 minutes, or MINUTES=…, while all parts of a deployment are killed
 	BROKERKIT_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -s tests/chaos
+
+simulate: $(VENV)/.test  ## explore simulated schedules for 15 minutes, or MINUTES=…, from the seed 1, or SEED=…
+	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --seed $(SEED)
 
 lint: $(VENV)/.lint  ## check style, types, English and layers
 	$(BIN)/ruff check .

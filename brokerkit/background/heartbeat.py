@@ -42,7 +42,8 @@ class Heartbeat:
     def stop(self) -> None:
         """Stop the thread. Leases are no longer renewed."""
         self._stopped.set()
-        self._thread.join(self._interval)
+        if self.is_alive:
+            self._thread.join(self._interval)
 
     def add(self, attempt: Attempt) -> None:
         """Renew the lease of an attempt from now on."""

@@ -32,7 +32,7 @@ from .bind_params import (
     result_params,
     state_params,
 )
-from .commits import AutoCommitter, GroupCommitter, Write
+from .commits import AutoCommitter, Committer, GroupCommitter, Write
 from .database import DATABASE_ERRORS, Database, driver_message
 from .encryption import KEY_COMMAND, Encryptor, KeyFile
 from .errors import StoreError, StoreUnavailable
@@ -129,7 +129,8 @@ class Store:
         self._next_form_check = -inf
         self._outcomes = lru_cache(256)(self._decrypt_outcome)
         self._sql = statements_for(self.database.engine.dialect)
-        self._commits = (GroupCommitter if self.database.is_sqlite else AutoCommitter)(self.database)
+        committer = GroupCommitter if self.database.is_sqlite else AutoCommitter
+        self._commits: Committer = committer(self.database)
 
     def __repr__(self) -> str:
         return f"Store({str(self.database)!r})"
