@@ -13,15 +13,18 @@ from brokerkit._internal.clock import Clock
 from brokerkit.background.recovery import LeaseWatch
 from brokerkit.requests import Operation
 from brokerkit.store.models import (
+    UNCHANGED,
+    Attempt,
     InstanceAttributes,
     Mode,
     NewOperation,
     OperationRecord,
+    Outcome,
     Progress,
 )
 from brokerkit.store.store import Store
 
-from ..support.broker import INSTANCE, PROVISION, Recorder
+from ..support.broker import BINDING, DELETE_QUERY, IDS, INSTANCE, PROVISION, Recorder
 from ..support.stateful import (
     CAN_POLL,
     DELETE_AND_POLL,
@@ -258,3 +261,45 @@ def test_pause_during_grace_extends_it(
     assert watch.take_lost() == []
     advance(manual, watch, 10)
     assert watch.take_lost() == [expired]
+
+
+# Concurrent retries, and the order of operations
+
+
+def test_attempt_that_races_with_retry_does_not_begin(store: Store) -> None:
+    """An attempt would count for the operation as it was before the operator's retry. Another one begins."""
+    new = new_operation("o1", Mode.BACKGROUND)
+    assert store.claim_new_instance(new, InstanceAttributes(instance_id="o1"))
+    begun = store.begin("o1")
+    assert begun is not None
+    assert store.postpone(Attempt.of(begun), 0.0, None)
+
+    def retry_meanwhile(operation: OperationRecord) -> bool:
+        assert store.abandon(operation, Outcome(), UNCHANGED)
+        failed, snapshot = stored(store, "o1"), store.find("o1")
+        return store.retry_failed(failed, snapshot, 600.0, None)
+
+    assert store.begin("o1", retry_meanwhile) is None
+    retried = store.begin("o1")
+    assert retried is not None
+    assert (retried.attempt, retried.tries) == (2, 1)
+    store.close()
+
+
+@pytest.mark.rule("R-LAST-5")
+def test_last_operation_ignores_clocks(url: str, clock: SteppedClock) -> None:
+    """The last operation of a deleted binding is the last that was claimed, also by a clock set back."""
+    serve = Serve(url)
+    platform = serve(Recorder(), store=opened(url, clock, lease=30.0))
+    platform.put(INSTANCE, PROVISION)
+    for _ in range(2):
+        assert platform.put(BINDING, IDS).status_code == 201
+        assert platform.delete(BINDING, query=DELETE_QUERY).status_code == 200
+        clock.offset -= HOUR
+    store = opened(url, clock)
+    store.open()
+    row = store.last_operation_of_binding("i1", "b1")
+    assert row is not None
+    assert (row[0].kind, row[0].sequence) == (Operation.UNBIND, 5)
+    store.close()
+    serve.stop()
