@@ -146,6 +146,7 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
         sequence: The position of the operation in the order of all claims.
         handovers: The number of attempts, since the last retry by an operator, that do not count for
             `max_attempts`: they ended before the handler ran, or handed the operation over.
+        followed_by: The id of the operation that waits for the attempt of this one. Defaults to None.
     """
 
     id: str
@@ -169,6 +170,7 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
     due_at: float | None
     sequence: int
     handovers: int
+    followed_by: str | None = None
 
     @property
     def tries(self) -> int:

@@ -146,6 +146,7 @@ def operation(row: Row) -> OperationRecord:
         due_at=row[18],
         sequence=row[19],
         handovers=row[20],
+        followed_by=row[21],
     )
 
 

@@ -358,7 +358,9 @@ class Store:
 
     def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
         """Claim an update or deprovision, if the instance is unchanged and none of its bindings is busy."""
-        return self._apply(self._sql.claims.instance, {**self._claim_params(new), **instance_fence(instance)})
+        claims = self._sql.claims
+        transition = claims.instance if new.follows is None else claims.instance_after_attempt
+        return self._apply(transition, {**self._claim_params(new), **instance_fence(instance)})
 
     def claim_new_binding(
         self,
@@ -377,10 +379,10 @@ class Store:
 
     def claim_binding(self, new: NewOperation, instance: InstanceRecord, binding: BindingRecord) -> bool:
         """Claim an unbind, if the instance and the binding are unchanged."""
-        return self._apply(
-            self._sql.claims.binding,
-            {**self._claim_params(new), **instance_fence(instance), **binding_fence(binding)},
-        )
+        claims = self._sql.claims
+        transition = claims.binding if new.follows is None else claims.binding_after_attempt
+        fences = {**instance_fence(instance), **binding_fence(binding)}
+        return self._apply(transition, {**self._claim_params(new), **fences})
 
     def _claim_params(self, new: NewOperation) -> dict[str, Any]:
         return claim_params(new, self._lease.term, self.encryptor)
@@ -557,10 +559,24 @@ class Store:
             attempt: The attempt.
             result: The values that the handler returned, for the handler that deletes the resource.
         """
-        transition = self._sql.attempts.release.for_binding(attempt.binding_key)
-        return self._apply(
-            transition, {**fence_params(attempt), **result_params(result, attempt, self.encryptor)}
-        )
+        return self._release(self._sql.attempts.release, attempt, result)
+
+    def _release(
+        self, kind: PerResource, attempt: Attempt, result: object, lease: Parameters | None = None
+    ) -> bool:
+        """Release an attempt, again if another process claimed a follower meanwhile."""
+        transition, followed_by = kind.for_binding(attempt.binding_key), None
+        parameters = {
+            **fence_params(attempt),
+            **result_params(result, attempt, self.encryptor),
+            **(lease or {}),
+        }
+        while not self._apply(transition, {**parameters, "o_followed_by": followed_by}):
+            row = self.find_operation(attempt.operation_id)
+            if row is None or row[0].followed_by == followed_by:
+                return False
+            followed_by = row[0].followed_by
+        return True
 
     def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Renew the leases of running attempts.
@@ -610,11 +626,8 @@ class Store:
 
     def release_lost(self, operation: OperationRecord) -> bool:
         """Do the same as :meth:`release`, for an attempt that is lost."""
-        transition = self._sql.attempts.release_lost.for_binding(operation.binding_key)
-        return self._apply(
-            transition,
-            {**lease_params(operation), **result_params(None, Attempt.of(operation), self.encryptor)},
-        )
+        attempt = Attempt.of(operation)
+        return self._release(self._sql.attempts.release_lost, attempt, None, lease_params(operation))
 
     def wake_misdated(self) -> bool:
         """Make operations due that wait longer than they ever should, because the clock was set back.

@@ -75,6 +75,7 @@ operations = Table(
     Column("due_at", Double),
     Column("sequence", BigInteger, nullable=False),
     Column("handovers", Integer, nullable=False),
+    Column("followed_by", String),
     Index("brokerkit_operations_of_instance", "instance_id"),
     Index(
         "brokerkit_operations_to_wake",

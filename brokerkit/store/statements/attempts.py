@@ -63,9 +63,8 @@ class AttemptStatements:
             .where(*CURRENT)
         )
         self.postpone = Transition(dialect, Step(postponed))
-        has_ended = operations.c.state != Progress.IN_PROGRESS.value
-        self.release = _release(dialect, now, THE_OPERATION & _THE_ATTEMPT & IS_RUNNING & has_ended)
-        self.release_lost = _release(dialect, now, THE_OPERATION & _THE_ATTEMPT & SAME_LEASE & has_ended)
+        self.release = _release(dialect, now, IS_RUNNING)
+        self.release_lost = _release(dialect, now, SAME_LEASE)
         self.challenge = Transition(dialect, _challenge(now))
         self.reclaim = Transition(dialect, _reclaim(now))
         self.renew = Transition(dialect, _renew(dialect, now))
@@ -161,8 +160,23 @@ def _release(dialect: Dialect, now: Now, condition: ColumnElement[bool]) -> PerR
     """Build the transition that ends the attempt of an abandoned operation and wakes its follower.
 
     The follower's time begins now. It could not begin earlier.
+
+    Args:
+        dialect: The SQL dialect of the database.
+        now: The current time.
+        condition: The condition on the lease.
     """
-    released = Step(update(operations).values(lease_until=None, wake_at=None).where(condition))
+    released = Step(
+        update(operations)
+        .values(lease_until=None, wake_at=None)
+        .where(
+            THE_OPERATION,
+            _THE_ATTEMPT,
+            operations.c.state != Progress.IN_PROGRESS.value,
+            condition,
+            operations.c.followed_by.is_not_distinct_from(text("o_followed_by")),
+        )
+    )
     followers = Step(
         update(operations)
         .values(

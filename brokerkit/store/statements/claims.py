@@ -65,11 +65,18 @@ class ClaimStatements:
             required=True,
         )
         self.new_instance = Transition(dialect, Step(_insert_instance(dialect, now)), new_operation)
+        follow = _follow()
         self.instance = Transition(dialect, claim_instance, new_operation)
+        self.instance_after_attempt = Transition(
+            dialect, follow, claim_instance._replace(required=True), new_operation
+        )
         insert_binding = Step(_insert_binding(now), required=True)
         self.new_binding = Transition(dialect, mark_busy, insert_binding, new_operation)
         self.successor = Transition(dialect, mark_busy, _lock_predecessor(), insert_binding, new_operation)
         self.binding = Transition(dialect, mark_busy, claim_binding, new_operation)
+        self.binding_after_attempt = Transition(
+            dialect, follow, mark_busy._replace(required=True), claim_binding, new_operation
+        )
 
 
 def _is_busy(last: ColumnElement[str]) -> ColumnElement[bool]:
@@ -89,6 +96,18 @@ def _is_busy(last: ColumnElement[str]) -> ColumnElement[bool]:
                 and_(followed.c.lease_until.is_not(None), followed.c.id != follows),
             ),
         )
+    )
+
+
+def _follow() -> Step:
+    """Build the step that marks the operation that the new one waits for, if its attempt may be running.
+
+    On PostgreSQL, a concurrent release would not see the new operation. It sees the mark.
+    """
+    return Step(
+        update(operations)
+        .values(followed_by=text("o_id"))
+        .where(operations.c.id == text("o_follows"), operations.c.lease_until.is_not(None))
     )
 
 
