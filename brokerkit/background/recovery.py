@@ -79,5 +79,5 @@ class LeaseWatch:
         return max(min(ends), self._not_before) - self._clock.monotonic() if ends else None
 
 
-def _lease_of(operation: OperationRecord) -> tuple[int, float | None]:
-    return operation.attempt, operation.lease_until
+def _lease_of(operation: OperationRecord) -> tuple[int, int]:
+    return operation.attempt, operation.renewals

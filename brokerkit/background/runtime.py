@@ -132,8 +132,9 @@ class Runtime:
 
     def drain(self) -> None:
         """Stop accepting work before the process exits. Generators stop at their next `yield`."""
-        if self._pid == os.getpid():
+        if self._pid == os.getpid() and not self.stopping.is_set():
             self.stopping.set()
+            _logger.info("Draining the background work of the process %d", self._pid)
 
     def stop(self) -> None:
         """Shut down, and allow a later start in the same process."""

@@ -86,7 +86,7 @@ def predecessor_fence(predecessor: BindingRecord) -> BindParams:
 
 def lease_params(operation: OperationRecord) -> BindParams:
     """Build the parameters that require an unchanged lease, for a process that does not hold it."""
-    return {**fence_params(Attempt.of(operation)), "o_lease_until": operation.lease_until}
+    return {**fence_params(Attempt.of(operation)), "o_renewals": operation.renewals}
 
 
 def end_params(

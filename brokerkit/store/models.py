@@ -147,6 +147,8 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
         handovers: The number of attempts, since the last retry by an operator, that do not count for
             `max_attempts`: they ended before the handler ran, or handed the operation over.
         followed_by: The id of the operation that waits for the attempt of this one. Defaults to None.
+        renewals: The number of renewals of the current attempt's lease and of earlier ones. It identifies a
+            lease, because `lease_until` can repeat when the clock is set back. Defaults to 0.
     """
 
     id: str
@@ -171,6 +173,7 @@ class OperationRecord(Struct, frozen=True, kw_only=True):
     sequence: int
     handovers: int
     followed_by: str | None = None
+    renewals: int = 0
 
     @property
     def tries(self) -> int:

@@ -147,6 +147,7 @@ def operation(row: Row) -> OperationRecord:
         sequence=row[19],
         handovers=row[20],
         followed_by=row[21],
+        renewals=row[22],
     )
 
 

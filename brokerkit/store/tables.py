@@ -76,6 +76,7 @@ operations = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("handovers", Integer, nullable=False),
     Column("followed_by", String),
+    Column("renewals", Integer, nullable=False),
     Index("brokerkit_operations_of_instance", "instance_id"),
     Index(
         "brokerkit_operations_to_wake",

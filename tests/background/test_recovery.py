@@ -266,7 +266,7 @@ def test_pause_during_grace_extends_it(
 # Concurrent retries, and the order of operations
 
 
-def test_attempt_that_races_with_retry_does_not_begin(store: Store) -> None:
+def test_attempt_racing_with_retry_does_not_begin(store: Store) -> None:
     """An attempt would count for the operation as it was before the operator's retry. Another one begins."""
     new = new_operation("o1", Mode.BACKGROUND)
     assert store.claim_new_instance(new, InstanceAttributes(instance_id="o1"))

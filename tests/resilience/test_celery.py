@@ -180,7 +180,9 @@ def test_celery_worker_shutdown_hands_over_generator(processes: BrokerProcesses,
     (first,) = processes.events.wait_for_runs("i1", 1)
     processes.start_worker("--pool=solo")
     first_worker.terminate()
-    wait_until(lambda: "Warm shutdown" in processes.worker_log)
+    wait_until(
+        lambda: f"Draining the background work of the process {first.begin.pid}" in processes.worker_log
+    )
     processes.open_gate("open")
     wait_until_succeeded(web, path, operation)
     first, second = processes.events.runs("i1")

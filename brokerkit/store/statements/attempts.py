@@ -227,7 +227,12 @@ def _belongs_to_operation(last: ColumnElement[Any]) -> ColumnElement[bool]:
 def _renew(dialect: Dialect, now: Now) -> Step:
     return Step(
         update(operations)
-        .values(lease_until=now + seconds("lease"), due_at=None, wake_at=_wake_at(dialect, now))
+        .values(
+            lease_until=now + seconds("lease"),
+            renewals=operations.c.renewals + 1,
+            due_at=None,
+            wake_at=_wake_at(dialect, now),
+        )
         .where(THE_OPERATION, _THE_ATTEMPT, IS_RUNNING)
     )
 

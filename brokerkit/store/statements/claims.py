@@ -185,6 +185,7 @@ def _insert_operation(dialect: Dialect, now: Now) -> Insert:
         updated_at=now,
         request=blob("o_request"),
         handovers=0,
+        renewals=0,
     )
 
 

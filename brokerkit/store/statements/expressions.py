@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    and_,
     bindparam,
     func,
     literal_column,
@@ -99,7 +100,7 @@ A lease that has expired still counts. The attempt has ended when its process, o
 one, has removed the lease.
 """
 
-SAME_LEASE = operations.c.lease_until == seconds("o_lease_until")
+SAME_LEASE = and_(operations.c.lease_until.is_not(None), operations.c.renewals == number("o_renewals"))
 """The condition that the attempt has not renewed the lease that the caller read."""
 
 

@@ -35,6 +35,9 @@ def upgrade() -> None:
         "brokerkit_operations", sa.Column("handovers", sa.Integer, nullable=False, server_default="0")
     )
     op.add_column("brokerkit_operations", sa.Column("followed_by", sa.String))
+    op.add_column(
+        "brokerkit_operations", sa.Column("renewals", sa.Integer, nullable=False, server_default="0")
+    )
     op.execute(
         "UPDATE brokerkit_operations SET lease_until = NULL, wake_at = NULL WHERE state <> 'in progress'"
     )
@@ -51,6 +54,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the index and the columns."""
     op.drop_index("brokerkit_operations_running", "brokerkit_operations")
+    op.drop_column("brokerkit_operations", "renewals")
     op.drop_column("brokerkit_operations", "followed_by")
     op.drop_column("brokerkit_operations", "handovers")
     op.drop_column("brokerkit_operations", "sequence")
