@@ -103,7 +103,7 @@ class RandomChoices:
             requests.append(request)
             start = self._next_start(requests, ready)
         processes = rng.choice((2, 2, 2, 3))
-        backlog = _BACKLOG if rng.random() < 0.0005 else 0
+        backlog = _BACKLOG if rng.random() < 0.002 else 0
         return Schedule(tuple(requests), (), background, processes, backlog)
 
     def _window(self, background: tuple[str, ...]) -> list[Request]:
