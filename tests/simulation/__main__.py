@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .exhaustive import explore_cases
 from .explore import explore
 from .run import silence
+
+_SHARE_OF_TRIPLES = 0.25
+"""The share of the time for three concurrent requests with two preemptions."""
 
 
 def main() -> int:
@@ -20,11 +24,17 @@ def main() -> int:
     )
     options = parser.parse_args()
     silence()
+    seconds = 60 * options.minutes
     report = explore(
-        options.seed, count=options.count, seconds=60 * options.minutes, most_failures=options.failures
+        options.seed,
+        count=options.count,
+        seconds=seconds * (1 - _SHARE_OF_TRIPLES),
+        most_failures=options.failures,
     )
-    sys.stdout.write(f"{report}\n")
-    return 1 if report.failures else 0
+    sys.stdout.write(f"seeds: {report}\n")
+    triples = explore_cases(options.seed, seconds=seconds * _SHARE_OF_TRIPLES)
+    sys.stdout.write(f"three requests with two preemptions: {triples}\n")
+    return 1 if report.failures or triples.failures else 0
 
 
 if __name__ == "__main__":

@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations, product
+from random import Random
+from time import monotonic
 
 from brokerkit.lifecycle.policy import RULES, ResourceStatus
 from brokerkit.requests import Operation
 
 from .actors import Actor
+from .explore import Report
 from .run import Result, execute, replay
 from .schedule import CHANGES, At, Request, Schedule
+from .shrink import shrink
 
 WAYS = ("synchronous", "accepted", "background")
 """The three ways to work: in the request, outside of the broker, and in a background handler."""
@@ -119,3 +123,28 @@ def runs(case: Case, preemptions: int = 1) -> Iterator[Result]:
         for chosen in combinations(reached, number):
             delays = tuple(At(actor, point, "delay") for actor, point in chosen)
             yield replay(replace(schedule, deviations=(*schedule.deviations, *delays)))
+
+
+def explore_cases(seed: int, *, size: int = 3, preemptions: int = 2, seconds: float) -> Report:
+    """Run cases in an order that a seed determines, until a time is over, and shrink the failures.
+
+    Args:
+        seed: The seed.
+        size: The number of concurrent requests. Defaults to 3.
+        preemptions: The maximum number of preemptions. Defaults to 2.
+        seconds: The maximum duration.
+    """
+    report, ends = Report(), monotonic() + seconds
+    chosen = list(cases(size))
+    Random(seed).shuffle(chosen)
+    for case in chosen:
+        for result in runs(case, preemptions):
+            report.schedules += 1
+            report.choices += result.choices
+            if result.violation is not None:
+                report.seeds.append(seed)
+                report.failures.append(shrink(result)[0])
+                return report
+            if monotonic() > ends:
+                return report
+    return report

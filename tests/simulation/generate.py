@@ -36,6 +36,12 @@ _WINDOWS: tuple[tuple[tuple[str, float, float], ...], ...] = (
     (("bind", 2.0, 150.0), ("unbind", 8.0, 1.0), ("unbind", 80.0, 1.0)),
     (("update", 2.0, 90.0), ("bind", 66.0, 1.0), ("deprovision", 70.0, 1.0)),
     (("bind", 2.0, 90.0), ("update", 66.0, 1.0), ("deprovision", 70.0, 1.0)),
+    # An operator retries an operation whose attempt may still run, or purges the store.
+    (("provision", 0.0, 70.0), ("retry", 66.0, 1.0), ("deprovision", 75.0, 1.0)),
+    (("bind", 2.0, 70.0), ("retry", 75.0, 1.0), ("unbind", 78.0, 1.0)),
+    (("bind", 2.0, 90.0), ("retry", 95.0, 1.0), ("update", 97.0, 1.0)),
+    (("update", 2.0, 70.0), ("retry", 75.0, 1.0), ("bind", 76.0, 1.0)),
+    (("bind", 2.0, 150.0), ("unbind", 8.0, 1.0), ("purge", 110.0, 1.0)),
     # A binding is made again while a request for its predecessor is on its way.
     (("bind", 2.0, 0.5), ("unbind", 5.0, 0.5), ("unbind", 5.1, 0.5), ("bind", 8.0, 0.5)),
     (("bind", 2.0, 0.5), ("unbind", 5.0, 0.5), ("bind", 7.0, 0.5), ("unbind", 9.0, 0.5)),
@@ -47,16 +53,16 @@ _BACKLOG = 520
 
 _FAULTS = (
     ("delay", 60),
-    ("fail", 6),
-    ("lose", 6),
+    ("fail", 10),
+    ("lose", 14),
     ("kill", 7),
     ("pause", 4),
     ("drain", 3),
     ("outage", 7),
     ("clock", 5),
-    ("error", 5),
+    ("error", 10),
     ("refuse", 3),
-    ("Retry", 6),
+    ("Retry", 12),
 )
 _ACTIONS = [action for action, _ in _FAULTS]
 _WEIGHTS = [weight for _, weight in _FAULTS]
@@ -103,7 +109,7 @@ class RandomChoices:
             requests.append(request)
             start = self._next_start(requests, ready)
         processes = rng.choice((2, 2, 2, 3))
-        backlog = _BACKLOG if rng.random() < 0.0005 else 0
+        backlog = _BACKLOG if rng.random() < 0.002 else 0
         return Schedule(tuple(requests), (), background, processes, backlog)
 
     def _window(self, background: tuple[str, ...]) -> list[Request]:

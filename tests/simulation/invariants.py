@@ -59,8 +59,8 @@ class Invariants:
         Args:
             operation: The id of the operation.
             state: The reported state.
-            before: The end that had been reported when the poll began, or None. Concurrent polls can return in
-                any order.
+            before: The end that had been reported when the poll began, or None. Concurrent polls can return
+                in any order.
         """
         ended = self._polled.get(operation) if state in TERMINAL else before
         if ended is not None and state != ended:

@@ -220,6 +220,7 @@ class Process:
             pause = heartbeat.beat()
 
     def _schedule(self) -> None:
+        """Check for due operations. `Scheduler.wake_in` has no effect, as if each check were late."""
         stage, scheduler = self.run.stage, self.runtime.scheduler
         while not self._is_exiting:
             stage.sleep(max(scheduler.check(), self.run.shortest_look))

@@ -6,7 +6,7 @@ import pytest
 
 from .exhaustive import WAYS, Case, cases, runs
 
-QUICK_SHARE = 16
+QUICK_SHARE = 32
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -91,6 +91,13 @@ BLIND_SCHEDULER = Schedule(
 )
 """An interrupted request is behind more due operations than a scheduler reads in one query."""
 
+REPEATED_LEASE = Schedule(
+    requests=(Request("r1", "provision", process=1, seconds=90.0),),
+    deviations=(At("p1/scheduler", 17, "clock", seconds=-15.0),),
+    background=("deprovision", "unbind"),
+)
+"""After the clock was set back, a renewed lease ends at the same time as the challenged one."""
+
 
 @pytest.mark.parametrize(
     "schedule",
@@ -103,6 +110,7 @@ BLIND_SCHEDULER = Schedule(
         LATE_BIND,
         REMADE_BINDING,
         BLIND_SCHEDULER,
+        pytest.param(REPEATED_LEASE, marks=pytest.mark.xfail(reason="leases are compared by their ends")),
     ],
 )
 def test_fixed_faults_stay_fixed(schedule: Schedule) -> None:
