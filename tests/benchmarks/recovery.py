@@ -22,8 +22,12 @@ from .traffic import Reply, poll_of, provisions, send
 from .verdicts import Verdicts
 
 OPERATIONS = 2000
+MANY = 20_000
 
 BUDGET = 3.0
+
+GROWTH_BUDGET = 1.2
+"""The highest ratio of the time per operation of many operations to that of few."""
 
 
 def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
@@ -34,9 +38,14 @@ def run(kinds: Sequence[Database], verdicts: Verdicts) -> None:
         with kind.fresh() as url:
             fresh = _fresh(url)
         with kind.fresh() as url:
-            recovered = _recovered(url)
+            recovered = _recovered(url, OPERATIONS)
+        with kind.fresh() as url:
+            many = _recovered(url, MANY)
         seconds = [f"{total / OPERATIONS * 1e6:.0f}" for total in (recovered, fresh)]
         table.write(kind.name, *seconds, *verdicts.at_most(recovered / fresh, BUDGET))
+        growth = many / MANY / (recovered / OPERATIONS)
+        label = f"{kind.name}, {MANY:,}"
+        table.write(label, f"{many / MANY * 1e6:.0f}", "", *verdicts.at_most(growth, GROWTH_BUDGET))
 
 
 def _fresh(url: str) -> float:
@@ -53,19 +62,19 @@ def _fresh(url: str) -> float:
     return seconds
 
 
-def _recovered(url: str) -> float:
+def _recovered(url: str, count: int) -> float:
     """Return the seconds from the start of a process to the end of the last recovered operation."""
-    handler, (unknown, *left) = _RecordingHandler(), provisions(OPERATIONS + 1)
+    handler, (unknown, *left) = _RecordingHandler(), provisions(count + 1)
     with working(url, handler.provision, signals.provisioned, LosingExecutor()) as background:
         background.submit(left)
-    _let_half_have_begun(url)
+    _let_half_have_begun(url, count)
     start = poll_of(unknown, "", Reply(404, {"description": "There is no such service instance."}))
     with working(url, handler.provision, signals.provisioned) as background:
         started = perf_counter()
         send(background.app, start.fresh_environ())
-        background.wait_for(OPERATIONS)
+        background.wait_for(count)
         seconds = perf_counter() - started
-    handler.check(url, OPERATIONS)
+    handler.check(url, count)
     return seconds
 
 
@@ -87,11 +96,11 @@ class _RecordingHandler:
             raise AssertionError(f"{stored} after {attempts} attempts, expected {count} in one attempt")
 
 
-def _let_half_have_begun(url: str) -> None:
+def _let_half_have_begun(url: str, count: int) -> None:
     """Expire the leases, as if the process had been killed a while ago."""
     engine = create_engine(url)
     with engine.begin() as connection:
-        ids = connection.scalars(select(operations.c.id).limit(OPERATIONS // 2)).all()
+        ids = connection.scalars(select(operations.c.id).limit(count // 2)).all()
         over = operations.c.created_at - 1
         for operation_id in ids:
             connection.execute(
