@@ -139,16 +139,17 @@ class Simulation:
         self.stage.end()
 
     def _wait_for_rest(self) -> None:
-        begun = self.stage.now
+        requests = self.requests.values()
+        begun = max([self.stage.now, *(request.at + request.seconds for request in requests)])
         limit = _REST_LIMIT_WITH_BACKLOG if self._schedule.backlog else _REST_LIMIT
         while True:
-            busy = [actor for actor in self.stage.live if self._is_busy(actor)]
-            unfinished = self.invariants.unfinished()
+            busy = [actor.name for actor in self.stage.live if self._is_busy(actor)]
+            unfinished = self.invariants.unfinished(with_polled=self.clock_offset >= 0)
             if not busy and not unfinished and all(process.accepts for process in self.processes):
                 return
-            if self.stage.now - begun > limit:
-                names = [actor.name for actor in busy]
-                self.violate("stuck", f"at rest: {unfinished[:5]} {names[:5]}")
+            faults_end = begun + sum(max(0.0, at.seconds) for at in self.happened)
+            if self.stage.now - faults_end > limit:
+                self.violate("stuck", f"at rest: {unfinished[:5]} {busy[:5]}")
             self.stage.sleep(5.0)
 
     @staticmethod
