@@ -110,7 +110,7 @@ REPEATED_LEASE = Schedule(
         LATE_BIND,
         REMADE_BINDING,
         BLIND_SCHEDULER,
-        pytest.param(REPEATED_LEASE, marks=pytest.mark.xfail(reason="leases are compared by their ends")),
+        REPEATED_LEASE,
     ],
 )
 def test_fixed_faults_stay_fixed(schedule: Schedule) -> None:
