@@ -323,20 +323,26 @@ def _of_operation(scene: Scene, operation: OperationRecord) -> Mapping[str, Acti
     own = scene.store.find_by_key(operation.instance_key, operation.binding_key)
     late, progress = Outcome(description="late"), Outcome(description="half")
     created = State.CREATING if operation.kind in (Operation.PROVISION, Operation.BIND) else None
-    ends: dict[str, Action] = {}
-    if operation.attempt > 0:  # only attempts end
-        ends["succeed"] = end(operation, Progress.SUCCEEDED)
-        ends["fail"] = end(operation, Progress.FAILED)
-    return ends | {
-        "abandon": abandon(operation),
+    by_name: dict[str, Action] = {
+        "begin": lambda store: store.begin(operation.id) is not None,
+        "enqueue": lambda store: store.mark_enqueued(operation.id),
+        "requeue": lambda store: store.requeue(operation.id, 70.0),
+        "retry": lambda store: store.retry_failed(operation, own, DEADLINE, created),
+    }
+    if (
+        operation.attempt > 0 or operation.follows is None
+    ):  # an operation that waits for another is never late
+        by_name["abandon"] = abandon(operation)
+    if operation.attempt == 0:
+        return by_name
+    return by_name | {
+        "succeed": end(operation, Progress.SUCCEEDED),
+        "fail": end(operation, Progress.FAILED),
         "expire": lambda store: store.expire(operation, late, _failure(operation)),
         "withdraw": lambda store: operation.attempt == 1 and store.withdraw(attempt, None),
         "accept": lambda store: store.accept(
             attempt, Outcome(accepted="outside"), {}, _result(operation, "accepted")
         ),
-        "begin": lambda store: store.begin(operation.id) is not None,
-        "enqueue": lambda store: store.mark_enqueued(operation.id),
-        "requeue": lambda store: store.requeue(operation.id, 70.0),
         "record progress": lambda store: store.record_progress(attempt, progress),
         "record poll": lambda store: store.record_poll(attempt, progress),
         "postpone": lambda store: store.postpone(attempt, 50.0, None),
@@ -345,7 +351,6 @@ def _of_operation(scene: Scene, operation: OperationRecord) -> Mapping[str, Acti
         "challenge": lambda store: bool(store.challenge_leases([operation])),
         "reclaim": lambda store: bool(store.reclaim([operation])),
         "release lost": lambda store: store.release_lost(operation),
-        "retry": lambda store: store.retry_failed(operation, own, DEADLINE, created),
     }
 
 
