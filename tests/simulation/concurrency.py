@@ -1,7 +1,7 @@
 """Two transitions of a store on PostgreSQL in controlled order, compared with both serial orders.
 
 A transition is one statement. PostgreSQL takes its snapshot when it begins. After a wait for a lock, it
-checks the locked row again, but not the result of a subquery. So the result of two concurrent transitions can be one
+checks the locked row again, but not the result of a subquery. So two concurrent transitions can have a result
 that no serial order has. There are two ways in which a run controls the order:
 
 - The first transition is complete, but not committed, when the second one begins.
