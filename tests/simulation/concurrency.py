@@ -11,7 +11,7 @@ that no serial order has. There are two ways in which a run controls the order:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
@@ -131,10 +131,11 @@ class Laboratory:
 
     Args:
         url: The URL of an empty PostgreSQL database.
+        store: Creates the store of a connection. Defaults to :class:`ControlledStore`.
     """
 
-    def __init__(self, url: str) -> None:
-        self._stores = (ControlledStore(url, "first"), ControlledStore(url, "second"))
+    def __init__(self, url: str, store: Callable[[str, str], ControlledStore] = ControlledStore) -> None:
+        self._stores = (store(url, "first"), store(url, "second"))
         self._own = ControlledStore(url, "own")
         self.scene = Scene(self._own)
         libpq = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -145,8 +146,8 @@ class Laboratory:
         self._situation = SITUATIONS[0]
         self._built_at = 0.0
         self.runs = 0
-        for store in (self._own, *self._stores):
-            store.open()
+        for opened in (self._own, *self._stores):
+            opened.open()
 
     def close(self) -> None:
         """Close all connections."""

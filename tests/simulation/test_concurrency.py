@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from brokerkit.requests import Operation
+from brokerkit.store.bind_params import instance_fence
+from brokerkit.store.models import InstanceRecord, NewOperation
 
-from .concurrency import Laboratory
+from .concurrency import ControlledStore, Laboratory
 from .transitions import PHASES, SITUATIONS, Situation
 
 QUICK_PHASES = ("inline", "queued", "running", "accepted", "failed", "abandoned", "abandoned, followed")
@@ -32,6 +34,23 @@ def test_concurrent_transitions_are_serial(kind: str, laboratory: Laboratory) ->
     ]
     assert not anomalies, "\n".join(anomalies)
     assert laboratory.runs > 100
+
+
+class UnmarkedStore(ControlledStore):
+    """A store that does not mark an operation when another one claims to follow it."""
+
+    def claim_instance(self, new: NewOperation, instance: InstanceRecord) -> bool:
+        parameters = {**self._claim_params(new), **instance_fence(instance)}
+        return self._apply(self._sql.claims.instance, parameters)
+
+
+def test_missing_marks_are_found(postgres_url: str) -> None:
+    """Without the mark of a followed operation, its release does not wake the operation that follows."""
+    laboratory = Laboratory(postgres_url, UnmarkedStore)
+    (situation,) = (case for case in SITUATIONS if case.name == "update: abandoned")
+    pairs = {(anomaly.first, anomaly.second) for anomaly in laboratory.anomalies(situation)}
+    laboratory.close()
+    assert ("claim deprovision, as a follower", "release work") in pairs
 
 
 def _situations(kind: str) -> list[Situation]:
