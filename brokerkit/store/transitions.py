@@ -114,17 +114,17 @@ class Query:
 def _chained(steps: tuple[Step, ...]) -> Select[Any]:
     """Combine the steps into a PostgreSQL statement. It returns a row if all required steps changed a row.
 
-    PostgreSQL first executes the steps that the last required step refers to, then the other steps in order.
-    So every statement locks rows in the same order: an operation, its instance, its binding.
+    PostgreSQL first executes the steps that the last required step refers to, then the other steps from the
+    last to the first. So those are written in reverse, and every statement locks rows in the same order: an
+    operation, its instance, its binding.
     """
     first = _expression(steps[0].statement, 0)
-    expressions, required = [first], [first]
+    required: list[CTE] = [first]
+    others: list[CTE] = []
     for number, step in enumerate(steps[1:], 1):
         expression = _expression(_after(step.statement, first, *required[1:]), number)
-        expressions.append(expression)
-        if step.required:
-            required.append(expression)
-    return select(literal_column("1")).select_from(required[-1]).add_cte(*expressions)
+        (required if step.required else others).append(expression)
+    return select(literal_column("1")).select_from(required[-1]).add_cte(*required, *reversed(others))
 
 
 def _expression(statement: Any, number: int) -> CTE:
@@ -144,7 +144,7 @@ def _after(statement: Any, first: CTE, *required: CTE) -> Any:
         statement.table.c[str(getattr(column, "name", column))]: value
         for column, value in (statement._values or {}).items()
     }
-    for step in required:
+    for step in reversed(required):  # the outermost step runs first
         key = statement.table.c.id
         values[key] = select(values[key]).select_from(step).scalar_subquery()
     chosen = select(*values.values()).where(applied)
