@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 15
 SEED ?= 1
+DATABASE ?= sqlite
 EXTRAS := check,sql,postgres,yaml,celery,logs,prometheus,opentelemetry
 
 .PHONY: demo run test quick rules soak simulate lint bench clean help
@@ -32,7 +33,7 @@ soak: $(VENV)/.test  ## use databases for 15 minutes, or MINUTES=…, while all 
 	BROKERKIT_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -n 0 -s tests/chaos
 
 simulate: $(VENV)/.test  ## explore simulated schedules for 15 minutes, or MINUTES=…, from the seed 1, or SEED=…
-	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --seed $(SEED) --database $(DATABASE)
 
 lint: $(VENV)/.lint  ## check style, types, English and layers
 	$(BIN)/ruff check .
