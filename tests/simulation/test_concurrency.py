@@ -36,6 +36,14 @@ def test_concurrent_transitions_are_serial(kind: str, laboratory: Laboratory) ->
     assert laboratory.runs > 100
 
 
+@pytest.mark.parametrize("name", ["bind: abandoned", "unbind: abandoned", "update: abandoned"])
+def test_concurrent_transitions_do_not_deadlock(name: str, laboratory: Laboratory) -> None:
+    """Two transitions that wait for any locked row in the middle of their work never wait for each other."""
+    (situation,) = (case for case in SITUATIONS if case.name == name)
+    anomalies = [str(anomaly) for anomaly in laboratory.anomalies(situation, is_thorough=True)]
+    assert not anomalies, "\n".join(anomalies)
+
+
 class UnmarkedStore(ControlledStore):
     """A store that does not mark an operation when another one claims to follow it."""
 
