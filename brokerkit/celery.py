@@ -18,7 +18,7 @@ try:
     from celery.exceptions import Reject
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        f"CeleryExecutor needs {missing.name}: pip install 'celery[redis]'", name=missing.name
+        f"CeleryExecutor needs {missing.name}: pip install 'osb-brokerkit[celery]'", name=missing.name
     ) from None
 
 from .background.queue_executor import QueueExecutor, WorkerHost

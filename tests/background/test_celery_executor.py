@@ -108,7 +108,7 @@ def test_celery_executor_import_names_missing_package() -> None:
     program = "import sys; sys.modules['celery'] = None\nfrom brokerkit.celery import CeleryExecutor"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     last = done.stderr.splitlines()[-1]
-    assert last == "ModuleNotFoundError: CeleryExecutor needs celery: pip install 'celery[redis]'"
+    assert last == "ModuleNotFoundError: CeleryExecutor needs celery: pip install 'osb-brokerkit[celery]'"
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ def cancel(scenario: Scenario, resource: Resource, accepted: Exchange, *, can_be
         accepted: The 202 response to its creation.
         can_be_fetched: Whether resources of this kind are retrievable.
     """
-    halted = INSTANCE_CANCELLED if resource.binding_id is None else BINDING_CANCELLED
+    expected = INSTANCE_CANCELLED if resource.binding_id is None else BINDING_CANCELLED
     delete = scenario.delete(resource)
-    deleted = scenario.request(halted.deleted, delete, accepted, resource=resource)
+    deleted = scenario.request(expected.deleted, delete, accepted, resource=resource)
     if deleted.status not in (200, 202):
         scenario.wait(resource, accepted)
         scenario.delete_and_wait(resource)
@@ -57,6 +57,6 @@ def cancel(scenario: Scenario, resource: Resource, accepted: Exchange, *, can_be
         again = scenario.send(
             delete, resource
         )  # The rule needs to know what the broker returns for a deleted resource.
-        scenario.record(halted.after, delete, after, deleted, again=again.status)
+        scenario.record(expected.after, delete, after, deleted, again=again.status)
         if can_be_fetched:
-            scenario.request(halted.fetched, scenario.fetch(resource))
+            scenario.request(expected.fetched, scenario.fetch(resource))
