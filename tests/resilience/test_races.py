@@ -91,7 +91,7 @@ def test_concurrent_identical_provisions_call_handler_once(
         instance = f"{plan}-{number}"
         responses = send_concurrently(servers, [put(instance, plan, seconds=0.05)] * CONCURRENT_REQUESTS)
         statuses = Counter(response.status for response in responses)
-        (run,) = processes.events.runs(instance)
+        (run,) = processes.events.wait_for_runs(instance, 1)  # a background handler may not have begun yet
         assert run.begin.name == "provision"
         accepted = {response.body["operation"] for response in responses if response.status == 202}
         assert len(accepted) <= 1
@@ -107,6 +107,7 @@ def test_concurrent_identical_provisions_call_handler_once(
         (row,) = [row for row in operations(processes.url).values() if row["instance_id"] == instance]
         assert accepted <= {row["id"]}
         wait_until_succeeded(servers[0], instance_path(instance), row["id"])
+        assert len(processes.events.runs(instance)) == 1
     wait_until_idle(processes)
 
 
